@@ -1,0 +1,135 @@
+# `make` alone prints help. Every stage of a pipeline is a real file, so a finished stage is not run again.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+TASK ?= oja
+RESULTS ?= results
+VENV ?= .venv
+TESTS ?= fast
+
+BIN := $(VENV)/bin
+DISCOVER := $(BIN)/discover
+PIPELINES := $(sort $(basename $(notdir $(wildcard pipelines/*.toml))))
+FULL := $(filter-out %-smoke,$(PIPELINES))
+STAGES := simulate fit search validate compare report
+
+# The first interpreter that is new enough and can make a virtual environment.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$python; break; }; done)
+
+.PHONY: help
+help: ## print this help
+	@echo 'usage: make TARGET [TASK=oja] [PYTHON=python3.12] [RESULTS=results]'
+	@echo
+	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo '  pipelines:   $(PIPELINES)'
+
+# ---------------------------------------------------------------------------------------------- installation
+
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+RUN_STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+BENCH_STAMP := $(VENV)/.installed-bench
+
+.PHONY: install dev
+install: $(RUN_STAMP) ## make .venv with the program in it (every target does this by itself)
+dev: $(DEV_STAMP) ## the same with the tools for tests and linting
+
+$(RUN_STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { \
+		echo 'No Python 3.11 or newer with the modules venv and ensurepip was found.' >&2; \
+		echo 'Install one (Debian: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3' >&2; \
+		exit 1; }
+	@test -x $(BIN)/python || { echo 'making $(VENV) with $(PYTHON)'; $(PYTHON) -m venv $(VENV); }
+	@echo 'installing the program and its dependencies into $(VENV) (once, takes a minute or two)'
+	@$(PIP) hatchling editables
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP)
+	@echo 'installing the tools for tests and linting'
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(BENCH_STAMP): $(RUN_STAMP)
+	@echo 'installing what the benchmarks compare with'
+	@$(PIP) --no-build-isolation --editable '.[bench]'
+	@touch $@
+
+# ------------------------------------------------------------------------------------------------- pipelines
+# Make decides by time stamps what may be out of date and calls the stage; the stage compares the settings, the
+# inputs and the code it depends on, and only touches its file when nothing changed.
+
+SOURCES := $(wildcard sims/*.py discover/*.py discover/*/*.py discover/*/templates/* pipelines/*.py)
+
+.PRECIOUS: $(RESULTS)/%/trajectories.npz $(RESULTS)/%/path.json $(RESULTS)/%/front.json \
+	$(RESULTS)/%/validation.json $(RESULTS)/%/comparison.json $(RESULTS)/%/report.html
+
+$(RESULTS)/%/trajectories.npz: pipelines/%.toml $(SOURCES) $(RUN_STAMP)
+	@$(DISCOVER) simulate $< --results $(RESULTS)
+$(RESULTS)/%/path.json: $(RESULTS)/%/trajectories.npz
+	@$(DISCOVER) fit $(@D)
+$(RESULTS)/%/front.json: $(RESULTS)/%/path.json
+	@$(DISCOVER) search $(@D)
+$(RESULTS)/%/validation.json: $(RESULTS)/%/front.json
+	@$(DISCOVER) validate $(@D)
+$(RESULTS)/%/comparison.json: $(RESULTS)/%/validation.json
+	@$(DISCOVER) compare $(@D)
+$(RESULTS)/%/report.html: $(RESULTS)/%/comparison.json
+	@$(DISCOVER) report $(@D)
+
+.PHONY: all $(FULL) $(STAGES) smoke
+oja: ## re-discover Oja's rule, from simulation to report
+all: $(FULL) ## every pipeline (make -j2 all runs two at a time)
+$(FULL): %: $(RESULTS)/%/report.html
+simulate: $(RESULTS)/$(TASK)/trajectories.npz ## the stages of pipelines/$(TASK).toml, one at a time: states visited
+fit: $(RESULTS)/$(TASK)/path.json ## rules along the L1 penalty
+search: $(RESULTS)/$(TASK)/front.json ## Pareto front of expressions
+validate: $(RESULTS)/$(TASK)/validation.json ## conditions that no candidate was fitted on
+compare: $(RESULTS)/$(TASK)/comparison.json ## candidates beside the published rules
+report: $(RESULTS)/$(TASK)/report.html ## one HTML file, figures beside it
+
+smoke: $(RUN_STAMP) ## every stage at a tiny size, in under a minute
+	@$(DISCOVER) run pipelines/oja-smoke.toml --results $(RESULTS) --fresh
+
+# ---------------------------------------------------------------------------------------------------- checks
+
+.PHONY: test lint bench repro reference clean distclean
+test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(if $(filter all,$(TESTS)),,-m 'not slow')
+
+lint: $(DEV_STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(BENCH_STAMP) ## speed beside JAX and hand-written kernels, into results/bench.json
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m benchmarks --output $(RESULTS)/bench.json
+
+REPRODUCED := path.json front.json validation.json comparison.json
+repro: $(RUN_STAMP) ## two runs with one seed, on 1 and on 2 threads, must be equal to the byte
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	for threads in 1 2; do \
+		$(DISCOVER) run pipelines/$(TASK)-smoke.toml --results "$$folder/$$threads" --threads $$threads || exit; \
+	done && \
+	for file in $(REPRODUCED); do \
+		cmp "$$folder/1/$(TASK)-smoke/$$file" "$$folder/2/$(TASK)-smoke/$$file" || exit; \
+		echo "identical: $$file"; \
+	done
+
+reference: $(RESULTS)/oja/report.html ## renew the small committed results in results/reference
+	@mkdir -p results/reference/oja
+	cp $(addprefix $(RESULTS)/oja/,path.json front.json front.csv validation.json comparison.json) results/reference/oja/
+
+clean: ## remove caches and build leftovers; results stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find sims discover pipelines tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean ## remove .venv and all runs too (results/reference stays)
+	rm -rf $(VENV)
+	find $(RESULTS) -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} + 2>/dev/null || true
