@@ -1,0 +1,420 @@
+"""Plasticity rules: named update expressions over the local variables of a synapse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from discover.errors import RuleError, did_you_mean
+from discover.expression import (
+    Node,
+    canonical,
+    const,
+    constants,
+    evaluate,
+    monomial_text,
+    parse,
+    polynomial_node,
+    polynomial_terms,
+    simplify_structure,
+    to_latex,
+    to_sympy,
+    variables_of,
+    with_constants,
+)
+from discover.expression.compiling import compile_program
+from discover.expression.polynomial import term_order
+from discover.slots import (
+    FEEDFORWARD,
+    LATERAL,
+    ON_POST,
+    ON_PRE,
+    SLOTS,
+    Slot,
+    get_slot,
+    role_exponents,
+    term_exponents,
+)
+from sims.rules import PolynomialRule, Program
+
+__all__ = ["FEEDFORWARD", "LATERAL", "ON_POST", "ON_PRE", "SLOTS", "Rule", "Slot", "SlotFunction"]
+
+
+_LEFT_SIDES = {
+    "feedforward": r"\Delta w_{ij}",
+    "lateral": r"\Delta v_{ij}",
+    "on_pre": r"\Delta w_{ij}^{\mathrm{pre}}",
+    "on_post": r"\Delta w_{ij}^{\mathrm{post}}",
+}
+
+
+@dataclass(frozen=True)
+class SlotFunction:
+    """A slot's update as a NumPy function; call it with one array a variable, by name."""
+
+    expression: Node
+    variables: tuple[str, ...]
+
+    def __call__(self, **arrays: ArrayLike) -> NDArray[np.float64]:
+        """Return the update; arrays broadcast against each other."""
+        for name in arrays:
+            if name not in self.variables:
+                hint = did_you_mean(name, self.variables)
+                raise RuleError(f"Unknown variable {name!r}. Variables: {', '.join(self.variables)}.{hint}")
+        return evaluate(self.expression, arrays)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rule:
+    """A plasticity rule: one update expression for each slot it acts in.
+
+    Rules are immutable; two rules are equal when their canonical expressions are.
+
+    Parameters
+    ----------
+    expressions : mapping from str to Node
+        Update expressions by slot name. :meth:`parse` makes a rule from text.
+
+    Raises
+    ------
+    RuleError
+        If a slot is unknown, or an expression uses a variable that its slot does not see.
+
+    Examples
+    --------
+    >>> oja = Rule.parse("y*(x - w*y)")
+    >>> oja == Rule.parse("x*y - w*y**2")
+    True
+    >>> oja.coefficients()
+    {'feedforward': {'x*y': 1.0, 'w*y**2': -1.0}}
+    """
+
+    expressions: Mapping[str, Node]
+
+    def __post_init__(self) -> None:
+        if not self.expressions:
+            raise RuleError(f"A rule needs an expression for at least one slot: {', '.join(SLOTS)}.")
+        for name, node in self.expressions.items():
+            slot = get_slot(name)
+            for variable in variables_of(node):
+                if variable not in slot.variables:
+                    hint = did_you_mean(variable, slot.variables)
+                    allowed = ", ".join(slot.variables)
+                    raise RuleError(f"Slot {name!r} has no variable {variable!r}; it sees {allowed}.{hint}")
+        ordered = {name: self.expressions[name] for name in SLOTS if name in self.expressions}
+        object.__setattr__(self, "expressions", ordered)
+
+    @classmethod
+    def parse(cls, text: str | Mapping[str, str]) -> Rule:
+        """Read a rule from text.
+
+        Parameters
+        ----------
+        text : str or mapping from slot name to str
+            A single text is the update of the feed-forward slot.
+
+        Raises
+        ------
+        RuleError
+            If a slot is unknown or a text is not an expression in the slot's variables.
+
+        Examples
+        --------
+        >>> print(Rule.parse({"feedforward": "x*y - w*y**2", "lateral": "-y_pre*y_post"}))
+        feedforward: x*y - w*y**2; lateral: -y_pre*y_post
+        """
+        if isinstance(text, str):
+            text = {FEEDFORWARD.name: text}
+        if not isinstance(text, Mapping):
+            raise RuleError(f"A rule is a text, or a text for each slot, got {type(text).__name__}.")
+        expressions = {}
+        for name, expression in text.items():
+            slot = get_slot(name)
+            try:
+                expressions[name] = parse(expression, slot.variables)
+            except RuleError as error:
+                raise RuleError(f"In slot {name!r}: {error}" if len(text) > 1 else str(error)) from None
+        return cls(expressions)
+
+    @classmethod
+    def from_coefficients(cls, coefficients: Mapping[str, Mapping[str, float]]) -> Rule:
+        """Make a polynomial rule from the coefficients of its terms.
+
+        Parameters
+        ----------
+        coefficients : mapping from slot name to mapping from term to float
+            Terms are products of powers, such as ``w*y**2``; ``1`` is the constant term. Zeros are left out.
+
+        Raises
+        ------
+        RuleError
+            If a term is not a product of powers or is named twice, or a coefficient is not finite.
+
+        Examples
+        --------
+        >>> print(Rule.from_coefficients({"feedforward": {"w*y**2": -0.5, "x*y": 1}}))
+        x*y - 0.5*w*y**2
+        """
+        expressions = {}
+        for name, terms in coefficients.items():
+            slot = get_slot(name)
+            table: dict[tuple[int, ...], float] = {}
+            for term, value in terms.items():
+                exponents = term_exponents(term, slot)
+                if exponents in table:
+                    raise RuleError(f"The term {term!r} of slot {name!r} is named twice.")
+                table[exponents] = const(value).value
+            expressions[name] = polynomial_node(table, slot.variables)
+        return cls(expressions)
+
+    def coefficients(self) -> dict[str, dict[str, float]]:
+        """Return the expanded coefficients by slot and term, low degrees first.
+
+        Raises
+        ------
+        RuleError
+            If an expression is not a polynomial.
+        """
+        result = {}
+        for name in self.expressions:
+            terms = self._terms(name)
+            variables = SLOTS[name].variables
+            result[name] = {
+                monomial_text(key, variables): terms[key] for key in sorted(terms, key=term_order)
+            }
+        return result
+
+    @property
+    def is_polynomial(self) -> bool:
+        """Whether the update of every slot is a polynomial."""
+        return all(terms is not None for terms in self._tables.values())
+
+    @property
+    def complexity(self) -> int:
+        """Number of nodes of the expression trees, added over slots."""
+        return sum(node.complexity for node in self.expressions.values())
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots of this rule."""
+        return tuple(self.expressions)
+
+    def canonical(self) -> Rule:
+        """Return the rule with every expression in canonical form."""
+        return Rule(self._canonical)
+
+    def simplified(self) -> Rule:
+        """Return the rule without what does nothing, such as ``x + 0`` or ``1*x``."""
+        return Rule({name: simplify_structure(node) for name, node in self.expressions.items()})
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the text of each slot's expression; :meth:`parse` reads it back."""
+        return {name: str(node) for name, node in self.expressions.items()}
+
+    def latex(self, digits: int = 4) -> str:
+        r"""Return the rule as LaTeX, one line a slot.
+
+        Parameters
+        ----------
+        digits : int
+            Significant digits of constants.
+
+        Examples
+        --------
+        >>> print(Rule.parse("x*y - w*y**2").latex())
+        \Delta w_{ij} = \eta \left( x y - w y^{2} \right)
+        """
+        lines = []
+        for name, node in self.expressions.items():
+            lines.append((_LEFT_SIDES[name], rf"\eta \left( {to_latex(node, digits=digits)} \right)"))
+        if len(lines) == 1:
+            return " = ".join(lines[0])
+        body = " \\\\\n".join(f"{left} &= {right}" for left, right in lines)
+        return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
+
+    def sympy(self) -> dict[str, Any]:
+        """Return the SymPy expression of each slot, in real symbols.
+
+        Raises
+        ------
+        RuleError
+            If an expression is beyond what SymPy handles in bounded time.
+
+        Examples
+        --------
+        >>> Rule.parse("y*(x - 0.5*y)").sympy()["feedforward"].expand()
+        x*y - 0.5*y**2
+        """
+        return {name: to_sympy(node) for name, node in self.expressions.items()}
+
+    def numpy(self) -> dict[str, SlotFunction]:
+        """Return the update of each slot as a function of arrays.
+
+        Examples
+        --------
+        >>> update = Rule.parse("x*y - w*y**2").numpy()["feedforward"]
+        >>> update(x=[1.0, 2.0], y=2.0, w=0.5)
+        array([0., 2.])
+        """
+        return {name: SlotFunction(node, SLOTS[name].variables) for name, node in self.expressions.items()}
+
+    def expression(self, slot: str | None = None) -> Node:
+        """Return the expression of a slot; of the only one when no slot is named.
+
+        Raises
+        ------
+        RuleError
+            If the rule does not act in that slot, or acts in several and none is named.
+        """
+        return self.expressions[self._slot(slot).name]
+
+    def program(self, slot: str | None = None) -> Program:
+        """Return a slot's update as a program that the simulation kernels run.
+
+        Equal sub-expressions share a register; constants come in the order of :meth:`constants`.
+
+        Raises
+        ------
+        RuleError
+            If the rule does not act in that slot.
+
+        Examples
+        --------
+        >>> Rule.parse("x*y - w*y**2").program().variables
+        ('x', 'y', 'w')
+        """
+        place = self._slot(slot)
+        return compile_program(self.expressions[place.name], place.variables, place.neuron_level)
+
+    def polynomial(self, slot: str | None = None) -> PolynomialRule:
+        """Return a slot's update as a coefficient table that the simulation kernels run.
+
+        Raises
+        ------
+        RuleError
+            If the expression is not a polynomial with powers up to two.
+
+        Examples
+        --------
+        >>> float(Rule.parse("x*y - w*y**2").polynomial().coefficients[0, 2, 1])
+        -1.0
+        """
+        place = self._slot(slot)
+        table = np.zeros((3, 3, 3))
+        for exponents, value in self._terms(place.name).items():
+            powers = role_exponents(exponents, place)
+            if max(powers) > 2:
+                term = monomial_text(exponents, place.variables)
+                raise RuleError(f"A coefficient table holds powers up to 2; the rule has the term {term!r}.")
+            table[powers] = value
+        return PolynomialRule(table)
+
+    def constants(self) -> NDArray[np.float64]:
+        """Return the constants of all slots, one after the other; whole exponents are left out."""
+        values = [value for node in self.expressions.values() for value in constants(node)]
+        return np.array(values, dtype=np.float64)
+
+    def with_constants(self, values: Iterable[float]) -> Rule:
+        """Return the same rule with other constants, in the order of :meth:`constants`.
+
+        Raises
+        ------
+        RuleError
+            If the number of constants differs or one is not finite.
+
+        Examples
+        --------
+        >>> print(Rule.parse("2*x*y - 3*w").with_constants([1.5, 0.5]))
+        1.5*x*y - 0.5*w
+        """
+        numbers = [float(value) for value in values]
+        counts = {name: len(constants(node)) for name, node in self.expressions.items()}
+        if len(numbers) != sum(counts.values()):
+            raise RuleError(f"The rule has {sum(counts.values())} constants, got {len(numbers)} values.")
+        expressions = {}
+        for name, node in self.expressions.items():
+            expressions[name] = with_constants(node, numbers[: counts[name]])
+            numbers = numbers[counts[name] :]
+        return Rule(expressions)
+
+    def scaled(self, factor: float) -> Rule:
+        """Return the rule times a number: of a polynomial every coefficient, else the whole expression.
+
+        Raises
+        ------
+        RuleError
+            If the factor, or a scaled coefficient, is not finite.
+
+        Examples
+        --------
+        >>> print(Rule.parse("x*y - w*y**2").scaled(0.5))
+        0.5*x*y - 0.5*w*y**2
+        """
+        number = const(factor).value
+        expressions = {}
+        for name, node in self.expressions.items():
+            terms = self._tables[name]
+            if terms is None:
+                expressions[name] = simplify_structure(Node("mul", (const(number), node)))
+            else:
+                scaled = {exponents: const(number * value).value for exponents, value in terms.items()}
+                expressions[name] = polynomial_node(scaled, SLOTS[name].variables)
+        return Rule(expressions)
+
+    def __str__(self) -> str:
+        if list(self.expressions) == [FEEDFORWARD.name]:
+            return str(self.expressions[FEEDFORWARD.name])
+        return "; ".join(f"{name}: {node}" for name, node in self.expressions.items())
+
+    def __repr__(self) -> str:
+        texts = self.to_dict()
+        return f"Rule.parse({str(self)!r})" if list(texts) == [FEEDFORWARD.name] else f"Rule.parse({texts!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rule):
+            return NotImplemented
+        return self._canonical == other._canonical
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._canonical.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Rule, (dict(self.expressions),)
+
+    @cached_property
+    def _tables(self) -> dict[str, dict[tuple[int, ...], float] | None]:
+        return {
+            name: polynomial_terms(node, SLOTS[name].variables) for name, node in self.expressions.items()
+        }
+
+    @cached_property
+    def _canonical(self) -> dict[str, Node]:
+        return {name: canonical(node, SLOTS[name].variables) for name, node in self.expressions.items()}
+
+    def _terms(self, slot: str) -> dict[tuple[int, ...], float]:
+        terms = self._tables[slot]
+        if terms is None:
+            raise RuleError(
+                f"The {slot} expression is not a polynomial (of moderate size), so it has no table of "
+                f"coefficients: {_shortened(str(self.expressions[slot]))}"
+            )
+        return terms
+
+    def _slot(self, name: str | None) -> Slot:
+        if name is None and len(self.expressions) == 1:
+            name = next(iter(self.expressions))
+        if name is None:
+            raise RuleError(f"Say which slot is meant: {', '.join(self.expressions)}.")
+        slot = get_slot(name)
+        if name not in self.expressions:
+            raise RuleError(f"This rule does not act in slot {name!r}; it has {', '.join(self.expressions)}.")
+        return slot
+
+
+def _shortened(text: str, length: int = 80) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
