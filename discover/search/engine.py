@@ -1,0 +1,268 @@
+"""What every symbolic engine takes and gives, and where the engines are found.
+
+An engine gets samples of an update and proposes expressions for it: its whole front, regression error against
+complexity. It does not choose; that is done later, by what the expressions do in the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from discover.errors import EngineError, EngineUnavailable, did_you_mean
+from discover.expression import Node
+from discover.progress import Progress, silent
+from discover.search.settings import OperonSettings, PySRSettings, SearchSettings, TermsSettings
+
+__all__ = [
+    "AUTO",
+    "ENGINES",
+    "Availability",
+    "Engine",
+    "OperonSettings",
+    "Proposal",
+    "PySRSettings",
+    "Samples",
+    "SearchSettings",
+    "TermsSettings",
+    "get_engine",
+    "resolve",
+]
+
+AUTO = "auto"
+"""Stands for every engine that is usable here without a download."""
+
+MIN_ROWS = 20
+"""Fewest rows an engine works on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples of an update: what the synapse sees and how it changes.
+
+    Parameters
+    ----------
+    variables : tuple of str
+        Names of the inputs, such as ``("x", "y", "w")``.
+    inputs : array_like, shape (n_samples, n_variables)
+    target : array_like, shape (n_samples,)
+        The update; any unit, it is scaled inside the engines.
+
+    Raises
+    ------
+    EngineError
+        If shapes do not fit, a name comes twice, there are fewer than 20 rows, or a number is not finite.
+
+    Examples
+    --------
+    >>> samples = Samples(("x", "w"), np.ones((20, 2)), np.zeros(20))
+    >>> samples.n_rows, samples.columns["w"][:2]
+    (20, array([1., 1.]))
+    """
+
+    variables: tuple[str, ...]
+    inputs: NDArray[np.float64]
+    target: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variables", tuple(self.variables))
+        object.__setattr__(self, "inputs", _frozen_copy(self.inputs))
+        object.__setattr__(self, "target", _frozen_copy(self.target))
+        expected = (self.target.size, len(self.variables))
+        if self.target.ndim != 1 or self.inputs.shape != expected or not self.variables:
+            raise EngineError(
+                "Samples need inputs of shape (n_samples, n_variables) and a target of shape (n_samples,), got "
+                f"{self.inputs.shape}, {self.target.shape} and {len(self.variables)} variables."
+            )
+        if len(set(self.variables)) < len(self.variables):
+            raise EngineError(f"A variable of the samples comes twice: {', '.join(self.variables)}.")
+        if self.n_rows < MIN_ROWS:
+            raise EngineError(f"A symbolic search needs at least {MIN_ROWS} samples, got {self.n_rows}.")
+        if not (np.isfinite(self.inputs).all() and np.isfinite(self.target).all()):
+            raise EngineError("The samples hold NaN or infinity; leave out states of networks that blew up.")
+
+    @property
+    def n_rows(self) -> int:
+        """Number of samples."""
+        return int(self.target.size)
+
+    @property
+    def columns(self) -> Mapping[str, NDArray[np.float64]]:
+        """Inputs by name, each of shape (n_samples,)."""
+        return {name: self.inputs[:, k] for k, name in enumerate(self.variables)}
+
+    def subset(self, n_rows: int, seed: int) -> Samples:
+        """Return at most `n_rows` rows, drawn without replacement and kept in order."""
+        if n_rows >= self.n_rows:
+            return self
+        rows = np.sort(np.random.default_rng(seed).choice(self.n_rows, size=n_rows, replace=False))
+        return Samples(self.variables, self.inputs[rows], self.target[rows])
+
+
+def _frozen_copy(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An expression for the update, as an engine proposes it.
+
+    Parameters
+    ----------
+    expression : Node
+        In canonical form, in the variables of the samples.
+    nmse : float
+        Mean squared error over all rows, divided by the variance of the target.
+    engine : str
+        Who proposed it.
+    """
+
+    expression: Node
+    nmse: float
+    engine: str
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether an engine can run here.
+
+    Parameters
+    ----------
+    engine : str
+    usable : bool
+    version : str
+        What was found, empty if nothing.
+    reason : str
+        What is missing, empty if nothing.
+    remedy : str
+        How to get it, empty if nothing is missing.
+    """
+
+    engine: str
+    usable: bool
+    version: str = ""
+    reason: str = ""
+    remedy: str = ""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One way to propose expressions.
+
+    The proposals depend on the samples, the settings and the seed alone, not on the number of threads.
+    Budgets are counted in generations or evaluations; a limit in seconds is a safety net that ends in an
+    error.
+    """
+
+    name: str
+
+    def availability(self) -> Availability:
+        """Say whether the engine can run here, without loading it and without a download."""
+        ...
+
+    def propose(
+        self, samples: Samples, settings: SearchSettings, seed: int, progress: Progress = silent
+    ) -> list[Proposal]:
+        """Return the whole front, sorted by complexity.
+
+        Raises
+        ------
+        EngineError
+            If the engine did not do its work; :class:`EngineUnavailable` if it cannot run here.
+        """
+        ...
+
+
+def _terms() -> Engine:
+    from discover.search.terms import TermsEngine
+
+    return TermsEngine()
+
+
+def _operon() -> Engine:
+    from discover.search.operon import OperonEngine
+
+    return OperonEngine()
+
+
+def _pysr() -> Engine:
+    from discover.search.pysr import PySREngine
+
+    return PySREngine()
+
+
+ENGINES: Mapping[str, Callable[[], Engine]] = MappingProxyType(
+    {"operon": _operon, "terms": _terms, "pysr": _pysr}
+)
+"""The engines by name; an engine is loaded when it is made."""
+
+
+def get_engine(name: str) -> Engine:
+    """Return an engine by its name, whether or not it is usable here.
+
+    Raises
+    ------
+    EngineError
+        If there is no such engine.
+
+    Examples
+    --------
+    >>> get_engine("terms").name
+    'terms'
+    >>> get_engine("oporon")
+    Traceback (most recent call last):
+    ...
+    discover.errors.EngineError: Unknown engine 'oporon'. Engines: ... Did you mean 'operon'?
+    """
+    if name not in ENGINES:
+        allowed = (*ENGINES, AUTO)
+        raise EngineError(
+            f"Unknown engine {name!r}. Engines: {', '.join(allowed)}.{did_you_mean(name, allowed)}"
+        )
+    return ENGINES[name]()
+
+
+def resolve(names: Sequence[str]) -> list[Engine]:
+    """Return the engines that a list of names stands for, each once.
+
+    ``auto`` stands for every engine that is usable here: ``terms`` always, ``operon`` where it is installed,
+    ``pysr`` where a working Julia is found without a download.
+
+    Raises
+    ------
+    EngineError
+        If the list is empty or a name is unknown.
+    EngineUnavailable
+        If an engine that was asked for by name cannot run here.
+    """
+    if isinstance(names, str):
+        names = [names]
+    chosen: dict[str, Engine] = {}
+    for name in names:
+        if name == AUTO:
+            chosen |= {engine.name: engine for engine in _usable_engines() if engine.name not in chosen}
+        else:
+            chosen.setdefault(name, _asked_for(name))
+    if not chosen:
+        raise EngineError(f"No engine was named. Engines: {', '.join((*ENGINES, AUTO))}.")
+    return list(chosen.values())
+
+
+def _usable_engines() -> list[Engine]:
+    engines = [make() for make in ENGINES.values()]
+    return [engine for engine in engines if engine.availability().usable]
+
+
+def _asked_for(name: str) -> Engine:
+    engine = get_engine(name)
+    state = engine.availability()
+    if not state.usable:
+        raise EngineUnavailable(f"The engine {name!r} cannot run here: {state.reason} {state.remedy}".strip())
+    return engine

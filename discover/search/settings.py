@@ -1,0 +1,143 @@
+"""Settings of the symbolic engines, with their bounds; a pipeline file is validated into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+__all__ = ["DEFAULT_FACTORS", "Operator", "OperonSettings", "PySRSettings", "SearchSettings", "TermsSettings"]
+
+Operator = Literal["div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min"]
+"""Operations that a user may allow; + - * and whole powers are always there."""
+
+DEFAULT_FACTORS = (
+    "v",
+    "v**2",
+    "tanh(v)",
+    "tanh(v)**2",
+    "abs(v)",
+    "sqrt(v)",
+    "1 - v",
+    "sqrt(1 - v)",
+    "exp(-abs(v)/c)",
+    "1/(c + v)",
+    "1/(c + v**2)",
+)
+"""Functions of one variable ``v`` that products are made of; ``c`` is a positive constant to be fitted."""
+
+
+@dataclass(frozen=True)
+class TermsSettings:
+    """Budget of the product-term search.
+
+    Parameters
+    ----------
+    factors : tuple of str
+        Functions of one variable ``v``, with at most one positive constant ``c`` that is fitted. One more
+        line here is one more factor.
+    max_factors : int
+        Largest number of factors in a product.
+    max_terms : int
+        Largest number of products in a sum.
+    beam_width : int
+        Sums that are kept for every number of products.
+    n_refined : int
+        Sums whose constants are fitted on all rows, for every number of products.
+    max_rows : int
+        Rows that the beam search looks at.
+    """
+
+    factors: Annotated[tuple[str, ...], MinLen(1)] = DEFAULT_FACTORS
+    max_factors: Annotated[int, Ge(1), Le(4)] = 3
+    max_terms: Annotated[int, Ge(1), Le(10)] = 4
+    beam_width: Annotated[int, Ge(1), Le(1000)] = 40
+    n_refined: Annotated[int, Ge(1), Le(200)] = 12
+    max_rows: Annotated[int, Ge(50), Le(100_000)] = 400
+
+
+@dataclass(frozen=True)
+class OperonSettings:
+    """Budget of the genetic search by pyoperon.
+
+    Parameters
+    ----------
+    operator_sets : tuple of tuple of str
+        One search each, with + - * and the operations named; the fronts are merged. Operations that
+        :attr:`SearchSettings.operators` does not allow are left out.
+    generations : int
+        Generations of every search.
+    population_size : int
+    chunk : int
+        Generations between two looks at the population.
+    local_search : float
+        Probability that the constants of a new tree are fitted by a few Levenberg-Marquardt steps.
+    max_rows : int
+        Rows that the search looks at; the constants of what it finds are fitted on all.
+    threads : int
+        Threads of the search; the result does not depend on them.
+    time_limit_s : float
+        Safety net in seconds of wall time; a search that runs into it is an error.
+    """
+
+    operator_sets: Annotated[tuple[tuple[Operator, ...], ...], MinLen(1)] = (
+        (),
+        ("tanh",),
+        ("div", "tanh", "exp", "sqrt"),
+    )
+    generations: Annotated[int, Ge(1), Le(100_000)] = 60
+    population_size: Annotated[int, Ge(10), Le(100_000)] = 500
+    chunk: Annotated[int, Ge(1), Le(1000)] = 5
+    local_search: Annotated[float, Ge(0), Le(1)] = 0.2
+    max_rows: Annotated[int, Ge(50), Le(100_000)] = 500
+    threads: Annotated[int, Ge(1), Le(256)] = 1
+    time_limit_s: Annotated[float, Gt(0), Le(86_400)] = 300.0
+
+
+@dataclass(frozen=True)
+class PySRSettings:
+    """Budget of PySR; the names are PySR's own where it has one.
+
+    Parameters
+    ----------
+    niterations, populations, population_size : int
+    parsimony : float
+        Loss that one more node must save.
+    max_rows : int
+        Rows that PySR is given.
+    timeout_in_seconds : float
+        Safety net; a search that runs into it is an error.
+    output_folder : str
+        Where PySR writes its files, one sub-folder a run; empty for a temporary folder that is removed.
+    """
+
+    niterations: Annotated[int, Ge(1), Le(100_000)] = 40
+    populations: Annotated[int, Ge(1), Le(10_000)] = 10
+    population_size: Annotated[int, Ge(5), Le(10_000)] = 27
+    parsimony: Annotated[float, Ge(0)] = 0.0
+    max_rows: Annotated[int, Ge(50), Le(100_000)] = 1000
+    timeout_in_seconds: Annotated[float, Gt(0), Le(86_400)] = 1800.0
+    output_folder: str = ""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What the engines may use and how long they may search.
+
+    Parameters
+    ----------
+    operators : tuple of str
+        Operations allowed beside + - * and whole powers.
+    max_nodes : int
+        Largest complexity of a proposal, in nodes of its tree.
+    terms : TermsSettings
+    operon : OperonSettings
+    pysr : PySRSettings
+    """
+
+    operators: tuple[Operator, ...] = ("div", "tanh", "exp", "sqrt", "abs")
+    max_nodes: Annotated[int, Ge(1), Le(200)] = 30
+    terms: TermsSettings = field(default_factory=TermsSettings)
+    operon: OperonSettings = field(default_factory=OperonSettings)
+    pysr: PySRSettings = field(default_factory=PySRSettings)
