@@ -15,7 +15,7 @@ from discover.expression.node import (
     variables_of,
     with_constants,
 )
-from discover.expression.parsing import MAX_DEPTH, MAX_LENGTH, MAX_NODES, parse
+from discover.expression.parsing import MAX_DEPTH, MAX_LENGTH, MAX_NODES, combine, parse
 from discover.expression.polynomial import monomial_text, polynomial_node, polynomial_terms
 from discover.expression.simplify import canonical, simplify_structure
 from discover.expression.symbolic import from_sympy, to_sympy
@@ -27,6 +27,7 @@ __all__ = [
     "MAX_NODES",
     "Node",
     "canonical",
+    "combine",
     "const",
     "constants",
     "evaluate",

@@ -16,7 +16,7 @@ from typing import NoReturn
 from discover.errors import RuleError, did_you_mean
 from discover.expression.node import FUNCTIONS, Node, apply, const, take, var
 
-__all__ = ["MAX_DEPTH", "MAX_LENGTH", "MAX_NODES", "parse"]
+__all__ = ["MAX_DEPTH", "MAX_LENGTH", "MAX_NODES", "combine", "parse"]
 
 MAX_LENGTH = 10_000
 """Longest rule text, in characters."""
@@ -291,7 +291,7 @@ class _Parser:
     def build(self, op: str, n_operands: int, position: int) -> None:
         args = take(self.operands, n_operands)
         try:
-            node = _combined(op, args)
+            node = combine(op, args)
         except RuleError as error:
             self.fail(str(error).rstrip("."), position)
         if node.complexity > MAX_NODES:
@@ -315,14 +315,33 @@ class _Parser:
         )
 
 
-def _combined(op: str, args: tuple[Node, ...]) -> Node:
-    """Build a node; shorthands are written out and constant sub-trees folded."""
+def combine(op: str, args: tuple[Node, ...]) -> Node:
+    """Return the node that the parser makes of an operation and its operands.
+
+    Shorthands are written out and constant operands folded.
+
+    Parameters
+    ----------
+    op : str
+        An operation of :class:`Node`, or ``square``, ``cube`` or ``inv``.
+    args : tuple of Node
+
+    Raises
+    ------
+    RuleError
+        If a folded constant is not finite.
+
+    Examples
+    --------
+    >>> str(combine("inv", (const(4.0),)))
+    '0.25'
+    """
     if op == "square":
-        return _combined("pow", (args[0], const(2.0)))
+        return combine("pow", (args[0], const(2.0)))
     if op == "cube":
-        return _combined("pow", (args[0], const(3.0)))
+        return combine("pow", (args[0], const(3.0)))
     if op == "inv":
-        return _combined("div", (const(1.0), args[0]))
+        return combine("div", (const(1.0), args[0]))
     if not all(arg.op == "const" for arg in args):
         return Node(op, args)
     value = apply(op, *(arg.value for arg in args))
