@@ -317,9 +317,8 @@ def read_arrays(path: Path, kind: str, version: int = 1, remedy: str = "") -> di
         with np.load(data, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except _DAMAGED as error:
-        raise ArtefactError(
-            f"{path} is truncated or was edited: it is no archive of plain NumPy arrays ({error}). {remedy}".rstrip()
-        ) from None
+        fault = f"it is no archive of plain NumPy arrays ({error})"
+        raise ArtefactError(f"{path} is truncated or was edited: {fault}. {remedy}".rstrip()) from None
     schema = arrays.pop("schema", None)
     _check_schema(path, str(schema) if schema is not None else None, kind, version, remedy)
     return arrays

@@ -26,7 +26,7 @@ MAX_BYTES = 1_000_000
 
 SECTIONS: Mapping[str, tuple[str, str]] = {
     "fit": ("discover.fit", "FitSettings"),
-    "search": ("discover.search", "SearchSettings"),
+    "search": ("discover.search.settings", "SearchSettings"),
     "validate": ("discover.validate", "ValidateSettings"),
     "compare": ("discover.compare", "CompareSettings"),
 }

@@ -1,8 +1,8 @@
-"""What a run was made from: configuration, seed, versions, platform, threads, engines, code, time per stage.
+"""What a run was made from: configuration, seed, versions, platform, threads, engines, code, wall time.
 
-The manifest also decides what is up to date. Each finished stage leaves a record: checksums of the settings and the
-code it depends on, of the files it read and of the files it wrote. A stage whose record still fits has nothing to
-do; a file that no longer has the checksum in the record was edited after the run.
+The manifest also decides what is up to date. Each finished stage leaves a record: checksums of the settings
+and the code it depends on, of the files it read and of the files it wrote. A stage whose record still fits
+has nothing to do; a file that no longer has the checksum in the record was edited after the run.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ class Manifest:
     ----------
     folder : Path
         Folder of the run; the manifest is its ``manifest.json``.
+    empty : bool
+        Whether to start without the records that are there.
 
     Raises
     ------
@@ -97,11 +99,11 @@ class Manifest:
         When there is a manifest and it cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, empty: bool = False) -> None:
         self.folder = folder
         self.path = folder / "manifest.json"
         self._records: dict[str, StageRecord] = {}
-        if self.path.exists():
+        if self.path.exists() and not empty:
             content = artefacts.read_json(
                 self.path, ManifestFile, "Make it anew: `discover run TOML --fresh`."
             )
@@ -124,8 +126,8 @@ class Manifest:
             remedy = f"Make it anew: `discover {stage} {self.folder} --fresh`."
             if artefacts.checksum(self.folder / name, remedy) != checksum:
                 raise ArtefactError(
-                    f"{self.folder / name} is not what the {stage} stage wrote: it was truncated or edited since. "
-                    f"{remedy}"
+                    f"{self.folder / name} is not what the {stage} stage wrote: "
+                    f"it was truncated or edited since. {remedy}"
                 )
 
     def write(self, config: PipelineConfig, threads: int, stage: str, record: StageRecord | None) -> None:

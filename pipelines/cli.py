@@ -1,0 +1,273 @@
+"""The command line: `discover run`, one command for every stage, and commands that look at a run.
+
+Heavy imports happen inside the commands, so that `discover --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from discover.errors import ArtefactError, ConfigError, DiscoverError, RuleError
+from pipelines.threads import use_threads
+
+if TYPE_CHECKING:
+    from pipelines.runs import Run
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    """Commands whose errors are one paragraph, not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except DiscoverError as error:
+            typer.echo(f"discover: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            typer.echo(
+                "discover: interrupted. Finished stages are kept; the same command goes on from there.",
+                err=True,
+            )
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Discover synaptic plasticity rules: from simulated networks to laws that can be read.",
+)
+
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's folder, a TOML file, or the name of either.")
+]
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder in which runs land.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Run also what is up to date.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=1024, help="Threads of the kernels; all cores by default."),
+]
+Engines = Annotated[
+    list[str] | None,
+    typer.Option("--engine", metavar="E", help="Engine of the symbolic search; give it again for more."),
+]
+DEFAULT_RESULTS = Path("results")
+
+
+@app.command()
+def run(
+    name: Annotated[
+        str, typer.Argument(metavar="TOML", help="A pipeline, such as pipelines/oja.toml or oja.")
+    ],
+    fresh: Fresh = False,
+    engine: Engines = None,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Run a whole pipeline; stages that are up to date are left alone."""
+    from pipelines.runs import find_run
+    from pipelines.show import summary_text
+    from pipelines.stages import STAGES
+
+    found = find_run(name, results, toml_first=True)
+    _work(found, tuple(STAGES), fresh, threads, engine)
+    typer.echo(summary_text(found.folder))
+
+
+@app.command()
+def simulate(
+    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+) -> None:
+    """Stage 1: record what synapses see and do (trajectories.npz)."""
+    _stage("simulate", name, fresh, threads, results)
+
+
+@app.command()
+def fit(
+    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+) -> None:
+    """Stage 2: fit rules along the L1 penalty (path.json)."""
+    _stage("fit", name, fresh, threads, results)
+
+
+@app.command()
+def search(
+    name: RunName,
+    fresh: Fresh = False,
+    engine: Engines = None,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Stage 3: search for expressions, build the Pareto front (front.json)."""
+    _stage("search", name, fresh, threads, results, engine)
+
+
+@app.command()
+def validate(
+    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+) -> None:
+    """Stage 4: try the candidates under held-out conditions (validation.json)."""
+    _stage("validate", name, fresh, threads, results)
+
+
+@app.command()
+def compare(
+    name: Annotated[str, typer.Argument(metavar="RUN|RULE", help='A run, or a rule such as "x*y - w*y**2".')],
+    fresh: Fresh = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
+    task: Annotated[str, typer.Option(help="Task in which a single rule is compared.")] = "oja",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the comparison of a single rule.")] = 0,
+) -> None:
+    """Stage 5: compare candidates, or a rule given as text, with published rules (comparison.json)."""
+    from pipelines.runs import exists
+
+    if exists(name, results):
+        _stage("compare", name, fresh, threads, results)
+    else:
+        use_threads(threads)
+        _compare_rule(name, task, seed)
+
+
+@app.command()
+def report(
+    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+) -> None:
+    """Stage 6: figures and one HTML file (report.html)."""
+    from pipelines.show import summary_text
+
+    found = _stage("report", name, fresh, threads, results)
+    typer.echo(summary_text(found.folder))
+
+
+@app.command()
+def front(name: RunName, results: Results = DEFAULT_RESULTS) -> None:
+    """Print a run's Pareto front, with an arrow at the chosen rule."""
+    from pipelines.artefacts import Front, read_json
+    from pipelines.runs import find_run
+    from pipelines.show import front_text
+
+    folder = find_run(name, results).folder
+    remedy = f"Make it: `discover search {folder}`, or all stages: `discover run {name}`."
+    typer.echo(front_text(read_json(folder / "front.json", Front, remedy)))
+
+
+@app.command()
+def recover(
+    task: Annotated[str, typer.Argument(help="Task whose known rule is to be found again.")],
+    inputs: Annotated[str, typer.Option(help="Numbers of inputs, with commas between.")] = "2,10",
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs for each number of inputs.")] = 10,
+    threads: Threads = None,
+) -> None:
+    """Find a known rule again at several sizes: how often, how exactly, how fast."""
+    sizes = _sizes(inputs)
+    use_threads(threads)
+    from discover.recover import recover as recover_rule
+    from discover.tasks import get_task
+    from pipelines.events import open_reporter
+    from pipelines.show import table_text
+
+    reporter = open_reporter(None)
+    try:
+        with reporter.stage("recover") as progress:
+            rows = recover_rule(get_task(task), sizes, seeds, progress=progress)
+    finally:
+        reporter.close()
+    columns = list(rows[0])
+    typer.echo(table_text(columns, [[row[column] for column in columns] for row in rows]))
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, threads, and which engines are usable."""
+    from pipelines.doctor import doctor_text
+
+    typer.echo(doctor_text())
+
+
+def main() -> None:
+    """Entry point of the `discover` script."""
+    app(prog_name="discover")
+
+
+def _stage(
+    stage: str, name: str, fresh: bool, threads: int | None, results: Path, engine: list[str] | None = None
+) -> Run:
+    from pipelines.runs import find_run
+
+    found = find_run(name, results)
+    _work(found, (stage,), fresh, threads, engine)
+    return found
+
+
+def _work(
+    found: Run, names: tuple[str, ...], fresh: bool, threads: int | None, engine: list[str] | None
+) -> None:
+    """Run stages with the folder locked."""
+    config = found.config.with_engines(engine) if engine else found.config
+    used = use_threads(threads)
+    if "search" in names and "auto" not in config.engines:
+        from discover.search.engine import resolve
+
+        resolve(config.engines)  # an engine that cannot run here is said now, not after the fit
+    from pipelines.events import open_reporter
+    from pipelines.runs import locked
+    from pipelines.stages import run_stages
+
+    with locked(found.folder):
+        reporter = open_reporter(found.folder)
+        try:
+            run_stages(found.folder, config, names, reporter, used, fresh)
+        finally:
+            reporter.close()
+
+
+def _compare_rule(text: str, task_name: str, seed: int) -> None:
+    from discover.compare import CompareSettings
+    from discover.compare import compare as compare_rules
+    from discover.progress import silent
+    from discover.rule import Rule
+    from discover.tasks import get_task
+    from pipelines.show import distances_text, verdict_text
+    from pipelines.stages import stage_seed
+
+    try:
+        rule = Rule.parse(text)
+    except RuleError as error:
+        raise ArtefactError(
+            f"There is no run {text[:80]!r}, and as a rule it cannot be read: {error}"
+        ) from error
+    task = get_task(task_name)
+    result = compare_rules(
+        task, task.settings_type(), {"rule": rule}, CompareSettings(), stage_seed(seed, "compare"), silent
+    )
+    compared = result.to_json()["candidates"]["rule"]
+    typer.echo(distances_text(compared))
+    typer.echo(verdict_text(str(rule), compared))
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1 or max(sizes) > 1_000_000:
+        raise ConfigError(
+            "--inputs: numbers of inputs with commas between are expected, such as 2,10,100, "
+            f"but it is {text[:80]!r}."
+        )
+    return sizes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Where a run lives: from what a user calls it to its folder and settings, and the lock on the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from discover.errors import ArtefactError, did_you_mean
+from pipelines import artefacts
+from pipelines.config import PipelineConfig, load_json, load_toml
+
+__all__ = ["RESULTS", "Run", "find_run", "locked", "pipeline_files"]
+
+RESULTS = Path("results")
+"""Where runs land unless the user says otherwise."""
+
+_SHIPPED = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its folder and what it is to do.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its artefacts are or will be.
+    config : PipelineConfig
+        What to run.
+    """
+
+    folder: Path
+    config: PipelineConfig
+
+
+def find_run(name: str, results: Path = RESULTS, toml_first: bool = False) -> Run:
+    """Find the run that a user means.
+
+    Parameters
+    ----------
+    name : str
+        A run's folder (``results/oja``), a TOML file, or the name of either (``oja``).
+    results : Path
+        Folder of the runs.
+    toml_first : bool
+        Whether a bare name means the TOML file rather than the run that may be there already.
+
+    Raises
+    ------
+    ArtefactError
+        When there is no such run and no such file.
+    ConfigError
+        When the TOML file has a mistake.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        return _from_toml(path, results)
+    if path.is_dir() and not (toml_first and name in pipeline_files()):
+        return Run(path, load_json(path / "config.json"))
+    folder, toml = results / name, pipeline_files().get(name)
+    found_folder = "/" not in name and (folder / "config.json").is_file()
+    if found_folder and not (toml_first and toml is not None):
+        return Run(_own_folder(folder), load_json(folder / "config.json"))
+    if toml is not None:
+        return _from_toml(toml, results)
+    known = sorted({*pipeline_files(), *_run_names(results)})
+    raise ArtefactError(
+        f"There is no run and no pipeline {name!r}.{did_you_mean(name, known)} A run is a folder such as "
+        f"results/oja, a TOML file such as pipelines/oja.toml, or the name of one "
+        f"({', '.join(known) or 'none yet'})."
+    )
+
+
+def exists(name: str, results: Path = RESULTS) -> bool:
+    """Say whether a user's word means a run or a pipeline rather than a rule."""
+    path = Path(name)
+    return path.suffix == ".toml" or path.exists() or name in {*pipeline_files(), *_run_names(results)}
+
+
+def pipeline_files() -> dict[str, Path]:
+    """Return the pipelines by name: those in ./pipelines before those that came with the program."""
+    shipped = {path.stem: path for path in sorted(_SHIPPED.glob("*.toml"))}
+    own = {path.stem: path for path in sorted(Path("pipelines").glob("*.toml"))}
+    return {**shipped, **own}
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process alone; the folder is made when it is not there.
+
+    Raises
+    ------
+    ArtefactError
+        When another process holds it, or it cannot be written.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise ArtefactError(
+            f"Another discover process is at work in {folder}. Wait until it has finished, or choose another "
+            "folder with --results DIR."
+        ) from None
+    except OSError as error:
+        artefacts.unwritable(folder, error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _from_toml(path: Path, results: Path) -> Run:
+    config = load_toml(path)
+    return Run(_own_folder(results / config.name), config)
+
+
+def _own_folder(folder: Path) -> Path:
+    if folder.is_symlink():
+        raise ArtefactError(
+            f"{folder} is a symbolic link to {folder.resolve()}; a run is not written through a link. "
+            "Remove the link, or name the folder that you mean with --results DIR."
+        )
+    return folder
+
+
+def _run_names(results: Path) -> list[str]:
+    return sorted(path.parent.name for path in results.glob("*/config.json"))

@@ -1,0 +1,385 @@
+"""The stages of a pipeline: each reads artefacts, calls `discover`, and writes artefacts.
+
+A stage knows which settings, which code and which files its result depends on. When none of them changed
+since it last finished it has nothing to do, and only touches its files so that `make` is content.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from discover.errors import ArtefactError, RuleError
+from discover.progress import Progress
+from pipelines import artefacts
+from pipelines.config import PipelineConfig
+from pipelines.events import Reporter
+from pipelines.manifest import Manifest, StageRecord, digest
+from pipelines.sources import code_hash
+
+if TYPE_CHECKING:
+    from discover.rule import Rule
+
+__all__ = ["STAGES", "Context", "Outcome", "Stage", "run_stages", "stage_seed"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage works with.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    config : PipelineConfig
+        What to run.
+    seed : int
+        Seed of this stage's random numbers.
+    progress : Progress
+        Called with the fraction done and a message.
+    """
+
+    folder: Path
+    config: PipelineConfig
+    seed: int
+    progress: Progress
+
+    @property
+    def task(self) -> Any:
+        """The task that the pipeline names."""
+        from discover.tasks import get_task
+
+        return get_task(self.config.task)
+
+    def read(self, name: str, artefact: type[artefacts.Artefact]) -> dict[str, Any]:
+        """Read an artefact of the run."""
+        return artefacts.read_json(self.folder / name, artefact, _remedy(name, self.folder))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage has to write when it is done.
+
+    Parameters
+    ----------
+    write : callable
+        Writes the stage's files.
+    engine : list of str
+        Engines that ran.
+    """
+
+    write: Callable[[], object]
+    engine: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Parameters
+    ----------
+    number : int
+        Spawn key of the stage's random numbers; never to be changed, or old seeds give new results.
+    sections : tuple of str
+        Sections of the configuration that the result depends on, besides task and seed.
+    modules : tuple of str
+        Code that the result depends on, with everything it imports.
+    inputs, outputs : tuple of str
+        Files of the run's folder, read and written.
+    work : callable
+        Does it.
+    """
+
+    number: int
+    sections: tuple[str, ...]
+    modules: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    work: Callable[[Context], Outcome]
+
+
+def simulate(context: Context) -> Outcome:
+    """Record what synapses see and do under the baseline rules: ``trajectories.npz``."""
+    from discover.tasks import collect
+
+    config = context.config
+    arrays = collect(context.task, config.problems, context.seed, context.progress)
+    path = context.folder / "trajectories.npz"
+    return Outcome(lambda: artefacts.write_arrays(path, "trajectories", arrays))
+
+
+def fit(context: Context) -> Outcome:
+    """Fit the coefficients of the polynomial basis along the L1 path: ``path.json``."""
+    from discover.fit import fit as fit_path
+
+    config = context.config
+    result = fit_path(context.task, config.problems, config.fit, context.seed, context.progress)
+    path = context.folder / "path.json"
+    return Outcome(lambda: artefacts.write_json(path, artefacts.RulePath, result.to_json()))
+
+
+def search(context: Context) -> Outcome:
+    """Search for expressions beyond the basis: ``front.json`` and ``front.csv``."""
+    from discover.fit import FitResult
+    from discover.search import search as search_front
+
+    config, folder = context.config, context.folder
+    front = search_front(
+        context.task,
+        config.problems,
+        FitResult.from_json(context.read("path.json", artefacts.RulePath)),
+        artefacts.read_arrays(folder / "trajectories.npz", "trajectories"),
+        config.search,
+        context.seed,
+        context.progress,
+        engines=config.engines,
+    )
+    content = front.to_json()
+
+    def write() -> None:
+        artefacts.write_json(folder / "front.json", artefacts.Front, content)
+        artefacts.write_csv(folder / "front.csv", front.rows())
+
+    return Outcome(write, engine=list(content["engine"]))
+
+
+def validate(context: Context) -> Outcome:
+    """Try the candidates under conditions that they were not fitted on: ``validation.json``."""
+    from discover.validate import validate as cross_validate
+
+    config = context.config
+    result = cross_validate(
+        context.task, config.problems, _candidates(context), config.validate, context.seed, context.progress
+    )
+    path = context.folder / "validation.json"
+    return Outcome(lambda: artefacts.write_json(path, artefacts.Validation, result.to_json()))
+
+
+def compare(context: Context) -> Outcome:
+    """Compare the candidates with the published rules: ``comparison.json``."""
+    from discover.compare import compare as compare_rules
+
+    config = context.config
+    result = compare_rules(
+        context.task, config.problems, _candidates(context), config.compare, context.seed, context.progress
+    )
+    path = context.folder / "comparison.json"
+    return Outcome(lambda: artefacts.write_json(path, artefacts.Comparison, result.to_json()))
+
+
+def report(context: Context) -> Outcome:
+    """Draw the figures and write the report: ``report.html`` and ``figures/``."""
+    from discover.report import write_report
+
+    return Outcome(lambda: write_report(context.folder))
+
+
+STAGES: Mapping[str, Stage] = {
+    "simulate": Stage(1, ("problems",), ("discover.tasks",), (), ("trajectories.npz",), simulate),
+    "fit": Stage(2, ("problems", "fit"), ("discover.tasks", "discover.fit"), (), ("path.json",), fit),
+    "search": Stage(
+        3,
+        ("problems", "search"),
+        ("discover.tasks", "discover.search"),
+        ("trajectories.npz", "path.json"),
+        ("front.json", "front.csv"),
+        search,
+    ),
+    "validate": Stage(
+        4,
+        ("problems", "validate"),
+        ("discover.tasks", "discover.validate"),
+        ("front.json",),
+        ("validation.json",),
+        validate,
+    ),
+    "compare": Stage(
+        5,
+        ("problems", "compare"),
+        ("discover.tasks", "discover.compare"),
+        ("front.json",),
+        ("comparison.json",),
+        compare,
+    ),
+    "report": Stage(
+        6,
+        (),
+        ("discover.report",),
+        ("trajectories.npz", "path.json", "front.json", "validation.json", "comparison.json"),
+        ("report.html",),
+        report,
+    ),
+}
+"""The stages in their order."""
+
+
+def stage_seed(root: int, stage: str) -> int:
+    """Return the seed of a stage's random numbers.
+
+    Parameters
+    ----------
+    root : int
+        Seed of the run.
+    stage : str
+        Name of the stage.
+
+    Examples
+    --------
+    >>> stage_seed(0, "fit") == stage_seed(0, "fit") != stage_seed(0, "search")
+    True
+    """
+    import numpy as np
+
+    sequence = np.random.SeedSequence(root, spawn_key=(STAGES[stage].number,))
+    return int(sequence.generate_state(1, np.uint64)[0])
+
+
+def run_stages(
+    folder: Path,
+    config: PipelineConfig,
+    names: Iterable[str],
+    reporter: Reporter,
+    threads: int = 1,
+    fresh: bool = False,
+) -> None:
+    """Run stages one after the other; those that are up to date are left alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run; it must be locked (:func:`pipelines.runs.locked`).
+    config : PipelineConfig
+        What to run; written into the folder as ``config.json``.
+    names : iterable of str
+        Stages, in their order.
+    reporter : Reporter
+        Where to say what is going on.
+    threads : int
+        Number of threads that the kernels use, for the manifest.
+    fresh : bool
+        Whether to run stages that are up to date all the same.
+
+    Raises
+    ------
+    DiscoverError
+        When an earlier stage's file is missing or was edited, or a stage fails.
+    """
+    names = tuple(names)
+    manifest = Manifest(folder, empty=fresh and names == tuple(STAGES))
+    artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
+    for name in names:
+        _check_inputs(name, config, manifest)
+        record = _wanted_record(name, config, folder, threads)
+        if not fresh and _is_up_to_date(name, record, manifest):
+            _touch(folder, STAGES[name].outputs)
+            reporter.up_to_date(name)
+        else:
+            _run_stage(name, config, record, manifest, reporter)
+
+
+def _run_stage(
+    name: str, config: PipelineConfig, wanted: StageRecord, manifest: Manifest, reporter: Reporter
+) -> None:
+    stage, folder, started = STAGES[name], manifest.folder, time.perf_counter()
+    with reporter.stage(name) as progress:
+        outcome = stage.work(Context(folder, config, stage_seed(config.seed, name), progress))
+        # The old record goes when the old files do, not before: a stage that fails leaves all as it was.
+        manifest.write(config, wanted.threads, name, None)
+        try:
+            outcome.write()
+        except OSError as error:
+            artefacts.unwritable(Path(error.filename) if error.filename else folder, error)
+        written = {
+            path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in _files(folder, name)
+        }
+        changes = {"outputs": written, "seconds": time.perf_counter() - started, "engine": outcome.engine}
+        manifest.write(config, wanted.threads, name, wanted.model_copy(update=changes))
+
+
+def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:
+    stage = STAGES[name]
+    return StageRecord(
+        settings=_settings_digest(name, config),
+        code=code_hash(stage.modules),
+        inputs={file: artefacts.checksum(folder / file) for file in stage.inputs},
+        outputs={},
+        seconds=0.0,
+        threads=threads,
+    )
+
+
+def _settings_digest(name: str, config: PipelineConfig) -> str:
+    sections = {section: config.section(section) for section in STAGES[name].sections}
+    return digest({"task": config.task, "seed": config.seed, **sections})
+
+
+def _is_up_to_date(name: str, wanted: StageRecord, manifest: Manifest) -> bool:
+    record = manifest.record(name)
+    if record is None:
+        return False
+    same = all(getattr(record, part) == getattr(wanted, part) for part in ("settings", "code", "inputs"))
+    if not same or not all((manifest.folder / file).exists() for file in record.outputs):
+        return False
+    manifest.check_outputs(name)
+    return True
+
+
+def _check_inputs(name: str, config: PipelineConfig, manifest: Manifest) -> None:
+    for file in STAGES[name].inputs:
+        producer = _producer(file)
+        record = manifest.record(producer)
+        path = manifest.folder / file
+        if record is None and not path.exists():
+            raise _unfit(name, path, "is not there")
+        if record is None:
+            raise _unfit(name, path, "was left by a run that did not finish")
+        manifest.check_outputs(producer)
+        if record.settings != _settings_digest(producer, config):
+            raise _unfit(name, path, "was made with other settings than the run has now")
+
+
+def _unfit(name: str, path: Path, state: str) -> ArtefactError:
+    return ArtefactError(f"The {name} stage needs {path}, which {state}. {_remedy(path.name, path.parent)}")
+
+
+def _candidates(context: Context) -> dict[str, Rule]:
+    """Return the rules on the front, and the chosen one, by their names."""
+    from discover.rule import Rule
+
+    front = context.read("front.json", artefacts.Front)
+    try:
+        return {
+            candidate["id"]: Rule.parse(candidate["slots"])
+            for candidate in front["candidates"]
+            if candidate["on_front"] or candidate["id"] == front["chosen"]
+        }
+    except RuleError as error:
+        remedy = _remedy("front.json", context.folder)
+        raise ArtefactError(
+            f"{context.folder / 'front.json'} holds a rule that is none: {error} {remedy}"
+        ) from error
+
+
+def _producer(file: str) -> str:
+    return next(name for name, stage in STAGES.items() if file in stage.outputs)
+
+
+def _remedy(file: str, folder: Path) -> str:
+    return f"Make it: `discover {_producer(file)} {folder}`, or all stages: `discover run {folder}`."
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    files = [folder / file for file in STAGES[name].outputs]
+    return [*files, *sorted((folder / "figures").glob("*"))] if name == "report" else files
+
+
+def _touch(folder: Path, files: Iterable[str]) -> None:
+    for file in files:
+        try:
+            os.utime(folder / file)
+        except OSError as error:
+            artefacts.unwritable(folder / file, error)
