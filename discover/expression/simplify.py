@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from discover.expression.node import Node, apply, const, postorder, take
+from discover.expression.node import MAX_EXPONENT, Node, apply, const, is_integer_exponent, postorder, take
 from discover.expression.parsing import MAX_LENGTH, MAX_NODES
 from discover.expression.polynomial import factor_order, polynomial_node, polynomial_terms
 
@@ -195,7 +195,8 @@ def canonical(node: Node, variables: Sequence[str]) -> Node:
     """Return the one form that stands for an expression and its rearrangements.
 
     A polynomial becomes its expanded sum, low degrees first; anything else is simplified by
-    :func:`simplify_structure`, and operands whose order does not matter are sorted.
+    :func:`simplify_structure`, equal terms and equal factors are gathered, and operands whose order does not
+    matter are sorted. Values are the same up to rounding wherever the expression is finite.
 
     Parameters
     ----------
@@ -212,12 +213,22 @@ def canonical(node: Node, variables: Sequence[str]) -> Node:
     >>> str(canonical(parse("tanh(y)*x", names), names))
     'x*tanh(y)'
     """
+    for _ in range(_MAX_PASSES):
+        form = _polynomial_form(node, variables) or _sorted(simplify_structure(node), variables)
+        if form == node:
+            break
+        node = form
+    return node
+
+
+def _polynomial_form(node: Node, variables: Sequence[str]) -> Node | None:
+    """Return the expanded sum of a polynomial, unless it would be too large to be written out."""
     terms = polynomial_terms(node, variables)
-    if terms is not None:
-        expanded = polynomial_node(terms, variables)
-        if expanded.complexity <= MAX_NODES and len(str(expanded)) <= MAX_LENGTH:
-            return expanded
-    return _sorted(simplify_structure(node), variables)
+    if terms is None:
+        return None
+    expanded = polynomial_node(terms, variables)
+    is_readable = expanded.complexity <= MAX_NODES and len(str(expanded)) <= MAX_LENGTH
+    return expanded if is_readable else None
 
 
 def _sorted(node: Node, variables: Sequence[str]) -> Node:
@@ -281,20 +292,47 @@ def _weight(node: Node) -> tuple[int, str]:
 
 
 def _sorted_sum(shape: Sequence[str], children: Sequence[Node]) -> Node:
-    positive = [_neg(child) if sign == "-" else child for sign, child in zip(shape, children, strict=True)]
-    magnitudes = [(_neg(term), True) if _is_negative(term) else (term, False) for term in positive]
-    magnitudes.sort(key=lambda entry: (_weight(entry[0]), entry[1]))
+    collected: dict[Node, float] = {}
+    for sign, child in zip(shape, children, strict=True):
+        value, body = _split_coefficient(child)
+        collected[body] = collected.get(body, 0.0) + (-value if sign == "-" else value)
+    if not all(math.isfinite(value) for value in collected.values()):
+        return _plain_sum(shape, children)
+    terms = [entry for entry in collected.items() if entry[1] != 0.0]
+    terms.sort(key=lambda entry: _weight(_scaled(abs(entry[1]), entry[0])))
+    if not terms:
+        return const(0.0)
     # A positive term leads where there is one: a - b reads better than -b + a.
-    lead = next((index for index, (_, negative) in enumerate(magnitudes) if not negative), 0)
-    term, negative = magnitudes.pop(lead)
-    total = _neg(term) if negative else term
-    for term, negative in magnitudes:
-        total = Node("sub" if negative else "add", (total, term))
+    lead = next((index for index, (_, value) in enumerate(terms) if value > 0), 0)
+    body, value = terms.pop(lead)
+    total = _scaled(value, body)
+    for body, value in terms:
+        total = Node("sub" if value < 0 else "add", (total, _scaled(abs(value), body)))
     return total
+
+
+def _plain_sum(shape: Sequence[str], children: Sequence[Node]) -> Node:
+    total = _neg(children[0]) if shape[0] == "-" else children[0]
+    for sign, child in zip(shape[1:], children[1:], strict=True):
+        total = Node("sub" if sign == "-" else "add", (total, child))
+    return total
+
+
+def _split_coefficient(term: Node) -> tuple[float, Node]:
+    """Return the number in front of a product and the rest; a constant is that number times 1."""
+    factor, above = _leftmost(term)
+    if factor.op == "const":
+        return factor.value, _with_leftmost(const(1.0), above)
+    if factor.op == "neg":
+        return -1.0, _neg(term)
+    return 1.0, term
 
 
 def _sorted_product(shape: Sequence[str], children: Sequence[Node], ranks: dict[str, int]) -> Node:
     def rank(factor: Node) -> tuple[int, int, str]:
+        if factor.op == "const":
+            # A constant that cannot be folded without overflow stays apart from the coefficient.
+            return len(ranks) + 1, 1, str(factor)
         base = factor.args[0] if factor.op == "pow" else factor
         known = ranks.get(base.name, len(ranks)) if base.op == "var" else len(ranks)
         return known, factor.complexity, str(factor)
@@ -310,7 +348,7 @@ def _sorted_product(shape: Sequence[str], children: Sequence[Node], ranks: dict[
             coefficient *= child.value
         else:
             (factors if sign == "*" else divisors).append(child)
-    factors.sort(key=rank)
+    factors = sorted(_gathered(factors), key=rank)
     divisors.sort(key=rank)
     product = factors[0] if factors else const(1.0)
     for factor in factors[1:]:
@@ -319,3 +357,15 @@ def _sorted_product(shape: Sequence[str], children: Sequence[Node], ranks: dict[
     for divisor in divisors:
         product = Node("div", (product, divisor))
     return product
+
+
+def _gathered(factors: Sequence[Node]) -> list[Node]:
+    """Write equal factors as one power."""
+    powers: dict[Node, float] = {}
+    for factor in factors:
+        is_power = factor.op == "pow" and is_integer_exponent(factor.args[1]) and factor.args[1].value > 0
+        base, power = (factor.args[0], factor.args[1].value) if is_power else (factor, 1.0)
+        powers[base] = powers.get(base, 0.0) + power
+    if any(power > MAX_EXPONENT for power in powers.values()):
+        return list(factors)
+    return [base if power == 1.0 else Node("pow", (base, const(power))) for base, power in powers.items()]

@@ -13,7 +13,7 @@ from typing import Any
 
 from discover.errors import RuleError
 from discover.expression.node import MAX_EXPONENT, Node, apply, const, take, var
-from discover.expression.parsing import MAX_NODES
+from discover.expression.parsing import MAX_NODES, combine
 from discover.expression.simplify import flat_operands
 
 __all__ = ["from_sympy", "to_sympy"]
@@ -197,7 +197,7 @@ def _node(expr: Any, args: tuple[Node, ...]) -> Node:
         raise RuleError(f"A rule cannot hold the SymPy function {expr.func.__name__}.")
     if op in ("max", "min"):
         return _chained(op, args)
-    return Node(op, args)
+    return combine(op, args)
 
 
 def _real(expr: Any) -> float:
@@ -213,7 +213,7 @@ def _real(expr: Any) -> float:
 def _chained(op: str, args: Sequence[Node]) -> Node:
     result = args[0]
     for arg in args[1:]:
-        result = Node(op, (result, arg))
+        result = combine(op, (result, arg))
     return result
 
 
@@ -237,24 +237,24 @@ def _split_sign(term: Node) -> tuple[bool, Node]:
 
 def _sum(args: Sequence[Node]) -> Node:
     terms = [_split_sign(term) for term in args]
-    terms.sort(key=lambda entry: entry[0])
+    terms.sort(key=lambda entry: (entry[0], entry[1].op != "const"))
     negative, total = terms[0]
-    total = Node("neg", (total,)) if negative else total
+    total = combine("neg", (total,)) if negative else total
     for negative, term in terms[1:]:
-        total = Node("sub" if negative else "add", (total, term))
+        total = combine("sub" if negative else "add", (total, term))
     return total
 
 
 def _product(args: Sequence[Node]) -> Node:
-    numerator = [arg for arg in args if not _is_inverse(arg)]
+    numerator = sorted((arg for arg in args if not _is_inverse(arg)), key=lambda arg: arg.op != "const")
     divisors = [arg.args[1] for arg in args if _is_inverse(arg)]
     negative = bool(numerator) and numerator[0] == const(-1.0)
     numerator = numerator[1:] if negative and len(numerator) > 1 else numerator
     if negative and numerator[0] != const(-1.0):
-        numerator[0] = Node("neg", (numerator[0],))
+        numerator[0] = combine("neg", (numerator[0],))
     product = _chained("mul", numerator) if numerator else const(1.0)
     for divisor in divisors:
-        product = Node("div", (product, divisor))
+        product = combine("div", (product, divisor))
     return product
 
 
@@ -264,14 +264,14 @@ def _is_inverse(node: Node) -> bool:
 
 def _power_node(base: Node, exponent: Node) -> Node:
     shortcuts: dict[float, Callable[[], Node]] = {
-        0.5: lambda: Node("sqrt", (base,)),
-        -0.5: lambda: Node("div", (const(1.0), Node("sqrt", (base,)))),
-        -1.0: lambda: Node("div", (const(1.0), base)),
+        0.5: lambda: combine("sqrt", (base,)),
+        -0.5: lambda: combine("div", (const(1.0), combine("sqrt", (base,)))),
+        -1.0: lambda: combine("div", (const(1.0), base)),
     }
     if exponent.op == "const" and exponent.value in shortcuts:
         return shortcuts[exponent.value]()
     if exponent.op == "const" and exponent.value < 0 and exponent.value == int(exponent.value):
-        return Node("div", (const(1.0), Node("pow", (base, const(-exponent.value)))))
+        return combine("div", (const(1.0), combine("pow", (base, const(-exponent.value)))))
     if base == const(math.e):
-        return Node("exp", (exponent,))
-    return Node("pow", (base, exponent))
+        return combine("exp", (exponent,))
+    return combine("pow", (base, exponent))
