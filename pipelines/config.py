@@ -349,8 +349,10 @@ def _first_complaint(error: ValidationError, path: str) -> str:
     dotted = path
     for part in first["loc"]:
         dotted += f"[{part}]" if isinstance(part, int) else f"{'.' if dotted else ''}{part}"
+    if first["type"] == "missing":
+        return f"{dotted}: this key is missing."
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    found = "" if first["type"] in {"value_error", "missing"} else f", but it is {_shortened(first['input'])}"
+    found = "" if first["type"] == "value_error" else f", but it is {_shortened(first['input'])}"
     more = f" ({len(complaints) - 1} more such mistakes follow.)" if len(complaints) > 1 else ""
     return f"{dotted}: {message.rstrip('.')}{found}.{more}"
 

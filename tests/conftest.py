@@ -1,0 +1,70 @@
+"""Guards for all tests: no display, fresh kernels, nobody touches the global random state."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def kernel_cache() -> Path:
+    """Return a cache folder for the kernels of exactly this source text.
+
+    Numba goes on serving an old kernel after a function that it calls was edited in another file, so every
+    state of the sources gets a folder of its own; those of other states are removed.
+    """
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "sims").rglob("*.py")):
+        digest.update(path.read_bytes())
+    caches = ROOT / ".pytest_cache" / "kernels"
+    own = caches / digest.hexdigest()[:16]
+    for other in caches.glob("*"):
+        if other != own:
+            shutil.rmtree(other, ignore_errors=True)
+    own.mkdir(parents=True, exist_ok=True)
+    return own
+
+
+# Before NumPy, Numba and Matplotlib are imported.
+os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache())
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["COLUMNS"] = "120"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 1)))
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import toy_pipeline  # noqa: E402
+
+hypothesis.settings.register_profile("project", deadline=None, max_examples=40, derandomize=True)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _global_random_state_is_left_alone() -> Iterator[None]:
+    """Fail a test whose code draws from, or seeds, a global random generator."""
+    before_numpy, before_python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    yield
+    after_numpy = np.random.get_state()  # noqa: NPY002
+    same_numpy = all(np.array_equal(a, b) for a, b in zip(before_numpy, after_numpy, strict=True))
+    same_python = before_python == random.getstate()
+    np.random.set_state(before_numpy)  # noqa: NPY002
+    random.setstate(before_python)
+    assert same_numpy, "NumPy's global random state was touched; pass a numpy.random.Generator instead"
+    assert same_python, "Python's global random state was touched; pass a numpy.random.Generator instead"
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> toy_pipeline.Toy:
+    """A whole pipeline that does next to nothing, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    return toy_pipeline.install(monkeypatch, tmp_path)
