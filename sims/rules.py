@@ -77,7 +77,9 @@ class PolynomialRule:
     def __post_init__(self) -> None:
         table = np.array(self.coefficients, dtype=np.float64)
         if table.shape != (3, 3, 3):
-            raise ValueError(f"A polynomial rule needs a (3, 3, 3) coefficient table, got shape {table.shape}.")
+            raise ValueError(
+                f"A polynomial rule needs a (3, 3, 3) coefficient table, got shape {table.shape}."
+            )
         if not np.all(np.isfinite(table)):
             raise ValueError("A polynomial rule needs finite coefficients, got NaN or infinity.")
         table.setflags(write=False)
