@@ -235,7 +235,7 @@ def stage_seed(root: int, stage: str) -> int:
     import numpy as np
 
     sequence = np.random.SeedSequence(root, spawn_key=(STAGES[stage].number,))
-    return int(sequence.generate_state(1, np.uint64)[0])
+    return int(sequence.generate_state(1)[0])
 
 
 def run_stages(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def kernel_cache() -> Path:
     """Return a cache folder for the kernels of exactly this source text.
 
     Numba goes on serving an old kernel after a function that it calls was edited in another file, so every
-    state of the sources gets a folder of its own; those of other states are removed.
+    state of the sources gets a folder of its own; those of other states are removed after a day.
     """
     digest = hashlib.sha256()
     for path in sorted((ROOT / "sims").rglob("*.py")):
@@ -24,7 +24,7 @@ def kernel_cache() -> Path:
     caches = ROOT / ".pytest_cache" / "kernels"
     own = caches / digest.hexdigest()[:16]
     for other in caches.glob("*"):
-        if other != own:
+        if other != own and time.time() - other.stat().st_mtime > 86_400:
             shutil.rmtree(other, ignore_errors=True)
     own.mkdir(parents=True, exist_ok=True)
     return own
@@ -49,16 +49,13 @@ hypothesis.settings.load_profile("project")
 
 @pytest.fixture(autouse=True)
 def _global_random_state_is_left_alone() -> Iterator[None]:
-    """Fail a test whose code draws from, or seeds, a global random generator."""
-    before_numpy, before_python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    """Fail a test whose code draws from, or seeds, NumPy's global random generator."""
+    before = np.random.get_state()  # noqa: NPY002
     yield
-    after_numpy = np.random.get_state()  # noqa: NPY002
-    same_numpy = all(np.array_equal(a, b) for a, b in zip(before_numpy, after_numpy, strict=True))
-    same_python = before_python == random.getstate()
-    np.random.set_state(before_numpy)  # noqa: NPY002
-    random.setstate(before_python)
-    assert same_numpy, "NumPy's global random state was touched; pass a numpy.random.Generator instead"
-    assert same_python, "Python's global random state was touched; pass a numpy.random.Generator instead"
+    after = np.random.get_state()  # noqa: NPY002
+    same = all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    np.random.set_state(before)  # noqa: NPY002
+    assert same, "NumPy's global random state was touched; pass a numpy.random.Generator instead"
 
 
 @pytest.fixture

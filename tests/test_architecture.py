@@ -80,6 +80,11 @@ def test_text_is_never_run_and_pickles_are_never_loaded(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_random_numbers_come_from_numpy_generators(path: Path) -> None:
+    assert "random" not in top_level_imports(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_fast_mathematics_keeps_nan_visible(path: Path) -> None:
     constants = {
         target.id: node.value
