@@ -15,6 +15,12 @@ PIPELINES := $(sort $(basename $(notdir $(wildcard pipelines/*.toml))))
 FULL := $(filter-out %-smoke,$(PIPELINES))
 STAGES := simulate fit search validate compare report
 
+ifneq ($(filter $(STAGES) repro,$(MAKECMDGOALS)),)
+ifeq ($(filter $(TASK),$(PIPELINES)),)
+$(error There is no pipelines/$(TASK).toml. Pipelines: $(PIPELINES))
+endif
+endif
+
 # The first interpreter that is new enough and can make a virtual environment.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
