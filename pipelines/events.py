@@ -56,7 +56,7 @@ def spoken(seconds: float | None) -> str:
 
     Examples
     --------
-    >>> spoken(150.0), spoken(42.4), spoken(None)
+    >>> spoken(190.0), spoken(42.4), spoken(None)
     ('about 3 min left', 'about 42 s left', '')
     """
     if seconds is None:
