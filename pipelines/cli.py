@@ -154,11 +154,11 @@ def report(
 def front(name: RunName, results: Results = DEFAULT_RESULTS) -> None:
     """Print a run's Pareto front, with an arrow at the chosen rule."""
     from pipelines.artefacts import Front, read_json
-    from pipelines.runs import find_run
+    from pipelines.runs import find_folder
     from pipelines.show import front_text
 
-    folder = find_run(name, results).folder
-    remedy = f"Make it: `discover search {folder}`, or all stages: `discover run {name}`."
+    folder = find_folder(name, results)
+    remedy = f"Make it: `discover search {folder} --fresh`, or all stages: `discover run {name}`."
     typer.echo(front_text(read_json(folder / "front.json", Front, remedy)))
 
 

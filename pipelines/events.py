@@ -157,6 +157,7 @@ class LiveDisplay:
         """Turn the live line into one that stays."""
         if self._task is not None:
             self._bar.remove_task(self._task)
+            self._bar.refresh()
         self._task = None
         self.note(f"{stage:<9} {text}")
 

@@ -13,7 +13,7 @@ from discover.errors import ArtefactError, did_you_mean
 from pipelines import artefacts
 from pipelines.config import PipelineConfig, load_json, load_toml
 
-__all__ = ["RESULTS", "Run", "find_run", "locked", "pipeline_files"]
+__all__ = ["RESULTS", "Run", "exists", "find_folder", "find_run", "locked", "pipeline_files"]
 
 RESULTS = Path("results")
 """Where runs land unless the user says otherwise."""
@@ -73,6 +73,22 @@ def find_run(name: str, results: Path = RESULTS, toml_first: bool = False) -> Ru
         f"results/oja, a TOML file such as pipelines/oja.toml, or the name of one "
         f"({', '.join(known) or 'none yet'})."
     )
+
+
+def find_folder(name: str, results: Path = RESULTS) -> Path:
+    """Find the folder of a run that a user wants to look at, without reading its settings where possible.
+
+    Raises
+    ------
+    ArtefactError
+        When there is no such run.
+    ConfigError
+        When a TOML file was named and has a mistake.
+    """
+    for folder in (Path(name), results / name):
+        if (folder / "config.json").is_file():
+            return folder
+    return find_run(name, results).folder
 
 
 def exists(name: str, results: Path = RESULTS) -> bool:

@@ -224,6 +224,31 @@ def test_recovery_prints_a_row_for_every_size(toy: Toy) -> None:
     refused(discover("recover", "toi"), "There is no task 'toi'", "Did you mean 'toy'?")
 
 
+def test_the_doctor_says_which_engines_are_usable_and_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from discover.search import engine
+
+    class Present:
+        def availability(self) -> engine.Availability:
+            return engine.Availability("terms", True, "0.1.0")
+
+    class Absent:
+        def availability(self) -> engine.Availability:
+            return engine.Availability(
+                "pysr", False, "", "No Julia was found.", "Install Julia 1.10 or newer."
+            )
+
+    monkeypatch.setattr(engine, "ENGINES", {"terms": Present, "pysr": Absent})
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    result = discover("doctor")
+    assert result.exit_code == 0, result.output
+    for words in ("python ", "threads ", "numba ", "terms   yes     0.1.0", "pysr    no"):
+        assert words in result.stdout
+    assert "pysr: No Julia was found. Install Julia 1.10 or newer." in result.stdout
+
+
 def test_help_answers_at_once() -> None:
     command = [
         sys.executable,
@@ -353,7 +378,12 @@ def test_a_damaged_front_is_not_shown(toy: Toy, damage: str) -> None:
     discover("run", "toy.toml")
     path = toy.run / "front.json"
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    refused(discover("front", "toy"), "results/toy/front.json")
+    remedy = (
+        "Upgrade plasticity-discovery"
+        if damage == "from the future"
+        else "discover search results/toy --fresh"
+    )
+    refused(discover("front", "toy"), "results/toy/front.json", remedy)
 
 
 def test_settings_that_changed_under_a_finished_stage_are_said(toy: Toy) -> None:
