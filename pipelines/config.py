@@ -223,7 +223,7 @@ def validated(settings_type: Any, table: Mapping[str, Any], path: str, source: s
         # Through JSON, because its strict mode takes a list for a tuple and still no "3" for a 3.
         return TypeAdapter(settings_type).validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_complaint(error, path)}") from None
+        raise ConfigError(f"{source}: {_first_complaint(error, table, path)}") from None
 
 
 def checked_name(name: str, source: str) -> str:
@@ -343,18 +343,33 @@ def _unknown_key(source: str, key: str, dotted: str, allowed: Sequence[str]) -> 
     )
 
 
-def _first_complaint(error: ValidationError, path: str) -> str:
-    complaints = error.errors(include_url=False)
-    first = complaints[0]
-    dotted = path
-    for part in first["loc"]:
-        dotted += f"[{part}]" if isinstance(part, int) else f"{'.' if dotted else ''}{part}"
+def _first_complaint(error: ValidationError, table: Mapping[str, Any], path: str) -> str:
+    """Return what is wrong with the first bad value; every branch of a union has its say about it."""
+    complaints = [(_place(one["loc"], table, path), one) for one in error.errors(include_url=False)]
+    place, first = complaints[0]
     if first["type"] == "missing":
-        return f"{dotted}: this key is missing."
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    found = "" if first["type"] == "value_error" else f", but it is {_shortened(first['input'])}"
-    more = f" ({len(complaints) - 1} more such mistakes follow.)" if len(complaints) > 1 else ""
-    return f"{dotted}: {message.rstrip('.')}{found}.{more}"
+        return f"{place}: this key is missing."
+    if first["type"] == "value_error":
+        return f"{place}: {first['msg'].removeprefix('Value error, ').rstrip('.')}."
+    messages = dict.fromkeys(
+        one["msg"].removeprefix("Input should be ") for at, one in complaints if at == place
+    )
+    others = len({at for at, _ in complaints}) - 1
+    more = f" ({others} more to mend.)" if others else ""
+    return f"{place}: it should be {', or '.join(messages)}, but it is {_shortened(first['input'])}.{more}"
+
+
+def _place(location: tuple[int | str, ...], table: Mapping[str, Any], path: str) -> str:
+    """Return a dotted path; what pydantic adds to it, such as the branch of a union, is left out."""
+    value: Any = table
+    for part in location:
+        inside = isinstance(value, dict) and part in value
+        if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]
+        elif not isinstance(value, dict) or part != location[-1]:
+            break  # the name of a union's branch; a missing key is the last part of a location inside a table
+        path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"
+    return path
 
 
 def _shortened(value: object) -> str:

@@ -91,6 +91,16 @@ MISTAKES = {
     "infinite": ("[0.1, 0.2]", "[inf]", "fit.penalties[0]: a finite number is expected"),
     "enormous": ("n_inputs = 2", f"n_inputs = {10**30}", "problems.n_inputs: the number has 100 bits"),
     "not one of the choices": ("n_inputs = 2", 'spectrum = { kind = "cubic" }', "'linear' or 'power'"),
+    "none of several kinds": (
+        "n_inputs = 2",
+        "n_inputs = 2\nrates = 'fats'",
+        "problems.rates: it should be 'slow' or 'fast', or a valid array, but it is 'fats'.",
+    ),
+    "bad number in one of several kinds": (
+        "n_inputs = 2",
+        "n_inputs = 2\nrates = [1.0, 'x']",
+        "problems.rates",
+    ),
     "refused by the task": ("n_inputs = 2", "n_inputs = 13", "The toy task does not take 13 inputs."),
     "negative seed": ("seed = 3", "seed = -3", "seed: it should be greater than or equal to 0"),
     "no task": ('task = "toy"', "", "task: this key is missing"),

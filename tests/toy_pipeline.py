@@ -42,6 +42,7 @@ class Problems:
     n_inputs: Annotated[int, Ge(1)] = 2
     spectrum: Spectrum = field(default_factory=Spectrum)
     others: tuple[Spectrum, ...] = ()
+    rates: Literal["slow", "fast"] | tuple[float, ...] | None = None
     named: dict[str, Spectrum] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
