@@ -76,8 +76,8 @@ class Samples:
         expected = (self.target.size, len(self.variables))
         if self.target.ndim != 1 or self.inputs.shape != expected or not self.variables:
             raise EngineError(
-                "Samples need inputs of shape (n_samples, n_variables) and a target of shape (n_samples,), got "
-                f"{self.inputs.shape}, {self.target.shape} and {len(self.variables)} variables."
+                "Samples need inputs of shape (n_samples, n_variables) and a target of shape (n_samples,), "
+                f"got {self.inputs.shape}, {self.target.shape} and {len(self.variables)} variables."
             )
         if len(set(self.variables)) < len(self.variables):
             raise EngineError(f"A variable of the samples comes twice: {', '.join(self.variables)}.")

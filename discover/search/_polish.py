@@ -1,0 +1,232 @@
+"""Fitting the constants of any expression on all rows, and taking out what the data do not ask for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import RuleError
+from discover.expression import Node, canonical, const, constants, evaluate, postorder, with_constants
+from discover.search._constants import Fit, fit_constants
+from discover.search.engine import Samples
+
+__all__ = ["fold_wrappers", "polished"]
+
+_MAX_CONSTANTS = 25
+_MAX_CHANGES = 30
+_MAX_TRIALS = 4
+_FIT_STEPS = 60
+_TRIAL_STEPS = 15
+_STANDARD_ERRORS = 2
+_ROUNDING = 1e-24
+_DIGITS = (1, 2, 3)
+
+
+def polished(expression: Node, samples: Samples) -> list[Node]:
+    """Return an expression with constants fitted on all rows, and a tidier one.
+
+    The tidy form has fewer nodes or rounder constants: a constant becomes 0, 1, -1 or a round number where
+    that lies within two standard errors of it, one after another, with the others fitted again.
+
+    Parameters
+    ----------
+    expression : Node
+        A factor and an offset that are missing are put in first.
+    samples : Samples
+
+    Returns
+    -------
+    list of Node
+        Empty where the expression is not finite on the samples.
+    """
+    try:
+        tree = fold_wrappers(expression, samples)
+        if len(constants(tree)) > _MAX_CONSTANTS:
+            return []
+        fitted = fit_constants(tree, samples, _FIT_STEPS)
+        if not np.isfinite(fitted.error):
+            return []
+        return [fitted.tree, _with_round_constants(_tidy(fitted, samples), samples)]
+    except RuleError:
+        # A number that overflowed, or a tree that grew beyond what a rule may be.
+        return []
+
+
+def fold_wrappers(expression: Node, samples: Samples) -> Node:
+    """Return ``factor * expression + offset`` with both fitted and multiplied out, every scale kept once.
+
+    Raises
+    ------
+    RuleError
+        If the expression is not finite on the samples.
+    """
+    values = evaluate(expression, samples.columns)
+    if not np.isfinite(values).all():
+        raise RuleError("The expression is not finite on the samples.")
+    factor, offset = _line(values, samples.target)
+    whole = Node("add", (Node("mul", (const(float(factor)), expression)), const(float(offset))))
+    scaled = _one_scale_each(canonical(whole, samples.variables))
+    return canonical(_sum(list(_terms(scaled))), samples.variables)
+
+
+def _line(values: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float]:
+    """Return factor and offset of the least-squares line through (values, target)."""
+    centred = values - values.mean()
+    power = float(centred @ centred)
+    factor = float(centred @ (target - target.mean())) / power if power > 0 else 0.0
+    return factor, float(target.mean() - factor * values.mean())
+
+
+def _one_scale_each(tree: Node) -> Node:
+    """Pull factors out of sums that stand in products, and signs out of odd functions.
+
+    ``2*(3*x - 6*y)*tanh(-w)`` has a constant too many and hides its sign: ``12*tanh(w)*(y - 0.5*x)``.
+    """
+    stack: list[Node] = []
+    for part in postorder(tree):
+        count = len(part.args)
+        args = tuple(stack[len(stack) - count :])
+        del stack[len(stack) - count :]
+        stack.append(_rescaled(Node(part.op, args, part.name, part.value)))
+    return stack.pop()
+
+
+def _rescaled(node: Node) -> Node:
+    if node.op in ("mul", "div"):
+        (left, a), (right, b) = (_scale_and_rest(arg) for arg in node.args)
+        scale = a * b if node.op == "mul" else a / b
+        return _times(scale, Node(node.op, (left, right)))
+    if node.op in ("tanh", "sign"):
+        rest, scale = _scale_and_rest(node.args[0])
+        if scale < 0:
+            return _times(-1.0, Node(node.op, (_times(-scale, rest),)))
+    return node
+
+
+def _scale_and_rest(node: Node) -> tuple[Node, float]:
+    """Split a tree into a number and what it multiplies; a sum is divided by its largest coefficient."""
+    if node.op == "neg":
+        rest, scale = _scale_and_rest(node.args[0])
+        return rest, -scale
+    if node.op == "mul" and node.args[0].op == "const" and node.args[0].value != 0:
+        rest, scale = _scale_and_rest(node.args[1])
+        return rest, scale * node.args[0].value
+    if node.op in ("add", "sub"):
+        terms = list(_terms(node))
+        lead = max((scale for rest, scale in terms if rest is not None), key=abs, default=0.0)
+        if lead:
+            return _sum([(rest, scale / lead) for rest, scale in terms]), lead
+    return node, 1.0
+
+
+def _terms(node: Node) -> Iterator[tuple[Node | None, float]]:
+    """Yield the terms of a sum as trees with their coefficients; None for a constant."""
+    todo = [(node, 1.0)]
+    while todo:
+        part, sign = todo.pop()
+        if part.op in ("add", "sub"):
+            todo.append((part.args[1], -sign if part.op == "sub" else sign))
+            todo.append((part.args[0], sign))
+        elif part.op == "const":
+            yield None, sign * part.value
+        elif part.op == "mul" and part.args[0].op == "const" and part.args[1].op in ("add", "sub"):
+            todo.append((part.args[1], sign * part.args[0].value))
+        else:
+            rest, scale = _scale_and_rest(part)
+            yield rest, sign * scale
+
+
+def _sum(terms: list[tuple[Node | None, float]]) -> Node:
+    trees = [const(scale) if rest is None else _times(scale, rest) for rest, scale in terms]
+    total = trees[0]
+    for tree in trees[1:]:
+        total = Node("add", (total, tree))
+    return total
+
+
+def _times(scale: float, node: Node) -> Node:
+    return node if scale == 1 else Node("mul", (const(scale), node))
+
+
+def _tidy(fitted: Fit, samples: Samples) -> Fit:
+    """Set constants to 0, 1 or -1 as long as that shortens the expression and costs next to nothing."""
+    for _ in range(_MAX_CHANGES):
+        allowed = _allowed(fitted.error, samples.n_rows)
+        trees = itertools.islice(_shorter_trees(fitted, allowed - fitted.error, samples), _MAX_TRIALS)
+        trials = (fit_constants(tree, samples, _TRIAL_STEPS) for tree in trees)
+        shorter = next((trial for trial in trials if trial.error <= allowed), None)
+        if shorter is None:
+            return fitted
+        fitted = shorter
+    return fitted
+
+
+def _allowed(error: float, n_rows: int) -> float:
+    """Return the error that one constant may bring; one standard error off costs the n-th part."""
+    return error + _STANDARD_ERRORS**2 * error / n_rows + _ROUNDING
+
+
+def _shorter_trees(fitted: Fit, budget: float, samples: Samples) -> Iterator[Node]:
+    """Yield what becomes shorter by one constant at 0, 1 or -1: zeros first, the cheapest first."""
+    values = constants(fitted.tree)
+    changes = []
+    for k, (value, spread) in enumerate(zip(values, fitted.spread, strict=True)):
+        for target in (0.0, 1.0, -1.0):
+            cost = ((target - value) / spread) ** 2 if spread > 0 else np.inf
+            # The estimate is of second order; the fit that follows has the last word.
+            if target != value and cost <= 4 * budget:
+                changes.append((target != 0, cost, k, target))
+    for _, _, k, target in sorted(changes):
+        trial = [target if j == k else value for j, value in enumerate(values)]
+        tree = canonical(with_constants(fitted.tree, trial), samples.variables)
+        if tree.complexity < fitted.tree.complexity:
+            yield tree
+
+
+def _with_round_constants(fitted: Fit, samples: Samples) -> Node:
+    """Round one constant after another, with those not rounded yet fitted again."""
+    fixed = np.zeros(len(fitted.spread), dtype=bool)
+    for k in range(fixed.size):
+        fixed[k] = True
+        rounder = _rounded(fitted, k, fixed, samples)
+        fixed[k] = rounder is not None
+        fitted = rounder or fitted
+    return _shortest_signs(canonical(fitted.tree, samples.variables), samples.variables)
+
+
+def _shortest_signs(tree: Node, variables: tuple[str, ...]) -> Node:
+    """Turn differences inside odd functions round where that saves a sign: ``-tanh(w - y)``."""
+    odd = [part for part in postorder(tree) if part.op in ("tanh", "sign") and part.args[0].op == "sub"]
+    for part in dict.fromkeys(odd):
+        turned = Node("neg", (Node(part.op, (Node("sub", part.args[0].args[::-1]),)),))
+        trial = canonical(_replaced(tree, part, turned), variables)
+        if trial.complexity < tree.complexity:
+            tree = trial
+    return tree
+
+
+def _replaced(tree: Node, old: Node, new: Node) -> Node:
+    stack: list[Node] = []
+    for part in postorder(tree):
+        count = len(part.args)
+        args = tuple(stack[len(stack) - count :])
+        del stack[len(stack) - count :]
+        stack.append(new if part == old else Node(part.op, args, part.name, part.value))
+    return stack.pop()
+
+
+def _rounded(fitted: Fit, k: int, fixed: NDArray[np.bool_], samples: Samples) -> Fit | None:
+    allowed = _allowed(fitted.error, samples.n_rows)
+    values = constants(fitted.tree)
+    for digits in _DIGITS:
+        target = float(f"{values[k]:.{digits - 1}e}")
+        if ((target - values[k]) / (fitted.spread[k] or 1e-300)) ** 2 > 4 * (allowed - fitted.error):
+            continue
+        trial = [target if j == k else value for j, value in enumerate(values)]
+        refitted = fit_constants(with_constants(fitted.tree, trial), samples, _TRIAL_STEPS, fixed)
+        if refitted.error <= allowed:
+            return refitted
+    return None

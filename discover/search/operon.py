@@ -1,0 +1,278 @@
+"""Engine ``operon``: genetic programming by pyoperon, several searches with growing sets of operations.
+
+pyoperon cannot be told which operations may nest, so small sets search first: a rule that + - * can write is
+found by the search that has nothing else. The searches run in a child process; here their trees are scaled
+back, their constants are fitted on all rows in double precision, and what the data do not ask for is dropped.
+
+References
+----------
+Burlacu, Kronberger and Kommenda (2020), Operon C++, GECCO Companion, 1562-1570.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from discover.errors import EngineError, EngineUnavailable
+from discover.expression import MAX_NODES, Node, const, var
+from discover.progress import Progress, silent
+from discover.search._front import front
+from discover.search._polish import polished
+from discover.search.engine import Availability, Proposal, Samples, SearchSettings
+
+__all__ = ["OperonEngine"]
+
+PLATFORMS = "Linux on x86-64 (with AVX2) and macOS on Apple silicon, Python 3.10 to 3.14"
+"""Where pyoperon has a wheel."""
+
+_CHILD = "discover.search._operon_child"
+_NAMES = {
+    "div": "Div",
+    "tanh": "Tanh",
+    "exp": "Exp",
+    "log": "Log",
+    "sqrt": "Sqrt",
+    "abs": "Abs",
+    "max": "Fmax",
+    "min": "Fmin",
+}
+_OPERATIONS = {name: op for op, name in _NAMES.items()} | {"Add": "add", "Sub": "sub", "Mul": "mul"}
+_SEARCH_SHARE = 0.7
+
+
+class OperonEngine:
+    """Genetic programming by pyoperon, in a child process.
+
+    Parameters
+    ----------
+    command : tuple of str, optional
+        How the child is started.
+    """
+
+    name = "operon"
+
+    def __init__(self, command: tuple[str, ...] = (sys.executable, "-m", _CHILD)) -> None:
+        self.command = command
+
+    def availability(self) -> Availability:
+        """Say whether pyoperon is installed and this processor can run it; nothing is loaded."""
+        if importlib.util.find_spec("pyoperon") is None:
+            reason = f"pyoperon is not installed (this is {platform.system()} on {platform.machine()})."
+            remedy = f"It has wheels for {PLATFORMS}; there: pip install 'pyoperon>=0.6.2,<0.7'."
+            return Availability(self.name, False, "", reason, f"{remedy} Elsewhere use the engine terms.")
+        version = importlib.metadata.version("pyoperon")
+        if not _has_avx2():
+            reason = f"pyoperon {version} needs a processor with AVX2."
+            return Availability(self.name, False, version, reason, "Use the engine terms.")
+        return Availability(self.name, True, f"pyoperon {version}")
+
+    def propose(
+        self, samples: Samples, settings: SearchSettings, seed: int, progress: Progress = silent
+    ) -> list[Proposal]:
+        """Return the front of the searches together.
+
+        Parameters
+        ----------
+        samples : Samples
+        settings : SearchSettings
+            ``operators``, ``max_nodes`` and ``operon`` are used.
+        seed : int
+        progress : callable, optional
+
+        Returns
+        -------
+        list of Proposal
+
+        Raises
+        ------
+        EngineUnavailable
+            If pyoperon is not there.
+        EngineError
+            If the child process crashes or runs into the time limit.
+        """
+        state = self.availability()
+        if not state.usable:
+            raise EngineUnavailable(f"The engine 'operon' cannot run here: {state.reason} {state.remedy}")
+        rows = samples.subset(settings.operon.max_rows, seed)
+        scales = _scales(rows)
+        request = _request(rows, scales, settings, seed)
+        trees = _run_child(self.command, request, settings.operon.time_limit_s, progress)
+        with threadpool_limits(1):
+            found = [_to_node(tree, samples.variables, scales) for tree in trees]
+            proposals = _polish_all(found, rows, samples, progress)
+        progress(1.0, "operon: done")
+        mean = const(float(samples.target.mean()))
+        return front([*proposals, mean], samples, self.name, settings.max_nodes)
+
+
+def _has_avx2() -> bool:
+    """Read the processor's flags; where they cannot be read, assume that it can."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return "flags" not in flags or "avx2" in flags
+
+
+def _scales(samples: Samples) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Root mean square of every column; pyoperon computes in single precision."""
+    scales = np.sqrt(np.mean(samples.inputs**2, axis=0))
+    return np.where(scales > 0, scales, 1.0)
+
+
+def _request(
+    rows: Samples, scales: np.ndarray[Any, np.dtype[np.float64]], settings: SearchSettings, seed: int
+) -> dict[str, Any]:
+    budget = settings.operon
+    spread = float(rows.target.std()) or 1.0
+    allowed = [[op for op in chosen if op in settings.operators] for chosen in budget.operator_sets]
+    named = [tuple(sorted(_NAMES[op] for op in chosen if op in _NAMES)) for chosen in allowed]
+    return {
+        "columns": (rows.inputs / scales).T.tolist(),
+        "target": ((rows.target - rows.target.mean()) / spread).tolist(),
+        "operator_sets": list(dict.fromkeys(named)),
+        "max_length": settings.max_nodes,
+        "generations": budget.generations,
+        "chunk": budget.chunk,
+        "population_size": budget.population_size,
+        "local_search": budget.local_search,
+        "threads": budget.threads,
+        "seed": int(np.random.SeedSequence(seed).generate_state(1)[0]),
+    }
+
+
+def _run_child(
+    command: tuple[str, ...], request: dict[str, Any], limit_s: float, progress: Progress
+) -> list[list[list[Any]]]:
+    """Run the child process to its end and return its trees."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=_child_environment(),
+    )
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    errors: list[str] = []
+    readers = [
+        threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True),
+        threading.Thread(target=lambda: errors.append(process.stderr.read() if process.stderr else "")),
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        _send(process, request)
+        trees = _listen(lines, time.monotonic() + limit_s, progress)
+    except queue.Empty:
+        raise EngineError(
+            f"The engine 'operon' did not finish within its time limit of {limit_s:g} s. Raise "
+            "operon.time_limit_s, or lower operon.generations or operon.population_size."
+        ) from None
+    finally:
+        process.kill() if sys.exc_info()[0] else None
+        code = process.wait()
+        for reader in readers:
+            reader.join()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                stream.close()
+    if trees is None:
+        raise EngineError(_crash_text(code, "".join(errors)))
+    return trees
+
+
+def _child_environment() -> dict[str, str]:
+    """One thread for the libraries of the child, and this package on its path."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _forward(stream: Any, lines: queue.SimpleQueue[str]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put("")
+
+
+def _send(process: subprocess.Popen[str], request: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        # The child is gone already; its exit code says more than the pipe.
+        return
+
+
+def _listen(
+    lines: queue.SimpleQueue[str], deadline: float, progress: Progress
+) -> list[list[list[Any]]] | None:
+    """Read the answers up to the trees; None where the child ends without them."""
+    while line := lines.get(timeout=max(deadline - time.monotonic(), 0.0)):
+        try:
+            answer = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if "trees" in answer:
+            trees: list[list[list[Any]]] = answer["trees"]
+            return trees
+        progress(
+            _SEARCH_SHARE * answer["done"] / answer["of"],
+            f"operon: generation {answer['done']} of {answer['of']}",
+        )
+    return None
+
+
+def _crash_text(code: int, errors: str) -> str:
+    last = errors.strip().splitlines()[-1][:300] if errors.strip() else ""
+    if code < 0:
+        how = f"was ended by signal {-code}" + (" (segmentation fault)" if code == -11 else "")
+    else:
+        how = f"ended with exit code {code}"
+    detail = f" Its last words: {last}" if last else ""
+    return (
+        f"The engine 'operon' failed: its child process {how}.{detail} Nothing else was harmed; another seed "
+        "often runs through, and the engine terms does not need pyoperon."
+    )
+
+
+def _to_node(tree: list[list[Any]], variables: tuple[str, ...], scales: Any) -> Node:
+    """Translate a tree from postfix; the operand that an operation names first stands last."""
+    stack: list[Node] = []
+    for kind, *details in tree:
+        if kind == "const":
+            stack.append(const(details[0]))
+        elif kind == "var":
+            index, coefficient = details
+            stack.append(Node("mul", (const(coefficient / scales[index]), var(variables[index]))))
+        else:
+            first = stack.pop()
+            args = (first,) if details[0] == 1 else (first, stack.pop())
+            stack.append(Node(_OPERATIONS[kind], args))
+    return stack.pop()
+
+
+def _polish_all(found: list[Node], rows: Samples, samples: Samples, progress: Progress) -> list[Node]:
+    """Fit and tidy the trees, on the rows of the search first and what comes out on all rows."""
+    tidy: dict[str, Node] = {}
+    for k, tree in enumerate(found):
+        progress(_SEARCH_SHARE + (1 - _SEARCH_SHARE) * k / len(found), "operon: fitting the constants")
+        tidy |= {str(node): node for node in polished(tree, rows)}
+    best = front(tidy.values(), rows, OperonEngine.name, MAX_NODES)
+    return [node for proposal in best for node in polished(proposal.expression, samples)]
