@@ -194,7 +194,11 @@ def search(request: dict[str, Any], report: Callable[[int, int], None]) -> list[
     trees: list[Tree] = []
     for index, operators in enumerate(request["operator_sets"]):
         run = _Search(request, operators, request["seed"] + index)
-        run.run(generations, lambda done, before=index * generations: report(before + done, total))
+
+        def report_all(done: int, before: int = index * generations) -> None:
+            report(before + done, total)
+
+        run.run(generations, report_all)
         trees += run.front()
         if run.is_exact():
             break

@@ -1,0 +1,289 @@
+"""The PySR adapter: everything but the search in Julia itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from discover.errors import EngineError, EngineUnavailable
+from discover.expression import canonical, parse
+from discover.search import _julia
+from discover.search._pysr_files import read_hall_of_fame
+from discover.search.engine import Proposal, Samples, SearchSettings, resolve
+from discover.search.pysr import PySREngine, constructor_arguments, to_proposals
+
+DATA = Path(__file__).parent / "data" / "pysr"
+VARIABLES = ("x", "y", "w")
+COMPLETE = 'Complexity,Loss,Equation\n1,3.1,"0.0278"\n3,2.2,"x0 * x1"\n7,1.6e-14,"(x0 - (x1 * x2)) * x1"\n'
+
+SHARED_PARAMETERS = {
+    "binary_operators", "unary_operators", "niterations", "populations", "population_size", "maxsize",
+    "parsimony", "early_stop_condition", "timeout_in_seconds", "deterministic", "parallelism", "random_state",
+    "precision", "batching", "output_directory", "run_id", "temp_equation_file", "input_stream", "progress",
+    "verbosity",
+}  # fmt: skip
+
+
+@pytest.fixture
+def no_julia(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    for name in list(os.environ):
+        if name.startswith(("PYTHON_JULIA", "JULIA", "CONDA_PREFIX")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    return tmp_path
+
+
+def fake_julia(path: Path, answer: str = "julia version 1.10.8") -> Path:
+    path.write_text(f"#!/bin/sh\necho {answer}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def samples_of(name: str) -> Samples:
+    table = np.loadtxt(DATA / f"{name}-data.csv", delimiter=",", skiprows=1)
+    return Samples(VARIABLES, table[:, :3], table[:, 3])
+
+
+def recorded_front(tmp_path: Path, data: str, version: str) -> list[Proposal]:
+    (tmp_path / "hall_of_fame.csv").write_bytes((DATA / f"{data}-pysr{version}.csv").read_bytes())
+    trees = read_hall_of_fame(tmp_path, ("x0", "x1", "x2"))
+    return to_proposals(trees, samples_of(data), max_nodes=30)
+
+
+def first_below(proposals: list[Proposal], nmse: float) -> str:
+    return next(str(p.expression) for p in proposals if p.nmse < nmse)
+
+
+@pytest.mark.parametrize(
+    ("data", "version", "nmse"),
+    [("oja", "1.5.10", 1e-12), ("oja", "2.0.0a2", 1e-12), ("oja-noise5", "1.5.10", 4e-3),
+     ("oja-noise5", "2.0.0a2", 4e-3)],
+)  # fmt: skip
+def test_recorded_fronts_of_oja_hold_exactly_oja(
+    tmp_path: Path, data: str, version: str, nmse: float
+) -> None:
+    assert first_below(recorded_front(tmp_path, data, version), nmse) == "x*y - w*y**2"
+
+
+def test_recorded_front_of_tanh_oja_holds_exactly_tanh_oja(tmp_path: Path) -> None:
+    assert first_below(recorded_front(tmp_path, "tanh-oja", "1.5.10"), 1e-12) == "tanh(y)*(x - w*tanh(y))"
+
+
+def test_front_is_sorted_and_beats_itself_nowhere(tmp_path: Path) -> None:
+    proposals = recorded_front(tmp_path, "tanh-oja", "2.0.0a2")
+    complexities = [p.expression.complexity for p in proposals]
+    assert complexities == sorted(set(complexities))
+    assert all(a.nmse > b.nmse for a, b in itertools.pairwise(proposals))
+    assert all(p.expression == canonical(p.expression, VARIABLES) for p in proposals)
+
+
+def test_julia_literals_are_read(tmp_path: Path) -> None:
+    (tmp_path / "hall_of_fame.csv").write_text('Complexity,Loss,Equation\n5,1e-9,"(x1 * 1.5f-5) + 2.0f0"\n')
+    assert [str(tree) for tree in read_hall_of_fame(tmp_path, ("x0", "x1"))] == ["x1*1.5e-05 + 2"]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 12, 20])
+def test_half_written_file_gives_its_complete_lines_or_the_backup(tmp_path: Path, cut: int) -> None:
+    (tmp_path / "hall_of_fame.csv").write_text(COMPLETE[:-cut])
+    assert len(read_hall_of_fame(tmp_path, ("x0", "x1", "x2"))) == 2
+    (tmp_path / "hall_of_fame.csv.bak").write_text(COMPLETE)
+    assert len(read_hall_of_fame(tmp_path, ("x0", "x1", "x2"))) == 3
+
+
+def test_backup_alone_is_enough_and_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="before its first iteration"):
+        read_hall_of_fame(tmp_path, ("x0",))
+    (tmp_path / "hall_of_fame.csv.bak").write_text(COMPLETE)
+    assert len(read_hall_of_fame(tmp_path, ("x0", "x1", "x2"))) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\0\0\0", "Complexity,Loss,Equation\n1,2,__import__('os')\n", "a\n" * 5]
+)
+def test_hostile_hall_of_fame_is_an_error_and_runs_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "hall_of_fame.csv").write_text(text)
+    with pytest.raises(EngineError, match="can be read"):
+        read_hall_of_fame(tmp_path, ("x0",))
+
+
+def test_arguments_fit_the_installed_signature_and_make_a_run_reproducible(tmp_path: Path) -> None:
+    everything = constructor_arguments(SearchSettings(), 7, tmp_path, "run", SHARED_PARAMETERS)
+    assert set(everything) == SHARED_PARAMETERS
+    assert (everything["deterministic"], everything["parallelism"], everything["random_state"]) == (
+        True,
+        "serial",
+        7,
+    )
+    assert everything["precision"] == 64
+    assert everything["batching"] is False
+    older = constructor_arguments(SearchSettings(), 7, tmp_path, "run", SHARED_PARAMETERS - {"input_stream"})
+    assert set(older) == SHARED_PARAMETERS - {"input_stream"}
+
+
+def test_operators_follow_the_settings(tmp_path: Path) -> None:
+    arguments = constructor_arguments(
+        SearchSettings(operators=("tanh", "max")), 0, tmp_path, "r", SHARED_PARAMETERS
+    )
+    assert arguments["binary_operators"] == ["+", "-", "*", "max"]
+    assert arguments["unary_operators"] == ["tanh"]
+
+
+def test_names_known_to_sympy_come_back(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(200, 2))
+    samples = Samples(("beta", "S"), inputs, inputs[:, 0] * inputs[:, 1] * 2)
+    found = to_proposals([parse("x0 * x1 * 1.9999999", ("x0", "x1"))], samples, 30)
+    assert str(found[-1].expression) == "2*beta*S"
+
+
+def test_scaled_data_are_folded_back() -> None:
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(200, 2)) * [1.0, 0.03]
+    samples = Samples(("x", "w"), inputs, 1e-3 * inputs[:, 0] * inputs[:, 1])
+    found = to_proposals([parse("x0 * x1 * 1.0", ("x0", "x1"))], samples, 30, ((1.0, 0.01), 1e-5))
+    assert str(found[-1].expression) == "0.001*w*x"
+
+
+def test_without_julia_one_paragraph_says_how_to_get_one(no_julia: Path) -> None:
+    state = PySREngine().availability()
+    assert not state.usable
+    assert "No Julia was found" in state.reason
+    assert "discover doctor --install-julia" in state.remedy
+    with pytest.raises(EngineUnavailable) as caught:
+        resolve(["pysr"])
+    assert "\n" not in str(caught.value)
+    assert "pysr" not in [engine.name for engine in resolve(["auto"])]
+
+
+def test_julia_on_the_path_counts_once_its_packages_are_there(no_julia: Path) -> None:
+    fake_julia(no_julia / "julia")
+    assert "without PySR's packages" in _julia.find_julia().problem
+    (no_julia / ".julia" / "packages" / "SymbolicRegression").mkdir(parents=True)
+    assert _julia.find_julia() == _julia.Julia("1.10.8", "")
+
+
+def test_resolved_environment_counts_and_a_broken_note_does_not(no_julia: Path) -> None:
+    note = no_julia / "venv" / "julia_env" / "pyjuliapkg" / "meta.json"
+    note.parent.mkdir(parents=True)
+    note.write_text("{broken")
+    assert _julia.find_julia().problem == "No Julia was found."
+    note.write_text(json.dumps({"executable": str(fake_julia(no_julia / "other-julia"))}))
+    assert _julia.find_julia() == _julia.Julia("1.10.8", "")
+
+
+def test_executable_that_is_no_julia_is_named(no_julia: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHON_JULIAPKG_EXE", str(fake_julia(no_julia / "impostor", "hello")))
+    assert "does not answer" in _julia.find_julia().problem
+
+
+def test_asking_for_the_state_imports_neither_pysr_nor_julia() -> None:
+    code = (
+        "import sys; from discover.search.pysr import PySREngine; PySREngine().availability();"
+        "print([m for m in ('pysr', 'juliacall', 'juliapkg') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+STUB = """
+import os
+from pathlib import Path
+from unittest.mock import MagicMock
+
+__version__ = "0.9.0"
+
+class AnyValue: ...
+class VectorValue: ...
+class JuliaError(Exception): ...
+
+def convert(kind, value):
+    return value
+
+def newmodule(name):
+    return Main
+
+class _Main(MagicMock):
+    def __reduce__(self):
+        return (str, ())
+
+Main = _Main()
+Main.VERSION.major, Main.VERSION.minor, Main.VERSION.patch = 1, 10, 8
+Main.isa = lambda value, kind: True
+Main.take_b = lambda buffer: b""
+Main.copy = lambda array: array
+Main.PythonCall.PyArray = lambda array: array
+seen = {}
+
+def options(**arguments):
+    seen.update(arguments)
+    return MagicMock()
+
+def equation_search(X, y, **arguments):
+    folder = Path(seen["output_directory"]) / arguments["run_id"]
+    folder.mkdir(parents=True, exist_ok=True)
+    assert X.shape == (3, 300) and y.shape == (300,)
+    assert seen["deterministic"] is True and seen["batching"] is False and arguments["numprocs"] == 0
+    print("noise that Julia makes")
+    text = "Complexity,Loss,Equation\\n1,3.1,\\"0.02\\"\\n7,1e-14,\\"(x0 - (x1 * x2)) * x1\\"\\n"
+    for name in ("hall_of_fame.csv", "hall_of_fame.csv.bak"):
+        (folder / name).write_text(text)
+    return MagicMock()
+
+Main.SymbolicRegression.Options = options
+Main.SymbolicRegression.equation_search._jl_call_nogil = equation_search
+"""
+
+RUN = """
+import os, numpy as np
+from discover.search.engine import *
+from discover.search.pysr import PySREngine
+states = np.random.default_rng(0).normal(size=(300, 3))
+x, y, w = states.T
+samples = Samples(("x", "y", "w"), states, x*y - w*y**2)
+settings = SearchSettings(pysr=PySRSettings(output_folder=os.environ["RUNS"]))
+best = PySREngine().propose(samples, settings, seed=3)[-1]
+print(best.expression, os.environ["PYTHON_JULIAPKG_OFFLINE"])
+"""
+
+
+def run_with_stub(tmp_path: Path, stub: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "juliacall.py").write_text(stub)
+    root = str(Path(__file__).parents[1])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), root]),
+        "PYTHON_JULIACALL_EXE": str(fake_julia(tmp_path / "julia")),
+        "PYTHON_JULIACALL_PROJECT": str(tmp_path),
+        "RUNS": str(tmp_path / "runs"),
+    }
+    environment.pop("PYTHON_JULIAPKG_OFFLINE", None)
+    return subprocess.run(
+        [sys.executable, "-c", RUN], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_python_contract_only_real_pysr_regressor_over_a_stubbed_julia(tmp_path: Path) -> None:
+    """The real PySRRegressor takes the arguments and its files are found; no search takes place."""
+    answer = run_with_stub(tmp_path, STUB)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert answer.stdout == "x*y - w*y**2 yes\n"
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_python_contract_only_a_julia_that_does_not_start_is_one_paragraph(tmp_path: Path) -> None:
+    answer = run_with_stub(tmp_path, "raise Exception('could not find Julia =1.10.3')")
+    assert answer.stdout == ""
+    last = answer.stderr.strip().splitlines()[-1]
+    assert last.startswith("discover.errors.EngineUnavailable: The engine 'pysr' cannot run here")
+    assert "could not find Julia" in last
+    assert "discover doctor --install-julia" in last
