@@ -11,7 +11,7 @@ import pytest
 from test_search_terms import VARIABLES, is_exact, sampled
 
 from discover.errors import EngineError, EngineUnavailable
-from discover.expression import canonical, constants, evaluate, parse
+from discover.expression import canonical, constants, evaluate, parse, with_constants
 from discover.search import operon
 from discover.search._constants import fit_constants
 from discover.search._polish import fold_wrappers, polished
@@ -57,9 +57,9 @@ def test_small_weights_and_small_updates_change_nothing() -> None:
 @needs_pyoperon
 def test_same_proposals_for_one_and_two_threads_and_others_for_another_seed() -> None:
     samples = sampled("x*tanh(y) - 0.3*w*abs(y)", noise=0.05, n=400)
-    runs = [propose(samples, 3, generations=10, threads=threads) for threads in (1, 2)]
+    runs = [propose(samples, 3, generations=5, threads=threads) for threads in (1, 2)]
     assert runs[0] == runs[1]
-    assert propose(samples, 4, generations=10) != runs[0]
+    assert propose(samples, 4, generations=5) != runs[0]
 
 
 @needs_pyoperon
@@ -96,7 +96,7 @@ def test_a_child_that_fails_ends_in_one_clear_paragraph(code: str, message: str)
 @pytest.mark.parametrize("code", ["import time; time.sleep(60)", "while True: print('{}', flush=True)"])
 def test_a_child_that_hangs_is_ended_at_the_time_limit(code: str) -> None:
     settings = SearchSettings(operon=OperonSettings(time_limit_s=0.5))
-    with pytest.raises(EngineError, match="time limit of 0.5 s"):
+    with pytest.raises(EngineError, match="within its time limit"):
         child(code).propose(sampled("x*y", n=100), settings, 0)
 
 
@@ -122,22 +122,14 @@ def test_request_is_json_and_names_only_allowed_operators() -> None:
         "0.3*x*tanh(0.5*y - 1.2*w) + exp(-0.3*y)/(0.7 + y**2)",
         "abs(y - 0.4)*sqrt(1.5 + w) - max(0.3*x, y)*min(w, 0.2)",
         "(abs(x) + 0.1)**0.7*log(4.2 + w)",
-        "sign(x - 0.3)*0.4*w",
+        "sign(x)*0.4*w",
     ],
 )
 def test_constants_are_fitted_from_a_wrong_start(text: str) -> None:
     samples = sampled(text, n=300)
     tree = parse(text, VARIABLES)
-    fitted = fit_constants(operon_start(text), samples, 200)
-    assert fitted.error < 1e-20 or "sign" in text
-    assert len(constants(tree)) == fitted.spread.size
-
-
-def operon_start(text: str):  # type: ignore[no-untyped-def]
-    from discover.expression import with_constants
-
-    tree = parse(text, VARIABLES)
-    return with_constants(tree, [1.03 * value for value in constants(tree)])
+    start = with_constants(tree, [1.03 * value for value in constants(tree)])
+    assert fit_constants(start, samples, 200).error < 1e-20
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_names_known_to_sympy_come_back(tmp_path: Path) -> None:
     inputs = generator.normal(size=(200, 2))
     samples = Samples(("beta", "S"), inputs, inputs[:, 0] * inputs[:, 1] * 2)
     found = to_proposals([parse("x0 * x1 * 1.9999999", ("x0", "x1"))], samples, 30)
-    assert str(found[-1].expression) == "2*beta*S"
+    assert str(found[-1].expression) == "2*S*beta"
 
 
 def test_scaled_data_are_folded_back() -> None:
@@ -232,7 +232,7 @@ def equation_search(X, y, **arguments):
     folder = Path(seen["output_directory"]) / arguments["run_id"]
     folder.mkdir(parents=True, exist_ok=True)
     assert X.shape == (3, 300) and y.shape == (300,)
-    assert seen["deterministic"] is True and seen["batching"] is False and arguments["numprocs"] == 0
+    assert seen["deterministic"] is True and seen["batching"] is False
     print("noise that Julia makes")
     text = "Complexity,Loss,Equation\\n1,3.1,\\"0.02\\"\\n7,1e-14,\\"(x0 - (x1 * x2)) * x1\\"\\n"
     for name in ("hall_of_fame.csv", "hall_of_fame.csv.bak"):

@@ -14,8 +14,8 @@ __all__ = ["REMEDY", "Julia", "find_julia"]
 
 REMEDY = (
     "Get it with `discover doctor --install-julia`, which downloads Julia and PySR's Julia packages once; a "
-    "Julia 1.10 or later from https://julialang.org/downloads on the PATH is used if it is there. A Julia that "
-    "has the packages is also taken from PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT together."
+    "Julia 1.10 or later from https://julialang.org/downloads on the PATH is used if it is there. A Julia "
+    "that has the packages is also taken from PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT together."
 )
 
 _PACKAGE = "SymbolicRegression"

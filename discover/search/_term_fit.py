@@ -53,20 +53,31 @@ class _Problem:
         self.products = products
         self.scale = float(np.linalg.norm(samples.target)) or 1.0
         self.target = samples.target / self.scale
-        self.fixed = {k: self.product(k, np.nan) for k in range(len(products)) if not self.has_constant(k)}
+        self.plain = [self.product([i for i in p if not factors[i].grid], np.nan) for p in products]
+        self.inner = [[i for i in p if factors[i].grid] for p in products]
 
-    def has_constant(self, k: int) -> bool:
-        return any(self.factors[i].template.has_constant for i in self.products[k])
-
-    def product(self, k: int, constant: float) -> NDArray[np.float64]:
+    def product(self, positions: Sequence[int], constant: float) -> NDArray[np.float64]:
         column = np.ones(self.samples.n_rows)
-        for i in self.products[k]:
-            column = column * self.factors[i].values(self.samples, constant)
+        for i in positions:
+            column = column * self.factors[i].values_unchecked(self.samples, constant)
         return column
 
     def design(self, constants: Sequence[float]) -> NDArray[np.float64]:
-        columns = [self.fixed[k] if k in self.fixed else self.product(k, c) for k, c in enumerate(constants)]
+        columns = [
+            plain * self.product(inner, constant) if inner else plain
+            for plain, inner, constant in zip(self.plain, self.inner, constants, strict=True)
+        ]
         return np.column_stack(columns)
+
+    def is_defined(self, constants: Sequence[float]) -> bool:
+        """Whether no product vanishes, and none has a pole or a root's edge between the rows."""
+        norms = np.linalg.norm(self.design(constants), axis=0)
+        factors = [
+            self.factors[i].values(self.samples, constant)
+            for inner, constant in zip(self.inner, constants, strict=True)
+            for i in inner
+        ]
+        return bool(np.isfinite(norms).all() and (norms > 0).all() and np.isfinite(factors).all())
 
     def residual(self, constants: Sequence[float]) -> NDArray[np.float64]:
         """Return what is left of the target after projection on the products; more than it if undefined."""
@@ -107,10 +118,7 @@ def fit(samples: Samples, factors: Sequence[Factor], start: Sum) -> Sum | None:
     inner = np.flatnonzero(~np.isnan(constants))
     if inner.size:
         constants[inner] = _project(problem.residual, constants, inner)
-    norms = np.linalg.norm(problem.design(constants.tolist()), axis=0)
-    if not (np.isfinite(norms) & (norms > 0)).all():
-        return None
-    return problem.solve(constants.tolist())
+    return problem.solve(constants.tolist()) if problem.is_defined(constants.tolist()) else None
 
 
 def _project(

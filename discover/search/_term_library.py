@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ MAX_COLUMNS = 150_000
 _RELATIVE_GRID = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _EXPONENTS = (1, 2, -1, 0)
 _STRUCTURAL = frozenset({"var", "const", "add", "sub", "mul", "neg"})
-_N_PROBES = 257
+_N_PROBES = 129
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,12 @@ class Factor:
         column = samples.columns[self.variable]
         if not _defined_between(self.template.tree, float(column.min()), float(column.max()), constant):
             return np.full(column.shape, np.nan)
-        return evaluate(self.template.tree, {VARIABLE: column, CONSTANT: np.float64(constant)})
+        return self.values_unchecked(samples, constant)
+
+    def values_unchecked(self, samples: Samples, constant: float) -> NDArray[np.float64]:
+        """Return the factor for every row, whatever lies between the rows."""
+        values = {VARIABLE: samples.columns[self.variable], CONSTANT: np.asarray(constant)}
+        return evaluate(self.template.tree, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +112,14 @@ class Dictionary:
     constants: NDArray[np.float64]
     columns: NDArray[np.float32]
     costs: NDArray[np.float64]
+
+    def without_constants(self) -> Dictionary:
+        """Return the part of the dictionary that has no constant to fit."""
+        plain = np.isnan(self.constants)
+        products = tuple(itertools.compress(self.products, plain))
+        return Dictionary(
+            self.factors, products, self.constants[plain], self.columns[plain], self.costs[plain]
+        )
 
 
 def substitute(tree: Node, replacements: Mapping[str, Node]) -> Node:
@@ -225,48 +239,48 @@ def build_dictionary(samples: Samples, factors: Sequence[Factor], max_factors: i
     EngineError
         If there are more than 150,000 products.
     """
-    products = list(_products(factors, max_factors))
-    n_columns = sum(max((len(factors[k].grid) for k in product), default=0) or 1 for product in products)
+    _check_size(factors, max_factors)
+    table = [np.array([factor.values(samples, c) for c in factor.grid or (np.nan,)]) for factor in factors]
+    table = [_unit(rows) for rows in table]
+    products: list[tuple[int, ...]] = []
+    constants: list[float] = []
+    blocks: list[NDArray[np.float32]] = []
+    for product in _products(factors, max_factors):
+        rows = _unit(
+            np.prod(np.broadcast_arrays(np.ones((1, samples.n_rows)), *(table[k] for k in product)), 0)
+        )
+        usable = np.isfinite(rows).all(axis=1)
+        grid = next((factors[k].grid for k in product if factors[k].grid), (np.nan,))
+        blocks.append(rows[usable].astype(np.float32))
+        constants += np.array(grid)[usable].tolist()
+        products += [product] * int(usable.sum())
+    costs = np.array([_cost(factors, product) for product in products])
+    return Dictionary(tuple(factors), tuple(products), np.array(constants), np.concatenate(blocks), costs)
+
+
+def _check_size(factors: Sequence[Factor], max_factors: int) -> None:
+    """Count the products before any is made."""
+    n_plain = sum(not factor.grid for factor in factors)
+    n_values = sum(len(factor.grid) for factor in factors)
+    n_columns = sum(math.comb(n_plain, size) for size in range(max_factors + 1))
+    n_columns += n_values * sum(math.comb(n_plain, size) for size in range(max_factors))
     if n_columns > MAX_COLUMNS:
         raise EngineError(
             f"The factor library makes {n_columns:,} products of up to {max_factors} factors; the most "
             f"allowed is {MAX_COLUMNS:,}. Take factors out of it, or lower max_factors."
         )
-    columns, owners, constants = _columns(samples, factors, products)
-    costs = np.array([_cost(factors, product) for product in owners])
-    return Dictionary(tuple(factors), tuple(owners), np.array(constants), columns, costs)
 
 
-def _products(factors: Sequence[Factor], max_factors: int) -> list[tuple[int, ...]]:
-    found = []
+def _products(factors: Sequence[Factor], max_factors: int) -> Iterator[tuple[int, ...]]:
     for size in range(max_factors + 1):
         for product in itertools.combinations(range(len(factors)), size):
-            if sum(factors[k].template.has_constant for k in product) <= 1:
-                found.append(product)
-    return found
+            if sum(bool(factors[k].grid) for k in product) <= 1:
+                yield product
 
 
-def _columns(
-    samples: Samples, factors: Sequence[Factor], products: Sequence[tuple[int, ...]]
-) -> tuple[NDArray[np.float32], list[tuple[int, ...]], list[float]]:
-    table = [[(c, _unit(factor.values(samples, c))) for c in factor.grid or (np.nan,)] for factor in factors]
-    columns: list[NDArray[np.float32]] = []
-    owners: list[tuple[int, ...]] = []
-    constants: list[float] = []
-    for product in products:
-        for choice in itertools.product(*(table[k] for k in product)):
-            column = _unit(np.prod([values for _, values in choice], axis=0) * np.ones(samples.n_rows))
-            if np.isfinite(column).all():
-                columns.append(column.astype(np.float32))
-                owners.append(product)
-                constants.append(float(np.nansum([c for c, _ in choice])) or np.nan)
-    return np.array(columns), owners, constants
-
-
-def _unit(column: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(all="ignore"):
-        unit: NDArray[np.float64] = column / np.linalg.norm(column)
-    return unit
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def _cost(factors: Sequence[Factor], product: tuple[int, ...]) -> float:

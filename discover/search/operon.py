@@ -11,6 +11,7 @@ Burlacu, Kronberger and Kommenda (2020), Operon C++, GECCO Companion, 1562-1570.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -112,7 +113,7 @@ class OperonEngine:
         request = _request(rows, scales, settings, seed)
         trees = _run_child(self.command, request, settings.operon.time_limit_s, progress)
         with threadpool_limits(1):
-            found = [_to_node(tree, samples.variables, scales) for tree in trees]
+            found = _to_nodes(trees, samples.variables, scales)
             proposals = _polish_all(found, rows, samples, progress)
         progress(1.0, "operon: done")
         mean = const(float(samples.target.mean()))
@@ -225,17 +226,16 @@ def _listen(
 ) -> list[list[list[Any]]] | None:
     """Read the answers up to the trees; None where the child ends without them."""
     while line := lines.get(timeout=max(deadline - time.monotonic(), 0.0)):
-        try:
+        if time.monotonic() > deadline:
+            raise queue.Empty
+        with contextlib.suppress(json.JSONDecodeError):
             answer = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if "trees" in answer:
-            trees: list[list[list[Any]]] = answer["trees"]
-            return trees
-        progress(
-            _SEARCH_SHARE * answer["done"] / answer["of"],
-            f"operon: generation {answer['done']} of {answer['of']}",
-        )
+            if isinstance(answer, dict) and "trees" in answer:
+                trees: list[list[list[Any]]] = answer["trees"]
+                return trees
+            if isinstance(answer, dict) and "done" in answer:
+                done, total = answer["done"], answer["of"]
+                progress(_SEARCH_SHARE * done / total, f"operon: generation {done} of {total}")
     return None
 
 
@@ -250,6 +250,15 @@ def _crash_text(code: int, errors: str) -> str:
         f"The engine 'operon' failed: its child process {how}.{detail} Nothing else was harmed; another seed "
         "often runs through, and the engine terms does not need pyoperon."
     )
+
+
+def _to_nodes(trees: list[list[list[Any]]], variables: tuple[str, ...], scales: Any) -> list[Node]:
+    try:
+        return [_to_node(tree, variables, scales) for tree in trees]
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise EngineError(
+            f"The engine 'operon' failed: the answer of its child process cannot be read ({error!r})."
+        ) from error
 
 
 def _to_node(tree: list[list[Any]], variables: tuple[str, ...], scales: Any) -> Node:

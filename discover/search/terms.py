@@ -8,6 +8,7 @@ Forms that nest, such as tanh(x*y), are outside its reach.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from discover.errors import EngineError
@@ -23,6 +24,7 @@ from discover.search.settings import TermsSettings
 __all__ = ["TermsEngine"]
 
 _N_EXCHANGED = 5
+_PLAIN_SHARE = 0.2
 
 
 class TermsEngine:
@@ -92,16 +94,20 @@ class _Search:
         target = (self.rows.target / norm).astype(np.float32)
         self.progress(0.0, "terms: building the dictionary of products")
         dictionary = build_dictionary(self.rows, self.factors, self.settings.max_factors)
-        self.search(dictionary, target)
+        # Sums without inner constants are searched by themselves too: the others crowd them out of the beam.
+        self.search(dictionary.without_constants(), target, "plain ")
+        self.search(dictionary, target, "")
         sums = [fitted for fitted in self.fitted.values() if fitted is not None]
         rounds = [rounded(self.samples, self.factors, fitted) for fitted in sums]
         return [to_expression(self.factors, fitted) for fitted in (*sums, *rounds)]
 
-    def search(self, dictionary: Dictionary, target: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+    def search(self, dictionary: Dictionary, target: NDArray[np.float32], kind: str) -> None:
         width = self.settings.beam_width
         beam: list[beam_search.Support] = []
         for n_terms in range(1, self.settings.max_terms + 1):
-            self.progress((n_terms - 1) / self.settings.max_terms, f"terms: sums of {n_terms} products")
+            begun = (n_terms - 1) / self.settings.max_terms
+            fraction = _PLAIN_SHARE * begun if kind else _PLAIN_SHARE + (1 - _PLAIN_SHARE) * begun
+            self.progress(fraction, f"terms: {kind}sums of {n_terms} products")
             if n_terms == 1:
                 beam = beam_search.start(dictionary, target, width)
             else:
