@@ -20,6 +20,7 @@ import platform
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -159,43 +160,43 @@ def _request(
 def _run_child(
     command: tuple[str, ...], request: dict[str, Any], limit_s: float, progress: Progress
 ) -> list[list[list[Any]]]:
-    """Run the child process to its end and return its trees."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=_child_environment(),
-    )
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    errors: list[str] = []
-    readers = [
-        threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True),
-        threading.Thread(target=lambda: errors.append(process.stderr.read() if process.stderr else "")),
-    ]
-    for reader in readers:
+    """Run the child process and return its trees; it is ended whatever happens."""
+    # Files for what goes in and for the errors: only one stream is left that could make the two wait.
+    with tempfile.TemporaryFile("w+") as questions, tempfile.TemporaryFile("w+", errors="replace") as errors:
+        questions.write(json.dumps(request) + "\n")
+        questions.seek(0)
+        deadline = time.monotonic() + limit_s
+        process = subprocess.Popen(
+            command,
+            stdin=questions,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=_child_environment(),
+        )
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        reader = threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True)
         reader.start()
-    try:
-        _send(process, request)
-        trees = _listen(lines, time.monotonic() + limit_s, progress)
-    except queue.Empty:
-        raise EngineError(
-            f"The engine 'operon' did not finish within its time limit of {limit_s:g} s. Raise "
-            "operon.time_limit_s, or lower operon.generations or operon.population_size."
-        ) from None
-    finally:
-        process.kill() if sys.exc_info()[0] else None
-        code = process.wait()
-        for reader in readers:
+        try:
+            trees = _listen(lines, deadline, progress)
+            if trees is None:
+                code = process.wait(timeout=max(deadline - time.monotonic(), 1.0))
+                errors.seek(0)
+                raise EngineError(_crash_text(code, errors.read()))
+            return trees
+        except (queue.Empty, subprocess.TimeoutExpired):
+            raise EngineError(
+                f"The engine 'operon' did not finish within its time limit of {limit_s:g} s. Raise "
+                "operon.time_limit_s, or lower operon.generations or operon.population_size."
+            ) from None
+        finally:
+            process.kill()
+            process.wait()
             reader.join()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream:
-                stream.close()
-    if trees is None:
-        raise EngineError(_crash_text(code, "".join(errors)))
-    return trees
+            if process.stdout:
+                process.stdout.close()
 
 
 def _child_environment() -> dict[str, str]:
@@ -209,16 +210,6 @@ def _forward(stream: Any, lines: queue.SimpleQueue[str]) -> None:
     for line in stream:
         lines.put(line)
     lines.put("")
-
-
-def _send(process: subprocess.Popen[str], request: dict[str, Any]) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-    except BrokenPipeError:
-        # The child is gone already; its exit code says more than the pipe.
-        return
 
 
 def _listen(
