@@ -1,0 +1,122 @@
+"""The objective of the outer loop: meta-loss of a coefficient vector, its gradient, and the size of each term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.tasks.base import Task, VisitedStates, bases
+
+__all__ = ["Objective"]
+
+FloatArray = NDArray[np.float64]
+
+GRADIENT_NORM = 1.0
+"""Longest gradient, in scaled coordinates, that one problem may contribute."""
+
+DIFFERENCE = 1e-6
+"""Step of forward differences, in scaled coordinates."""
+
+SMALLEST_EFFECT = 1e-3
+"""Terms with a smaller effect than this share of the largest are scaled as if they had it."""
+
+N_EFFECT_STATES = 2_000
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Mean loss over problems as a function of scaled coefficients.
+
+    Coordinates are ``coefficient * effect``: the root-mean-square that a term adds to the update on the
+    states that synapses visit. In these, all terms have comparable slopes, and an L1 penalty weighs what a
+    term does and not what it is called.
+
+    Parameters
+    ----------
+    task : Task
+    problems : Problems
+    effects : ndarray, shape (n_coefficients,)
+        Root-mean-square of each term on visited states.
+    """
+
+    task: Task
+    problems: Any
+    effects: FloatArray
+
+    @property
+    def n_coefficients(self) -> int:
+        """Number of coefficients, over all slots."""
+        return len(self.effects)
+
+    def coefficients(self, scaled: FloatArray) -> FloatArray:
+        """Return the rule's coefficients."""
+        return scaled / self.effects
+
+    def scaled(self, coefficients: FloatArray) -> FloatArray:
+        """Return the coordinates of a rule's coefficients."""
+        return coefficients * self.effects
+
+    def losses(self, scaled: FloatArray, n_steps: int | None = None) -> FloatArray:
+        """Loss of each problem, shape (n_problems,)."""
+        return self.task.losses(self.coefficients(scaled), self.problems, n_steps)
+
+    def step(
+        self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None
+    ) -> tuple[float, FloatArray]:
+        """Mean loss and mean gradient over some problems.
+
+        The gradient of each problem is clipped to a norm of one and left out where the problem blew up, so
+        that no single problem can throw the search off.
+        """
+        result = self.task.gradient(self.coefficients(scaled), self.problems.subset(picks), n_steps)
+        return float(result.losses.mean()), _clipped_mean(result.gradients / self.effects, ~result.blown)
+
+    def difference_step(
+        self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None, free: NDArray[np.bool_]
+    ) -> tuple[float, FloatArray]:
+        """Like :meth:`step`, with gradients from forward differences along the free coefficients."""
+        problems = self.problems.subset(picks)
+        losses = self.task.losses(self.coefficients(scaled), problems, n_steps)
+        gradients = np.zeros((len(losses), self.n_coefficients))
+        for n in np.flatnonzero(free):
+            moved = scaled.copy()
+            moved[n] += DIFFERENCE
+            gradients[:, n] = (self.task.losses(self.coefficients(moved), problems, n_steps) - losses) / DIFFERENCE
+        return float(losses.mean()), _clipped_mean(gradients, losses < 1)
+
+    def with_effects_of(self, scaled: FloatArray, seed: np.random.SeedSequence) -> Objective:
+        """Return the objective with effects measured on the states that this rule visits.
+
+        Where every problem blows up under it, the effects stay.
+        """
+        visited = self.task.visit(self.coefficients(scaled), self.problems, N_EFFECT_STATES, seed)
+        if any(len(states.values) == 0 for states in visited.values()):
+            return self
+        return Objective(self.task, self.problems, _effects(self.task, visited))
+
+    @classmethod
+    def start(cls, task: Task, problems: Any, seed: np.random.SeedSequence) -> Objective:
+        """Return the objective with effects measured at random weights of the size the task asks for."""
+        return cls(task, problems, _effects(task, task.probe(problems, N_EFFECT_STATES, seed)))
+
+
+def _clipped_mean(gradients: FloatArray, sound: NDArray[np.bool_]) -> FloatArray:
+    norms = np.linalg.norm(gradients, axis=1)
+    usable = sound & np.isfinite(norms)
+    factors = np.minimum(1.0, GRADIENT_NORM / np.maximum(norms, 1e-300))
+    clipped: FloatArray = np.where(usable[:, None], gradients * factors[:, None], 0.0)
+    return clipped.mean(axis=0)
+
+
+def _effects(task: Task, visited: Mapping[str, VisitedStates]) -> FloatArray:
+    """Root-mean-square of each term, with a floor for terms that hardly show."""
+    parts = []
+    for basis in bases(task):
+        columns = dict(zip(basis.slot.variables, visited[basis.slot.name].values.T, strict=True))
+        size = np.sqrt(np.mean(basis.design(columns) ** 2, axis=0))
+        parts.append(np.maximum(size, SMALLEST_EFFECT * size.max()))
+    return np.concatenate(parts)

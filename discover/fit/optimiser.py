@@ -1,0 +1,62 @@
+"""What every optimiser of the outer loop offers, and which there are."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.fit.objective import Objective
+from discover.fit.settings import FitSettings
+from discover.progress import Progress
+
+__all__ = ["Minimiser", "minimiser"]
+
+FloatArray = NDArray[np.float64]
+
+
+class Minimiser(Protocol):
+    """Minimises the meta-loss plus a weighted L1 norm."""
+
+    def minimise(
+        self,
+        objective: Objective,
+        start: FloatArray,
+        penalty: FloatArray,
+        n_steps: int,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> FloatArray:
+        """Return scaled coefficients, shape (n_coefficients,).
+
+        Parameters
+        ----------
+        objective : Objective
+        start : ndarray, shape (n_coefficients,)
+            Scaled coefficients to begin with.
+        penalty : ndarray, shape (n_coefficients,)
+            Weight of each absolute value; a coefficient with an infinite one stays at zero.
+        n_steps : int
+        rng : numpy.random.Generator
+        progress : callable
+        """
+        ...
+
+
+def minimiser(settings: FitSettings, growth: float = 0.0) -> Minimiser:
+    """Return the optimiser that the settings name.
+
+    `growth` is the share of steps over which the horizon of the inner loop grows to its full length.
+    """
+    from discover.fit.cmaes import CMAES
+    from discover.fit.proximal import ProximalAdam
+
+    if settings.optimiser == "cmaes":
+        return CMAES()
+    return ProximalAdam(
+        step_size=settings.step_size,
+        batch=settings.batch,
+        growth=growth,
+        exact=settings.optimiser == "proximal",
+    )

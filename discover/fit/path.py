@@ -1,0 +1,261 @@
+"""L1 meta-learning: the path from dense to sparse rules, refits of their terms, and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.fit.objective import Objective
+from discover.fit.optimiser import minimiser
+from discover.fit.result import FitResult, PathPoint
+from discover.fit.settings import FitSettings
+from discover.progress import Progress, part, silent
+from discover.tasks.base import Task, bases, rule_of
+
+__all__ = ["fit"]
+
+FloatArray = NDArray[np.float64]
+
+GROWTH = 0.6
+"""Share of the first fit over which the inner loop grows to its full length."""
+
+MAX_DROPS = 12
+"""Terms beyond this number are not tried away one by one."""
+
+
+def fit(
+    task: Task, problem_settings: Any, settings: FitSettings, seed: int, progress: Progress = silent
+) -> FitResult:
+    """Fit the coefficients of the polynomial basis to a task.
+
+    Each restart begins at a random dense rule and learns under a mild L1 penalty while the inner loop grows
+    to its full length. From there the path is walked: for each penalty the terms that survive are refitted
+    without it. Among all points the simplest one is chosen whose held-out loss lies within one standard error
+    of the best, and terms that it can do without by the same measure are dropped.
+
+    Parameters
+    ----------
+    task : Task
+    problem_settings : dataclass
+        The task's settings (``task.settings_type``).
+    settings : FitSettings
+    seed : int
+        Root of all random numbers.
+    progress : callable, optional
+
+    Returns
+    -------
+    FitResult
+
+    References
+    ----------
+    Confavreux et al. (NeurIPS 2020), section 3; Hastie, Tibshirani & Friedman (2009), The elements of
+    statistical learning, section 7.10 (one-standard-error rule).
+    """
+    train_seed, heldout_seed, *restart_seeds = np.random.SeedSequence(seed).spawn(2 + settings.restarts)
+    progress(0.0, "drawing problems")
+    train = task.draw(problem_settings, settings.n_train, train_seed)
+    heldout = task.draw(problem_settings, settings.n_heldout, heldout_seed)
+    points: list[PathPoint] = []
+    choices: list[PathPoint] = []
+    for number, child in enumerate(restart_seeds):
+        label = f"restart {number + 1} of {settings.restarts}: "
+        inner = part(progress, number / settings.restarts, (number + 1) / settings.restarts, label)
+        restart = _Restart(task, train, heldout, settings, number)
+        found, choice = restart.run(child, inner)
+        points += found
+        choices.append(choice)
+    chosen, reason = choose(points)
+    return FitResult(
+        task=task.name,
+        points=tuple(points),
+        chosen=chosen,
+        reason=reason,
+        restarts=tuple(_summary(choice) for choice in choices),
+        term_stability=_stability(task, choices),
+    )
+
+
+def choose(points: Sequence[PathPoint]) -> tuple[int, str]:
+    """Choose the simplest point within one standard error of the best held-out loss.
+
+    Returns
+    -------
+    position : int
+    reason : str
+    """
+    best = min(points, key=lambda point: point.heldout_loss)
+    limit = best.heldout_loss + best.heldout_error
+    within = [n for n, point in enumerate(points) if point.heldout_loss <= limit]
+    position = min(within, key=lambda n: (points[n].n_terms, points[n].heldout_loss))
+    point = points[position]
+    if point is best:
+        return position, f"lowest held-out loss, {best.heldout_loss:.4g}, and no rule with fewer terms is as good"
+    return position, (
+        f"fewest terms ({point.n_terms}) with a held-out loss ({point.heldout_loss:.4g}) within one standard "
+        f"error ({best.heldout_error:.2g}) of the best ({best.heldout_loss:.4g}, {best.n_terms} terms)"
+    )
+
+
+@dataclass(frozen=True)
+class _Restart:
+    """One random start and the path that begins there."""
+
+    task: Task
+    train: Any
+    heldout: Any
+    settings: FitSettings
+    number: int
+
+    def run(self, seed: np.random.SeedSequence, progress: Progress) -> tuple[list[PathPoint], PathPoint]:
+        """Return the points of the path and this restart's own choice among them."""
+        rng_seed, effect_seed, *more = seed.spawn(3 + len(self.settings.penalties))
+        rng = np.random.default_rng(rng_seed)
+        objective = Objective.start(self.task, self.train, effect_seed)
+        start = rng.normal(0, self.settings.start_scale, objective.n_coefficients)
+        penalty = np.full(objective.n_coefficients, self.settings.first_penalty)
+        first = minimiser(self.settings, growth=GROWTH).minimise(
+            objective, start, penalty, self.settings.steps, rng, part(progress, 0.0, 0.3, "first fit, ")
+        )
+        coefficients = objective.coefficients(first)
+        points: list[PathPoint] = []
+        penalties = sorted(self.settings.penalties)
+        for n, (weight, child) in enumerate(zip(penalties, more, strict=False)):
+            inner = part(progress, 0.3 + 0.5 * n / len(penalties), 0.3 + 0.5 * (n + 1) / len(penalties))
+            objective = objective.with_effects_of(objective.scaled(coefficients), child)
+            point, coefficients = self._point(objective, coefficients, weight, rng, inner)
+            points.append(point)
+        points += self._eliminate(points, more[-1], rng, part(progress, 0.8, 1.0))
+        return points, points[choose(points)[0]]
+
+    def _point(
+        self,
+        objective: Objective,
+        coefficients: FloatArray,
+        weight: float,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> tuple[PathPoint, FloatArray]:
+        """Return the point of one penalty, and the penalised coefficients, from which the next one starts."""
+        start = objective.scaled(coefficients)
+        penalty = weight * _reweighted(start) if weight > 0 else np.zeros_like(start)
+        learn = minimiser(self.settings)
+        name = f"penalty {weight:g}, "
+        sparse = learn.minimise(
+            objective, start, penalty, self.settings.path_steps, rng, part(progress, 0, 0.5, name)
+        )
+        support = np.abs(sparse) > (self.settings.negligible * np.abs(sparse).max() if weight > 0 else 0)
+        frozen = np.where(support, 0.0, np.inf)
+        refitted = learn.minimise(
+            objective, sparse, frozen, self.settings.refit_steps, rng, part(progress, 0.5, 1, f"{name}refit, ")
+        )
+        return self._judge(objective.coefficients(refitted), weight), objective.coefficients(sparse)
+
+    def _judge(self, coefficients: FloatArray, penalty: float, origin: str = "path") -> PathPoint:
+        train = self.task.losses(coefficients, self.train)
+        heldout = self.task.losses(coefficients, self.heldout)
+        return PathPoint(
+            penalty=penalty,
+            coefficients=_terms(self.task, coefficients),
+            train_loss=float(train.mean()),
+            heldout_loss=float(heldout.mean()),
+            heldout_error=float(heldout.std(ddof=1) / np.sqrt(len(heldout))),
+            restart=self.number,
+            origin=origin,
+        )
+
+    def _eliminate(
+        self,
+        points: Sequence[PathPoint],
+        seed: np.random.SeedSequence,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> list[PathPoint]:
+        """Drop terms from the chosen point, one at a time, as long as the choice follows."""
+        found: list[PathPoint] = []
+        while True:
+            current = [*points, *found][choose([*points, *found])[0]]
+            if not 1 < current.n_terms <= MAX_DROPS:
+                return found
+            attempts = [
+                self._without(current, slot, term, seed, rng) for slot, term in sorted(current.support)
+            ]
+            progress(1 - 1 / (len(found) + 2), f"trying {current.n_terms} terms away")
+            best = min(attempts, key=lambda point: point.heldout_loss)
+            everything = [*points, *found, best]
+            if everything[choose(everything)[0]] is not best:
+                return found
+            found.append(best)
+
+    def _without(
+        self, point: PathPoint, slot: str, term: str, seed: np.random.SeedSequence, rng: np.random.Generator
+    ) -> PathPoint:
+        coefficients = _vector(self.task, point.coefficients)
+        coefficients[_position(self.task, slot, term)] = 0.0
+        objective = Objective.start(self.task, self.train, seed)
+        objective = objective.with_effects_of(objective.scaled(coefficients), seed)
+        frozen = np.where(coefficients != 0, 0.0, np.inf)
+        refitted = minimiser(self.settings).minimise(
+            objective, objective.scaled(coefficients), frozen, self.settings.refit_steps, rng, silent
+        )
+        return self._judge(objective.coefficients(refitted), point.penalty, "elimination")
+
+
+def _reweighted(scaled: FloatArray) -> FloatArray:
+    """Weights of a reweighted L1 norm: 1 for the largest coefficient, more for smaller ones.
+
+    References
+    ----------
+    Candes, Wakin & Boyd (2008), J. Fourier Anal. Appl. 14:877, equation 7.
+    """
+    relative = np.abs(scaled) / max(np.abs(scaled).max(), 1e-300)
+    weights: FloatArray = 1.1 / (relative + 0.1)
+    return weights
+
+
+def _terms(task: Task, coefficients: FloatArray) -> dict[str, dict[str, float]]:
+    return {slot.name: rule_of(task, coefficients).coefficients()[slot.name] for slot in task.slots}
+
+
+def _vector(task: Task, terms: Any) -> FloatArray:
+    parts = []
+    for basis in bases(task):
+        values = np.zeros(len(basis))
+        for name, value in terms[basis.slot.name].items():
+            values[basis.index(name)] = value
+        parts.append(values)
+    return np.concatenate(parts)
+
+
+def _position(task: Task, slot: str, term: str) -> int:
+    start = 0
+    for basis in bases(task):
+        if basis.slot.name == slot:
+            return start + basis.index(term)
+        start += len(basis)
+    raise ValueError(f"The task has no slot {slot!r}.")
+
+
+def _summary(choice: PathPoint) -> dict[str, Any]:
+    return {
+        "restart": choice.restart,
+        "coefficients": {slot: dict(terms) for slot, terms in choice.coefficients.items()},
+        "n_terms": choice.n_terms,
+        "train_loss": choice.train_loss,
+        "heldout_loss": choice.heldout_loss,
+    }
+
+
+def _stability(task: Task, choices: Sequence[PathPoint]) -> dict[str, dict[str, float]]:
+    result: dict[str, dict[str, float]] = {}
+    for basis in bases(task):
+        shares = {
+            name: sum((basis.slot.name, name) in choice.support for choice in choices) / len(choices)
+            for name in basis.names
+        }
+        result[basis.slot.name] = {name: share for name, share in shares.items() if share > 0}
+    return result

@@ -1,0 +1,63 @@
+"""Settings of the coefficient fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+__all__ = ["FitSettings", "Optimiser"]
+
+Optimiser = Literal["proximal", "cmaes", "finite-difference"]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How the coefficients of the polynomial basis are fitted.
+
+    Parameters
+    ----------
+    optimiser : str
+        ``proximal`` (exact gradient), ``cmaes``, or ``finite-difference``, the published baseline.
+    restarts : int
+        Fits from independent random starts.
+    n_train, n_heldout : int
+        Problems to fit on, and problems to choose on.
+    penalties : tuple of float
+        Weights of the L1 norm along the path, in units of a term's effect; 0 gives the dense rule.
+    first_penalty : float
+        Weight during the first fit of a restart.
+    steps, path_steps, refit_steps : int
+        Outer-loop steps of the first fit, of each point of the path, and of each refit without penalty.
+    batch : int
+        Problems a step looks at.
+    step_size : float
+        Step of the optimiser, in units of a term's effect.
+    start_scale : float
+        Standard deviation of the random start, in units of a term's effect.
+    negligible : float
+        Terms whose effect is below this share of the largest are left out of a refit.
+    """
+
+    optimiser: Optimiser = "proximal"
+    restarts: Annotated[int, Ge(1), Le(1000)] = 4
+    n_train: Annotated[int, Ge(2), Le(100_000)] = 48
+    n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
+    penalties: Annotated[tuple[Annotated[float, Ge(0), Le(100)], ...], MinLen(1)] = (
+        0.0,
+        0.005,
+        0.01,
+        0.02,
+        0.05,
+        0.1,
+        0.2,
+    )
+    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.05
+    steps: Annotated[int, Ge(1), Le(1_000_000)] = 300
+    path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 80
+    batch: Annotated[int, Ge(1), Le(100_000)] = 16
+    step_size: Annotated[float, Gt(0), Le(10)] = 0.02
+    start_scale: Annotated[float, Gt(0), Le(10)] = 0.005
+    negligible: Annotated[float, Ge(0), Lt(1)] = 0.05

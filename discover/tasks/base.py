@@ -1,0 +1,259 @@
+"""What a task is: problems to draw, a network to run a rule in, a loss, and the conditions to try it under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.basis import VolterraBasis
+from discover.progress import Progress, silent
+from discover.rule import Rule
+from discover.slots import Slot
+
+__all__ = [
+    "Fold",
+    "Problems",
+    "Task",
+    "TaskGradient",
+    "VisitedStates",
+    "bases",
+    "coefficients_of",
+    "collect",
+    "n_coefficients",
+    "rule_of",
+]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class Problems(Protocol):
+    """Drawn instances of a task, each with its inputs and its start."""
+
+    @property
+    def n_problems(self) -> int:
+        """Number of problems."""
+        ...
+
+    @property
+    def n_steps(self) -> int:
+        """Length of the inner loop, in updates."""
+        ...
+
+    def subset(self, indices: Sequence[int] | IntArray) -> Problems:
+        """Return some of the problems."""
+        ...
+
+
+@dataclass(frozen=True)
+class TaskGradient:
+    """Losses of problems with their gradients.
+
+    Attributes
+    ----------
+    losses : ndarray, shape (n_problems,)
+    gradients : ndarray, shape (n_problems, n_parameters)
+        Zero where the problem blew up.
+    blown : ndarray of bool, shape (n_problems,)
+    """
+
+    losses: FloatArray
+    gradients: FloatArray
+    blown: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class VisitedStates:
+    """What synapses of one slot see on their way.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n_states, n_variables)
+        Local variables, in the order of the slot.
+    problem, step : ndarray of int, shape (n_states,)
+    """
+
+    values: FloatArray
+    problem: IntArray
+    step: IntArray
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One held-out condition of cross-validation.
+
+    Attributes
+    ----------
+    name : str
+        Short, such as ``spectrum-linear``.
+    title : str
+        What is different, in words.
+    settings : dataclass
+        Settings of the task to draw the problems with.
+    tolerances : mapping from str to tuple of float
+        Measure -> lowest and highest mean that passes.
+    """
+
+    name: str
+    title: str
+    settings: Any
+    tolerances: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """One function for a circuit to acquire.
+
+    Attributes
+    ----------
+    name, title : str
+    slots : tuple of Slot
+        Where the rule that is searched for acts.
+    settings_type : type
+        Frozen dataclass of the task's settings.
+    reference : str
+        Known rule that solves the task, by which others are measured.
+    known_rules : tuple of str
+        Known rules that can run in the task's network.
+    measures : mapping from str to str
+        Name of each measure -> what it is, in words.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    slots: ClassVar[tuple[Slot, ...]]
+    settings_type: ClassVar[type]
+    reference: ClassVar[str]
+    known_rules: ClassVar[tuple[str, ...]]
+    measures: ClassVar[Mapping[str, str]]
+
+    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Problems:
+        """Draw problems; the same seed gives the same problems."""
+        ...
+
+    def losses(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> FloatArray:
+        """Loss of each problem after the inner loop, shape (n_problems,).
+
+        `rule` is a rule or a vector of all coefficients of the polynomial basis, slot by slot.
+        """
+        ...
+
+    def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
+        """Losses and exact gradients with respect to the coefficients, or to a rule's constants."""
+        ...
+
+    def probe(
+        self, problems: Any, n_states: int, seed: np.random.SeedSequence
+    ) -> dict[str, VisitedStates]:
+        """States, by slot, at random weights of the size that the task asks for."""
+        ...
+
+    def visit(
+        self, rule: Rule | FloatArray, problems: Any, n_states: int, seed: np.random.SeedSequence
+    ) -> dict[str, VisitedStates]:
+        """States that synapses visit under a rule, by slot; problems that blow up give none."""
+        ...
+
+    def evaluate(self, rule: Rule, problems: Any) -> dict[str, FloatArray]:
+        """Measures of each problem after the inner loop, by name, and the loss as ``loss``."""
+        ...
+
+    def learning_curve(self, rule: Rule, problems: Any, n_points: int) -> tuple[IntArray, FloatArray]:
+        """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems)."""
+        ...
+
+    def folds(self, settings: Any) -> tuple[Fold, ...]:
+        """Conditions for cross-validation."""
+        ...
+
+
+def bases(task: Task) -> tuple[VolterraBasis, ...]:
+    """Return the polynomial basis of each slot."""
+    return tuple(VolterraBasis(slot) for slot in task.slots)
+
+
+def n_coefficients(task: Task) -> int:
+    """Return the number of coefficients of all slots."""
+    return sum(len(basis) for basis in bases(task))
+
+
+def coefficients_of(task: Task, rule: Rule) -> FloatArray:
+    """Return a polynomial rule as the vector of all coefficients, slot by slot.
+
+    Raises
+    ------
+    RuleError
+        If the rule is not a polynomial of the basis.
+    """
+    parts = []
+    for basis in bases(task):
+        if basis.slot.name in rule.slots:
+            parts.append(rule.polynomial(basis.slot.name).coefficients.reshape(-1))
+        else:
+            parts.append(np.zeros(len(basis)))
+    return np.concatenate(parts)
+
+
+def rule_of(task: Task, coefficients: FloatArray) -> Rule:
+    """Return the rule of a coefficient vector; zero coefficients give no term.
+
+    Examples
+    --------
+    >>> from discover.tasks import get_task
+    >>> task = get_task("oja")
+    >>> print(rule_of(task, coefficients_of(task, Rule.parse("x*y - 0.5*w"))))
+    -0.5*w + x*y
+    """
+    tables: dict[str, dict[str, float]] = {}
+    start = 0
+    for basis in bases(task):
+        values = coefficients[start : start + len(basis)]
+        tables[basis.slot.name] = {
+            name: float(value) for name, value in zip(basis.names, values, strict=True) if value != 0
+        }
+        start += len(basis)
+    return Rule.from_coefficients(tables)
+
+
+N_BASELINES = 5
+BASELINE_SCALE = 0.02
+N_BASELINE_PROBLEMS = 8
+N_BASELINE_STATES = 400
+
+
+def collect(task: Task, settings: Any, seed: int, progress: Progress = silent) -> dict[str, NDArray[Any]]:
+    """Record what synapses visit under baseline rules that know nothing of the task.
+
+    The baselines are the zero rule, under which weights stay where they start, and random small polynomial
+    rules.
+
+    Returns
+    -------
+    dict from str to ndarray
+        For each slot ``<slot>.states`` (n_states, n_variables), ``<slot>.update`` (n_states,), and the
+        integer arrays ``<slot>.baseline``, ``<slot>.problem``, ``<slot>.step``; ``coefficients``
+        (n_baselines, n_coefficients) of the baselines.
+    """
+    draw_seed, rule_seed, state_seed = np.random.SeedSequence(seed).spawn(3)
+    problems = task.draw(settings, N_BASELINE_PROBLEMS, draw_seed)
+    table = np.random.default_rng(rule_seed).normal(0, BASELINE_SCALE, (N_BASELINES, n_coefficients(task)))
+    table[0] = 0.0
+    parts: dict[str, list[NDArray[Any]]] = {}
+    for number, (coefficients, child) in enumerate(zip(table, state_seed.spawn(N_BASELINES), strict=True)):
+        rule = rule_of(task, coefficients)
+        progress(number / N_BASELINES, f"baseline rule {number + 1} of {N_BASELINES}")
+        for slot, states in task.visit(coefficients, problems, N_BASELINE_STATES, child).items():
+            columns = dict(zip(rule.numpy()[slot].variables, states.values.T, strict=True))
+            for name, values in (
+                ("states", states.values),
+                ("update", rule.numpy()[slot](**columns)),
+                ("baseline", np.full(len(states.values), number)),
+                ("problem", states.problem),
+                ("step", states.step),
+            ):
+                parts.setdefault(f"{slot}.{name}", []).append(values)
+    progress(1.0, "baseline rules done")
+    return {"coefficients": table, **{name: np.concatenate(values) for name, values in parts.items()}}

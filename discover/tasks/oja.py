@@ -1,0 +1,321 @@
+"""Task ``oja``: one linear neuron should find the first principal component of its inputs.
+
+References
+----------
+Confavreux et al. (NeurIPS 2020), section 3.1; Oja (1982), J. Math. Biol. 15:267.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
+
+from discover.errors import TaskError
+from discover.rule import Rule
+from discover.slots import FEEDFORWARD, Slot
+from discover.tasks.base import Fold, TaskGradient, VisitedStates
+from discover.tasks.pca import (
+    N_DIGIT_PIXELS,
+    Source,
+    Spectrum,
+    draw_inputs,
+    eigenvalues,
+    principal_components,
+)
+from sims.rules import PolynomialRule, Program
+
+__all__ = ["TASK", "OjaProblems", "OjaSettings", "OjaTask"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Preset = Literal["project", "d3", "d5", "d100"]
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "project": {
+        "n_inputs": 20,
+        "spectrum": "power-law",
+        "n_samples": 100,
+        "n_steps": 600,
+        "learning_rate": 0.05,
+        "batch": 1,
+    },
+    "d3": {"n_inputs": 3, "spectrum": (1.0, 0.5, 0.0)},
+    "d5": {"n_inputs": 5, "spectrum": (1.0, 0.7, 0.2, 0.1, 0.0)},
+    "d100": {"n_inputs": 100, "spectrum": "published"},
+}
+"""Settings by preset; ``d3``, ``d5`` and ``d100`` are those of Confavreux et al. (NeurIPS 2020)."""
+
+PUBLISHED: Mapping[str, Any] = {"n_samples": 100, "n_steps": 200, "learning_rate": 0.1, "batch": 0}
+
+
+@dataclass(frozen=True)
+class OjaSettings:
+    """Settings of the task; what is not given comes from the preset.
+
+    Parameters
+    ----------
+    preset : str
+        ``project``, or ``d3``, ``d5``, ``d100`` for the published settings.
+    n_inputs : int
+        Number of synapses (D).
+    spectrum : str or tuple of float
+        Variances along the principal axes: ``published``, ``linear``, ``power-law``, ``steep`` or numbers.
+    n_samples : int
+        Inputs of a problem; the target is the first principal component of these.
+    n_steps : int
+        Updates of the inner loop.
+    learning_rate : float
+    batch : int
+        Samples an update takes the mean over: 1 is online, 0 the whole sample.
+    initial_scale : float
+        Standard deviation of the initial weights.
+    source : str
+        Distribution of the inputs: ``gaussian``, ``laplace``, ``uniform`` or ``digits``.
+    """
+
+    preset: Preset = "project"
+    n_inputs: Annotated[int, Ge(1), Le(100_000)] | None = None
+    spectrum: Spectrum | tuple[float, ...] | None = None
+    n_samples: Annotated[int, Ge(2), Le(1_000_000)] | None = None
+    n_steps: Annotated[int, Ge(1), Le(10_000_000)] | None = None
+    learning_rate: Annotated[float, Gt(0), Le(10)] | None = None
+    batch: Annotated[int, Ge(0), Le(1_000_000)] | None = None
+    initial_scale: Annotated[float, Gt(0), Le(100)] = 0.1
+    source: Source = "gaussian"
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise TaskError(f"There is no preset {self.preset!r}. Presets: {', '.join(PRESETS)}.")
+        defaults = {**PUBLISHED, **PRESETS[self.preset]}
+        for item in fields(self):
+            if getattr(self, item.name) is None:
+                object.__setattr__(self, item.name, defaults[item.name])
+        if self.source == "digits" and self.n_inputs != N_DIGIT_PIXELS:
+            raise TaskError(f"Digits have {N_DIGIT_PIXELS} pixels; set n_inputs to that, got {self.n_inputs}.")
+        if self.batch and self.n_samples % self.batch:
+            raise TaskError(f"A batch of {self.batch} does not divide {self.n_samples} samples.")
+        eigenvalues(self.spectrum, self.n_inputs)
+
+
+@dataclass(frozen=True)
+class OjaProblems:
+    """Drawn problems.
+
+    Attributes
+    ----------
+    inputs : ndarray, shape (n_problems, n_samples, n_inputs)
+    initial_weights : ndarray, shape (n_problems, n_inputs)
+    targets : ndarray, shape (n_problems, n_inputs)
+        First principal component of each problem's sample, unit norm, either sign.
+    variances : ndarray, shape (n_problems,)
+        Mean square along it.
+    settings : OjaSettings
+    """
+
+    inputs: FloatArray
+    initial_weights: FloatArray
+    targets: FloatArray
+    variances: FloatArray
+    settings: OjaSettings
+
+    @property
+    def n_problems(self) -> int:
+        """Number of problems."""
+        return len(self.inputs)
+
+    @property
+    def n_steps(self) -> int:
+        """Length of the inner loop, in updates."""
+        return int(self.settings.n_steps or 0)
+
+    def subset(self, indices: Sequence[int] | IntArray) -> OjaProblems:
+        """Return some of the problems."""
+        picks = np.asarray(indices)
+        return OjaProblems(
+            self.inputs[picks],
+            self.initial_weights[picks],
+            self.targets[picks],
+            self.variances[picks],
+            self.settings,
+        )
+
+
+class OjaTask:
+    """One linear neuron, first principal component."""
+
+    name: ClassVar[str] = "oja"
+    title: ClassVar[str] = "First principal component of one linear neuron"
+    slots: ClassVar[tuple[Slot, ...]] = (FEEDFORWARD,)
+    settings_type: ClassVar[type] = OjaSettings
+    reference: ClassVar[str] = "oja"
+    known_rules: ClassVar[tuple[str, ...]] = ("oja", "hebb", "covariance", "bcm", "hyvarinen-oja")
+    measures: ClassVar[Mapping[str, str]] = {
+        "loss": "distance to the first principal component, either sign",
+        "cosine": "absolute cosine between weights and first principal component",
+        "norm_error": "absolute difference of the weights' norm from one",
+        "subspace_error": "Frobenius distance of the projections onto weights and component",
+        "explained_variance": "variance along the weights over that along the component",
+    }
+
+    def draw(self, settings: OjaSettings, n_problems: int, seed: np.random.SeedSequence) -> OjaProblems:
+        """Draw problems; problem `n` is the same however many are drawn."""
+        variances = eigenvalues(settings.spectrum, settings.n_inputs)
+        inputs, weights, targets, found = [], [], [], []
+        for child in seed.spawn(n_problems):
+            rng = np.random.default_rng(child)
+            x = draw_inputs(settings.source, variances, settings.n_samples, rng)
+            components, mean_squares = principal_components(x, 1)
+            inputs.append(x)
+            weights.append(rng.normal(0, settings.initial_scale, settings.n_inputs))
+            targets.append(components[0])
+            found.append(mean_squares[0])
+        return OjaProblems(np.array(inputs), np.array(weights), np.array(targets), np.array(found), settings)
+
+    def losses(
+        self, rule: Rule | FloatArray, problems: OjaProblems, n_steps: int | None = None
+    ) -> FloatArray:
+        """Distance of the final weights to the first principal component, either sign; shape (n_problems,).
+
+        A blow-up after ``t`` of ``T`` steps counts ``2 - t/T``.
+        """
+        from sims.rate import simulate
+
+        schedule = _schedule(problems, n_steps)
+        outcome = simulate(_kernel_rule(rule), problems.inputs, problems.initial_weights, schedule)
+        losses, _ = _distance(outcome.weights, problems.targets)
+        return np.where(outcome.blow_up >= 0, 2.0 - outcome.blow_up / schedule.n_steps, losses)
+
+    def gradient(
+        self, rule: Rule | FloatArray, problems: OjaProblems, n_steps: int | None = None
+    ) -> TaskGradient:
+        """Losses and exact gradients with respect to the 27 coefficients, or to a rule's constants."""
+        from sims.rate import meta_gradient
+
+        kernel_rule = rule.program() if isinstance(rule, Rule) else _kernel_rule(rule)
+        result = meta_gradient(
+            kernel_rule,
+            problems.inputs,
+            problems.initial_weights,
+            _schedule(problems, n_steps),
+            lambda weights: _distance(weights, problems.targets),
+        )
+        return TaskGradient(result.losses, result.gradients, result.outcome.blow_up >= 0)
+
+    def probe(
+        self, problems: OjaProblems, n_states: int, seed: np.random.SeedSequence
+    ) -> dict[str, VisitedStates]:
+        """States (x, y, w) at random weights of unit norm."""
+        rng = np.random.default_rng(seed)
+        weights = rng.normal(size=(problems.n_problems, 1, problems.inputs.shape[2]))
+        weights /= np.linalg.norm(weights, axis=2, keepdims=True)
+        return {FEEDFORWARD.name: _sampled_states(problems, weights, np.zeros(1, int), n_states, rng)}
+
+    def visit(
+        self, rule: Rule | FloatArray, problems: OjaProblems, n_states: int, seed: np.random.SeedSequence
+    ) -> dict[str, VisitedStates]:
+        """States (x, y, w) at random steps, problems and synapses."""
+        from sims.rate import simulate
+
+        rng = np.random.default_rng(seed)
+        schedule = _schedule(problems, None)
+        every = max(1, schedule.n_steps // 100)
+        outcome = simulate(
+            _kernel_rule(rule), problems.inputs, problems.initial_weights, schedule, every=every
+        )
+        sound = problems.subset(np.flatnonzero(outcome.blow_up < 0))
+        record = outcome.record[outcome.blow_up < 0]
+        steps = np.arange(record.shape[1]) * every
+        return {FEEDFORWARD.name: _sampled_states(sound, record, steps, n_states, rng)}
+
+    def evaluate(self, rule: Rule, problems: OjaProblems) -> dict[str, FloatArray]:
+        """Measures of each problem after the inner loop; a blow-up has the worst value of each."""
+        from sims.rate import simulate
+
+        schedule = _schedule(problems, None)
+        outcome = simulate(_kernel_rule(rule), problems.inputs, problems.initial_weights, schedule)
+        blown = outcome.blow_up >= 0
+        weights = outcome.weights
+        norms = np.linalg.norm(weights, axis=1)
+        directions = weights / np.where(norms > 0, norms, 1.0)[:, None]
+        cosines = np.minimum(np.abs(np.einsum("pd,pd->p", directions, problems.targets)), 1.0)
+        outputs = np.einsum("psd,pd->ps", problems.inputs, directions)
+        distances, _ = _distance(weights, problems.targets)
+        return {
+            "loss": np.where(blown, 2.0 - outcome.blow_up / schedule.n_steps, distances),
+            "cosine": np.where(blown, 0.0, cosines),
+            "norm_error": np.where(blown, 1.0, np.abs(norms - 1)),
+            "subspace_error": np.where(blown, np.sqrt(2), np.sqrt(2 * (1 - cosines**2))),
+            "explained_variance": np.where(blown, 0.0, np.mean(outputs**2, axis=1) / problems.variances),
+        }
+
+    def learning_curve(
+        self, rule: Rule, problems: OjaProblems, n_points: int
+    ) -> tuple[IntArray, FloatArray]:
+        """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems)."""
+        from sims.rate import simulate
+
+        schedule = _schedule(problems, None)
+        every = max(1, schedule.n_steps // n_points)
+        outcome = simulate(
+            _kernel_rule(rule), problems.inputs, problems.initial_weights, schedule, every=every
+        )
+        steps = np.arange(outcome.record.shape[1]) * every
+        curves = [_distance(weights, problems.targets)[0] for weights in outcome.record.swapaxes(0, 1)]
+        losses = np.array(curves)
+        late = (outcome.blow_up >= 0) & (steps[:, None] >= outcome.blow_up)
+        losses[late] = np.broadcast_to(2.0 - outcome.blow_up / schedule.n_steps, losses.shape)[late]
+        return steps, losses
+
+    def folds(self, settings: OjaSettings) -> tuple[Fold, ...]:
+        """Other sizes, spectra, distributions, starts, learning rates and horizons, and real images."""
+        return ()
+
+
+def _sampled_states(
+    problems: OjaProblems, weights: FloatArray, steps: IntArray, n_states: int, rng: np.random.Generator
+) -> VisitedStates:
+    """States of random synapses, inputs, records and problems; `weights` (n_problems, n_records, n_inputs)."""
+    if problems.n_problems == 0:
+        n_states = 0
+    n_problems, n_samples, n_inputs = problems.inputs.shape
+    problem, record, sample, synapse = (
+        rng.integers(max(size, 1), size=n_states) for size in (n_problems, len(steps), n_samples, n_inputs)
+    )
+    x = problems.inputs[problem, sample]
+    w = weights[problem, record]
+    rows = np.arange(n_states)
+    values = np.column_stack([x[rows, synapse], np.einsum("sd,sd->s", x, w), w[rows, synapse]])
+    return VisitedStates(values, problem, steps[record])
+
+
+def _kernel_rule(rule: Rule | FloatArray) -> PolynomialRule | Program:
+    if isinstance(rule, Rule):
+        return rule.program()
+    return PolynomialRule(np.reshape(rule, (3, 3, 3)))
+
+
+def _schedule(problems: OjaProblems, n_steps: int | None) -> Any:
+    from sims.rate import Schedule
+
+    settings = problems.settings
+    n_samples = problems.inputs.shape[1]
+    batch = settings.batch or n_samples
+    order = np.arange(n_samples).reshape(-1, batch)
+    schedule = Schedule(order, problems.n_steps, settings.learning_rate)
+    return schedule if n_steps is None else schedule.shortened(n_steps)
+
+
+def _distance(weights: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Distance to the nearer of target and its negative, and its derivative with respect to the weights."""
+    signs = np.where(np.einsum("pd,pd->p", weights, targets) < 0, -1.0, 1.0)
+    differences = weights - signs[:, None] * targets
+    distances = np.linalg.norm(differences, axis=1)
+    return distances, differences / np.maximum(distances, 1e-12)[:, None]
+
+
+TASK = OjaTask()

@@ -1,0 +1,115 @@
+"""Input ensembles, settings and measures that the principal-component tasks share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
+
+from discover.errors import TaskError
+
+__all__ = ["Source", "Spectrum", "digits", "draw_inputs", "eigenvalues", "principal_components"]
+
+FloatArray = NDArray[np.float64]
+Source = Literal["gaussian", "laplace", "uniform", "digits"]
+Spectrum = Literal["published", "linear", "power-law", "steep"]
+
+N_DIGIT_PIXELS = 64
+
+
+def eigenvalues(spectrum: Spectrum | tuple[float, ...], n_inputs: int) -> FloatArray:
+    """Variances of the inputs along their principal axes, largest first, shape (n_inputs,).
+
+    ``published`` is (1, .9, .8, .7, .6, .5, 0, ...), ``linear`` falls evenly from 1 to 0, ``power-law`` is
+    1/k and ``steep`` 1/k**2; a tuple is taken as it is, filled up with zeros.
+
+    Raises
+    ------
+    TaskError
+        If a tuple is longer than the number of inputs, falls below zero or is not sorted.
+
+    Examples
+    --------
+    >>> eigenvalues("power-law", 4).round(2).tolist()
+    [1.0, 0.5, 0.33, 0.25]
+    """
+    rank = np.arange(1, n_inputs + 1, dtype=np.float64)
+    if spectrum == "power-law":
+        return 1 / rank
+    if spectrum == "steep":
+        return rank**-2
+    if spectrum == "linear":
+        return 1 - (rank - 1) / max(n_inputs - 1, 1)
+    given = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5) if spectrum == "published" else tuple(spectrum)
+    values = np.zeros(n_inputs)
+    if spectrum == "published":
+        given = given[:n_inputs]
+    if len(given) > n_inputs:
+        raise TaskError(f"A spectrum of {len(given)} values needs at least so many inputs, got {n_inputs}.")
+    values[: len(given)] = given
+    if values.min() < 0 or np.any(np.diff(values) > 0) or values[0] <= 0:
+        raise TaskError(f"A spectrum is positive first and falls; got {given}.")
+    return values
+
+
+def draw_inputs(
+    source: Source, variances: FloatArray, n_samples: int, rng: np.random.Generator
+) -> FloatArray:
+    """Draw one problem's inputs, shape (n_samples, n_inputs), with a random rotation of the axes.
+
+    Sources are independent along the principal axes with the given variances, Gaussian, Laplacian or
+    uniform; ``digits`` draws images of handwritten digits (8 x 8 pixels, centred, largest variance 1).
+    """
+    if source == "digits":
+        images = digits()
+        return images[rng.choice(len(images), size=n_samples, replace=n_samples > len(images))]
+    n_inputs = len(variances)
+    rank = int(np.count_nonzero(variances))
+    axes = _random_axes(n_inputs, rank, rng)
+    if source == "gaussian":
+        sources = rng.normal(size=(n_samples, rank))
+    elif source == "laplace":
+        sources = rng.laplace(scale=np.sqrt(0.5), size=(n_samples, rank))
+    else:
+        sources = rng.uniform(-np.sqrt(3), np.sqrt(3), size=(n_samples, rank))
+    return (sources * np.sqrt(variances[:rank])) @ axes.T
+
+
+def _random_axes(n_inputs: int, rank: int, rng: np.random.Generator) -> FloatArray:
+    """Uniformly distributed orthonormal axes, shape (n_inputs, rank)."""
+    q, r = np.linalg.qr(rng.normal(size=(n_inputs, rank)))
+    return q * np.where(np.diag(r) < 0, -1.0, 1.0)
+
+
+@lru_cache(maxsize=1)
+def digits() -> FloatArray:
+    """Images of handwritten digits, shape (1797, 64), centred and scaled to a largest variance of 1."""
+    from sklearn.datasets import load_digits
+
+    images = load_digits().data.astype(np.float64)
+    images -= images.mean(axis=0)
+    images /= np.linalg.svd(images, compute_uv=False)[0] / np.sqrt(len(images))
+    images.setflags(write=False)
+    return images
+
+
+def principal_components(inputs: FloatArray, n_components: int) -> tuple[FloatArray, FloatArray]:
+    """First principal components of samples that are not centred, as the networks see them.
+
+    Parameters
+    ----------
+    inputs : ndarray, shape (n_samples, n_inputs)
+    n_components : int
+
+    Returns
+    -------
+    components : ndarray, shape (n_components, n_inputs)
+    variances : ndarray, shape (n_components,)
+        Mean squares along the components.
+    """
+    _, singular, components = np.linalg.svd(inputs, full_matrices=False)
+    return components[:n_components], singular[:n_components] ** 2 / len(inputs)
