@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,21 +31,24 @@ N_EFFECT_STATES = 2_000
 class Objective:
     """Mean loss over problems as a function of scaled coefficients.
 
-    Coordinates are ``coefficient * effect``: the root-mean-square that a term adds to the update on the
-    states that synapses visit. In these, all terms have comparable slopes, and an L1 penalty weighs what a
-    term does and not what it is called.
+    Coordinates are ``coefficient * effect``: the root-mean-square of what a term adds to the update on the
+    states that synapses visit, relative to the size of the weights. In these, all terms have comparable
+    slopes whatever the number of inputs, and an L1 penalty weighs what a term does and not what it is called.
 
     Parameters
     ----------
     task : Task
     problems : Problems
     effects : ndarray, shape (n_coefficients,)
-        Root-mean-square of each term on visited states.
+        Root-mean-square of each term on visited states, relative to `units`.
+    units : ndarray, shape (n_coefficients,)
+        Root-mean-square of the weights that each term changes, when they have the size that the task asks for.
     """
 
     task: Task
     problems: Any
     effects: FloatArray
+    units: FloatArray
 
     @property
     def n_coefficients(self) -> int:
@@ -96,12 +99,14 @@ class Objective:
         visited = self.task.visit(self.coefficients(scaled), self.problems, N_EFFECT_STATES, seed)
         if any(len(states.values) == 0 for states in visited.values()):
             return self
-        return Objective(self.task, self.problems, _effects(self.task, visited))
+        return replace(self, effects=_sizes(self.task, visited) / self.units)
 
     @classmethod
     def start(cls, task: Task, problems: Any, seed: np.random.SeedSequence) -> Objective:
         """Return the objective with effects measured at random weights of the size the task asks for."""
-        return cls(task, problems, _effects(task, task.probe(problems, N_EFFECT_STATES, seed)))
+        states = task.probe(problems, N_EFFECT_STATES, seed)
+        units = _weight_sizes(task, states)
+        return cls(task, problems, _sizes(task, states) / units, units)
 
 
 def _clipped_mean(gradients: FloatArray, sound: NDArray[np.bool_]) -> FloatArray:
@@ -112,7 +117,17 @@ def _clipped_mean(gradients: FloatArray, sound: NDArray[np.bool_]) -> FloatArray
     return clipped.mean(axis=0)
 
 
-def _effects(task: Task, visited: Mapping[str, VisitedStates]) -> FloatArray:
+def _weight_sizes(task: Task, states: Mapping[str, VisitedStates]) -> FloatArray:
+    """Root-mean-square of the weights of each coefficient's slot."""
+    parts = []
+    for basis in bases(task):
+        slot = basis.slot
+        weights = states[slot.name].values[:, slot.variables.index(str(slot.weight))]
+        parts.append(np.full(len(basis), np.sqrt(np.mean(weights**2))))
+    return np.concatenate(parts)
+
+
+def _sizes(task: Task, visited: Mapping[str, VisitedStates]) -> FloatArray:
     """Root-mean-square of each term, with a floor for terms that hardly show."""
     parts = []
     for basis in bases(task):

@@ -25,7 +25,7 @@ class FitSettings:
     n_train, n_heldout : int
         Problems to fit on, and problems to choose on.
     penalties : tuple of float
-        Weights of the L1 norm along the path, in units of a term's effect; 0 gives the dense rule.
+        Weights of the L1 norm along the path, in units of relative effect; 0 gives the dense rule.
     first_penalty : float
         Weight during the first fit of a restart.
     steps, path_steps, refit_steps : int
@@ -33,9 +33,9 @@ class FitSettings:
     batch : int
         Problems a step looks at.
     step_size : float
-        Step of the optimiser, in units of a term's effect.
+        Step of the optimiser, in units of relative effect.
     start_scale : float
-        Standard deviation of the random start, in units of a term's effect.
+        Standard deviation of the random start, in units of relative effect.
     negligible : float
         Terms whose effect is below this share of the largest are left out of a refit.
     """
@@ -46,18 +46,18 @@ class FitSettings:
     n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
     penalties: Annotated[tuple[Annotated[float, Ge(0), Le(100)], ...], MinLen(1)] = (
         0.0,
+        0.001,
+        0.002,
         0.005,
         0.01,
         0.02,
         0.05,
-        0.1,
-        0.2,
     )
-    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.05
+    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.01
     steps: Annotated[int, Ge(1), Le(1_000_000)] = 300
     path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
     refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 80
     batch: Annotated[int, Ge(1), Le(100_000)] = 16
-    step_size: Annotated[float, Gt(0), Le(10)] = 0.02
-    start_scale: Annotated[float, Gt(0), Le(10)] = 0.005
+    step_size: Annotated[float, Gt(0), Le(10)] = 0.05
+    start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
