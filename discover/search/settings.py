@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
-__all__ = ["DEFAULT_FACTORS", "Operator", "OperonSettings", "PySRSettings", "SearchSettings", "TermsSettings"]
+__all__ = [
+    "DEFAULT_FACTORS",
+    "NetworkSettings",
+    "Operator",
+    "OperonSettings",
+    "PySRSettings",
+    "SearchSettings",
+    "TermsSettings",
+]
 
 Operator = Literal["div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min"]
 """Operations that a user may allow; + - * and whole powers are always there."""
@@ -122,6 +130,33 @@ class PySRSettings:
 
 
 @dataclass(frozen=True)
+class NetworkSettings:
+    """How proposals are tried in the network.
+
+    Parameters
+    ----------
+    n_states : int
+        Visited states that the engines fit.
+    n_train, n_heldout : int
+        Problems on which constants are refined, and on which candidates are ranked.
+    n_refined : int
+        Candidates whose constants are refined, the best before refinement first.
+    refine_steps, batch : int
+        Steps of a refinement, and problems a step looks at.
+    hopeless : float
+        Candidates with a larger mean loss are not refined; a blow-up counts between 1 and 2.
+    """
+
+    n_states: Annotated[int, Ge(50), Le(1_000_000)] = 1500
+    n_train: Annotated[int, Ge(2), Le(100_000)] = 32
+    n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
+    n_refined: Annotated[int, Ge(0), Le(10_000)] = 24
+    refine_steps: Annotated[int, Ge(0), Le(100_000)] = 60
+    batch: Annotated[int, Ge(1), Le(100_000)] = 16
+    hopeless: Annotated[float, Gt(0)] = 1.5
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """What the engines may use and how long they may search.
 
@@ -131,13 +166,18 @@ class SearchSettings:
         Operations allowed beside + - * and whole powers.
     max_nodes : int
         Largest complexity of a proposal, in nodes of its tree.
+    selector : str
+        How the rule is chosen on the front: ``1se``, ``lowest`` or ``elbow``.
     terms : TermsSettings
     operon : OperonSettings
     pysr : PySRSettings
+    network : NetworkSettings
     """
 
     operators: tuple[Operator, ...] = ("div", "tanh", "exp", "sqrt", "abs")
     max_nodes: Annotated[int, Ge(1), Le(200)] = 30
+    selector: Literal["1se", "lowest", "elbow"] = "1se"
     terms: TermsSettings = field(default_factory=TermsSettings)
     operon: OperonSettings = field(default_factory=OperonSettings)
     pysr: PySRSettings = field(default_factory=PySRSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)

@@ -1,0 +1,218 @@
+"""Candidate rules, the Pareto front of complexity against held-out loss, and the choice on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from discover.errors import TaskError, did_you_mean
+from discover.rule import Rule
+
+__all__ = ["SELECTORS", "Candidate", "ParetoFront"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rule with what is known of it.
+
+    Attributes
+    ----------
+    id : str
+        Name within a front, such as ``c03``.
+    rule : Rule
+    train_loss, heldout_loss : float
+        Mean meta-loss over the problems its constants were refined on, and over fresh ones.
+    heldout_error : float
+        Standard error of the held-out mean.
+    proposed_by : tuple of str
+        Engines that proposed its form; ``l1-path`` is the coefficient fit.
+    refined_by : str
+        What its constants were refined by; empty if by nothing.
+    """
+
+    id: str
+    rule: Rule
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float
+    proposed_by: tuple[str, ...]
+    refined_by: str = ""
+
+    @property
+    def complexity(self) -> int:
+        """Number of nodes of the expression trees, added over slots."""
+        return self.rule.complexity
+
+    def to_json(self, on_front: bool) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "id": self.id,
+            "slots": self.rule.to_dict(),
+            "complexity": self.complexity,
+            "train_loss": self.train_loss,
+            "heldout_loss": self.heldout_loss,
+            "heldout_error": self.heldout_error,
+            "provenance": {"proposed_by": list(self.proposed_by), "refined_by": self.refined_by},
+            "on_front": on_front,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Candidate:
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        RuleError
+            If an expression is not a rule.
+        """
+        provenance = data["provenance"]
+        return cls(
+            data["id"],
+            Rule.parse(data["slots"]),
+            data["train_loss"],
+            data["heldout_loss"],
+            data.get("heldout_error", 0.0),
+            tuple(provenance["proposed_by"]),
+            provenance["refined_by"],
+        )
+
+
+@dataclass(frozen=True)
+class ParetoFront:
+    """Candidates of a search, and which of them is taken.
+
+    Parameters
+    ----------
+    task : str
+    engines : tuple of str
+        Engines that ran.
+    candidates : tuple of Candidate
+        All of them; those that another beats in one of complexity and held-out loss without losing in the
+        other are not on the front.
+    selector : str
+        Name of the way to choose, one of :data:`SELECTORS`.
+
+    Raises
+    ------
+    TaskError
+        If there is no candidate or no such selector.
+
+    Examples
+    --------
+    >>> oja = Candidate("c1", Rule.parse("x*y - w*y**2"), 0.10, 0.11, 0.01, ("terms",))
+    >>> more = Candidate("c2", Rule.parse("x*y - w*y**2 + 0.01*w"), 0.10, 0.105, 0.01, ("operon",))
+    >>> ParetoFront("oja", ("terms", "operon"), (oja, more)).chosen.id
+    'c1'
+    """
+
+    task: str
+    engines: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    selector: str = "1se"
+
+    def __post_init__(self) -> None:
+        if not self.candidates:
+            raise TaskError("A front needs at least one candidate.")
+        if self.selector not in SELECTORS:
+            hint = did_you_mean(self.selector, SELECTORS)
+            raise TaskError(f"There is no selector {self.selector!r}. Selectors: {', '.join(SELECTORS)}.{hint}")
+
+    @property
+    def front(self) -> tuple[Candidate, ...]:
+        """The candidates that no other beats, simplest first."""
+        ordered = sorted(self.candidates, key=lambda one: (one.complexity, one.heldout_loss, one.id))
+        kept: list[Candidate] = []
+        for candidate in ordered:
+            if not kept or candidate.heldout_loss < kept[-1].heldout_loss:
+                kept.append(candidate)
+        return tuple(kept)
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that the selector takes."""
+        return SELECTORS[self.selector](self.front)[0]
+
+    @property
+    def reason(self) -> str:
+        """Why it was taken."""
+        return SELECTORS[self.selector](self.front)[1]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        on_front = {candidate.id for candidate in self.front}
+        return {
+            "task": self.task,
+            "engine": list(self.engines),
+            "candidates": [candidate.to_json(candidate.id in on_front) for candidate in self.candidates],
+            "chosen": self.chosen.id,
+            "reason": self.reason,
+            "selector": self.selector,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ParetoFront:
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        RuleError
+            If an expression is not a rule.
+        """
+        candidates = tuple(Candidate.from_json(candidate) for candidate in data["candidates"])
+        return cls(data["task"], tuple(data["engine"]), candidates, data.get("selector", "1se"))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat row a candidate, expressions in columns ``slot:<name>``."""
+        rows = []
+        for data in self.to_json()["candidates"]:
+            slots = data.pop("slots")
+            provenance = data.pop("provenance")
+            flat = {f"slot:{name}": text for name, text in slots.items()}
+            row = {
+                **data,
+                "proposed_by": " ".join(provenance["proposed_by"]),
+                "refined_by": provenance["refined_by"],
+                "chosen": data["id"] == self.chosen.id,
+                **flat,
+            }
+            rows.append(row)
+        return rows
+
+
+def _one_standard_error(front: Sequence[Candidate]) -> tuple[Candidate, str]:
+    """Simplest candidate within one standard error of the best held-out loss."""
+    best = front[-1]
+    limit = best.heldout_loss + best.heldout_error
+    chosen = next(candidate for candidate in front if candidate.heldout_loss <= limit)
+    if chosen is best:
+        return best, f"lowest held-out loss, {best.heldout_loss:.4g}, and nothing simpler is within one standard error"
+    return chosen, (
+        f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within one standard error "
+        f"({best.heldout_error:.2g}) of the best ({best.heldout_loss:.4g}, complexity {best.complexity})"
+    )
+
+
+def _lowest(front: Sequence[Candidate]) -> tuple[Candidate, str]:
+    return front[-1], f"lowest held-out loss, {front[-1].heldout_loss:.4g}"
+
+
+def _elbow(front: Sequence[Candidate]) -> tuple[Candidate, str]:
+    """Candidate furthest below the line from the simplest to the best, both axes scaled to one."""
+    first, last = front[0], front[-1]
+    width = max(last.complexity - first.complexity, 1)
+    height = max(first.heldout_loss - last.heldout_loss, 1e-300)
+
+    def gain(candidate: Candidate) -> float:
+        fallen = (first.heldout_loss - candidate.heldout_loss) / height
+        return fallen - (candidate.complexity - first.complexity) / width
+
+    return max(front, key=gain), "elbow of the front: the most loss saved for its complexity"
+
+
+SELECTORS: Mapping[str, Callable[[Sequence[Candidate]], tuple[Candidate, str]]] = {
+    "1se": _one_standard_error,
+    "lowest": _lowest,
+    "elbow": _elbow,
+}
+"""Ways to choose on a front, by name; each takes the front, simplest first."""

@@ -1,0 +1,197 @@
+"""The symbolic search: engines propose, the network's meta-loss decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import RuleError
+from discover.expression import Node
+from discover.fit import FitResult
+from discover.pareto import Candidate, ParetoFront
+from discover.progress import Progress, part, silent
+from discover.rule import Rule
+from discover.search.engine import AUTO, Engine, Samples, resolve
+from discover.search.refine import refined
+from discover.search.settings import SearchSettings
+from discover.search.teacher import teacher_samples
+from discover.tasks.base import Task
+
+__all__ = ["L1_PATH", "search"]
+
+L1_PATH = "l1-path"
+"""Name under which the rules of the coefficient fit enter the union."""
+
+META_GRADIENT = "meta-gradient"
+
+
+@dataclass
+class _Form:
+    """A form of rule that somebody proposed, with the constants that came with it."""
+
+    rule: Rule
+    proposed_by: list[str]
+
+
+def search(
+    task: Task,
+    problem_settings: Any,
+    fit: FitResult,
+    trajectories: Mapping[str, NDArray[Any]],
+    settings: SearchSettings,
+    seed: int,
+    progress: Progress = silent,
+    *,
+    engines: Sequence[str] = (AUTO,),
+) -> ParetoFront:
+    """Search beyond the polynomial basis.
+
+    The engines fit expressions to the update of the dense fitted rule on the states that it visits. Their
+    fronts and the rules of the L1 path are united; each form runs in the network, its constants are refined
+    there by exact gradients, and held-out problems give the loss by which the front is built and the rule is
+    chosen.
+
+    Parameters
+    ----------
+    task : Task
+    problem_settings : dataclass
+        The task's settings.
+    fit : FitResult
+    trajectories : mapping from str to ndarray
+        What synapses visited under the baseline rules (:func:`discover.tasks.collect`); their states join
+        those of the dense rule, so that expressions are also asked about states far from the solution.
+    settings : SearchSettings
+    seed : int
+    progress : callable, optional
+    engines : sequence of str
+        Names; ``auto`` stands for all that are usable here.
+
+    Returns
+    -------
+    ParetoFront
+
+    Raises
+    ------
+    EngineError
+        If an engine is unknown, is not usable here, or fails.
+    RunFailed
+        If every rule of the path blows up.
+    """
+    chosen = resolve(engines)
+    train_seed, heldout_seed, state_seed, engine_seed, refine_seed = np.random.SeedSequence(seed).spawn(5)
+    progress(0.0, "drawing problems")
+    train = task.draw(problem_settings, settings.network.n_train, train_seed)
+    heldout = task.draw(problem_settings, settings.network.n_heldout, heldout_seed)
+    teacher, samples = teacher_samples(task, train, fit, settings.network.n_states, state_seed)
+    samples = {name: _joined(one, name, teacher.rule, trajectories) for name, one in samples.items()}
+    forms = _forms_of_path(fit)
+    for number, engine in enumerate(chosen):
+        inner = part(progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen), f"{engine.name}: ")
+        rules = _proposals(engine, samples, settings, engine_seed, inner)
+        _unite(forms, rules, engine.name)
+    candidates = _scored(
+        task, forms, train, heldout, settings, np.random.default_rng(refine_seed), part(progress, 0.5, 1.0)
+    )
+    return ParetoFront(task.name, tuple(engine.name for engine in chosen), tuple(candidates), settings.selector)
+
+
+def _joined(
+    samples: Samples, slot: str, teacher: Rule, trajectories: Mapping[str, NDArray[Any]]
+) -> Samples:
+    """Add an equal share of states that the baseline rules visited, with the teacher's update there."""
+    states = trajectories[f"{slot}.states"]
+    rows = np.linspace(0, len(states) - 1, min(len(states), samples.n_rows)).astype(int)
+    states = states[rows]
+    update = teacher.numpy()[slot](**dict(zip(samples.variables, states.T, strict=True)))
+    return Samples(
+        samples.variables,
+        np.concatenate([samples.inputs, states]),
+        np.concatenate([samples.target, update]),
+    )
+
+
+def _forms_of_path(fit: FitResult) -> dict[str, _Form]:
+    """Sparse rules of the coefficient fit: the best of each set of terms."""
+    forms: dict[str, _Form] = {}
+    for point in sorted(fit.points, key=lambda point: point.heldout_loss):
+        if 0 < point.n_terms and point.penalty > 0:
+            forms.setdefault(_skeleton(point.rule), _Form(point.rule, [L1_PATH]))
+    return forms
+
+
+def _proposals(
+    engine: Engine,
+    samples: Mapping[str, Samples],
+    settings: SearchSettings,
+    seed: np.random.SeedSequence,
+    progress: Progress,
+) -> list[Rule]:
+    """Rules that an engine proposes; with several slots, all pairs of entries of the fronts."""
+    words = seed.generate_state(len(samples))
+    fronts: list[list[tuple[str, Node]]] = []
+    for number, (slot, one) in enumerate(samples.items()):
+        inner = part(progress, number / len(samples), (number + 1) / len(samples))
+        proposals = engine.propose(one, settings, int(words[number]), inner)
+        fronts.append([(slot, proposal.expression) for proposal in proposals])
+    rules: list[dict[str, Node]] = [{}]
+    for front in fronts:
+        rules = [{**rule, slot: expression} for rule in rules for slot, expression in front]
+    return [Rule(expressions) for expressions in rules if expressions]
+
+
+def _unite(forms: dict[str, _Form], rules: Iterable[Rule], engine: str) -> None:
+    for rule in rules:
+        canonical = rule.canonical()
+        known = forms.setdefault(_skeleton(canonical), _Form(canonical, []))
+        if engine not in known.proposed_by:
+            known.proposed_by.append(engine)
+
+
+def _skeleton(rule: Rule) -> str:
+    """Text of a rule that is the same whatever its constants: its set of terms, or its canonical tree."""
+    if rule.is_polynomial:
+        return str({slot: sorted(terms) for slot, terms in rule.coefficients().items()})
+    canonical = rule.canonical()
+    return str(canonical.with_constants(np.full(len(canonical.constants()), 1.5)))
+
+
+def _scored(
+    task: Task,
+    forms: Mapping[str, _Form],
+    train: Any,
+    heldout: Any,
+    settings: SearchSettings,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> list[Candidate]:
+    """Run every form in the network, refine the best, and give each its losses."""
+    network = settings.network
+    screened = [(float(task.losses(form.rule, train).mean()), form) for form in forms.values()]
+    screened.sort(key=lambda entry: (entry[0], entry[1].rule.complexity))
+    candidates = []
+    for rank, (loss, form) in enumerate(screened):
+        rule, refined_by, train_loss = form.rule, "", loss
+        if rank < network.n_refined and loss < network.hopeless:
+            better, losses = refined(task, rule, train, network.refine_steps, network.batch, rng)
+            if better is not rule:
+                rule, refined_by, train_loss = better, META_GRADIENT, float(losses.mean())
+        held = task.losses(rule, heldout)
+        candidates.append((rule, form.proposed_by, refined_by, train_loss, held))
+        progress((rank + 1) / len(screened), f"candidate {rank + 1} of {len(screened)}")
+    candidates.sort(key=lambda entry: (entry[0].complexity, float(entry[4].mean()), str(entry[0])))
+    return [
+        Candidate(
+            id=f"c{number:02d}",
+            rule=rule,
+            train_loss=train_loss,
+            heldout_loss=float(held.mean()),
+            heldout_error=float(held.std(ddof=1) / np.sqrt(len(held))),
+            proposed_by=tuple(proposed_by),
+            refined_by=refined_by,
+        )
+        for number, (rule, proposed_by, refined_by, train_loss, held) in enumerate(candidates, 1)
+    ]
