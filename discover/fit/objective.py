@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.tasks.base import Task, VisitedStates, bases
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "Slope"]
 
 FloatArray = NDArray[np.float64]
 
@@ -25,6 +25,14 @@ SMALLEST_EFFECT = 1e-3
 """Terms with a smaller effect than this share of the largest are scaled as if they had it."""
 
 N_EFFECT_STATES = 2_000
+
+
+class Slope(NamedTuple):
+    """What a step of the optimiser goes by: mean loss, its gradient, and the share of problems that blew up."""
+
+    loss: float
+    gradient: FloatArray
+    blown: float
 
 
 @dataclass(frozen=True)
@@ -69,18 +77,19 @@ class Objective:
 
     def step(
         self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None
-    ) -> tuple[float, FloatArray]:
+    ) -> Slope:
         """Mean loss and mean gradient over some problems.
 
         The gradient of each problem is clipped to a norm of one and left out where the problem blew up, so
         that no single problem can throw the search off.
         """
         result = self.task.gradient(self.coefficients(scaled), self.problems.subset(picks), n_steps)
-        return float(result.losses.mean()), _clipped_mean(result.gradients / self.effects, ~result.blown)
+        gradient = _clipped_mean(result.gradients / self.effects, ~result.blown)
+        return Slope(float(result.losses.mean()), gradient, float(result.blown.mean()))
 
     def difference_step(
         self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None, free: NDArray[np.bool_]
-    ) -> tuple[float, FloatArray]:
+    ) -> Slope:
         """Like :meth:`step`, with gradients from forward differences along the free coefficients."""
         problems = self.problems.subset(picks)
         losses = self.task.losses(self.coefficients(scaled), problems, n_steps)
@@ -89,7 +98,7 @@ class Objective:
             moved = scaled.copy()
             moved[n] += DIFFERENCE
             gradients[:, n] = (self.task.losses(self.coefficients(moved), problems, n_steps) - losses) / DIFFERENCE
-        return float(losses.mean()), _clipped_mean(gradients, losses < 1)
+        return Slope(float(losses.mean()), _clipped_mean(gradients, losses < 1), float(np.mean(losses >= 1)))
 
     def with_effects_of(self, scaled: FloatArray, seed: np.random.SeedSequence) -> Objective:
         """Return the objective with effects measured on the states that this rule visits.

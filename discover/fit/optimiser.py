@@ -44,10 +44,11 @@ class Minimiser(Protocol):
         ...
 
 
-def minimiser(settings: FitSettings, growth: float = 0.0) -> Minimiser:
+def minimiser(settings: FitSettings, step_size: float, growth: float = 0.0) -> Minimiser:
     """Return the optimiser that the settings name.
 
-    `growth` is the share of steps over which the horizon of the inner loop grows to its full length.
+    `step_size` is in units of relative effect; `growth` is the share of steps over which the horizon of the
+    inner loop grows to its full length. CMA-ES adapts its own steps and always runs the whole inner loop.
     """
     from discover.fit.cmaes import CMAES
     from discover.fit.proximal import ProximalAdam
@@ -55,7 +56,7 @@ def minimiser(settings: FitSettings, growth: float = 0.0) -> Minimiser:
     if settings.optimiser == "cmaes":
         return CMAES()
     return ProximalAdam(
-        step_size=settings.step_size,
+        step_size=step_size,
         batch=settings.batch,
         growth=growth,
         exact=settings.optimiser == "proximal",

@@ -118,7 +118,7 @@ class _Restart:
         objective = Objective.start(self.task, self.train, effect_seed)
         start = rng.normal(0, self.settings.start_scale, objective.n_coefficients)
         penalty = np.full(objective.n_coefficients, self.settings.first_penalty)
-        first = minimiser(self.settings, growth=GROWTH).minimise(
+        first = minimiser(self.settings, self.settings.step_size, growth=GROWTH).minimise(
             objective, start, penalty, self.settings.steps, rng, part(progress, 0.0, 0.3, "first fit, ")
         )
         coefficients = objective.coefficients(first)
@@ -143,7 +143,7 @@ class _Restart:
         """Return the point of one penalty, and the penalised coefficients, from which the next one starts."""
         start = objective.scaled(coefficients)
         penalty = weight * _reweighted(start) if weight > 0 else np.zeros_like(start)
-        learn = minimiser(self.settings)
+        learn = minimiser(self.settings, self.settings.path_step_size)
         name = f"penalty {weight:g}, "
         sparse = learn.minimise(
             objective, start, penalty, self.settings.path_steps, rng, part(progress, 0, 0.5, name)
@@ -199,7 +199,7 @@ class _Restart:
         objective = Objective.start(self.task, self.train, seed)
         objective = objective.with_effects_of(objective.scaled(coefficients), seed)
         frozen = np.where(coefficients != 0, 0.0, np.inf)
-        refitted = minimiser(self.settings).minimise(
+        refitted = minimiser(self.settings, self.settings.path_step_size).minimise(
             objective, objective.scaled(coefficients), frozen, self.settings.refit_steps, rng, silent
         )
         return self._judge(objective.coefficients(refitted), point.penalty, "elimination")

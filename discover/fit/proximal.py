@@ -21,6 +21,15 @@ FloatArray = NDArray[np.float64]
 
 FIRST_HORIZON = 20
 
+UNSAFE = 0.3
+"""Share of problems that blow up from which on a step is taken back."""
+
+RETREAT = 0.7
+"""A rule that is gone back to is made so much smaller."""
+
+BRAKE = 0.8
+"""Later steps are so much smaller after each retreat."""
+
 
 @dataclass(frozen=True)
 class ProximalAdam:
@@ -65,6 +74,7 @@ class ProximalAdam:
         n_problems = objective.problems.n_problems
         batch = min(self.batch, n_problems)
         queue = np.empty(0, dtype=np.int64)
+        safe, brake, age = point, 1.0, 0
         for t in range(n_steps):
             if len(queue) < batch:
                 queue = rng.permutation(n_problems)
@@ -72,17 +82,23 @@ class ProximalAdam:
             grown = 1.0 if self.growth == 0 else min(1.0, t / (self.growth * n_steps))
             reach = round(min(FIRST_HORIZON, horizon) * (1 - grown) + horizon * grown)
             if self.exact:
-                loss, gradient = objective.step(point, picks, reach)
+                slope = objective.step(point, picks, reach)
             else:
-                loss, gradient = objective.difference_step(point, picks, reach, free)
-            first = self.beta1 * first + (1 - self.beta1) * gradient
-            second = self.beta2 * second + (1 - self.beta2) * gradient**2
-            rate = self.step_size * 0.5 * (1 + np.cos(np.pi * t / n_steps))
-            scale = np.sqrt(second / (1 - self.beta2 ** (t + 1))) + self.epsilon
-            point = point - rate * first / (1 - self.beta1 ** (t + 1)) / scale
+                slope = objective.difference_step(point, picks, reach, free)
+            if slope.blown > UNSAFE:
+                # Problems that blow up have no gradient to come back by: go back, and on with smaller steps.
+                safe = point = RETREAT * safe
+                first, second, age, brake = np.zeros_like(point), np.zeros_like(point), 0, BRAKE * brake
+                continue
+            safe, age = point, age + 1
+            first = self.beta1 * first + (1 - self.beta1) * slope.gradient
+            second = self.beta2 * second + (1 - self.beta2) * slope.gradient**2
+            rate = brake * self.step_size * 0.5 * (1 + np.cos(np.pi * t / n_steps))
+            scale = np.sqrt(second / (1 - self.beta2**age)) + self.epsilon
+            point = point - rate * first / (1 - self.beta1**age) / scale
             # The step of coordinate n is rate / scale[n], and so is its share of the penalty.
             threshold = np.where(free, rate * penalty / scale, np.inf)
             point = np.sign(point) * np.maximum(np.abs(point) - threshold, 0.0)
             if t % 10 == 0:
-                progress((t + 1) / n_steps, f"meta-loss {loss:.3f}")
+                progress((t + 1) / n_steps, f"meta-loss {slope.loss:.3f}")
         return point

@@ -32,8 +32,8 @@ class FitSettings:
         Outer-loop steps of the first fit, of each point of the path, and of each refit without penalty.
     batch : int
         Problems a step looks at.
-    step_size : float
-        Step of the optimiser, in units of relative effect.
+    step_size, path_step_size : float
+        Step of the optimiser during the first fit, and along the path, in units of relative effect.
     start_scale : float
         Standard deviation of the random start, in units of relative effect.
     negligible : float
@@ -53,11 +53,12 @@ class FitSettings:
         0.02,
         0.05,
     )
-    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.01
+    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.03
     steps: Annotated[int, Ge(1), Le(1_000_000)] = 300
     path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
     refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 80
-    batch: Annotated[int, Ge(1), Le(100_000)] = 16
+    batch: Annotated[int, Ge(1), Le(100_000)] = 8
     step_size: Annotated[float, Gt(0), Le(10)] = 0.05
+    path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02
     start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
