@@ -1,7 +1,8 @@
 """Tasks: functions that a circuit should acquire, one module each.
 
 A task is found by its name. Every module of this package that defines ``TASK`` is one; adding a task means
-adding a file.
+adding a file. What several tasks share, or a task keeps in a second file, has a name that begins with an
+underscore, or is listed below.
 """
 
 from __future__ import annotations
@@ -43,5 +44,5 @@ def get_task(name: str) -> Task:
 
 def _modules() -> dict[str, str]:
     """Task name -> module; a module is named after its task, with underscores for hyphens."""
-    names = [info.name for info in pkgutil.iter_modules(__path__)]
+    names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
     return {name.replace("_", "-"): f"{__name__}.{name}" for name in names if name not in ("base", "pca")}

@@ -8,7 +8,7 @@ Confavreux et al. (NeurIPS 2020), section 3.1; Oja (1982), J. Math. Biol. 15:267
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -40,9 +40,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "n_inputs": 20,
         "spectrum": "power-law",
         "n_samples": 100,
-        "n_steps": 600,
-        "learning_rate": 0.05,
-        "batch": 1,
+        "n_steps": 400,
+        "learning_rate": 0.1,
+        "batch": 10,
     },
     "d3": {"n_inputs": 3, "spectrum": (1.0, 0.5, 0.0)},
     "d5": {"n_inputs": 5, "spectrum": (1.0, 0.7, 0.2, 0.1, 0.0)},
@@ -273,7 +273,9 @@ class OjaTask:
 
     def folds(self, settings: OjaSettings) -> tuple[Fold, ...]:
         """Other sizes, spectra, distributions, starts, learning rates and horizons, and real images."""
-        return ()
+        from discover.tasks._oja_folds import oja_folds
+
+        return oja_folds(settings)
 
 
 def _sampled_states(

@@ -1,0 +1,200 @@
+"""Conditions of cross-validation for one neuron.
+
+Tolerances follow from what Oja's rule itself reaches. With one sample an update its weights keep moving about
+the principal component. For independent samples, to first order in the learning rate eta and with variances
+``v_1 > v_2 >= ...``, they explain ``eta/2 * sum_{k>1} v_k`` less variance than the component, their norm is
+off by half of that, and ``sin**2`` of their angle to it is ``eta/2 * sum_{k>1} v_1 v_k / (v_1 - v_k)``. A fold
+asks for these values with a margin of :data:`MARGIN`; for no cosine where that angle is large, because two
+variances are nearly the same and no rule can tell them apart at this learning rate.
+
+References
+----------
+Oja & Karhunen (1985), J. Math. Anal. Appl. 106:69, for the convergence of the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil, sqrt
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.tasks.base import Fold
+from discover.tasks.oja import OjaSettings, Preset
+from discover.tasks.pca import N_DIGIT_PIXELS, Source, Spectrum, digits, eigenvalues
+
+__all__ = ["LARGEST_SIZE", "MARGIN", "oja_folds"]
+
+FloatArray = NDArray[np.float64]
+
+MARGIN = 0.05
+"""What a measure may be worse than Oja's rule is in theory."""
+
+LARGEST_SIZE = 1_000
+"""Folds have no more inputs than this, or than the fitted problems; more take long to draw."""
+
+LARGEST_MISALIGNMENT = 0.2
+"""No cosine is asked for where ``sin**2`` of the angle is larger than this for Oja's rule itself."""
+
+LARGEST_NOISE = 0.25
+"""The learning rate is lowered until the variance that is not explained falls below this share."""
+
+E_FOLDS = 15.0
+"""Length of a run, in time constants ``1 / (eta (v_1 - v_2))`` with which the second component decays."""
+
+LONGEST = 10
+"""A run is at most so many times longer than the fitted problems', at equal learning rate."""
+
+PUBLISHED_PRESETS: tuple[Preset, ...] = ("d3", "d5", "d100")
+
+
+def oja_folds(settings: OjaSettings) -> tuple[Fold, ...]:
+    """Return the folds for problems with these settings.
+
+    A fold that would not differ from the fitted problems is left out.
+
+    Examples
+    --------
+    >>> [fold.name for fold in oja_folds(OjaSettings())][:4]
+    ['inputs-half', 'inputs-double', 'inputs-tenfold', 'spectrum-published']
+    """
+    return tuple(
+        Fold(name, title, changed, _tolerances(changed))
+        for name, title, changed in (
+            *_sizes(settings),
+            *_spectra(settings),
+            *_sources(settings),
+            *_runs(settings),
+        )
+    ) + tuple(_published(settings))
+
+
+Condition = tuple[str, str, OjaSettings]
+
+
+def _sizes(settings: OjaSettings) -> Iterator[Condition]:
+    if settings.source == "digits":
+        return
+    fitted = _size(settings)
+    for name, factor in (("half", 0.5), ("double", 2.0), ("tenfold", 10.0)):
+        n_inputs = min(round(fitted * factor), max(LARGEST_SIZE, fitted))
+        if n_inputs >= 2 and n_inputs != fitted:
+            spectrum = settings.spectrum
+            if isinstance(spectrum, tuple):
+                spectrum = spectrum[:n_inputs]
+            changed = replace(settings, n_inputs=n_inputs, spectrum=spectrum)
+            yield f"inputs-{name}", f"{n_inputs} inputs instead of {fitted}", _settled(changed)
+
+
+def _spectra(settings: OjaSettings) -> Iterator[Condition]:
+    if settings.source == "digits" or _size(settings) < 2:
+        return
+    fitted = _variances(settings)
+    for spectrum in get_args(Spectrum):
+        changed = replace(settings, spectrum=spectrum)
+        if not np.array_equal(_variances(changed), fitted):
+            yield f"spectrum-{spectrum}", f"{spectrum} spectrum of the inputs", _settled(changed)
+
+
+def _sources(settings: OjaSettings) -> Iterator[Condition]:
+    spectrum = "power-law" if settings.source == "digits" else settings.spectrum
+    titles: dict[Source, str] = {
+        "gaussian": "Gaussian inputs",
+        "laplace": "inputs with heavy tails (Laplace)",
+        "uniform": "inputs with light tails (uniform)",
+    }
+    for source, title in titles.items():
+        if source != settings.source and (source != "gaussian" or settings.source == "digits"):
+            yield source, title, _settled(replace(settings, source=source, spectrum=spectrum))
+    if settings.source != "digits":
+        changed = replace(settings, source="digits", n_inputs=N_DIGIT_PIXELS, spectrum="power-law")
+        yield "digits", "images of handwritten digits, 64 pixels", _settled(changed)
+
+
+def _runs(settings: OjaSettings) -> Iterator[Condition]:
+    started = replace(settings, initial_scale=min(3 * settings.initial_scale, 100.0))
+    yield "start-large", "weights start 3 times larger", _settled(started)
+    slow = replace(
+        settings, learning_rate=0.3 * _rate(settings), n_steps=min(ceil(_steps(settings) / 0.3), 10_000_000)
+    )
+    yield "learning-slow", f"learning rate {_rate(slow):.3g}, {_steps(slow)} updates", _settled(slow)
+    fast = _settled(replace(settings, learning_rate=min(3 * _rate(settings), 10.0)))
+    if _rate(fast) > _rate(settings):
+        yield "learning-fast", f"learning rate {_rate(fast):.3g}", fast
+    longer = replace(settings, n_steps=min(3 * _steps(settings), 10_000_000))
+    yield "run-long", f"{_steps(longer)} updates", _settled(longer)
+
+
+def _published(settings: OjaSettings) -> Iterator[Fold]:
+    """Yield folds of a fixed horizon, at which Oja's rule has not converged: only the loss beside it counts."""
+    for preset in PUBLISHED_PRESETS:
+        published = OjaSettings(preset=preset)
+        if published != replace(settings, preset=preset):
+            title = f"published settings, {published.n_inputs} inputs, whole-sample updates"
+            yield Fold(f"published-{preset}", title, published)
+
+
+def _settled(settings: OjaSettings) -> OjaSettings:
+    """Return settings with a learning rate and a horizon at which Oja's rule settles."""
+    variances = _variances(settings)
+    noise = _noise(settings, variances)
+    rate = _rate(settings) * min(1.0, LARGEST_NOISE / noise if noise else 1.0)
+    gap = variances[0] - variances[1] if len(variances) > 1 else variances[0]
+    equal = _steps(settings) * _rate(settings) / rate
+    needed = min(E_FOLDS / (rate * max(gap, 1e-9)), LONGEST * equal)
+    n_steps = ceil(max(equal, needed))
+    return replace(settings, learning_rate=rate, n_steps=min(n_steps, 10_000_000))
+
+
+def _tolerances(settings: OjaSettings) -> dict[str, tuple[float, float]]:
+    variances = _variances(settings)
+    noise = _noise(settings, variances)
+    tolerances = {
+        "norm_error": (0.0, round(noise / 2 + MARGIN, 3)),
+        "explained_variance": (round(1 - noise - MARGIN, 3), 1.001),
+    }
+    misalignment = _misalignment(settings, variances)
+    if misalignment <= LARGEST_MISALIGNMENT:
+        tolerances["cosine"] = (round(sqrt(1 - misalignment) - MARGIN, 3), 1.0)
+    return tolerances
+
+
+def _noise(settings: OjaSettings, variances: FloatArray) -> float:
+    """Share of the variance that Oja's rule leaves unexplained; 0 when an update sees the whole sample."""
+    return _step_noise(settings) * float(variances[1:].sum())
+
+
+def _misalignment(settings: OjaSettings, variances: FloatArray) -> float:
+    """Squared sine of the angle of Oja's rule to the component; infinite when there are two largest."""
+    gaps = variances[0] - variances[1:]
+    if len(gaps) and gaps[0] <= 0:
+        return np.inf
+    return _step_noise(settings) * float(np.sum(variances[0] * variances[1:] / gaps))
+
+
+def _step_noise(settings: OjaSettings) -> float:
+    batch = settings.batch or 0
+    return 0.0 if batch in (0, settings.n_samples) else _rate(settings) / (2 * batch)
+
+
+def _variances(settings: OjaSettings) -> FloatArray:
+    if settings.source == "digits":
+        images = digits()
+        return np.asarray(np.linalg.svd(images, compute_uv=False) ** 2 / len(images))
+    spectrum = settings.spectrum if settings.spectrum is not None else "power-law"
+    return eigenvalues(spectrum, _size(settings))
+
+
+def _size(settings: OjaSettings) -> int:
+    return int(settings.n_inputs or 0)
+
+
+def _rate(settings: OjaSettings) -> float:
+    return float(settings.learning_rate or 0.0)
+
+
+def _steps(settings: OjaSettings) -> int:
+    return int(settings.n_steps or 0)
