@@ -1,8 +1,8 @@
 """Kernels of one linear neuron under a rule that is quadratic in input and weight.
 
 Such a rule is ``sum_ik c_ik(y) x**i w**k`` with powers up to two: nine numbers for each output y say all
-about an update. They come from the 27 coefficients of a polynomial rule, or from a program over y alone, which may
-hold any function. Simulation and exact reverse-mode gradient.
+about an update. They come from the 27 coefficients of a polynomial rule, or from a program over y alone,
+which may hold any function. Simulation and exact reverse-mode gradient.
 
 A few problems run in lock-step, so that what is done once a neuron costs little beside the synapses. The
 grouping depends on the number of problems alone, problems never share arithmetic and each writes its own row:
@@ -18,15 +18,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
 
 OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
-
-GROUP = 8
-"""Most problems that run in lock-step."""
 
 ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
@@ -60,7 +57,7 @@ def _integer_power(base, exponent):
 
 @njit(inline="always", **OPTIONS)
 def _sign(value):
-    return math.nan if math.isnan(value) else float((value > 0.0) - (value < 0.0))
+    return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
 
 
 @njit(**OPTIONS)
@@ -303,12 +300,6 @@ def _step(rule, samples, picks, w, alive, eta, registers, coefficients, drive, y
 
 
 @njit(**OPTIONS)
-def _n_groups(n_problems):
-    """Number of groups: even, so that two threads share evenly, and at most GROUP problems in each."""
-    return min(n_problems, 2 * ((n_problems + 2 * GROUP - 1) // (2 * GROUP)))
-
-
-@njit(**OPTIONS)
 def _registers(rule, n_group):
     registers = np.empty((1 + rule.constants.shape[0] + rule.code.shape[0], n_group))
     for n in range(rule.constants.shape[0]):
@@ -316,22 +307,19 @@ def _registers(rule, n_group):
     return registers
 
 
-@njit(parallel=True, **OPTIONS)
-def simulate(rule, inputs, weights, order, eta, n_steps, bound, every, record, blow_up):
-    """Run every problem for `n_steps` steps, in place.
+@njit(**OPTIONS)
+def simulate(rule, edges, first, last, inputs, weights, order, eta, n_steps, bound, every, record, blow_up):
+    """Run the problems of groups `first` to `last` for `n_steps` steps, in place.
 
-    ``record[p, c]`` receives the weights before step ``c * every``; ``blow_up[p]`` the number of steps after
-    which the weights had left the ball of radius `bound`, or -1. A problem that blew up stops there with
-    zero weights.
+    Group k holds the problems ``edges[k]`` to ``edges[k + 1]``. ``record[p, c]`` receives the weights before
+    step ``c * every``; ``blow_up[p]`` the number of steps after which the weights had left the ball of radius
+    `bound`, or -1. A problem that blew up stops there with zero weights.
     """
-    n_problems, _, n_inputs = inputs.shape
+    n_inputs = inputs.shape[2]
     n_rounds, batch = order.shape
-    n_groups = _n_groups(n_problems)
-    for group in prange(n_groups):
-        low = group * n_problems // n_groups
-        high = (group + 1) * n_problems // n_groups
-        samples = inputs[low:high]
-        w = weights[low:high]
+    for group in range(first, last):
+        low, high = edges[group], edges[group + 1]
+        samples, w = inputs[low:high], weights[low:high]
         n_group = high - low
         registers = _registers(rule, n_group)
         coefficients = np.zeros((9, n_group))
@@ -353,12 +341,20 @@ def simulate(rule, inputs, weights, order, eta, n_steps, bound, every, record, b
 
 
 @njit(inline="always", **OPTIONS)
-def _moments(samples, pick, w, adjoint, moments):
-    """``sum_n adjoint_n x_n**i w_n**k`` for each power q and problem of a group."""
+def _moments(samples, pick, w, adjoint, is_linear, moments):
+    """``sum_n adjoint_n x_n**i w_n**k`` for each power q that a rule needs and each problem of a group."""
     for g in range(w.shape[0]):
         row = samples[g, pick]
         v = w[g]
         a = adjoint[g]
+        if is_linear:
+            m00 = m01 = m10 = 0.0
+            for i in range(row.shape[0]):
+                m00 += a[i]
+                m01 += a[i] * v[i]
+                m10 += a[i] * row[i]
+            moments[0, g], moments[1, g], moments[3, g] = m00, m01, m10
+            continue
         m00 = m01 = m02 = m10 = m11 = m12 = m20 = m21 = m22 = 0.0
         for i in range(row.shape[0]):
             x = row[i]
@@ -459,7 +455,7 @@ def _step_back(
     for b in range(batch):
         registers[0] = y[b]
         _coefficients(rule, registers, coefficients)
-        _moments(samples, picks[b], w, adjoint, moments)
+        _moments(samples, picks[b], w, adjoint, rule.is_linear, moments)
         _pull_coefficients(rule, eta / batch, moments, registers, adjoints, gradient, through)
         if batch > 1:
             _accumulate_pull(samples, picks[b], coefficients, through, drive)
@@ -474,25 +470,22 @@ def _step_back(
                 a[i] += eta / batch * (d[0, i] + v[i] * d[1, i]) * a[i] + d[2, i]
 
 
-@njit(parallel=True, **OPTIONS)
-def gradient(rule, inputs, order, eta, n_steps, every, record, blow_up, adjoint, result):
-    """Gradient of every problem's loss with respect to the rule's parameters, by reverse mode.
+@njit(**OPTIONS)
+def gradient(rule, edges, first, last, inputs, order, eta, n_steps, every, record, blow_up, adjoint, result):
+    """Gradients of the losses of groups `first` to `last` with respect to the rule, by reverse mode.
 
     Takes ``record`` and ``blow_up`` from :func:`simulate`, and ``adjoint[p]`` = dL/dw at the end, which is
     replaced by dL/dw at the start. Segments of `every` steps are run again from their recorded start, last
     segment first, so that memory stays at one segment a thread. ``result (n_problems, n_parameters)`` is set
     to zero where the problem blew up; the parameters are the 27 entries of the table or the constants.
     """
-    n_problems, _, n_inputs = inputs.shape
+    n_inputs = inputs.shape[2]
     n_rounds, batch = order.shape
-    n_groups = _n_groups(n_problems)
     n_parameters = result.shape[1]
-    for group in prange(n_groups):
-        low = group * n_problems // n_groups
-        high = (group + 1) * n_problems // n_groups
+    for group in range(first, last):
+        low, high = edges[group], edges[group + 1]
+        samples, a = inputs[low:high], adjoint[low:high]
         n_group = high - low
-        samples = inputs[low:high]
-        a = adjoint[low:high]
         registers = _registers(rule, n_group)
         adjoints = np.empty_like(registers)
         coefficients = np.zeros((9, n_group))
@@ -510,7 +503,6 @@ def gradient(rule, inputs, order, eta, n_steps, every, record, blow_up, adjoint,
             for g in range(n_group):
                 if not alive[g]:
                     path[0, g] = 0.0
-                    a[g] = 0.0
             _replay(rule, samples, order, eta, start, stop, path, y, alive, registers, coefficients, drive)
             for t in range(stop - 1, start - 1, -1):
                 _step_back(
@@ -518,5 +510,7 @@ def gradient(rule, inputs, order, eta, n_steps, every, record, blow_up, adjoint,
                     registers, coefficients, drive, moments, adjoints, through,
                 )  # fmt: skip
         for g in range(n_group):
+            if not alive[g]:
+                a[g] = 0.0
             for n in range(n_parameters):
                 result[low + g, n] = total[n, g] if alive[g] else 0.0

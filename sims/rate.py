@@ -14,11 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
+from types import ModuleType
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims._collapse import quadratic_form
+from sims._groups import group_edges, run_groups
 from sims.rules import BINARY_OPS, PolynomialRule, Program
 
 __all__ = ["BLOW_UP_NORM", "MetaGradient", "RateOutcome", "Schedule", "meta_gradient", "simulate"]
@@ -29,6 +32,10 @@ BLOW_UP_NORM = 1e3
 TRAJECTORY_BYTES = 16_000_000
 """A gradient keeps all weights of all steps up to this size; beyond it, one record every sqrt(n_steps)."""
 
+MOST_IN_LOCK_STEP = 8
+"""Problems of a quadratic rule that run in lock-step, so that what is done once a neuron costs little."""
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Rule = PolynomialRule | Program
@@ -198,16 +205,21 @@ def meta_gradient(
     Raises
     ------
     ValueError
-        As for :func:`simulate`.
+        As for :func:`simulate`, or if the loss function returns arrays of other shapes.
     """
     x, w = _checked(inputs, initial_weights, schedule)
     prepared = _prepared(rule)
     every = 1 if w.nbytes * schedule.n_steps <= TRAJECTORY_BYTES else isqrt(schedule.n_steps - 1) + 1
     outcome = _forward(prepared, x, w, schedule, every)
     losses, adjoint = loss(outcome.weights)
+    if np.shape(losses) != (len(x),) or np.shape(adjoint) != outcome.weights.shape:
+        raise ValueError(
+            f"A loss returns arrays of shapes {(len(x),)} and {outcome.weights.shape}, "
+            f"got {np.shape(losses)} and {np.shape(adjoint)}."
+        )
     blown = outcome.blow_up >= 0
     losses = np.where(blown, 2.0 - outcome.blow_up / schedule.n_steps, losses)
-    adjoint = np.where(blown[:, None], 0.0, adjoint)
+    adjoint = np.where(blown[:, None], 0.0, adjoint).astype(np.float64, order="C")
     gradients = prepared.gradient(x, schedule, outcome, adjoint)
     return MetaGradient(losses, gradients, adjoint, outcome)
 
@@ -227,7 +239,14 @@ def _checked(
         raise ValueError("Inputs and initial weights must be finite, got NaN or infinity.")
     if schedule.order.min() < 0 or schedule.order.max() >= x.shape[1]:
         raise ValueError(f"The schedule names samples outside 0..{x.shape[1] - 1}.")
-    return x, w
+    return _frozen(x), w
+
+
+def _frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Read-only view: the kernels see one type of array, so that they are compiled once."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def _forward(
@@ -243,6 +262,14 @@ def _forward(
 class _Prepared:
     """A rule in the form of the kernels that run it fastest."""
 
+    _rule: Any
+    _kernels: ModuleType
+    _n_parameters: int
+
+    def most_in_a_group(self, n_inputs: int) -> int:
+        """Largest number of problems that run in lock-step."""
+        raise NotImplementedError
+
     def simulate(
         self,
         x: FloatArray,
@@ -252,19 +279,46 @@ class _Prepared:
         record: FloatArray,
         blow_up: IntArray,
     ) -> None:
-        raise NotImplementedError
+        """Run all problems; `w`, `record` and `blow_up` are filled."""
+        edges = group_edges(len(x), self.most_in_a_group(w.shape[1]))
+
+        def run(first: int, last: int) -> None:
+            self._kernels.simulate(
+                self._rule, edges, first, last, x, w, _frozen(schedule.order), schedule.learning_rate,
+                schedule.n_steps, BLOW_UP_NORM, every, record, blow_up,
+            )  # fmt: skip
+
+        run_groups(run, len(edges) - 1, w.size * schedule.order.shape[1] * schedule.n_steps)
 
     def gradient(
         self, x: FloatArray, schedule: Schedule, outcome: RateOutcome, adjoint: FloatArray
     ) -> FloatArray:
-        raise NotImplementedError
+        """Gradients (n_problems, n_parameters); `adjoint` becomes that of the initial weights."""
+        edges = group_edges(len(x), self.most_in_a_group(adjoint.shape[1]))
+        result = np.empty((len(x), self._n_parameters))
+
+        def run(first: int, last: int) -> None:
+            self._kernels.gradient(
+                self._rule, edges, first, last, x, _frozen(schedule.order), schedule.learning_rate,
+                schedule.n_steps, outcome.every, outcome.record, outcome.blow_up, adjoint, result,
+            )  # fmt: skip
+
+        run_groups(run, len(edges) - 1, adjoint.size * schedule.order.shape[1] * schedule.n_steps)
+        return self._by_parameter(result)
+
+    def _by_parameter(self, result: FloatArray) -> FloatArray:
+        """Gradients in the order of the rule's parameters."""
+        return result
 
 
 def _prepared(rule: Rule) -> _Prepared:
     if isinstance(rule, PolynomialRule):
         return _Quadratic.of_table(rule)
-    if len(rule.variables) != 3:
-        raise ValueError(f"A rate rule has the variables pre, post and weight, got {rule.variables}.")
+    if rule.neuron_level != (False, True, False):
+        raise ValueError(
+            "A rate rule has the variables pre, post and weight, of which post alone is shared by a neuron's "
+            f"synapses; got {rule.variables} with neuron_level={rule.neuron_level}."
+        )
     return _Quadratic.of_program(rule) or _Interpreted(rule)
 
 
@@ -275,9 +329,11 @@ class _Quadratic(_Prepared):
         self, is_program: bool, is_linear: bool, table: FloatArray, constants: FloatArray, code: IntArray,
         outputs: IntArray,
     ) -> None:  # fmt: skip
-        from sims._rate_kernels import QuadraticRule
+        from sims import _rate_kernels as kernels
 
-        self._rule = QuadraticRule(is_program, is_linear, table, constants, code, outputs)
+        self._kernels = kernels
+        self._rule = kernels.QuadraticRule(is_program, is_linear, table, constants, code, outputs)
+        self._n_parameters = len(constants) if is_program else 27
 
     @classmethod
     def of_table(cls, rule: PolynomialRule) -> _Quadratic:
@@ -293,33 +349,10 @@ class _Quadratic(_Prepared):
         constants = np.append(rule.constants, 1.0)
         return cls(True, form.is_linear, np.zeros((3, 9)), constants, form.code, form.outputs)
 
-    def simulate(
-        self,
-        x: FloatArray,
-        w: FloatArray,
-        schedule: Schedule,
-        every: int,
-        record: FloatArray,
-        blow_up: IntArray,
-    ) -> None:
-        from sims import _rate_kernels as kernels
+    def most_in_a_group(self, n_inputs: int) -> int:
+        return MOST_IN_LOCK_STEP
 
-        kernels.simulate(
-            self._rule, x, w, schedule.order, schedule.learning_rate, schedule.n_steps, BLOW_UP_NORM, every,
-            record, blow_up,
-        )  # fmt: skip
-
-    def gradient(
-        self, x: FloatArray, schedule: Schedule, outcome: RateOutcome, adjoint: FloatArray
-    ) -> FloatArray:
-        from sims import _rate_kernels as kernels
-
-        n_parameters = len(self._rule.constants) if self._rule.is_program else 27
-        result = np.empty((len(x), n_parameters))
-        kernels.gradient(
-            self._rule, x, schedule.order, schedule.learning_rate, schedule.n_steps, outcome.every,
-            outcome.record, outcome.blow_up, adjoint, result,
-        )  # fmt: skip
+    def _by_parameter(self, result: FloatArray) -> FloatArray:
         if self._rule.is_program:
             return result[:, :-1]
         return result.reshape(-1, 3, 3, 3).transpose(0, 2, 1, 3).reshape(-1, 27)
@@ -329,46 +362,37 @@ class _Interpreted(_Prepared):
     """Any other program, run instruction by instruction over blocks of synapses."""
 
     def __init__(self, program: Program) -> None:
-        self._constants = program.constants
-        self._program = (program.code, program.levels, _spread(program), program.output)
-
-    def simulate(
-        self,
-        x: FloatArray,
-        w: FloatArray,
-        schedule: Schedule,
-        every: int,
-        record: FloatArray,
-        blow_up: IntArray,
-    ) -> None:
         from sims import _program_kernels as kernels
 
-        kernels.simulate(
-            self._program, self._constants, x, w, schedule.order, schedule.learning_rate, schedule.n_steps,
-            BLOW_UP_NORM, every, record, blow_up,
+        read = _read_by_synapses(program)
+        first = program.n_registers - len(program.code)
+        is_constant = (read >= len(program.variables)) & (read < first)
+        self._kernels = kernels
+        self._rule = kernels.InterpretedRule(
+            _frozen(program.code), _frozen(program.constants), program.output, _frozen(program.levels),
+            read[~is_constant], read, _moves_with_weights_or_constants(program),
         )  # fmt: skip
+        self._n_parameters = len(program.constants)
 
-    def gradient(
-        self, x: FloatArray, schedule: Schedule, outcome: RateOutcome, adjoint: FloatArray
-    ) -> FloatArray:
-        from sims import _program_kernels as kernels
-
-        result = np.empty((len(x), len(self._constants)))
-        kernels.gradient(
-            self._program, self._constants, x, schedule.order, schedule.learning_rate, schedule.n_steps,
-            outcome.every, outcome.record, outcome.blow_up, adjoint, result,
-        )  # fmt: skip
-        return result
+    def most_in_a_group(self, n_inputs: int) -> int:
+        return max(1, int(self._kernels.BLOCK) // n_inputs)
 
 
-def _spread(program: Program) -> NDArray[np.bool_]:
+def _read_by_synapses(program: Program) -> IntArray:
     """Neuron-level registers that a synapse-level instruction reads, or that are the result."""
     levels = program.levels
-    spread = np.zeros(program.n_registers, dtype=np.bool_)
     first = program.n_registers - len(program.code)
-    for k, (op, a, b) in enumerate(program.code.tolist()):
-        if levels[first + k] == 1:
-            for operand in (a, b) if op in BINARY_OPS else (a,):
-                spread[operand] |= levels[operand] == 0
-    spread[program.output] |= levels[program.output] == 0
-    return spread
+    read = {program.output}
+    for level, (op, a, b) in zip(levels[first:], program.code.tolist(), strict=True):
+        if level == 1:
+            read |= {a, b} if op in BINARY_OPS else {a}
+    return np.array(sorted(r for r in read if levels[r] == 0), dtype=np.int64)
+
+
+def _moves_with_weights_or_constants(program: Program) -> NDArray[np.bool_]:
+    """Registers that do not depend on presynaptic activity alone."""
+    first = program.n_registers - len(program.code)
+    moves = [r > 0 for r in range(first)]
+    for op, a, b in program.code.tolist():
+        moves.append(moves[a] or (op in BINARY_OPS and moves[b]))
+    return np.array(moves)

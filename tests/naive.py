@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from sims.rules import Op, Program
+import numpy as np
+
+from sims.rate import BLOW_UP_NORM, Schedule
+from sims.rules import Op, PolynomialRule, Program
 
 
-def program_value(program: Program, values: Mapping[str, float]) -> float:
+def program_registers(program: Program, values: Mapping[str, float]) -> list[float]:
     """Run a program on scalars, one register after the other, with IEEE rules for whatever goes wrong."""
     registers = [float(values[name]) for name in program.variables] + program.constants.tolist()
     for op, a, b in program.code.tolist():
@@ -18,7 +21,12 @@ def program_value(program: Program, values: Mapping[str, float]) -> float:
             registers.append(UNARY[op](registers[a]))
         else:
             registers.append(BINARY[op](registers[a], registers[b]))
-    return registers[program.output]
+    return registers
+
+
+def program_value(program: Program, values: Mapping[str, float]) -> float:
+    """Result of a program on scalars."""
+    return program_registers(program, values)[program.output]
 
 
 def divide(a: float, b: float) -> float:
@@ -30,13 +38,12 @@ def divide(a: float, b: float) -> float:
 
 
 def power(a: float, b: float) -> float:
+    is_odd = math.isfinite(b) and b == int(b) and int(b) % 2 == 1
     if a == 0.0 and b < 0.0:
-        is_odd = b == int(b) and int(b) % 2 == 1
         return math.copysign(math.inf, a) if is_odd else math.inf
     try:
         return math.pow(a, b)
     except OverflowError:
-        is_odd = b == int(b) and int(b) % 2 == 1
         return -math.inf if a < 0.0 and is_odd else math.inf
     except ValueError:
         return math.nan
@@ -92,3 +99,59 @@ BINARY = {
     Op.MAX: larger,
     Op.MIN: smaller,
 }
+
+
+def rule_value(rule: PolynomialRule | Program, x: float, y: float, w: float) -> float:
+    """Update of one synapse."""
+    if isinstance(rule, Program):
+        return program_value(rule, dict(zip(rule.variables, (x, y, w), strict=True)))
+    return sum(
+        float(rule.coefficients[i, j, k]) * power(x, i) * power(y, j) * power(w, k)
+        for i in range(3)
+        for j in range(3)
+        for k in range(3)
+    )
+
+
+def rate_neuron(
+    rule: PolynomialRule | Program,
+    inputs: Sequence[Sequence[float]],
+    weights: Sequence[float],
+    schedule: Schedule,
+) -> tuple[list[list[float]], int]:
+    """One problem, one number at a time: the weights before each step and after the last, and the blow-up.
+
+    A problem that blows up after step t stays at zero weights; t is returned, or -1.
+    """
+    w = [float(value) for value in weights]
+    path = [w]
+    for t in range(schedule.n_steps):
+        picks = schedule.order[t % len(schedule.order)]
+        change = [0.0] * len(w)
+        for sample in picks:
+            x = [float(value) for value in inputs[sample]]
+            y = sum(x[i] * w[i] for i in range(len(w)))
+            for i in range(len(w)):
+                change[i] += rule_value(rule, x[i], y, w[i]) / len(picks)
+        w = [w[i] + schedule.learning_rate * change[i] for i in range(len(w))]
+        if not math.sqrt(sum(value * value for value in w)) <= BLOW_UP_NORM:
+            zeros = [0.0] * len(w)
+            return path + [zeros] * (schedule.n_steps - t), t + 1
+        path.append(w)
+    return path, -1
+
+
+def central_differences(
+    function: Callable[[np.ndarray], float], point: np.ndarray, step: float = 1e-4
+) -> np.ndarray:
+    """Gradient of a function of many numbers: fourth-order differences, one number after the other."""
+    gradient = np.empty(len(point))
+    for n in range(len(point)):
+        size = step * max(1.0, abs(point[n]))
+        values = []
+        for shift in (-2, -1, 1, 2):
+            moved = np.array(point, dtype=float)
+            moved[n] += shift * size
+            values.append(function(moved))
+        gradient[n] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * size)
+    return gradient
