@@ -3,9 +3,9 @@
 Tolerances follow from what Oja's rule itself reaches. With one sample an update its weights keep moving about
 the principal component. For independent samples, to first order in the learning rate eta and with variances
 ``v_1 > v_2 >= ...``, they explain ``eta/2 * sum_{k>1} v_k`` less variance than the component, their norm is
-off by half of that, and ``sin**2`` of their angle to it is ``eta/2 * sum_{k>1} v_1 v_k / (v_1 - v_k)``. A fold
-asks for these values with a margin of :data:`MARGIN`; for no cosine where that angle is large, because two
-variances are nearly the same and no rule can tell them apart at this learning rate.
+off by half of that, and ``sin**2`` of their angle to it is ``eta/2 * sum_{k>1} v_1 v_k / (v_1 - v_k)``. A
+fold asks for these values with a margin of :data:`MARGIN`; for no cosine where that angle is large, because
+two variances are nearly the same and the rule cannot tell them apart at this learning rate.
 
 References
 ----------
@@ -129,7 +129,7 @@ def _runs(settings: OjaSettings) -> Iterator[Condition]:
 
 
 def _published(settings: OjaSettings) -> Iterator[Fold]:
-    """Yield folds of a fixed horizon, at which Oja's rule has not converged: only the loss beside it counts."""
+    """Yield folds of a fixed horizon, at which Oja's rule may not settle: only the loss beside it counts."""
     for preset in PUBLISHED_PRESETS:
         published = OjaSettings(preset=preset)
         if published != replace(settings, preset=preset):

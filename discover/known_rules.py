@@ -1,0 +1,228 @@
+"""Published plasticity rules: what they say, what they need, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from discover.errors import RuleError, did_you_mean
+from discover.rule import Rule
+
+__all__ = ["KNOWN_RULES", "KnownRule", "get_known_rule", "known_rule_names"]
+
+
+@dataclass(frozen=True)
+class KnownRule:
+    """A published rule.
+
+    Parameters
+    ----------
+    name, title : str
+    formula : str
+        The rule as published, in plain text; ``eta`` is the learning rate.
+    expressions : mapping from str to str
+        Update of each slot that is a function of the slot's variables alone. Empty when there is none.
+    needs : str
+        What the published rule needs besides: further state, or other neurons' activity. The expressions of
+        such a rule are a stand-in, and `note` says which. Empty when nothing is missing.
+    constants : mapping from str to float
+        Constants of the expressions, as they were put in.
+    citation : str
+    doi : str
+        Empty where there is none, or none that was verified.
+    year : int
+    note : str
+        How the expressions stand to the published rule.
+    """
+
+    name: str
+    title: str
+    formula: str
+    expressions: Mapping[str, str]
+    citation: str
+    doi: str
+    year: int
+    needs: str = ""
+    constants: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Slots that the rule has an expression for."""
+        return tuple(self.expressions)
+
+    @property
+    def local(self) -> bool:
+        """Whether the expressions are the published rule, which then needs nothing but local variables."""
+        return bool(self.expressions) and not self.needs
+
+    @property
+    def rule(self) -> Rule | None:
+        """The expressions as a rule; None when there are none."""
+        return Rule.parse(self.expressions) if self.expressions else None
+
+
+_LIBRARY = (
+    KnownRule(
+        name="hebb",
+        title="Hebb",
+        formula="dw = eta * x * y",
+        expressions={"feedforward": "x*y"},
+        citation="Hebb DO (1949). The Organization of Behavior. Wiley, New York.",
+        doi="",
+        year=1949,
+        note="Hebb gave no formula; the product of activities is its usual reading. Weights grow forever.",
+    ),
+    KnownRule(
+        name="oja",
+        title="Oja (1982)",
+        formula="dw = eta * y * (x - w*y)",
+        expressions={"feedforward": "x*y - w*y**2"},
+        citation="Oja E (1982). Simplified neuron model as a principal component analyzer. "
+        "Journal of Mathematical Biology 15:267-273.",
+        doi="10.1007/BF00275687",
+        year=1982,
+    ),
+    KnownRule(
+        name="covariance",
+        title="Covariance rule",
+        formula="dw = eta * (x - <x>) * (y - <y>)",
+        expressions={"feedforward": "x*y"},
+        needs="running means <x> and <y>",
+        constants={"mean_x": 0.0, "mean_y": 0.0},
+        citation="Sejnowski TJ (1977). Storing covariance with nonlinearly interacting neurons. "
+        "Journal of Mathematical Biology 4:303-321.",
+        doi="10.1007/BF00275079",
+        year=1977,
+        note="With inputs of zero mean both means are zero, and the rule is Hebb's: that is the expression.",
+    ),
+    KnownRule(
+        name="bcm",
+        title="Bienenstock-Cooper-Munro, threshold held fixed",
+        formula="dw = eta * x * y * (y - theta),  tau * dtheta/dt = y**2 - theta",
+        expressions={"feedforward": "x*y**2 - x*y"},
+        needs="a sliding threshold theta for each neuron",
+        constants={"theta": 1.0},
+        citation="Bienenstock EL, Cooper LN, Munro PW (1982). Theory for the development of neuron "
+        "selectivity: orientation specificity and binocular interaction in visual cortex. "
+        "Journal of Neuroscience 2:32-48.",
+        doi="10.1523/JNEUROSCI.02-01-00032.1982",
+        year=1982,
+        note="The expression has the threshold fixed at theta = 1; without sliding it is not stable.",
+    ),
+    KnownRule(
+        name="sanger",
+        title="Sanger's generalized Hebbian algorithm",
+        formula="dw_ij = eta * y_j * (x_i - sum over k <= j of w_ik * y_k)",
+        expressions={},
+        needs="the outputs and weights of all neurons before this one",
+        citation="Sanger TD (1989). Optimal unsupervised learning in a single-layer linear feedforward "
+        "neural network. Neural Networks 2:459-473.",
+        doi="10.1016/0893-6080(89)90044-0",
+        year=1989,
+        note="For the first neuron, and so for a single one, it is Oja's rule.",
+    ),
+    KnownRule(
+        name="oja-subspace",
+        title="Oja's subspace rule",
+        formula="dw_ij = eta * y_j * (x_i - sum over all k of w_ik * y_k)",
+        expressions={},
+        needs="the outputs and weights of all neurons",
+        citation="Oja E (1989). Neural networks, principal components, and subspaces. "
+        "International Journal of Neural Systems 1:61-68.",
+        doi="",
+        year=1989,
+        note="For a single neuron it is Oja's rule. Finds the subspace, not the components.",
+    ),
+    KnownRule(
+        name="rubner-tavan",
+        title="Rubner and Tavan: Hebbian inputs, hierarchical anti-Hebbian lateral weights",
+        formula="dw = eta * y * (x - w*y),  dv = -mu * y_pre * y_post  (from earlier to later neurons)",
+        expressions={"feedforward": "x*y - w*y**2", "lateral": "-y_pre*y_post"},
+        citation="Rubner J, Tavan P (1989). A self-organizing network for principal-component analysis. "
+        "Europhysics Letters 10:693-698.",
+        doi="",
+        year=1989,
+        note="Published with weight vectors normalised after each step; Oja's term does so to first order.",
+    ),
+    KnownRule(
+        name="foldiak",
+        title="Foldiak: Hebbian inputs, symmetric anti-Hebbian lateral weights",
+        formula="dq = beta * y * (x - q),  dv = -alpha * (y_pre*y_post - p**2),  dt = gamma * (y - p)",
+        expressions={"feedforward": "x*y - w*y", "lateral": "0.015625 - y_pre*y_post"},
+        needs="a threshold t for each neuron and binary outputs of a settled network",
+        constants={"p": 0.125},
+        citation="Foldiak P (1990). Forming sparse representations by local anti-Hebbian learning. "
+        "Biological Cybernetics 64:165-170.",
+        doi="10.1007/BF02331346",
+        year=1990,
+        note="The expressions are the two weight updates with p = 1/8, without thresholds; v stays <= 0.",
+    ),
+    KnownRule(
+        name="hyvarinen-oja",
+        title="Hyvarinen and Oja, non-linear Hebbian with tanh",
+        formula="w <- w + eta * sigma * x * g(y),  w <- w / |w|;  sigma = +1 or -1 by the sources' kurtosis",
+        expressions={"feedforward": "x*tanh(y) - w*y*tanh(y)"},
+        constants={"sigma": 1.0},
+        citation="Hyvarinen A, Oja E (1998). Independent component analysis by general nonlinear "
+        "Hebbian-like learning rules. Signal Processing 64:301-313.",
+        doi="",
+        year=1998,
+        note="The expression is g = tanh, sigma = +1, with the division by |w| to first order in eta at "
+        "|w| = 1; so written it is unstable for sigma = -1. Published for whitened inputs.",
+    ),
+    KnownRule(
+        name="similarity-matching",
+        title="Online similarity matching",
+        formula="y = M^-1 W x,  dW = 2 * eta * (y * x - W),  dM = eta/tau * (y_pre * y_post - M)",
+        expressions={"feedforward": "x*y - w", "lateral": "y_pre*y_post - v"},
+        needs="lateral weights M through which the outputs settle at y = M^-1 W x",
+        constants={"tau": 0.5},
+        citation="Pehlevan C, Sengupta AM, Chklovskii DB (2018). Why do similarity matching objectives lead "
+        "to Hebbian/anti-Hebbian networks? Neural Computation 30:84-124.",
+        doi="10.1162/neco_a_01018",
+        year=2018,
+        note="The expressions are the updates of W (w) and M (v) at tau = 1/2, each divided by 2 eta; the "
+        "network that they belong to inhibits through M.",
+    ),
+)
+
+KNOWN_RULES: Mapping[str, KnownRule] = MappingProxyType({known.name: known for known in _LIBRARY})
+"""All known rules by name."""
+
+
+def get_known_rule(name: str) -> KnownRule:
+    """Return a known rule.
+
+    Raises
+    ------
+    RuleError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> get_known_rule("oja").rule
+    Rule.parse('x*y - w*y**2')
+    >>> get_known_rule("sanger").rule is None
+    True
+    """
+    if name not in KNOWN_RULES:
+        hint = did_you_mean(str(name), KNOWN_RULES)
+        raise RuleError(
+            f"There is no known rule {str(name)[:40]!r}.{hint} Known rules: {', '.join(KNOWN_RULES)}."
+        )
+    return KNOWN_RULES[name]
+
+
+def known_rule_names(slots: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return the names of all known rules, or of those with expressions for exactly these slots.
+
+    Examples
+    --------
+    >>> known_rule_names(slots=["feedforward"])
+    ('hebb', 'oja', 'covariance', 'bcm', 'hyvarinen-oja')
+    """
+    return tuple(
+        name for name, known in KNOWN_RULES.items() if slots is None or set(known.slots) == set(slots)
+    )
