@@ -1,0 +1,197 @@
+"""Recovery studies: how often, how exactly and how fast the fit finds a known rule again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import TaskError
+from discover.fit import FitSettings, fit
+from discover.known_rules import get_known_rule
+from discover.progress import Progress, part, silent
+from discover.rule import Rule
+from discover.tasks.base import Task, coefficients_of
+
+__all__ = ["Recovery", "coefficient_angle", "recover", "recover_presets"]
+
+LARGE = 500
+"""From this number of inputs on, fewer problems are drawn: drawing them would take longer than the fit."""
+
+N_COMPARED = 64
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """One run of a recovery study.
+
+    Attributes
+    ----------
+    seed : int
+    rule : Rule
+    exact : bool
+        Whether the rule has exactly the terms of the known one.
+    angle_degrees : float
+        Angle between the coefficient vectors.
+    seconds : float
+        Wall time of drawing the problems and of the fit.
+    """
+
+    seed: int
+    rule: Rule
+    exact: bool
+    angle_degrees: float
+    seconds: float
+
+
+def recover(
+    task: Task,
+    sizes: Sequence[int],
+    n_seeds: int,
+    settings: FitSettings | None = None,
+    progress: Progress = silent,
+) -> list[dict[str, Any]]:
+    """Fit a task at several numbers of inputs from several seeds, one random start each.
+
+    Parameters
+    ----------
+    task : Task
+        Its reference rule is the one to be found.
+    sizes : sequence of int
+        Numbers of inputs.
+    n_seeds : int
+        Runs for each size.
+    settings : FitSettings, optional
+        Default: one restart, and half the problems from 500 inputs on.
+    progress : callable, optional
+
+    Returns
+    -------
+    list of dict
+        One row a size: ``inputs``, ``exact`` (share of runs with exactly the terms of the rule), ``low`` and
+        ``high`` (95 % Wilson interval of the share), ``runs``, ``angle (deg)`` and ``seconds`` (medians),
+        ``slowest (s)``.
+    """
+    target = _target(task)
+    rows = []
+    for number, size in enumerate(sizes):
+        problem_settings = task.settings_type(n_inputs=size)
+        fit_settings = settings or _fit_settings(size)
+        runs = []
+        for seed in range(n_seeds):
+            start = (number + seed / n_seeds) / len(sizes)
+            stop = (number + (seed + 1) / n_seeds) / len(sizes)
+            label = f"{size} inputs, seed {seed}: "
+            runs.append(_run(task, problem_settings, fit_settings, seed, target, part(progress, start, stop, label)))
+        rows.append(_row(size, runs))
+    return rows
+
+
+def recover_presets(
+    task: Task, presets: Sequence[str], settings: FitSettings | None = None, progress: Progress = silent
+) -> list[dict[str, Any]]:
+    """Fit a task under published settings and set the found rule beside the known one.
+
+    Returns
+    -------
+    list of dict
+        One row a preset: ``preset``, ``rule``, and the mean losses over fresh problems of the found rule
+        (``found``), of the known rule as published (``known``) and of its best multiple (``known, scaled``).
+    """
+    target = _target(task)
+    rows = []
+    for number, preset in enumerate(presets):
+        problem_settings = task.settings_type(preset=preset)
+        inner = part(progress, number / len(presets), (number + 1) / len(presets), f"{preset}: ")
+        found = fit(task, problem_settings, settings or FitSettings(restarts=2), number, inner).rule
+        fresh = task.draw(problem_settings, N_COMPARED, np.random.SeedSequence(number, spawn_key=(1,)))
+        scaled = [task.losses(target.scaled(factor), fresh).mean() for factor in np.geomspace(0.1, 30, 40)]
+        rows.append(
+            {
+                "preset": preset,
+                "found": float(task.losses(found, fresh).mean()),
+                "known": float(task.losses(target, fresh).mean()),
+                "known, scaled": float(min(scaled)),
+                "rule": str(found),
+            }
+        )
+    return rows
+
+
+def coefficient_angle(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return the angle between two coefficient vectors in degrees; 90 where one of them is zero.
+
+    Examples
+    --------
+    >>> round(coefficient_angle(np.array([1.0, 1.0]), np.array([2.0, 0.0])), 6)
+    45.0
+    """
+    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
+    if norms == 0:
+        return 90.0
+    return float(np.degrees(np.arccos(np.clip(first @ second / norms, -1, 1))))
+
+
+def wilson_interval(successes: int, runs: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share.
+
+    References
+    ----------
+    Wilson (1927), J. Am. Stat. Assoc. 22:209.
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in wilson_interval(9, 10)]
+    [0.596, 0.982]
+    """
+    z = 1.959963984540054
+    share = successes / runs
+    centre = share + z**2 / (2 * runs)
+    spread = z * np.sqrt(share * (1 - share) / runs + z**2 / (4 * runs**2))
+    scale = 1 + z**2 / runs
+    return float((centre - spread) / scale), float((centre + spread) / scale)
+
+
+def _target(task: Task) -> Rule:
+    rule = get_known_rule(task.reference).rule
+    if rule is None:
+        raise TaskError(f"The reference rule {task.reference!r} of task {task.name!r} is not a local polynomial.")
+    return rule
+
+
+def _fit_settings(size: int) -> FitSettings:
+    settings = FitSettings(restarts=1)
+    return replace(settings, n_train=24, n_heldout=32) if size >= LARGE else settings
+
+
+def _run(
+    task: Task, problem_settings: Any, settings: FitSettings, seed: int, target: Rule, progress: Progress
+) -> Recovery:
+    started = time.perf_counter()
+    rule = fit(task, problem_settings, settings, seed, progress).rule
+    seconds = time.perf_counter() - started
+    angle = coefficient_angle(coefficients_of(task, rule), coefficients_of(task, target))
+    return Recovery(seed, rule, _support(rule) == _support(target), angle, seconds)
+
+
+def _support(rule: Rule) -> Mapping[str, frozenset[str]]:
+    return {slot: frozenset(terms) for slot, terms in rule.coefficients().items()}
+
+
+def _row(size: int, runs: Sequence[Recovery]) -> dict[str, Any]:
+    exact = sum(run.exact for run in runs)
+    low, high = wilson_interval(exact, len(runs))
+    return {
+        "inputs": size,
+        "exact": exact / len(runs),
+        "low": low,
+        "high": high,
+        "runs": len(runs),
+        "angle (deg)": float(np.median([run.angle_degrees for run in runs])),
+        "seconds": float(np.median([run.seconds for run in runs])),
+        "slowest (s)": max(run.seconds for run in runs),
+    }

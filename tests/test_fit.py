@@ -1,0 +1,145 @@
+"""The coefficient fit: optimisers, the path, the choice, and that Oja's rule is found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from discover.fit import FitResult, FitSettings, PathPoint, choose, fit
+from discover.fit.objective import Objective
+from discover.fit.optimiser import minimiser
+from discover.fit.proximal import ProximalAdam
+from discover.progress import silent
+from discover.recover import coefficient_angle, recover, wilson_interval
+from discover.rule import Rule
+from discover.tasks import get_task
+from discover.tasks.base import coefficients_of
+from discover.tasks.oja import OjaSettings
+
+TASK = get_task("oja")
+SMALL = OjaSettings(n_inputs=3, n_samples=40, n_steps=150, batch=10)
+SHORT = FitSettings(restarts=1, n_train=16, n_heldout=24)
+OJA = coefficients_of(TASK, Rule.parse("x*y - w*y**2"))
+
+
+@pytest.fixture(scope="module")
+def result():
+    return fit(TASK, SMALL, replace(SHORT, restarts=2), seed=3)
+
+
+@pytest.fixture
+def objective():
+    seed = np.random.SeedSequence(0)
+    return Objective.start(TASK, TASK.draw(SMALL, 8, seed), seed)
+
+
+def point(n_terms, loss, error=0.01):
+    terms = dict.fromkeys(["x*y", "w*y**2", "w", "x"][:n_terms], 1.0)
+    return PathPoint(0.1, {"feedforward": terms}, loss, loss, error, 0)
+
+
+def test_oja_is_found_with_its_ratio(result):
+    terms = result.rule.coefficients()["feedforward"]
+    assert set(terms) == {"x*y", "w*y**2"}
+    assert terms["w*y**2"] / terms["x*y"] == pytest.approx(-1, rel=0.05)
+    assert set(result.term_stability["feedforward"]) >= {"x*y", "w*y**2"}
+
+
+def test_path_runs_from_dense_to_sparse(result):
+    points = [one for one in result.points if one.restart == 0 and one.origin == "path"]
+    assert [one.penalty for one in points] == sorted(SHORT.penalties)
+    assert points[0].n_terms == 27
+    assert points[-1].n_terms <= 2
+    assert result.dense.penalty == 0
+
+
+def test_result_survives_json(result):
+    again = FitResult.from_json(result.to_json())
+    assert again.to_json() == result.to_json()
+    assert again.rule == result.rule
+
+
+def test_same_seed_gives_the_same_path_and_another_seed_another():
+    quick = replace(SHORT, steps=10, path_steps=4, refit_steps=4, penalties=(0.0, 0.02), n_train=8)
+    first, second, other = (fit(TASK, SMALL, quick, seed).to_json() for seed in (1, 1, 2))
+    assert first == second != other
+
+
+def test_one_standard_error_rule_takes_the_fewest_terms():
+    points = [point(1, 0.5), point(2, 0.105), point(3, 0.104), point(4, 0.1)]
+    chosen, reason = choose(points)
+    assert chosen == 1
+    assert "fewest terms (2)" in reason
+    assert choose([point(1, 0.5), point(2, 0.1)])[0] == 1
+    assert choose([point(2, 0.2, 0.0), point(3, 0.1, 0.0)])[0] == 1
+
+
+def test_frozen_coefficients_stay_at_zero(objective):
+    penalty = np.full(27, np.inf)
+    penalty[[12, 7]] = 0.0
+    for optimiser in ("proximal", "cmaes", "finite-difference"):
+        settings = replace(SHORT, optimiser=optimiser)
+        found = minimiser(settings, 0.02).minimise(
+            objective, np.full(27, 0.01), penalty, 3, np.random.default_rng(0), silent
+        )
+        assert np.flatnonzero(found).tolist() == [7, 12]
+
+
+@pytest.mark.parametrize("optimiser", ["proximal", "cmaes", "finite-difference"])
+def test_every_optimiser_lowers_the_meta_loss(objective, optimiser):
+    penalty = np.full(27, np.inf)
+    penalty[[12, 7]] = 0.0
+    start = np.where(np.isfinite(penalty), 0.01, 0.0)
+    learn = minimiser(replace(SHORT, optimiser=optimiser), 0.05)
+    found = learn.minimise(objective, start, penalty, 40, np.random.default_rng(0), silent)
+    assert objective.losses(found).mean() < 0.5 * objective.losses(start).mean()
+
+
+def test_a_large_penalty_leaves_nothing(objective):
+    found = ProximalAdam().minimise(
+        objective, np.full(27, 0.01), np.full(27, 50.0), 20, np.random.default_rng(0), silent
+    )
+    assert not found.any()
+
+
+def test_forward_differences_approach_the_exact_gradient(objective):
+    scaled = objective.scaled(0.5 * OJA)
+    picks = np.arange(8)
+    exact = objective.step(scaled, picks).gradient
+    rough = objective.difference_step(scaled, picks, None, np.ones(27, dtype=bool)).gradient
+    np.testing.assert_allclose(rough, exact, rtol=1e-3, atol=1e-4)
+
+
+def test_search_comes_back_from_where_everything_blows_up(objective):
+    wild = objective.scaled(np.full(27, 5.0))
+    assert objective.losses(wild).min() > 1
+    found = ProximalAdam().minimise(
+        objective, wild, np.full(27, 0.03), 60, np.random.default_rng(0), silent
+    )
+    assert objective.losses(found).mean() < 1
+
+
+@pytest.mark.parametrize("n_inputs", [4, 64])
+def test_effects_are_relative_to_the_weights(n_inputs):
+    seed = np.random.SeedSequence(0)
+    settings = OjaSettings(n_inputs=n_inputs, spectrum=(1.0,), n_samples=20, batch=1)
+    effects = Objective.start(TASK, TASK.draw(settings, 32, seed), seed).effects
+    decay, direct = 1, 9
+    assert effects[decay] == pytest.approx(1)
+    assert effects[direct] == pytest.approx(1, rel=0.1)
+
+
+def test_recovery_table():
+    rows = recover(TASK, [2, 3], 2, replace(SHORT, n_train=32))
+    assert [row["inputs"] for row in rows] == [2, 3]
+    for row in rows:
+        assert row["exact"] == 1
+        assert row["angle (deg)"] < 2
+        assert row["low"] < 1 == row["high"]
+
+
+def test_angle_and_interval():
+    assert coefficient_angle(OJA, 3 * OJA) == pytest.approx(0, abs=1e-5)
+    assert coefficient_angle(OJA, 0 * OJA) == 90
+    low, high = wilson_interval(5, 10)
+    assert low == pytest.approx(1 - high)

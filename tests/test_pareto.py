@@ -1,0 +1,55 @@
+"""The front: what is on it, what is chosen and why."""
+
+import pytest
+
+from discover.errors import TaskError
+from discover.pareto import Candidate, ParetoFront
+from discover.rule import Rule
+
+
+def candidate(number, text, loss, error=0.01):
+    return Candidate(f"c{number}", Rule.parse(text), loss, loss, error, ("terms",), "meta-gradient")
+
+
+SIMPLE = candidate(1, "x*y", 0.5)
+OJA = candidate(2, "x*y - w*y**2", 0.105)
+WORSE = candidate(3, "x*y - w*y**2 - x", 0.2)
+BEST = candidate(4, "x*y - w*y**2 + 0.01*w", 0.1)
+ALL = (BEST, WORSE, SIMPLE, OJA)
+
+
+def test_front_holds_what_no_other_beats():
+    assert [one.id for one in ParetoFront("oja", (), ALL).front] == ["c1", "c2", "c4"]
+
+
+def test_equal_candidates_do_not_both_stand_on_the_front():
+    twin = candidate(9, "y*x - w*y**2", 0.105)
+    assert [one.id for one in ParetoFront("oja", (), (OJA, twin)).front] == ["c2"]
+
+
+@pytest.mark.parametrize(("selector", "chosen"), [("1se", "c2"), ("lowest", "c4"), ("elbow", "c2")])
+def test_selectors(selector, chosen):
+    front = ParetoFront("oja", ("terms",), ALL, selector)
+    assert front.chosen.id == chosen
+    assert front.reason
+
+
+def test_one_standard_error_depends_on_the_error():
+    sharp = candidate(4, "x*y - w*y**2 + 0.01*w", 0.1, error=0.001)
+    assert ParetoFront("oja", (), (SIMPLE, OJA, sharp)).chosen.id == "c4"
+
+
+def test_front_survives_json():
+    front = ParetoFront("oja", ("terms", "operon"), ALL)
+    data = front.to_json()
+    again = ParetoFront.from_json(data)
+    assert again.to_json() == data
+    assert again.chosen.rule == front.chosen.rule
+    assert {row["id"]: row["chosen"] for row in front.rows()}["c2"] is True
+
+
+def test_impossible_fronts_are_refused():
+    with pytest.raises(TaskError, match="at least one"):
+        ParetoFront("oja", (), ())
+    with pytest.raises(TaskError, match="Did you mean 'elbow'"):
+        ParetoFront("oja", (), ALL, "elbo")

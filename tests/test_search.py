@@ -1,0 +1,110 @@
+"""The union of engines: teacher, refinement in the network, ranking by held-out meta-loss."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from discover.errors import EngineError, RunFailed
+from discover.fit import FitResult, PathPoint
+from discover.rule import Rule
+from discover.search import search
+from discover.search.refine import refined
+from discover.search.settings import NetworkSettings, OperonSettings, SearchSettings, TermsSettings
+from discover.search.teacher import teacher_samples
+from discover.tasks import collect, get_task
+from discover.tasks.oja import OjaSettings
+
+TASK = get_task("oja")
+SMALL = OjaSettings(n_inputs=3, n_samples=40, n_steps=150, batch=10)
+SETTINGS = SearchSettings(
+    max_nodes=20,
+    terms=TermsSettings(max_terms=2, beam_width=10, n_refined=4),
+    operon=OperonSettings(operator_sets=((),), generations=15, population_size=100),
+    network=NetworkSettings(n_states=200, n_train=16, n_heldout=16, n_refined=6, refine_steps=30),
+)
+
+
+def point(penalty, loss, **terms):
+    return PathPoint(penalty, {"feedforward": terms}, loss, loss, 0.01, 0)
+
+
+DENSE = point(0.0, 0.05, **{"x*y": 0.5, "w*y**2": -0.5, "w": 0.003, "x*w": 0.002})
+SPARSE = point(0.1, 0.06, **{"x*y": 0.3, "w*y**2": -0.25})
+FIT = FitResult("oja", (DENSE, SPARSE), 1, "fewest terms", (), {})
+
+
+@pytest.fixture(scope="module")
+def trajectories():
+    return collect(TASK, SMALL, 0)
+
+
+@pytest.fixture(scope="module")
+def front(trajectories):
+    return search(TASK, SMALL, FIT, trajectories, SETTINGS, 5, engines=("operon", "terms"))
+
+
+def test_chosen_rule_has_the_terms_of_oja(front):
+    terms = front.chosen.rule.coefficients()["feedforward"]
+    assert set(terms) == {"x*y", "w*y**2"}
+    assert terms["w*y**2"] / terms["x*y"] == pytest.approx(-1, rel=0.05)
+
+
+def test_front_says_who_ran_and_who_found_the_rule(front):
+    assert front.engines == ("operon", "terms")
+    assert "l1-path" in front.chosen.proposed_by
+    assert set(front.chosen.proposed_by) & {"operon", "terms"}
+    assert front.chosen.refined_by == "meta-gradient"
+
+
+def test_losses_of_the_front_are_meta_losses_of_fresh_problems(front, trajectories):
+    seed = np.random.SeedSequence(5).spawn(5)[1]
+    heldout = TASK.draw(SMALL, SETTINGS.network.n_heldout, seed)
+    for candidate in front.candidates:
+        assert candidate.heldout_loss == pytest.approx(TASK.losses(candidate.rule, heldout).mean(), rel=1e-9)
+
+
+def test_search_is_the_same_every_time(front, trajectories):
+    again = search(TASK, SMALL, FIT, trajectories, SETTINGS, 5, engines=("operon", "terms"))
+    assert again.to_json() == front.to_json()
+
+
+def test_unknown_engine_is_refused(trajectories):
+    with pytest.raises(EngineError, match="Did you mean 'operon'"):
+        search(TASK, SMALL, FIT, trajectories, SETTINGS, 5, engines=("operom",))
+
+
+def test_refinement_lowers_the_loss_and_never_raises_it():
+    problems = TASK.draw(SMALL, 16, np.random.SeedSequence(0))
+    rng = np.random.default_rng(0)
+    poor = Rule.parse("0.2*x*y - 0.1*w*y**2")
+    better, losses = refined(TASK, poor, problems, 60, 16, rng)
+    assert losses.mean() < 0.5 * TASK.losses(poor, problems).mean()
+    for text in ("x*y", "exp(5*y)*x", "w/(y - 0.1)"):
+        rule = Rule.parse(text)
+        _, losses = refined(TASK, rule, problems, 10, 16, rng)
+        assert losses.mean() <= TASK.losses(rule, problems).mean()
+
+
+def test_refinement_reaches_constants_inside_functions():
+    problems = TASK.draw(SMALL, 16, np.random.SeedSequence(1))
+    rule = Rule.parse("0.4*x*tanh(3*y) - 0.3*w*y**2")
+    better, _ = refined(TASK, rule, problems, 60, 16, np.random.default_rng(0))
+    assert np.all(better.constants() != rule.constants())
+
+
+def test_teacher_is_the_dense_rule_where_it_goes():
+    problems = TASK.draw(SMALL, 8, np.random.SeedSequence(0))
+    teacher, samples = teacher_samples(TASK, problems, FIT, 100, np.random.SeedSequence(1))
+    assert teacher is DENSE
+    x, y, w = samples["feedforward"].inputs.T
+    np.testing.assert_allclose(samples["feedforward"].target, teacher.rule.numpy()["feedforward"](x=x, y=y, w=w))
+
+
+def test_teacher_falls_back_to_a_rule_that_does_not_blow_up():
+    problems = TASK.draw(SMALL, 8, np.random.SeedSequence(0))
+    wild = point(0.0, 1.9, w=80.0)
+    fallen = replace(FIT, points=(wild, SPARSE))
+    assert teacher_samples(TASK, problems, fallen, 100, np.random.SeedSequence(1))[0] is SPARSE
+    with pytest.raises(RunFailed, match="blows up"):
+        teacher_samples(TASK, problems, replace(FIT, points=(wild,), chosen=0), 100, np.random.SeedSequence(1))
