@@ -35,6 +35,9 @@ TRAJECTORY_BYTES = 16_000_000
 MOST_IN_LOCK_STEP = 8
 """Problems of a quadratic rule that run in lock-step, so that what is done once a neuron costs little."""
 
+INPUT_BYTES = 500_000
+"""Inputs of the problems that run in lock-step take no more, so that they stay in a core's own cache."""
+
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -266,7 +269,7 @@ class _Prepared:
     _kernels: ModuleType
     _n_parameters: int
 
-    def most_in_a_group(self, n_inputs: int) -> int:
+    def most_in_a_group(self, n_samples: int, n_inputs: int) -> int:
         """Largest number of problems that run in lock-step."""
         raise NotImplementedError
 
@@ -280,7 +283,7 @@ class _Prepared:
         blow_up: IntArray,
     ) -> None:
         """Run all problems; `w`, `record` and `blow_up` are filled."""
-        edges = group_edges(len(x), self.most_in_a_group(w.shape[1]))
+        edges = group_edges(len(x), self.most_in_a_group(*x.shape[1:]))
 
         def run(first: int, last: int) -> None:
             self._kernels.simulate(
@@ -294,7 +297,7 @@ class _Prepared:
         self, x: FloatArray, schedule: Schedule, outcome: RateOutcome, adjoint: FloatArray
     ) -> FloatArray:
         """Gradients (n_problems, n_parameters); `adjoint` becomes that of the initial weights."""
-        edges = group_edges(len(x), self.most_in_a_group(adjoint.shape[1]))
+        edges = group_edges(len(x), self.most_in_a_group(*x.shape[1:]))
         result = np.empty((len(x), self._n_parameters))
 
         def run(first: int, last: int) -> None:
@@ -349,8 +352,8 @@ class _Quadratic(_Prepared):
         constants = np.append(rule.constants, 1.0)
         return cls(True, form.is_linear, np.zeros((3, 9)), constants, form.code, form.outputs)
 
-    def most_in_a_group(self, n_inputs: int) -> int:
-        return MOST_IN_LOCK_STEP
+    def most_in_a_group(self, n_samples: int, n_inputs: int) -> int:
+        return max(1, min(MOST_IN_LOCK_STEP, INPUT_BYTES // (8 * n_samples * n_inputs)))
 
     def _by_parameter(self, result: FloatArray) -> FloatArray:
         if self._rule.is_program:
@@ -374,7 +377,7 @@ class _Interpreted(_Prepared):
         )  # fmt: skip
         self._n_parameters = len(program.constants)
 
-    def most_in_a_group(self, n_inputs: int) -> int:
+    def most_in_a_group(self, n_samples: int, n_inputs: int) -> int:
         return max(1, int(self._kernels.BLOCK) // n_inputs)
 
 
