@@ -75,11 +75,12 @@ def test_unknown_engine_is_refused(trajectories):
 
 
 def test_refinement_lowers_the_loss_and_never_raises_it():
-    problems = TASK.draw(SMALL, 16, np.random.SeedSequence(0))
+    problems = TASK.draw(replace(SMALL, n_steps=400, spectrum="steep"), 16, np.random.SeedSequence(0))
     rng = np.random.default_rng(0)
     poor = Rule.parse("0.2*x*y - 0.1*w*y**2")
     better, losses = refined(TASK, poor, problems, 60, 16, rng)
     assert losses.mean() < 0.5 * TASK.losses(poor, problems).mean()
+    assert set(better.coefficients()) == set(poor.coefficients())
     for text in ("x*y", "exp(5*y)*x", "w/(y - 0.1)"):
         rule = Rule.parse(text)
         _, losses = refined(TASK, rule, problems, 10, 16, rng)
