@@ -1,0 +1,50 @@
+"""The report of a run: figures, and one HTML file that opens anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["write_report"]
+
+
+def write_report(run_folder: Path) -> Path:
+    """Draw the figures of a finished run and write its report.
+
+    Parameters
+    ----------
+    run_folder : Path
+        Folder of the run, with the artefacts of all stages.
+
+    Returns
+    -------
+    Path
+        ``report.html`` in that folder; it needs no other file and no network. The figures lie beside it in
+        ``figures/``, as SVG and PNG.
+
+    Raises
+    ------
+    ArtefactError
+        When an artefact is missing, damaged, or written by a later version.
+    OSError
+        When a file cannot be written.
+    """
+    from discover.known_rules import KNOWN_RULES
+    from discover.report.curves import learning_curves
+    from discover.report.figures import draw_figures
+    from discover.report.files import write_bytes
+    from discover.report.page import render_page
+    from discover.report.reading import read_run
+    from discover.tasks import get_task
+
+    run = read_run(run_folder)
+    task = get_task(run.config.task)
+    rules = {"chosen rule": run.front.chosen.rule}
+    reference = KNOWN_RULES.get(task.reference)
+    if reference is not None and reference.rule is not None:
+        rules[reference.title] = reference.rule
+    curves = learning_curves(task, run.config.problems, run.config.seed, rules)
+    figures = run_folder / "figures"
+    draw_figures(run, curves, figures)
+    page = run_folder / "report.html"
+    write_bytes(page, render_page(run, task, curves, figures).encode())
+    return page

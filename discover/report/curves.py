@@ -1,0 +1,90 @@
+"""Learning curves on freshly drawn problems: the chosen rule beside the known rule of the task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from discover.errors import ArtefactError
+from discover.rule import Rule
+from discover.tasks import Task
+
+__all__ = ["LearningCurve", "learning_curves"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+N_PROBLEMS = 20
+N_POINTS = 120
+N_RESAMPLES = 1000
+SEED = 20_200_612
+"""Root of the problems, with the run's seed; no stage draws from it, so no rule was fitted on them."""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Mean loss along the inner loop.
+
+    Attributes
+    ----------
+    name : str
+    steps : ndarray of int, shape (n_points,)
+        Updates done.
+    mean, low, high : ndarray, shape (n_points,)
+        Mean over problems and its 95 % bootstrap interval.
+    """
+
+    name: str
+    steps: IntArray
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def learning_curves(
+    task: Task, settings: Mapping[str, Any], seed: int, rules: Mapping[str, Rule]
+) -> list[LearningCurve]:
+    """Run rules on the same fresh problems.
+
+    Parameters
+    ----------
+    task : Task
+    settings : mapping
+        The task's settings, as ``config.json`` has them.
+    seed : int
+        Seed of the run.
+    rules : mapping from str to Rule
+
+    Raises
+    ------
+    ArtefactError
+        When the settings are none of the task's.
+    """
+    problems = task.draw(_settings(task, settings), N_PROBLEMS, np.random.SeedSequence([SEED, seed]))
+    picks = np.random.default_rng(SEED).integers(N_PROBLEMS, size=(N_RESAMPLES, N_PROBLEMS))
+    curves = []
+    for name, rule in rules.items():
+        steps, losses = task.learning_curve(rule, problems, N_POINTS)
+        means = np.array([losses[:, pick].mean(axis=1) for pick in picks])
+        low, high = np.percentile(means, [2.5, 97.5], axis=0)
+        curves.append(LearningCurve(name, steps, losses.mean(axis=1), low, high))
+    return curves
+
+
+def _settings(task: Task, table: Mapping[str, Any]) -> Any:
+    try:
+        # Through JSON, because its strict mode takes a list for a tuple and still no "3" for a 3.
+        return TypeAdapter(task.settings_type).validate_json(json.dumps(table), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(["problems", *(str(part) for part in first["loc"])])
+        raise ArtefactError(
+            f"config.json was edited: the task {task.name} cannot use {where}: {first['msg']}. "
+            "Start the run again with `discover run TOML`."
+        ) from None

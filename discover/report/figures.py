@@ -1,0 +1,322 @@
+"""The figures of a run, for pages and slides: Matplotlib, as SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from discover.expression import parse, to_latex
+from discover.report.curves import LearningCurve
+from discover.report.formula import rule_text
+from discover.report.reading import Front, PathPoint, RulePath, Run, Validated
+from discover.report.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    LINES,
+    ORANGE,
+    VERMILLION,
+    new_figure,
+    save,
+    styled,
+)
+from discover.slots import SLOTS
+
+__all__ = ["FIGURES", "draw_figures", "is_spread"]
+
+FIGURES = ("front", "path", "stability", "learning-curves", "folds")
+"""Names of the figures."""
+
+MAX_BARS = 16
+"""Terms beyond this number are left out of the figure of stability, rarest first."""
+
+Term = tuple[str, str]
+
+
+def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> None:
+    """Draw all figures of a run into a folder.
+
+    Raises
+    ------
+    OSError
+        When a file cannot be written.
+    """
+    with styled():
+        figures = (
+            front_figure(run.front),
+            path_figure(run.path),
+            stability_figure(run.path),
+            curves_figure(curves),
+            folds_figure(run.validation, run.front),
+        )
+        for name, figure in zip(FIGURES, figures, strict=True):
+            save(figure, folder, name)
+
+
+def is_spread(values: Sequence[float]) -> bool:
+    """Whether positive numbers are so far apart that only a logarithmic axis shows them."""
+    return bool(values) and min(values) > 0 and max(values) > 10 * min(values)
+
+
+def front_figure(front: Front) -> Figure:
+    """Draw complexity against held-out loss, the front as a staircase, an arrow at the chosen rule."""
+    figure = new_figure(3.9)
+    axes = figure.add_subplot()
+    on_front = [one for one in front.candidates if one.on_front]
+    beaten = [one for one in front.candidates if not one.on_front]
+    axes.scatter(
+        [one.complexity for one in beaten],
+        [one.heldout_loss for one in beaten],
+        s=26,
+        facecolors="none",
+        edgecolors=GREY,
+        label="beaten by another",
+    )
+    axes.step(
+        [one.complexity for one in on_front],
+        [one.heldout_loss for one in on_front],
+        where="post",
+        color=BLUE,
+        linewidth=1.2,
+    )
+    axes.errorbar(
+        [one.complexity for one in on_front],
+        [one.heldout_loss for one in on_front],
+        yerr=[one.heldout_error or 0.0 for one in on_front],
+        fmt="o",
+        color=BLUE,
+        capsize=3,
+        label="on the front",
+    )
+    chosen = front.chosen
+    axes.scatter(chosen.complexity, chosen.heldout_loss, s=130, facecolors="none", edgecolors=VERMILLION)
+    axes.annotate(
+        f"chosen: {_shortened(rule_text(front.chosen.rule), 44)}",
+        (chosen.complexity, chosen.heldout_loss),
+        xytext=(0.97, 0.8),
+        textcoords="axes fraction",
+        ha="right",
+        parse_math=False,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2},
+        arrowprops={"arrowstyle": "-|>", "color": VERMILLION, "shrinkB": 8, "linewidth": 1.4},
+    )
+    axes.margins(0.08, 0.12)
+    _loss_axis(axes, [one.heldout_loss for one in front.candidates])
+    axes.set(xlabel="complexity (nodes of the expression)", ylabel="held-out loss")
+    figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+def path_figure(path: RulePath) -> Figure:
+    """Draw coefficients and held-out loss against the penalty, for the restart of the chosen point."""
+    chosen = path.chosen_point
+    points = _walked(path)
+    positions = _Positions([point.penalty for point in (*points, chosen)])
+    figure = new_figure(6.2)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    _draw_coefficients(upper, points, chosen, positions)
+    _draw_losses(lower, path, points, positions)
+    for axes in (upper, lower):
+        axes.axvline(positions(chosen.penalty), color=VERMILLION, linewidth=1, linestyle=":")
+    lower.set_xlabel("weight of the L1 penalty (sparser to the right)")
+    positions.label(lower)
+    handles, labels = upper.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=4, handlelength=2.6, columnspacing=1.2)
+    return figure
+
+
+def stability_figure(path: RulePath) -> Figure:
+    """Draw, for each term, the share of restarts whose own choice has it."""
+    shares = {
+        (slot, term): share for slot, terms in path.term_stability.items() for term, share in terms.items()
+    }
+    chosen = path.chosen_point.terms
+    order = sorted(shares, key=lambda key: (shares[key], key in chosen, key))[-MAX_BARS:]
+    figure = new_figure(1.3 + 0.3 * max(len(order), 2))
+    axes = figure.add_subplot()
+    for position, term in enumerate(order):
+        inside = term in chosen
+        axes.barh(
+            position,
+            shares[term],
+            height=0.7,
+            color=BLUE if inside else "white",
+            edgecolor=BLUE if inside else GREY,
+            hatch="" if inside else "///",
+            label="in the chosen rule" if inside else "not in it",
+        )
+        axes.text(shares[term] + 0.015, position, f"{shares[term]:.0%}", va="center")
+    axes.set_yticks(range(len(order)), [_term_label(term, path.chosen_point) for term in order])
+    axes.set(xlim=(0, 1.12), xlabel="share of restarts that chose the term")
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    axes.grid(visible=False, axis="y")
+    _legend_above(figure, axes)
+    return figure
+
+
+def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
+    """Draw loss against updates, mean and bootstrap band; the last rule lies under the others."""
+    figure = new_figure(3.7)
+    axes = figure.add_subplot()
+    looks = ((BLUE, "-", 1.8), (ORANGE, "-", 4.5))
+    for number, curve in reversed(list(enumerate(curves))):
+        colour, dashes, width = looks[number % len(looks)]
+        axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.22, linewidth=0)
+        axes.plot(curve.steps, curve.mean, dashes, color=colour, linewidth=width, label=curve.name)
+    _loss_axis(axes, [float(value) for curve in curves for value in (curve.mean.min(), curve.mean.max())])
+    axes.set(xlabel="updates", ylabel="loss on fresh problems")
+    axes.margins(x=0)
+    _legend_above(figure, axes)
+    return figure
+
+
+def folds_figure(validation: Mapping[str, Validated], front: Front) -> Figure:
+    """Draw which rule passed which fold; the mark says it, the colour repeats it."""
+    names = ordered_names(validation, front)
+    folds = list(dict.fromkeys(fold.name for name in names for fold in validation[name].folds))
+    figure = new_figure(1.7 + 0.3 * max(len(folds), 1), max(4.0, 2.4 + 0.42 * len(names)))
+    axes = figure.add_subplot()
+    for column, name in enumerate(names):
+        for fold in validation[name].folds:
+            colour, mark = (BLUE, "✓") if fold.passed else (ORANGE, "✗")
+            row = folds.index(fold.name)
+            axes.add_patch(_cell(column, row, colour))
+            axes.text(column, row, mark, ha="center", va="center", color="white" if fold.passed else BLACK)
+    labels = [
+        f"{_shortened(name, 24)} (chosen)" if name == front.chosen.id else _shortened(name, 24)
+        for name in names
+    ]
+    _plain_ticks(axes, labels, [_shortened(fold, 32) for fold in folds])
+    axes.set(xlim=(-0.6, max(len(names), 1) - 0.4), ylim=(max(len(folds), 1) - 0.4, -0.6))
+    axes.set_title("✓ passed    ✗ not passed", loc="left", fontsize=10)
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def ordered_names(validation: Mapping[str, Validated], front: Front) -> list[str]:
+    """Return the validated rules: the chosen one, the other candidates, the known rules."""
+    candidates = [one.id for one in front.candidates]
+    chosen = [front.chosen.id] if front.chosen.id in validation else []
+    others = [name for name in candidates if name in validation and name not in chosen]
+    return [*chosen, *others, *(name for name in validation if name not in candidates)]
+
+
+class _Positions:
+    """Where penalties stand on the axis: logarithmic, with 0 a place of its own on the left."""
+
+    def __init__(self, penalties: Sequence[float]) -> None:
+        positive = sorted({penalty for penalty in penalties if penalty > 0})
+        self.with_zero = any(penalty <= 0 for penalty in penalties)
+        self.logs = np.log10(positive) if positive else np.zeros(1)
+        self.gap = max(0.12 * float(self.logs[-1] - self.logs[0]), 0.3)
+
+    def __call__(self, penalty: float) -> float:
+        return float(np.log10(penalty)) if penalty > 0 else float(self.logs[0]) - self.gap
+
+    def label(self, axes: Axes) -> None:
+        first, last = float(self.logs[0]), float(self.logs[-1])
+        step = max(1, round((last - first) / 4))
+        decades = [float(n) for n in range(int(np.ceil(first - 1e-9)), int(np.floor(last + 1e-9)) + 1, step)]
+        places = [(decade, f"$10^{{{int(decade)}}}$") for decade in decades]
+        if len(places) < 2:
+            places = [(place, f"{10**place:.2g}") for place in dict.fromkeys((first, last))]
+        if self.with_zero:
+            places.insert(0, (self(0.0), "0"))
+        axes.set_xticks([place for place, _ in places], [text for _, text in places])
+
+
+def _walked(path: RulePath) -> list[PathPoint]:
+    """Points of the chosen point's restart, along the penalty."""
+    chosen = path.chosen_point
+    walked = [one for one in path.points if one.restart == chosen.restart and one.origin == "path"]
+    return sorted(walked, key=lambda one: one.penalty)
+
+
+def _draw_coefficients(
+    axes: Axes, points: Sequence[PathPoint], chosen: PathPoint, positions: _Positions
+) -> None:
+    terms = list(dict.fromkeys([*chosen.terms, *(term for point in points for term in point.terms)]))
+    sizes = {term: max((abs(point.terms.get(term, 0.0)) for point in points), default=0.0) for term in terms}
+    terms.sort(key=lambda term: (term not in chosen.terms, -sizes[term]))
+    places = [positions(point.penalty) for point in points]
+    for number, term in reversed(list(enumerate(terms))):
+        values = [point.terms.get(term, np.nan) for point in points]
+        named = number < len(LINES)
+        colour, dashes = LINES[number] if named else ("#C3C8CF", "-")
+        axes.plot(
+            places,
+            values,
+            color=colour,
+            linestyle=dashes,
+            marker="o" if term in chosen.terms else None,
+            markersize=4,
+            linewidth=2.0 if term in chosen.terms else 1.3 if named else 0.8,
+            label=_term_label(term, chosen) if named else None,
+        )
+    axes.axhline(0, color="#444B55", linewidth=0.8)
+    axes.set_ylabel("coefficient")
+
+
+def _draw_losses(axes: Axes, path: RulePath, points: Sequence[PathPoint], positions: _Positions) -> None:
+    chosen = path.chosen_point
+    axes.errorbar(
+        [positions(point.penalty) for point in points],
+        [point.heldout_loss for point in points],
+        yerr=[point.heldout_error or 0.0 for point in points],
+        fmt="o-",
+        color=GREY,
+        markersize=4,
+        capsize=2,
+        linewidth=1.2,
+    )
+    axes.plot(
+        positions(chosen.penalty), chosen.heldout_loss, "*", color=VERMILLION, markersize=14, label="chosen"
+    )
+    noun = "term" if chosen.n_terms == 1 else "terms"
+    _loss_axis(axes, [point.heldout_loss for point in (*points, chosen)])
+    axes.set_ylabel("held-out loss")
+    axes.set_title(f"★ chosen: {chosen.n_terms} {noun}", loc="right", fontsize=10, color=VERMILLION)
+
+
+def _term_label(term: Term, chosen: PathPoint) -> str:
+    """Return a term as mathtext, with its slot where there are several."""
+    slot, name = term
+    text = f"${to_latex(parse(name, SLOTS[slot].variables))}$"
+    return f"{text} ({slot})" if len(chosen.coefficients) > 1 else text
+
+
+def _loss_axis(axes: Axes, losses: Sequence[float]) -> None:
+    if is_spread(losses):
+        axes.set_yscale("log")
+
+
+def _legend_above(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if unique:
+        legend = figure.legend(list(unique.values()), list(unique), loc="outside upper left", ncols=2)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+
+def _cell(column: int, row: int, colour: str) -> Rectangle:
+    return Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, facecolor=colour, edgecolor="none")
+
+
+def _plain_ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
+    """Label a table; names are plain text, a dollar sign in one does not begin a formula."""
+    axes.set_xticks(
+        range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", parse_math=False
+    )
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

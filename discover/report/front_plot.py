@@ -1,0 +1,148 @@
+"""The interactive front: a Plotly figure as plain data, which the page draws without any network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from discover.report.formula import rule_text
+from discover.report.reading import Candidate, Front
+from discover.report.style import BLUE, GREY, VERMILLION
+
+__all__ = ["front_plot"]
+
+_LONGEST_FORMULA = 160
+_FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#20252B"}
+
+
+def front_plot(front: Front, logarithmic: bool) -> dict[str, Any]:
+    """Return traces and layout; each point carries its candidate's position in the front as custom data.
+
+    Parameters
+    ----------
+    front : Front
+    logarithmic : bool
+        Whether the axis of the losses is logarithmic.
+    """
+    numbered = list(enumerate(front.candidates))
+    on_front = [(number, one) for number, one in numbered if one.on_front]
+    beaten = [(number, one) for number, one in numbered if not one.on_front]
+    traces = [
+        _points(
+            beaten, "beaten by another", {"color": "white", "size": 9, "line": {"color": GREY, "width": 1.5}}
+        ),
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [one.complexity for _, one in on_front],
+            "y": [one.heldout_loss for _, one in on_front],
+            "line": {"color": BLUE, "width": 1.5, "shape": "hv"},
+            "hoverinfo": "skip",
+            "showlegend": False,
+        },
+        _points(on_front, "on the front", {"color": BLUE, "size": 11}),
+        _ring(front.chosen),
+    ]
+    return {"data": traces, "layout": _layout(front.chosen, logarithmic)}
+
+
+def _points(numbered: Sequence[tuple[int, Candidate]], name: str, marker: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [one.complexity for _, one in numbered],
+        "y": [one.heldout_loss for _, one in numbered],
+        "customdata": [number for number, _ in numbered],
+        "text": [_hover(one) for _, one in numbered],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": marker,
+        "error_y": {
+            "type": "data",
+            "array": [one.heldout_error or 0.0 for _, one in numbered],
+            "color": marker.get("line", marker)["color"],
+            "thickness": 1.2,
+            "width": 4,
+        },
+    }
+
+
+def _ring(candidate: Candidate) -> dict[str, Any]:
+    """Return the mark of the selected candidate, which the page moves."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "shown below",
+        "x": [candidate.complexity],
+        "y": [candidate.heldout_loss],
+        "marker": {"symbol": "circle-open", "color": VERMILLION, "size": 20, "line": {"width": 2.5}},
+        "hoverinfo": "skip",
+    }
+
+
+def _hover(candidate: Candidate) -> str:
+    formula = rule_text(candidate.rule)
+    if len(formula) > _LONGEST_FORMULA:
+        formula = formula[: _LONGEST_FORMULA - 1] + "…"
+    error = f" ± {candidate.heldout_error:.2g}" if candidate.heldout_error is not None else ""
+    lines = [
+        f"<b>{_wrapped(formula)}</b>",
+        f"{escape(candidate.id[:40])}: complexity {candidate.complexity}",
+        f"held-out loss {candidate.heldout_loss:.4g}{error}",
+    ]
+    return "<br>".join(lines)
+
+
+def _wrapped(text: str, width: int = 42) -> str:
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip(" ")
+    return "<br>".join(escape(line) for line in lines)
+
+
+def _layout(chosen: Candidate, logarithmic: bool) -> dict[str, Any]:
+    axis = {"gridcolor": "#E3E6EA", "linecolor": "#444B55", "ticks": "outside", "zeroline": False}
+    height = math.log10(chosen.heldout_loss) if logarithmic else chosen.heldout_loss
+    return {
+        "autosize": True,
+        "height": 420,
+        "font": _FONT,
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": "white",
+            "bordercolor": "#444B55",
+            "font": {**_FONT, "size": 13},
+            "align": "left",
+        },
+        "margin": {"l": 64, "r": 14, "t": 40, "b": 52},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        "xaxis": {**axis, "title": {"text": "complexity (nodes)"}, "automargin": True, "rangemode": "tozero"},
+        "yaxis": {
+            **axis,
+            "title": {"text": "held-out loss"},
+            "type": "log" if logarithmic else "linear",
+            "automargin": True,
+        },
+        "annotations": [
+            {
+                "x": chosen.complexity,
+                "y": height,
+                "text": "chosen",
+                "ax": 46,
+                "ay": -46,
+                "showarrow": True,
+                "arrowhead": 2,
+                "arrowwidth": 2,
+                "arrowcolor": VERMILLION,
+                "standoff": 11,
+                "bgcolor": "rgba(255,255,255,0.85)",
+                "font": {**_FONT, "color": "#A33F00"},
+            }
+        ],
+    }

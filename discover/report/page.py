@@ -1,0 +1,257 @@
+"""The page: what the template shows, gathered and put into words."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from discover.known_rules import KNOWN_RULES, KnownRule
+from discover.report.curves import N_PROBLEMS, LearningCurve
+from discover.report.figures import FIGURES, is_spread, ordered_names
+from discover.report.formula import rule_html, rule_text
+from discover.report.front_plot import front_plot
+from discover.report.reading import Candidate, Comparison, Distances, Fold, Metric, Run
+from discover.report.style import data_uri
+from discover.tasks import Task
+
+__all__ = ["render_page"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_VERDICTS = {
+    "same up to scale": "the same as {known} up to scale",
+    "same terms": "made of the same terms as {known}",
+    "extra terms": "{known} with extra terms",
+    "missing terms": "{known} with terms missing",
+    "behaves alike": "different from {known} in form and alike in behaviour",
+    "different": "different from all known rules it was compared with; the nearest is {known}",
+}
+"""Verdict of the comparison -> what comes after "The rule is"."""
+
+
+def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: Path) -> str:
+    """Return the report as HTML that holds everything it shows.
+
+    Parameters
+    ----------
+    run : Run
+    task : Task
+    curves : sequence of LearningCurve
+    figures : Path
+        Folder of the figures, which must have been drawn.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=number_text,
+        interval=_interval,
+        formula=_formula,
+        short_formula=_short_formula,
+        plain=rule_text,
+    )
+    scripts = [_plotly(), (TEMPLATES / "report.js").read_text(encoding="utf-8")]
+    logarithmic = is_spread([one.heldout_loss for one in run.front.candidates])
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        task=task,
+        front=run.front,
+        chosen=run.front.chosen,
+        cards=[_card(run, one) for one in run.front.candidates],
+        summary=_summary(run),
+        verdict=verdict_text(run.comparison.get(run.front.chosen.id)),
+        curves=[(curve.name, curve.mean[-1], curve.low[-1], curve.high[-1]) for curve in curves],
+        n_problems=N_PROBLEMS,
+        fold_names=ordered_names(run.validation, run.front),
+        fold_rows=_fold_rows(run),
+        known=_known_rows(run),
+        known_rules=KNOWN_RULES,
+        settings=_settings_rows(run),
+        figures={name: data_uri(figures / f"{name}.svg") for name in FIGURES},
+        plot=front_plot(run.front, logarithmic),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
+        scripts=[Markup(script) for script in scripts],  # our own file, and Plotly's
+        script_hashes=" ".join(_content_hash(script) for script in scripts),
+    )
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything about one candidate.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    folds : tuple of Fold
+        Empty when it was not validated.
+    n_passed : int
+    comparison : Comparison or None
+    verdict : str
+    """
+
+    candidate: Candidate
+    folds: tuple[Fold, ...]
+    n_passed: int
+    comparison: Comparison | None
+    verdict: str
+
+
+def _card(run: Run, candidate: Candidate) -> Card:
+    validated = run.validation.get(candidate.id)
+    folds = tuple(validated.folds) if validated is not None else ()
+    comparison = run.comparison.get(candidate.id)
+    return Card(candidate, folds, sum(fold.passed for fold in folds), comparison, verdict_text(comparison))
+
+
+def verdict_text(comparison: Comparison | None) -> str:
+    """Return in words what a rule is beside the known rules; empty when it was not compared."""
+    if comparison is None:
+        return ""
+    if comparison.nearest is None:
+        return f"{comparison.verdict}; no known rule can be compared with it"
+    sentence = _VERDICTS.get(comparison.verdict)
+    name = _title(comparison.nearest)
+    return sentence.format(known=name) if sentence else f"{comparison.verdict} (nearest known rule: {name})"
+
+
+def _title(name: str) -> str:
+    known = KNOWN_RULES.get(name)
+    return known.title if known is not None else name
+
+
+def _summary(run: Run) -> str:
+    """Return what was found, after the formula."""
+    card = _card(run, run.front.chosen)
+    sentences = [f"It is {card.verdict}." if card.verdict else "It was not compared with known rules."]
+    if not card.folds:
+        sentences.append("It was not tried under other conditions.")
+    elif card.n_passed == len(card.folds):
+        sentences.append(f"It passed all {len(card.folds)} folds of cross-validation.")
+    else:
+        sentences.append(f"It passed {card.n_passed} of {len(card.folds)} folds of cross-validation.")
+    return " ".join(sentences)
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One condition: its name, what is different, and each rule's fold (None where it was not tried)."""
+
+    name: str
+    title: str
+    folds: tuple[Fold | None, ...]
+
+
+def _fold_rows(run: Run) -> list[FoldRow]:
+    names = ordered_names(run.validation, run.front)
+    titles: dict[str, str] = {}
+    for name in names:
+        for fold in run.validation[name].folds:
+            titles[fold.name] = titles.get(fold.name) or fold.title
+    by_rule = [{fold.name: fold for fold in run.validation[name].folds} for name in names]
+    return [
+        FoldRow(fold, title, tuple(folds.get(fold) for folds in by_rule)) for fold, title in titles.items()
+    ]
+
+
+@dataclass(frozen=True)
+class KnownRow:
+    """A known rule beside the chosen one."""
+
+    name: str
+    rule: KnownRule | None
+    distances: Distances
+    nearest: bool
+
+
+def _known_rows(run: Run) -> list[KnownRow]:
+    comparison = run.comparison.get(run.front.chosen.id)
+    if comparison is None:
+        return []
+    rows = [
+        KnownRow(name, KNOWN_RULES.get(name), distances, name == comparison.nearest)
+        for name, distances in comparison.distances.items()
+    ]
+    far = float("inf")
+    return sorted(
+        rows,
+        key=lambda row: (
+            not row.nearest,
+            far if row.distances.functional is None else row.distances.functional,
+            row.name,
+        ),
+    )
+
+
+def _settings_rows(run: Run) -> dict[str, list[tuple[str, str]]]:
+    """Settings by section, nested ones under dotted names."""
+    return {
+        name: [(key, value) for key, value in _flat(section)] for name, section in run.config.sections.items()
+    }
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", _setting_text(value)))
+    return rows
+
+
+def _setting_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return ", ".join(_setting_text(item) for item in value) or "none"
+    return json.dumps(value)
+
+
+def number_text(value: float | None) -> str:
+    """Return a number with four significant digits, a dash for none.
+
+    Examples
+    --------
+    >>> number_text(0.012345), number_text(None)
+    ('0.01235', '–')
+    """
+    return "–" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _interval(metric: Metric | None) -> str:
+    if metric is None or metric.mean is None:
+        return "–"
+    if metric.low is None or metric.high is None:
+        return number_text(metric.mean)
+    return f"{number_text(metric.mean)} [{number_text(metric.low)}, {number_text(metric.high)}]"
+
+
+def _formula(candidate: Candidate) -> Markup:
+    return Markup(rule_html(candidate.rule))  # escaped there
+
+
+def _short_formula(rule: Any) -> Markup:
+    return Markup(rule_html(rule, digits=3, left_side=False))  # escaped there
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _content_hash(script: str) -> str:
+    """Return the hash by which a page's policy lets this script run and no other."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") + "'"

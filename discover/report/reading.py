@@ -1,0 +1,369 @@
+"""What the report reads: the artefacts of a finished run, checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from discover.errors import ArtefactError, RuleError
+from discover.rule import Rule
+from discover.slots import get_slot, term_exponents
+
+__all__ = [
+    "Candidate",
+    "Comparison",
+    "Distances",
+    "Fold",
+    "Front",
+    "Manifest",
+    "Metric",
+    "PathPoint",
+    "RulePath",
+    "Run",
+    "read_run",
+]
+
+MAX_BYTES = 256_000_000
+"""An artefact longer than this is refused unread."""
+
+VERSION = 1
+"""Version of the artefacts' forms that this program reads."""
+
+Count = Annotated[int, Ge(0)]
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Config(_Part):
+    """What ran, of ``config.json``."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
+    task: str
+    name: str = ""
+    seed: Count = 0
+    problems: dict[str, Any] = {}
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """Settings of the task and of the stages, by section."""
+        stages = {name: value for name, value in (self.model_extra or {}).items() if isinstance(value, dict)}
+        return {"problems": self.problems, **stages}
+
+
+class PathPoint(_Part):
+    """One rule of the path along the L1 penalty."""
+
+    penalty: float
+    coefficients: dict[str, dict[str, float]]
+    n_terms: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float | None = None
+    restart: int = 0
+    origin: str = "path"
+
+    @property
+    def terms(self) -> dict[tuple[str, str], float]:
+        """Coefficients by slot and term."""
+        return {
+            (slot, term): value for slot, terms in self.coefficients.items() for term, value in terms.items()
+        }
+
+
+class RulePath(_Part):
+    """``path.json``."""
+
+    points: list[PathPoint]
+    chosen: Count
+    reason: str
+    restarts: Any = None
+    term_stability: dict[str, dict[str, float]] = {}
+
+    @property
+    def chosen_point(self) -> PathPoint:
+        """The point that was chosen."""
+        return self.points[self.chosen]
+
+
+class _RawCandidate(_Part):
+    id: str
+    slots: dict[str, str]
+    complexity: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float | None = None
+    provenance: Any = None
+    on_front: bool
+
+
+class _RawFront(_Part):
+    engine: list[str]
+    candidates: list[_RawCandidate]
+    chosen: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate of the front, its expressions read.
+
+    Attributes
+    ----------
+    id : str
+    rule : Rule
+    complexity : int
+    train_loss, heldout_loss : float
+    heldout_error : float or None
+        Standard error of the held-out mean.
+    provenance : str
+        Where it came from, in words.
+    on_front : bool
+    """
+
+    id: str
+    rule: Rule
+    complexity: int
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float | None
+    provenance: str
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class Front:
+    """``front.json``: candidates on the front first, simplest first.
+
+    Attributes
+    ----------
+    engines : tuple of str
+    candidates : tuple of Candidate
+    chosen : Candidate
+    reason : str
+    """
+
+    engines: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+    reason: str
+
+
+class Metric(_Part):
+    """Mean of a measure with its confidence interval."""
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Fold(_Part):
+    """One held-out condition."""
+
+    name: str
+    metrics: dict[str, Metric]
+    passed: bool
+    title: str = ""
+    reason: str = ""
+
+
+class Validated(_Part):
+    """A rule's folds."""
+
+    folds: list[Fold]
+    passed: bool
+
+    @property
+    def n_passed(self) -> int:
+        """Number of folds that it passed."""
+        return sum(fold.passed for fold in self.folds)
+
+
+class _Validation(_Part):
+    candidates: dict[str, Validated]
+
+
+class Distances(_Part):
+    """Distances to one known rule."""
+
+    coefficient: float | None = None
+    functional: float | None = None
+    behavioural: float | None = None
+
+
+class Comparison(_Part):
+    """A candidate beside the known rules."""
+
+    nearest: str | None = None
+    verdict: str
+    distances: dict[str, Distances]
+
+
+class _Comparisons(_Part):
+    candidates: dict[str, Comparison]
+
+
+class _Stage(_Part):
+    seconds: float
+    threads: int = 1
+
+
+class Manifest(_Part):
+    """What the run was made from."""
+
+    versions: dict[str, str] = {}
+    platform: dict[str, Any] = {}
+    threads: int = 1
+    code: str = ""
+    stages: dict[str, _Stage] = {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that the report tells of.
+
+    Attributes
+    ----------
+    folder : Path
+    config : Config
+    path : RulePath
+    front : Front
+    validation : mapping from str to Validated
+        By candidate, and by name of known rules.
+    comparison : mapping from str to Comparison
+    manifest : Manifest
+    """
+
+    folder: Path
+    config: Config
+    path: RulePath
+    front: Front
+    validation: Mapping[str, Validated]
+    comparison: Mapping[str, Comparison]
+    manifest: Manifest
+
+
+def read_run(folder: Path) -> Run:
+    """Read the artefacts of a finished run.
+
+    Raises
+    ------
+    ArtefactError
+        When one is missing, damaged, or written by a later version.
+    """
+    return Run(
+        folder=folder,
+        config=_read(folder, "config.json", Config, "run"),
+        path=_path(folder),
+        front=_front(folder),
+        validation=_read(folder, "validation.json", _Validation, "validate").candidates,
+        comparison=_read(folder, "comparison.json", _Comparisons, "compare").candidates,
+        manifest=_read(folder, "manifest.json", Manifest, "run"),
+    )
+
+
+def _path(folder: Path) -> RulePath:
+    path = _read(folder, "path.json", RulePath, "fit")
+    if path.chosen >= len(path.points):
+        raise _damaged(folder, "path.json", f"there is no point {path.chosen}, which it calls chosen", "fit")
+    try:
+        for coefficients in (*(point.coefficients for point in path.points), path.term_stability):
+            for slot, terms in coefficients.items():
+                for term in terms:
+                    term_exponents(term, get_slot(slot))
+    except RuleError as error:
+        raise _damaged(folder, "path.json", f"it holds a term that is none ({error})", "fit") from None
+    return path
+
+
+def _front(folder: Path) -> Front:
+    raw = _read(folder, "front.json", _RawFront, "search")
+    try:
+        candidates = [_candidate(one) for one in raw.candidates]
+    except RuleError as error:
+        raise _damaged(folder, "front.json", f"it holds a rule that is none ({error})", "search") from None
+    candidates.sort(key=lambda one: (not one.on_front, one.complexity, one.heldout_loss, one.id))
+    chosen = next((one for one in candidates if one.id == raw.chosen), None)
+    if chosen is None:
+        fault = f"no candidate has the name {raw.chosen[:40]!r}, which it calls chosen"
+        raise _damaged(folder, "front.json", fault, "search")
+    return Front(tuple(raw.engine), tuple(candidates), chosen, raw.reason)
+
+
+def _candidate(raw: _RawCandidate) -> Candidate:
+    return Candidate(
+        raw.id,
+        Rule.parse(raw.slots),
+        raw.complexity,
+        raw.train_loss,
+        raw.heldout_loss,
+        raw.heldout_error,
+        _provenance_text(raw.provenance),
+        raw.on_front,
+    )
+
+
+def _provenance_text(provenance: object) -> str:
+    """Return in words who proposed a candidate and what refined it."""
+    if isinstance(provenance, Mapping):
+        known = {"proposed_by": "proposed by", "refined_by": "refined by"}
+        parts = [(known.get(str(key), str(key)), _listed(value)) for key, value in provenance.items()]
+        return "; ".join(f"{key} {text}" for key, text in parts if text)
+    return _listed(provenance)
+
+
+def _listed(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(str(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def _read(folder: Path, name: str, model: type[_Model], stage: str) -> _Model:
+    try:
+        with (folder / name).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ArtefactError(f"There is no file {folder / name}. {_remedy(folder, stage)}") from None
+    except OSError as error:
+        raise ArtefactError(f"{folder / name} cannot be read: {error.strerror or error}.") from None
+    if len(data) > MAX_BYTES:
+        raise ArtefactError(f"{folder / name} is longer than {MAX_BYTES:,} bytes and was not read.")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(folder, name, f"it is not valid JSON ({error})", stage) from None
+    if isinstance(content, dict):
+        _refuse_later_version(folder / name, content.get("schema"))
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "content"
+        raise _damaged(folder, name, f"{where}: {first['msg']}", stage) from None
+
+
+def _refuse_later_version(path: Path, schema: object) -> None:
+    version = schema.rpartition("/")[2] if isinstance(schema, str) else schema
+    if isinstance(version, str) and version.isdecimal() and len(version) < 10:
+        version = int(version)
+    if isinstance(version, int) and version > VERSION:
+        raise ArtefactError(
+            f"{path} has version {version} of its form and this program reads up to version {VERSION}: "
+            "it was written by a newer release. Upgrade plasticity-discovery to read it."
+        )
+
+
+def _damaged(folder: Path, name: str, fault: str, stage: str) -> ArtefactError:
+    return ArtefactError(f"{folder / name} is truncated or was edited: {fault}. {_remedy(folder, stage)}")
+
+
+def _remedy(folder: Path, stage: str) -> str:
+    return f"Make it anew: `discover {stage} {folder} --fresh`."

@@ -1,0 +1,493 @@
+"""The report: one file that opens offline, tells what was found, and lets no text of an artefact run."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from strategies import trees
+
+import discover.report.curves
+import discover.tasks
+from discover.errors import ArtefactError
+from discover.expression import parse
+from discover.report import write_report
+from discover.report.figures import FIGURES
+from discover.report.formula import expression_text, rule_html, rule_text
+from discover.rule import Rule
+from discover.slots import FEEDFORWARD
+
+HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }} $\\frac$"
+
+
+@dataclass(frozen=True)
+class StandInSettings:
+    n_inputs: int = 2
+    spectrum: tuple[float, ...] = (1.0, 0.5)
+
+
+class StandInTask:
+    """A task whose rules learn as fast as their first constant says."""
+
+    name = "stand-in"
+    title = "Decay of a number"
+    slots = (FEEDFORWARD,)
+    settings_type = StandInSettings
+    reference = "oja"
+    known_rules = ("oja",)
+    measures: Mapping[str, str] = {"loss": "what is left"}
+
+    def draw(self, settings: StandInSettings, n_problems: int, seed: np.random.SeedSequence) -> np.ndarray:
+        return np.random.default_rng(seed).uniform(0.5, 1.5, n_problems)
+
+    def learning_curve(
+        self, rule: Rule, problems: np.ndarray, n_points: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        steps = np.arange(n_points) * 5
+        rate = 0.01 * (1 + rule.complexity / 20)
+        return steps, 0.02 + np.exp(-rate * steps[:, None] * problems)
+
+
+def candidate(name: str, rule: str, heldout: float, on_front: bool = True, **more: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "slots": {"feedforward": rule},
+        "complexity": Rule.parse(rule).complexity,
+        "train_loss": 0.97 * heldout,
+        "heldout_loss": heldout,
+        "heldout_error": 0.1 * heldout,
+        "provenance": {"proposed_by": ["l1-path", "terms"], "refined_by": "meta-loss"},
+        "on_front": on_front,
+        **more,
+    }
+
+
+def point(penalty: float, restart: int = 0, origin: str = "path", **terms: float) -> dict[str, Any]:
+    """A point of the path; ``xy`` stands for x*y and so on."""
+    names = {
+        "xy": "x*y",
+        "wyy": "w*y**2",
+        "x": "x",
+        "w": "w",
+        "wxy": "w*x*y",
+        "yy": "y**2",
+        "wxxyy": "w*x**2*y**2",
+    }
+    coefficients = {names[term]: value for term, value in terms.items()}
+    loss = 0.1 + 0.2 * penalty + 0.005 * len(terms)
+    return {
+        "penalty": penalty,
+        "coefficients": {"feedforward": coefficients},
+        "n_terms": len(terms),
+        "train_loss": loss,
+        "heldout_loss": 1.05 * loss,
+        "heldout_error": 0.01,
+        "restart": restart,
+        "origin": origin,
+    }
+
+
+def fold(name: str, title: str, loss: float, passed: bool = True, reason: str = "") -> dict[str, Any]:
+    metrics = {
+        "loss": {"mean": loss, "low": 0.9 * loss, "high": 1.1 * loss},
+        "cosine": {"mean": 1 - loss / 10, "low": None, "high": None},
+    }
+    return {"name": name, "title": title, "metrics": metrics, "passed": passed, "reason": reason}
+
+
+def folds(factor: float = 1.0) -> dict[str, Any]:
+    conditions = [
+        fold("inputs-half", "10 inputs instead of 20", 0.11 * factor),
+        fold("inputs-tenfold", "200 inputs instead of 20", 0.21 * factor),
+        fold("laplace", "inputs with heavy tails (Laplace)", 0.13 * factor),
+        fold("digits", "images of handwritten digits, 64 pixels", 0.12 * factor),
+    ]
+    if factor > 1.5:
+        conditions[1] |= {"passed": False, "reason": "loss 0.42 is above that of oja, 0.21"}
+    return {"folds": conditions, "passed": factor <= 1.5}
+
+
+def artefacts() -> dict[str, Any]:
+    """A whole run, small and made by hand."""
+    candidates = [
+        candidate("c00", "0.9*x*y", 0.95),
+        candidate("c01", "x*y - 0.8*w*y", 0.41),
+        candidate("c02", "0.98213*x*y - 0.97124*w*y**2", 0.112),
+        candidate("c03", "x*y - w*y**2 - 1.25e-5*w*x**2/(1 + abs(y))", 0.109),
+        candidate("c04", "x*y - 0.5*w*tanh(y)*y", 0.33, on_front=False),
+    ]
+    dense = {"xy": 1.02, "wyy": -0.95, "x": 0.05, "w": -0.08, "wxy": 0.03, "yy": -0.02, "wxxyy": 0.01}
+    less = {"xy": 1.0, "wyy": -0.98, "w": -0.05}
+    distances = {
+        "oja": {"coefficient": 0.011, "functional": 0.008, "behavioural": 0.002},
+        "hebb": {"coefficient": 1.0, "functional": 0.9, "behavioural": None},
+    }
+    config = {
+        "name": "by-hand",
+        "task": "stand-in",
+        "seed": 3,
+        "problems": {"n_inputs": 2, "spectrum": [1.0, 0.5]},
+        "fit": {"restarts": 3},
+        "search": {"engines": ["auto"], "operon": {"generations": 10}},
+    }
+    stage = {"settings": "0", "code": "1", "inputs": {}, "outputs": {}, "threads": 2, "engine": []}
+    return {
+        "config": {"schema": 1, **config},
+        "path": {
+            "task": "stand-in",
+            "points": [
+                point(0.0, **dense),
+                point(0.001, **dense),
+                point(0.01, **less),
+                point(0.1, xy=0.99, wyy=-0.99),
+                point(1.0, xy=0.6),
+                point(0.01, restart=1, **dense),
+                point(0.1, origin="elimination", xy=0.99, wyy=-0.99),
+            ],
+            "chosen": 6,
+            "reason": "simplest rule within one standard error of the best",
+            "restarts": [{"restart": 0}, {"restart": 1}],
+            "term_stability": {"feedforward": {"x*y": 1.0, "w*y**2": 1.0, "w": 0.33}},
+        },
+        "front": {
+            "task": "stand-in",
+            "engine": ["operon", "terms"],
+            "candidates": candidates,
+            "chosen": "c02",
+            "reason": "simplest rule within one standard error of the best",
+        },
+        "validation": {
+            "candidates": {
+                "c00": folds(9.0),
+                "c01": folds(2.0),
+                "c02": folds(),
+                "c03": folds(0.9),
+                "oja": folds(),
+            }
+        },
+        "comparison": {
+            "candidates": {
+                "c02": {
+                    "nearest": "oja",
+                    "verdict": "same up to scale",
+                    "distances": distances,
+                    "scale": 0.98,
+                },
+                "c00": {"nearest": "hebb", "verdict": "same up to scale", "distances": distances},
+                "c03": {"nearest": None, "verdict": "different", "distances": {}},
+            }
+        },
+        "manifest": {
+            "config": config,
+            "seed": 3,
+            "versions": {"python": "3.11.2", "numpy": "2.4.0"},
+            "platform": {"system": "Linux", "machine": "x86_64", "cores": 2},
+            "threads": 2,
+            "engine": ["operon", "terms"],
+            "code": "0123456789abcdef" * 4,
+            "stages": {name: {**stage, "seconds": 12.34} for name in ("simulate", "fit", "search")},
+        },
+    }
+
+
+def write_run(folder: Path, content: Mapping[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, artefact in content.items():
+        form = {} if name == "config" else {"schema": f"plasticity-discovery/{name}/1"}
+        (folder / f"{name}.json").write_text(json.dumps({**form, **artefact}))
+    return folder
+
+
+class Page(HTMLParser):
+    """The elements of a page, and the text that a reader sees."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.data = ""
+        self._open = ""
+        self.feed(text)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open = tag if tag in ("script", "style") else ""
+        if tag == "script" and dict(attrs).get("id") == "front-data":
+            self._open = "data"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "data":
+            self.data += data
+        elif not self._open:
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = discover.tasks.get_task
+    monkeypatch.setattr(
+        discover.tasks, "get_task", lambda name: StandInTask() if name == "stand-in" else real(name)
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with its report."""
+    folder = write_run(tmp_path_factory.mktemp("report") / "run", artefacts())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discover.tasks, "get_task", lambda name: StandInTask())
+        assert write_report(folder) == folder / "report.html"
+    return folder
+
+
+def page(folder: Path) -> Page:
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def policy(found: Page) -> str:
+    """Return the content security policy of a page."""
+    return next(one["content"] or "" for one in found.all("meta") if "http-equiv" in one)
+
+
+def test_the_report_says_what_was_found(run: Path) -> None:
+    text = page(run).text
+    assert "It is the same as Oja (1982) up to scale. It passed all 4 folds of cross-validation." in text
+    for words in ("Decay of a number", "operon, terms", "0.9821", "c04", "inputs with heavy tails", "12.3"):
+        assert words in text
+
+
+def test_the_page_holds_everything_it_shows(run: Path) -> None:
+    """No element refers to another file, and the page's policy forbids what a script might try."""
+    found = page(run)
+    addresses = [
+        value
+        for _, attributes in found.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "poster", "action") and value
+    ]
+    assert addresses
+    assert all(address.startswith(("#", "data:image/svg+xml;base64,")) for address in addresses)
+    assert policy(found).startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy(found)
+    style = re.search(r"<style>(.*?)</style>", (run / "report.html").read_text(encoding="utf-8"), re.DOTALL)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+
+
+def test_figures_are_written_as_svg_and_png(run: Path) -> None:
+    for name in FIGURES:
+        assert (run / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        text = (run / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+        assert "<svg" in text
+        assert "dc:date" not in text
+    assert len(list((run / "figures").iterdir())) == 2 * len(FIGURES)
+
+
+def test_the_same_run_makes_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    again = write_run(tmp_path / "run", artefacts())
+    write_report(again)
+    for file in [*(run / "figures").iterdir(), run / "report.html"]:
+        assert (again / file.relative_to(run)).read_bytes() == file.read_bytes(), file.name
+
+
+def test_the_plot_shows_every_candidate_and_points_at_the_chosen_one(run: Path) -> None:
+    figure = json.loads(page(run).data)
+    points = {
+        number: (x, y)
+        for trace in figure["data"]
+        for number, x, y in zip(trace.get("customdata", []), trace["x"], trace["y"], strict=False)
+    }
+    losses = sorted(y for _, y in points.values())
+    assert losses == [0.109, 0.112, 0.33, 0.41, 0.95]
+    (arrow,) = figure["layout"]["annotations"]
+    assert figure["layout"]["yaxis"]["type"] == "linear"
+    assert arrow["y"] == pytest.approx(0.112)
+    panels = [one for one in page(run).all("article") if one["class"] == "panel"]
+    assert [one["data-candidate"] for one in panels] == [str(number) for number in sorted(points)]
+
+
+def test_the_plot_is_one_that_plotly_accepts(run: Path) -> None:
+    from plotly import graph_objects
+
+    graph_objects.Figure(json.loads(page(run).data))
+
+
+def test_losses_far_apart_stand_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    content = artefacts()
+    content["front"]["candidates"][0]["heldout_loss"] = 1e6
+    write_report(write_run(tmp_path, content))
+    layout = json.loads(page(tmp_path).data)["layout"]
+    assert layout["yaxis"]["type"] == "log"
+    assert layout["annotations"][0]["y"] == pytest.approx(np.log10(0.112))
+
+
+def test_no_text_of_an_artefact_becomes_markup(tmp_path: Path) -> None:
+    content = artefacts()
+    content["front"]["candidates"][2]["id"] = content["front"]["chosen"] = HOSTILE
+    content["front"]["reason"] = content["path"]["reason"] = HOSTILE
+    content["front"]["engine"] = [HOSTILE]
+    content["front"]["candidates"][0]["provenance"] = {HOSTILE: [HOSTILE]}
+    failed = fold(HOSTILE, HOSTILE, 0.4, passed=False, reason=HOSTILE)
+    failed["metrics"][HOSTILE] = failed["metrics"]["loss"]
+    tried = {"folds": [failed], "passed": False}
+    content["validation"]["candidates"] |= {HOSTILE: tried, HOSTILE + "2": tried}
+    entry = {"nearest": HOSTILE, "verdict": HOSTILE, "distances": {HOSTILE: {"coefficient": 1.0}}}
+    content["comparison"]["candidates"] = {HOSTILE: entry}
+    content["config"] |= {"name": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}}
+    content["manifest"] |= {
+        "versions": {HOSTILE: HOSTILE},
+        "platform": {HOSTILE: HOSTILE},
+        "code": HOSTILE,
+        "stages": {HOSTILE: {"seconds": 1.0}},
+    }
+    write_report(write_run(tmp_path, content))
+    found = page(tmp_path)
+    assert [one.get("id") for one in found.all("script")] == ["front-data", None, None]
+    assert not [name for _, attributes in found.elements for name in attributes if name.startswith("on")]
+    assert all((one["src"] or "").startswith("data:image/svg+xml;base64,") for one in found.all("img"))
+    assert HOSTILE in " ".join(found.words)
+    assert "<" not in re.sub(r"</?b>|<br>", "", "".join(json.loads(found.data)["data"][2]["text"]))
+
+
+def test_a_front_of_one_candidate_that_nobody_validated_or_compared(tmp_path: Path) -> None:
+    content = artefacts()
+    only = candidate("c02", "x*y", 0.0)
+    del only["heldout_error"]
+    only["provenance"] = None
+    content["front"]["candidates"] = [only]
+    content["validation"]["candidates"] = content["comparison"]["candidates"] = {}
+    content["path"]["points"] = [
+        {
+            key: value
+            for key, value in point(0.0, xy=1.0).items()
+            if key not in ("heldout_error", "restart", "origin")
+        }
+    ]
+    content["path"] |= {"chosen": 0, "term_stability": {}}
+    content["manifest"] = {}
+    content["config"] = {"task": "stand-in"}
+    write_report(write_run(tmp_path, content))
+    text = page(tmp_path).text
+    assert "It was not compared with known rules. It was not tried under other conditions." in text
+
+
+def test_rules_of_several_slots(tmp_path: Path) -> None:
+    content = artefacts()
+    slots = {"feedforward": "x*y - w*y**2", "lateral": "-0.5*y_pre*y_post - v*sqrt(abs(y_post))"}
+    content["front"]["candidates"][2]["slots"] = slots
+    for one in content["path"]["points"]:
+        one["coefficients"]["lateral"] = {"y_pre*y_post": -0.4}
+    write_report(write_run(tmp_path, content))
+    assert "feedforward: x\N{NO-BREAK SPACE}y" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def _without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in artefacts().items() if key != name}
+
+
+@pytest.mark.parametrize("name", ["config", "path", "front", "validation", "comparison", "manifest"])
+def test_a_missing_artefact_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArtefactError, match=rf"There is no file .*{name}\.json"):
+        write_report(write_run(tmp_path, _without(name)))
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_truncated_artefact_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, artefacts())
+    (tmp_path / "front.json").write_text('{"schema": ')
+    with pytest.raises(ArtefactError, match=r"front\.json is truncated or was edited: it is not valid JSON"):
+        write_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("artefact", "keys", "value", "message"),
+    [
+        ("front", ("chosen",), "c99", "no candidate has the name 'c99'"),
+        ("front", ("candidates", 0, "slots", "feedforward"), "<script>", "holds a rule that is none"),
+        ("front", ("candidates", 0, "heldout_loss"), float("inf"), "candidates.0.heldout_loss"),
+        ("front", ("candidates", 0, "heldout_loss"), "0.1", "candidates.0.heldout_loss"),
+        ("front", ("schema",), "plasticity-discovery/front/2", "written by a newer release"),
+        ("path", ("chosen",), 99, "there is no point 99"),
+        ("path", ("points", 0, "coefficients", "feedforward"), {"q": 1.0}, "holds a term that is none"),
+        ("validation", ("candidates", "c02", "folds"), None, "candidates.c02.folds"),
+        ("config", ("problems", "n_inputs"), "two", "problems.n_inputs"),
+    ],
+)
+def test_an_edited_artefact_is_refused(
+    tmp_path: Path, artefact: str, keys: tuple[Any, ...], value: Any, message: str
+) -> None:
+    content = copy.deepcopy(artefacts())
+    part = content[artefact]
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    with pytest.raises(ArtefactError, match=re.escape(message)):
+        write_report(write_run(tmp_path, content))
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_learning_curves_of_the_real_task() -> None:
+    """Oja's rule takes the loss down, Hebb's does not; the band holds the mean."""
+    task = discover.tasks.get_task("oja")
+    settings = {"n_inputs": 3, "spectrum": [1.0, 0.3, 0.1], "n_steps": 300}
+    rules = {"oja": Rule.parse("x*y - w*y**2"), "hebb": Rule.parse("x*y")}
+    oja, hebb = discover.report.curves.learning_curves(task, settings, 0, rules)
+    assert oja.mean[-1] < 0.3 < hebb.mean[-1]
+    assert np.all(oja.low <= oja.mean)
+    assert np.all(oja.mean <= oja.high)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("x*y - w*y**2", "x y − w y²"),
+        ("-0.5*x - (-2)*y", "−0.5 x − (−2 y)"),
+        ("x*(y - w)**3", "x (y − w)³"),
+        ("x/(y*w)", "x / (y w)"),
+        ("(x + 1)/y**-2", "(x + 1) / y⁻²"),
+        ("1.25e-5*x", "1.25·10⁻⁵ x"),
+        ("x**y - max(x, -1)", "x^(y) − max(x, −1)"),
+        ("x - (y - w)", "x − (y − w)"),
+        ("2**x*3", "2^(x)·3"),
+        ("(-x)**2 + abs(w)", "(−x)² + |w|"),
+    ],
+)
+def test_formulas_as_text(rule: str, text: str) -> None:
+    node = parse(rule, FEEDFORWARD.variables)
+    assert expression_text(node).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+@given(trees())
+def test_formulas_are_well_formed(node: Any) -> None:
+    from xml.etree import ElementTree
+
+    rule = Rule({"feedforward": node})
+    for left_side in (True, False):
+        ElementTree.fromstring(rule_html(rule, left_side=left_side))
+    assert rule_text(rule)
+
+
+def test_scripts_are_those_that_the_policy_names(run: Path) -> None:
+    text = (run / "report.html").read_text(encoding="utf-8")
+    for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL):
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy(Page(text))
