@@ -293,6 +293,12 @@ def test_the_page_holds_everything_it_shows(run: Path) -> None:
     assert "@import" not in style[1]
 
 
+def test_no_button_of_the_plot_sends_the_data_elsewhere(run: Path) -> None:
+    script = (run / "report.html").read_text(encoding="utf-8").rpartition("<script>")[2]
+    assert "showSendToCloud: false" in script
+    assert 'plotlyServerURL: ""' in script
+
+
 def test_figures_are_written_as_svg_and_png(run: Path) -> None:
     for name in FIGURES:
         assert (run / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -388,6 +394,15 @@ def test_a_front_of_one_candidate_that_nobody_validated_or_compared(tmp_path: Pa
     write_report(write_run(tmp_path, content))
     text = page(tmp_path).text
     assert "It was not compared with known rules. It was not tried under other conditions." in text
+
+
+def test_folds_that_the_chosen_rule_did_not_pass_are_said_first(tmp_path: Path) -> None:
+    content = artefacts()
+    content["validation"]["candidates"]["c02"] = folds(2.0)
+    write_report(write_run(tmp_path, content))
+    text = page(tmp_path).text
+    assert "passed 3 of 4 folds of cross-validation; not passed: 200 inputs instead of 20." in text
+    assert "loss 0.42 is above that of oja, 0.21" in text
 
 
 def test_rules_of_several_slots(tmp_path: Path) -> None:

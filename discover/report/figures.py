@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from discover.expression import parse, to_latex
+from discover.report.axes import front_range, is_spread
 from discover.report.curves import LearningCurve
 from discover.report.formula import rule_text
 from discover.report.reading import Front, PathPoint, RulePath, Run, Validated
@@ -27,7 +28,7 @@ from discover.report.style import (
 )
 from discover.slots import SLOTS
 
-__all__ = ["FIGURES", "draw_figures", "is_spread"]
+__all__ = ["FIGURES", "draw_figures", "ordered_names"]
 
 FIGURES = ("front", "path", "stability", "learning-curves", "folds")
 """Names of the figures."""
@@ -56,11 +57,6 @@ def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> Non
         )
         for name, figure in zip(FIGURES, figures, strict=True):
             save(figure, folder, name)
-
-
-def is_spread(values: Sequence[float]) -> bool:
-    """Whether positive numbers are so far apart that only a logarithmic axis shows them."""
-    return bool(values) and min(values) > 0 and max(values) > 10 * min(values)
 
 
 def front_figure(front: Front) -> Figure:
@@ -95,18 +91,27 @@ def front_figure(front: Front) -> Figure:
     )
     chosen = front.chosen
     axes.scatter(chosen.complexity, chosen.heldout_loss, s=130, facecolors="none", edgecolors=VERMILLION)
+    middle = max(one.complexity for one in front.candidates) / 2
     axes.annotate(
-        f"chosen: {_shortened(rule_text(front.chosen.rule), 44)}",
+        f"chosen: {_shortened(rule_text(chosen.rule), 44)}",
         (chosen.complexity, chosen.heldout_loss),
-        xytext=(0.97, 0.8),
-        textcoords="axes fraction",
-        ha="right",
+        xytext=(-16 if chosen.complexity <= middle else 16, -40),
+        textcoords="offset points",
+        ha="left" if chosen.complexity <= middle else "right",
+        va="center",
         parse_math=False,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2},
-        arrowprops={"arrowstyle": "-|>", "color": VERMILLION, "shrinkB": 8, "linewidth": 1.4},
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": VERMILLION,
+            "shrinkB": 8,
+            "linewidth": 1.4,
+            "relpos": (0.04 if chosen.complexity <= middle else 0.96, 1.0),
+        },
     )
-    axes.margins(0.08, 0.12)
-    _loss_axis(axes, [one.heldout_loss for one in front.candidates])
+    logarithmic, low, high = front_range(front)
+    axes.set_yscale("log" if logarithmic else "linear")
+    axes.set_ylim((10**low, 10**high) if logarithmic else (low, high))
+    axes.set_xlim(left=0)
     axes.set(xlabel="complexity (nodes of the expression)", ylabel="held-out loss")
     figure.legend(loc="outside upper left", ncols=2)
     return figure
@@ -139,7 +144,7 @@ def stability_figure(path: RulePath) -> Figure:
     order = sorted(shares, key=lambda key: (shares[key], key in chosen, key))[-MAX_BARS:]
     figure = new_figure(1.3 + 0.3 * max(len(order), 2))
     axes = figure.add_subplot()
-    for position, term in enumerate(order):
+    for position, term in reversed(list(enumerate(order))):
         inside = term in chosen
         axes.barh(
             position,
@@ -150,7 +155,7 @@ def stability_figure(path: RulePath) -> Figure:
             hatch="" if inside else "///",
             label="in the chosen rule" if inside else "not in it",
         )
-        axes.text(shares[term] + 0.015, position, f"{shares[term]:.0%}", va="center")
+        axes.text(shares[term] + 0.015, position, f"{100 * shares[term]:.0f} %", va="center")
     axes.set_yticks(range(len(order)), [_term_label(term, path.chosen_point) for term in order])
     axes.set(xlim=(0, 1.12), xlabel="share of restarts that chose the term")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
@@ -164,10 +169,21 @@ def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
     figure = new_figure(3.7)
     axes = figure.add_subplot()
     looks = ((BLUE, "-", 1.8), (ORANGE, "-", 4.5))
-    for number, curve in reversed(list(enumerate(curves))):
+    for number, curve in enumerate(curves):
         colour, dashes, width = looks[number % len(looks)]
-        axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.22, linewidth=0)
-        axes.plot(curve.steps, curve.mean, dashes, color=colour, linewidth=width, label=curve.name)
+        layer = 3 - number / len(curves)
+        axes.fill_between(
+            curve.steps, curve.low, curve.high, color=colour, alpha=0.22, linewidth=0, zorder=layer - 1
+        )
+        axes.plot(
+            curve.steps,
+            curve.mean,
+            color=colour,
+            linestyle=dashes,
+            linewidth=width,
+            label=curve.name,
+            zorder=layer,
+        )
     _loss_axis(axes, [float(value) for curve in curves for value in (curve.mean.min(), curve.mean.max())])
     axes.set(xlabel="updates", ylabel="loss on fresh problems")
     axes.margins(x=0)
@@ -215,7 +231,7 @@ class _Positions:
         positive = sorted({penalty for penalty in penalties if penalty > 0})
         self.with_zero = any(penalty <= 0 for penalty in penalties)
         self.logs = np.log10(positive) if positive else np.zeros(1)
-        self.gap = max(0.12 * float(self.logs[-1] - self.logs[0]), 0.3)
+        self.gap = max(0.18 * float(self.logs[-1] - self.logs[0]), 0.3)
 
     def __call__(self, penalty: float) -> float:
         return float(np.log10(penalty)) if penalty > 0 else float(self.logs[0]) - self.gap
@@ -246,7 +262,7 @@ def _draw_coefficients(
     sizes = {term: max((abs(point.terms.get(term, 0.0)) for point in points), default=0.0) for term in terms}
     terms.sort(key=lambda term: (term not in chosen.terms, -sizes[term]))
     places = [positions(point.penalty) for point in points]
-    for number, term in reversed(list(enumerate(terms))):
+    for number, term in enumerate(terms):
         values = [point.terms.get(term, np.nan) for point in points]
         named = number < len(LINES)
         colour, dashes = LINES[number] if named else ("#C3C8CF", "-")
@@ -259,6 +275,7 @@ def _draw_coefficients(
             markersize=4,
             linewidth=2.0 if term in chosen.terms else 1.3 if named else 0.8,
             label=_term_label(term, chosen) if named else None,
+            zorder=3 - number / len(terms),
         )
     axes.axhline(0, color="#444B55", linewidth=0.8)
     axes.set_ylabel("coefficient")

@@ -85,7 +85,7 @@ def rule_html(rule: Rule, digits: int = 4, left_side: bool = True) -> str:
 
 def _left_side(slot: str) -> str:
     letter, index, spike = _LEFT_SIDES.get(slot, (slot, "", ""))
-    base, below = f"<mi>{escape(letter)}</mi>", f"<mi>{index}</mi>"
+    base, below = f"<mi>{escape(letter)}</mi>", f"<mrow>{''.join(f'<mi>{one}</mi>' for one in index)}</mrow>"
     symbol = f"<msub>{base}{below}</msub>"
     if spike:
         symbol = f"<msubsup>{base}{below}<mtext>{spike}</mtext></msubsup>"
@@ -102,7 +102,8 @@ def _is_tall(node: Node) -> bool:
 
 def _tall(node: Node, digits: int, brackets: bool) -> str:
     text = _written(node, _MathML(), digits).text
-    return f"<math>{_MathML().brackets(text) if brackets else text}</math>"
+    body = _MathML().brackets(text) if brackets else text
+    return f'<math displaystyle="true">{body}</math>'
 
 
 def _breaking(node: Node, digits: int, brackets: bool) -> str:
@@ -182,11 +183,16 @@ class _MathML(_Style):
         if name == "sqrt":
             return f"<msqrt>{arguments[0]}</msqrt>"
         if name == "abs":
-            return f'<mrow><mo stretchy="true">|</mo>{arguments[0]}<mo stretchy="true">|</mo></mrow>'
+            return self._fenced("|", arguments[0], "|")
         return f"<mrow><mi>{name}</mi>{self.brackets('<mo>,</mo>'.join(arguments))}</mrow>"
 
     def brackets(self, text: str) -> str:
-        return f"<mrow><mo>(</mo>{text}<mo>)</mo></mrow>"
+        return self._fenced("(", text, ")")
+
+    def _fenced(self, opening: str, text: str, closing: str) -> str:
+        stretchy = "true" if "<mfrac" in text or "<msqrt" in text else "false"
+        before, after = (f'<mo stretchy="{stretchy}">{mark}</mo>' for mark in (opening, closing))
+        return f"<mrow>{before}{text}{after}</mrow>"
 
 
 class _Plain(_Style):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from discover.report.axes import front_range
 from discover.report.formula import rule_text
 from discover.report.reading import Candidate, Front
 from discover.report.style import BLUE, GREY, VERMILLION
@@ -17,15 +18,8 @@ _LONGEST_FORMULA = 160
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#20252B"}
 
 
-def front_plot(front: Front, logarithmic: bool) -> dict[str, Any]:
-    """Return traces and layout; each point carries its candidate's position in the front as custom data.
-
-    Parameters
-    ----------
-    front : Front
-    logarithmic : bool
-        Whether the axis of the losses is logarithmic.
-    """
+def front_plot(front: Front) -> dict[str, Any]:
+    """Return traces and layout; each point carries its candidate's position in the front as custom data."""
     numbered = list(enumerate(front.candidates))
     on_front = [(number, one) for number, one in numbered if one.on_front]
     beaten = [(number, one) for number, one in numbered if not one.on_front]
@@ -45,7 +39,7 @@ def front_plot(front: Front, logarithmic: bool) -> dict[str, Any]:
         _points(on_front, "on the front", {"color": BLUE, "size": 11}),
         _ring(front.chosen),
     ]
-    return {"data": traces, "layout": _layout(front.chosen, logarithmic)}
+    return {"data": traces, "layout": _layout(front)}
 
 
 def _points(numbered: Sequence[tuple[int, Candidate]], name: str, marker: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +98,9 @@ def _wrapped(text: str, width: int = 42) -> str:
     return "<br>".join(escape(line) for line in lines)
 
 
-def _layout(chosen: Candidate, logarithmic: bool) -> dict[str, Any]:
+def _layout(front: Front) -> dict[str, Any]:
+    chosen = front.chosen
+    logarithmic, low, high = front_range(front)
     axis = {"gridcolor": "#E3E6EA", "linecolor": "#444B55", "ticks": "outside", "zeroline": False}
     height = math.log10(chosen.heldout_loss) if logarithmic else chosen.heldout_loss
     return {
@@ -127,6 +123,7 @@ def _layout(chosen: Candidate, logarithmic: bool) -> dict[str, Any]:
             **axis,
             "title": {"text": "held-out loss"},
             "type": "log" if logarithmic else "linear",
+            "range": [low, high],
             "automargin": True,
         },
         "annotations": [
@@ -134,8 +131,8 @@ def _layout(chosen: Candidate, logarithmic: bool) -> dict[str, Any]:
                 "x": chosen.complexity,
                 "y": height,
                 "text": "chosen",
-                "ax": 46,
-                "ay": -46,
+                "ax": 0,
+                "ay": 50,
                 "showarrow": True,
                 "arrowhead": 2,
                 "arrowwidth": 2,

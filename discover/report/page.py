@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from discover.known_rules import KNOWN_RULES, KnownRule
 from discover.report.curves import N_PROBLEMS, LearningCurve
-from discover.report.figures import FIGURES, is_spread, ordered_names
+from discover.report.figures import FIGURES, ordered_names
 from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
 from discover.report.reading import Candidate, Comparison, Distances, Fold, Metric, Run
@@ -63,7 +63,6 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
         plain=rule_text,
     )
     scripts = [_plotly(), (TEMPLATES / "report.js").read_text(encoding="utf-8")]
-    logarithmic = is_spread([one.heldout_loss for one in run.front.candidates])
     return environment.get_template("report.html.j2").render(
         run=run,
         task=task,
@@ -80,7 +79,7 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
         known_rules=KNOWN_RULES,
         settings=_settings_rows(run),
         figures={name: data_uri(figures / f"{name}.svg") for name in FIGURES},
-        plot=front_plot(run.front, logarithmic),
+        plot=front_plot(run.front),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
         scripts=[Markup(script) for script in scripts],  # our own file, and Plotly's
         script_hashes=" ".join(_content_hash(script) for script in scripts),
@@ -140,7 +139,9 @@ def _summary(run: Run) -> str:
     elif card.n_passed == len(card.folds):
         sentences.append(f"It passed all {len(card.folds)} folds of cross-validation.")
     else:
-        sentences.append(f"It passed {card.n_passed} of {len(card.folds)} folds of cross-validation.")
+        failed = ", ".join(fold.title or fold.name for fold in card.folds if not fold.passed)
+        count = f"{card.n_passed} of {len(card.folds)} folds of cross-validation"
+        sentences.append(f"It passed {count}; not passed: {failed}.")
     return " ".join(sentences)
 
 
@@ -219,15 +220,15 @@ def _setting_text(value: object) -> str:
     return json.dumps(value)
 
 
-def number_text(value: float | None) -> str:
-    """Return a number with four significant digits, a dash for none.
+def number_text(value: float | None, digits: int = 4) -> str:
+    """Return a number with so many significant digits, a dash for none.
 
     Examples
     --------
     >>> number_text(0.012345), number_text(None)
     ('0.01235', '–')
     """
-    return "–" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+    return "–" if value is None else f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _interval(metric: Metric | None) -> str:

@@ -26,7 +26,8 @@
   figure.layout.dragmode = touch ? false : "zoom";
   Plotly.newPlot(plot, figure.data, figure.layout, {
     responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]
+    // None of Plotly's buttons that would send the data elsewhere.
+    showSendToCloud: false, plotlyServerURL: "", modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]
   }).then(function () {
     plot.on("plotly_click", function (event) {
       var number = event.points[0].customdata;
