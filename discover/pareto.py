@@ -116,7 +116,9 @@ class ParetoFront:
             raise TaskError("A front needs at least one candidate.")
         if self.selector not in SELECTORS:
             hint = did_you_mean(self.selector, SELECTORS)
-            raise TaskError(f"There is no selector {self.selector!r}. Selectors: {', '.join(SELECTORS)}.{hint}")
+            raise TaskError(
+                f"There is no selector {self.selector!r}. Selectors: {', '.join(SELECTORS)}.{hint}"
+            )
 
     @property
     def front(self) -> tuple[Candidate, ...]:
@@ -186,7 +188,10 @@ def _one_standard_error(front: Sequence[Candidate]) -> tuple[Candidate, str]:
     limit = best.heldout_loss + best.heldout_error
     chosen = next(candidate for candidate in front if candidate.heldout_loss <= limit)
     if chosen is best:
-        return best, f"lowest held-out loss, {best.heldout_loss:.4g}, and nothing simpler is within one standard error"
+        return (
+            best,
+            f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is within one standard error",
+        )
     return chosen, (
         f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within one standard error "
         f"({best.heldout_error:.2g}) of the best ({best.heldout_loss:.4g}, complexity {best.complexity})"

@@ -86,7 +86,9 @@ def recover(
             start = (number + seed / n_seeds) / len(sizes)
             stop = (number + (seed + 1) / n_seeds) / len(sizes)
             label = f"{size} inputs, seed {seed}: "
-            runs.append(_run(task, problem_settings, fit_settings, seed, target, part(progress, start, stop, label)))
+            runs.append(
+                _run(task, problem_settings, fit_settings, seed, target, part(progress, start, stop, label))
+            )
         rows.append(_row(size, runs))
     return rows
 
@@ -159,7 +161,9 @@ def wilson_interval(successes: int, runs: int) -> tuple[float, float]:
 def _target(task: Task) -> Rule:
     rule = get_known_rule(task.reference).rule
     if rule is None:
-        raise TaskError(f"The reference rule {task.reference!r} of task {task.name!r} is not a local polynomial.")
+        raise TaskError(
+            f"The reference rule {task.reference!r} of task {task.name!r} is not a local polynomial."
+        )
     return rule
 
 

@@ -167,12 +167,16 @@ def recover(
     task: Annotated[str, typer.Argument(help="Task whose known rule is to be found again.")],
     inputs: Annotated[str, typer.Option(help="Numbers of inputs, with commas between.")] = "2,10",
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs for each number of inputs.")] = 10,
+    presets: Annotated[
+        str, typer.Option(help="Published settings, such as d3,d5,d100: found and known rule side by side.")
+    ] = "",
     threads: Threads = None,
 ) -> None:
     """Find a known rule again at several sizes: how often, how exactly, how fast."""
     sizes = _sizes(inputs)
     use_threads(threads)
     from discover.recover import recover as recover_rule
+    from discover.recover import recover_presets
     from discover.tasks import get_task
     from pipelines.events import open_reporter
     from pipelines.show import table_text
@@ -180,7 +184,10 @@ def recover(
     reporter = open_reporter(None)
     try:
         with reporter.stage("recover") as progress:
-            rows = recover_rule(get_task(task), sizes, seeds, progress=progress)
+            if presets:
+                rows = recover_presets(get_task(task), presets.split(","), progress=progress)
+            else:
+                rows = recover_rule(get_task(task), sizes, seeds, progress=progress)
     finally:
         reporter.close()
     columns = list(rows[0])
@@ -188,10 +195,17 @@ def recover(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    install_julia: Annotated[
+        bool, typer.Option("--install-julia", help="Download Julia and PySR's Julia packages first.")
+    ] = False,
+) -> None:
     """Print versions, threads, and which engines are usable."""
     from pipelines.doctor import doctor_text
+    from pipelines.doctor import install_julia as download
 
+    if install_julia:
+        download()
     typer.echo(doctor_text())
 
 

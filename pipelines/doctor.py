@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
+from discover.errors import RunFailed
 from pipelines.manifest import platform_facts, versions
 from pipelines.show import table_text
 from pipelines.threads import available_threads, use_threads
 
-__all__ = ["doctor_text"]
+__all__ = ["doctor_text", "install_julia"]
 
 _TOOLS = (
     "plasticity-discovery",
@@ -48,6 +50,25 @@ def doctor_text() -> str:
         _engines(),
     ]
     return "\n".join(lines)
+
+
+def install_julia() -> None:
+    """Let PySR fetch Julia and its Julia packages; the one place where the program asks for a download.
+
+    Raises
+    ------
+    RunFailed
+        If PySR cannot be loaded afterwards; its own words are in the message.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_JULIAPKG_OFFLINE"}
+    command = [sys.executable, "-c", "import pysr"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise RunFailed(
+            f"Julia could not be installed for PySR: {said[:500]}. It needs the network once; or put a Julia "
+            "1.10 or later from https://julialang.org/downloads on the PATH and try again."
+        )
 
 
 def _threads() -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines import artefacts
+
+_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 
 __all__ = ["front_text", "summary_text", "table_text", "verdict_text"]
 
@@ -79,9 +82,13 @@ def verdict_text(name: str, compared: Mapping[str, Any]) -> str:
     compared : mapping
         Its entry in ``comparison.json``.
     """
-    if compared["nearest"] is None:
-        return f"{name}: {compared['verdict']}; no known rule is comparable."
-    return f"{name}: {compared['verdict']}; the nearest known rule is {compared['nearest']}."
+    nearest, verdict = compared["nearest"], compared["verdict"]
+    if nearest is None:
+        return f"{name}: {verdict}; no known rule is comparable."
+    published = _published(nearest)
+    if verdict == "same up to scale":
+        return f"{name} equals {published} up to scale."
+    return f"{name}: {verdict}, beside the nearest known rule, {published}."
 
 
 def distances_text(compared: Mapping[str, Any]) -> str:
@@ -109,22 +116,45 @@ def summary_text(folder: Path) -> str:
     if (validated := validation["candidates"].get(front["chosen"])) is not None:
         parts.append(_folds_text(validated))
     if (compared := comparison["candidates"].get(front["chosen"])) is not None:
-        parts.append(verdict_text("chosen rule", compared))
+        parts.append(verdict_text(f"the chosen rule {front['chosen']}", compared))
     parts.append(f"report: {folder / 'report.html'}")
     return "\n".join(parts)
 
 
+def _published(name: str) -> str:
+    """Return a known rule's title and year; its name alone where the library does not have it."""
+    from discover.known_rules import KNOWN_RULES
+
+    if name not in KNOWN_RULES:
+        return name
+    known = KNOWN_RULES[name]
+    return known.title if str(known.year) in known.title else f"{known.title} ({known.year})"
+
+
 def _folds_text(validated: Mapping[str, Any]) -> str:
     folds = validated["folds"]
-    failed = [fold["name"] for fold in folds if not fold["passed"]]
-    text = f"folds passed: {len(folds) - len(failed)} of {len(folds)}"
-    return f"{text}; not passed: {', '.join(failed)}" if failed else text
+    failed = [fold for fold in folds if not fold["passed"]]
+    lines = [f"folds passed: {len(folds) - len(failed)} of {len(folds)}"]
+    lines += [f"  not passed: {fold['name']}: {fold.get('reason') or 'no reason given'}" for fold in failed]
+    return "\n".join(lines)
 
 
 def _rule_text(slots: Mapping[str, str]) -> str:
-    if len(slots) == 1:
-        return next(iter(slots.values()))
-    return "; ".join(f"{slot}: {expression}" for slot, expression in slots.items())
+    shown = {slot: _short_numbers(expression) for slot, expression in slots.items()}
+    if len(shown) == 1:
+        return next(iter(shown.values()))
+    return "; ".join(f"{slot}: {expression}" for slot, expression in shown.items())
+
+
+def _short_numbers(expression: str) -> str:
+    """Show constants with four digits; the artefacts keep all of them.
+
+    Examples
+    --------
+    >>> _short_numbers("0.39538885431801913*x*y - 2.0*w*y**2")
+    '0.3954*x*y - 2*w*y**2'
+    """
+    return _NUMBER.sub(lambda match: f"{float(match.group()):.4g}", expression)
 
 
 def _plain_text(value: object) -> str:

@@ -113,9 +113,7 @@ def test_forward_differences_approach_the_exact_gradient(objective):
 def test_search_comes_back_from_where_everything_blows_up(objective):
     wild = objective.scaled(np.full(27, 5.0))
     assert objective.losses(wild).min() > 1
-    found = ProximalAdam().minimise(
-        objective, wild, np.full(27, 0.03), 60, np.random.default_rng(0), silent
-    )
+    found = ProximalAdam().minimise(objective, wild, np.full(27, 0.03), 60, np.random.default_rng(0), silent)
     assert objective.losses(found).mean() < 1
 
 

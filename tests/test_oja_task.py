@@ -32,7 +32,12 @@ def test_published_presets_are_those_of_the_paper():
     assert (d3.spectrum, d5.spectrum) == ((1, 0.5, 0), (1, 0.7, 0.2, 0.1, 0))
     assert eigenvalues(d100.spectrum, d100.n_inputs)[:7].tolist() == [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0]
     for settings in (d3, d5, d100):
-        assert (settings.n_samples, settings.n_steps, settings.learning_rate, settings.batch) == (100, 200, 0.1, 0)
+        assert (settings.n_samples, settings.n_steps, settings.learning_rate, settings.batch) == (
+            100,
+            200,
+            0.1,
+            0,
+        )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,8 @@ def test_blow_up_counts_between_one_and_two_and_says_how_soon():
     soon, late = (TASK.losses(Rule.parse(text), problems) for text in ("50*w", "0.35*w"))
     assert np.all((late >= 1) & (late < soon) & (soon < 2))
     measures = TASK.evaluate(Rule.parse("50*w"), problems)
-    assert measures["cosine"].max() == 0 and measures["explained_variance"].max() == 0
+    assert measures["cosine"].max() == 0
+    assert measures["explained_variance"].max() == 0
 
 
 @pytest.mark.parametrize("batch", [0, 1, 10])

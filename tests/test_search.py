@@ -99,7 +99,9 @@ def test_teacher_is_the_dense_rule_where_it_goes():
     teacher, samples = teacher_samples(TASK, problems, FIT, 100, np.random.SeedSequence(1))
     assert teacher is DENSE
     x, y, w = samples["feedforward"].inputs.T
-    np.testing.assert_allclose(samples["feedforward"].target, teacher.rule.numpy()["feedforward"](x=x, y=y, w=w))
+    np.testing.assert_allclose(
+        samples["feedforward"].target, teacher.rule.numpy()["feedforward"](x=x, y=y, w=w)
+    )
 
 
 def test_teacher_falls_back_to_a_rule_that_does_not_blow_up():
@@ -108,4 +110,6 @@ def test_teacher_falls_back_to_a_rule_that_does_not_blow_up():
     fallen = replace(FIT, points=(wild, SPARSE))
     assert teacher_samples(TASK, problems, fallen, 100, np.random.SeedSequence(1))[0] is SPARSE
     with pytest.raises(RunFailed, match="blows up"):
-        teacher_samples(TASK, problems, replace(FIT, points=(wild,), chosen=0), 100, np.random.SeedSequence(1))
+        teacher_samples(
+            TASK, problems, replace(FIT, points=(wild,), chosen=0), 100, np.random.SeedSequence(1)
+        )

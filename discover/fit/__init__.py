@@ -1,4 +1,4 @@
-"""L1 meta-learning: sparse coefficients of the polynomial basis, learned from what a rule does in a network."""
+"""L1 meta-learning: sparse coefficients of the polynomial basis, learned from what rules do in a network."""
 
 from discover.fit.path import choose, fit
 from discover.fit.result import FitResult, PathPoint

@@ -1,4 +1,4 @@
-"""The objective of the outer loop: meta-loss of a coefficient vector, its gradient, and the size of each term."""
+"""The objective of the outer loop: meta-loss of coefficients, its gradient, and the size of each term."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ N_EFFECT_STATES = 2_000
 
 
 class Slope(NamedTuple):
-    """What a step of the optimiser goes by: mean loss, its gradient, and the share of problems that blew up."""
+    """What a step goes by: mean loss, its gradient, and the share of problems that blew up."""
 
     loss: float
     gradient: FloatArray
@@ -50,7 +50,7 @@ class Objective:
     effects : ndarray, shape (n_coefficients,)
         Root-mean-square of each term on visited states, relative to `units`.
     units : ndarray, shape (n_coefficients,)
-        Root-mean-square of the weights that each term changes, when they have the size that the task asks for.
+        Root-mean-square of the weights that each term changes, at the size that the task asks for.
     """
 
     task: Task
@@ -75,9 +75,7 @@ class Objective:
         """Loss of each problem, shape (n_problems,)."""
         return self.task.losses(self.coefficients(scaled), self.problems, n_steps)
 
-    def step(
-        self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None
-    ) -> Slope:
+    def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
         """Mean loss and mean gradient over some problems.
 
         The gradient of each problem is clipped to a norm of one and left out where the problem blew up, so
@@ -97,7 +95,9 @@ class Objective:
         for n in np.flatnonzero(free):
             moved = scaled.copy()
             moved[n] += DIFFERENCE
-            gradients[:, n] = (self.task.losses(self.coefficients(moved), problems, n_steps) - losses) / DIFFERENCE
+            gradients[:, n] = (
+                self.task.losses(self.coefficients(moved), problems, n_steps) - losses
+            ) / DIFFERENCE
         return Slope(float(losses.mean()), _clipped_mean(gradients, losses < 1), float(np.mean(losses >= 1)))
 
     def with_effects_of(self, scaled: FloatArray, seed: np.random.SeedSequence) -> Objective:
@@ -123,7 +123,8 @@ def _clipped_mean(gradients: FloatArray, sound: NDArray[np.bool_]) -> FloatArray
     usable = sound & np.isfinite(norms)
     factors = np.minimum(1.0, GRADIENT_NORM / np.maximum(norms, 1e-300))
     clipped: FloatArray = np.where(usable[:, None], gradients * factors[:, None], 0.0)
-    return clipped.mean(axis=0)
+    mean: FloatArray = clipped.mean(axis=0)
+    return mean
 
 
 def _weight_sizes(task: Task, states: Mapping[str, VisitedStates]) -> FloatArray:

@@ -94,7 +94,10 @@ def choose(points: Sequence[PathPoint]) -> tuple[int, str]:
     position = min(within, key=lambda n: (points[n].n_terms, points[n].heldout_loss))
     point = points[position]
     if point is best:
-        return position, f"lowest held-out loss, {best.heldout_loss:.4g}, and no rule with fewer terms is as good"
+        return (
+            position,
+            f"lowest held-out loss, {best.heldout_loss:.4g}, and no rule with fewer terms is as good",
+        )
     return position, (
         f"fewest terms ({point.n_terms}) with a held-out loss ({point.heldout_loss:.4g}) within one standard "
         f"error ({best.heldout_error:.2g}) of the best ({best.heldout_loss:.4g}, {best.n_terms} terms)"
@@ -151,7 +154,12 @@ class _Restart:
         support = np.abs(sparse) > (self.settings.negligible * np.abs(sparse).max() if weight > 0 else 0)
         frozen = np.where(support, 0.0, np.inf)
         refitted = learn.minimise(
-            objective, sparse, frozen, self.settings.refit_steps, rng, part(progress, 0.5, 1, f"{name}refit, ")
+            objective,
+            sparse,
+            frozen,
+            self.settings.refit_steps,
+            rng,
+            part(progress, 0.5, 1, f"{name}refit, "),
         )
         return self._judge(objective.coefficients(refitted), weight), objective.coefficients(sparse)
 

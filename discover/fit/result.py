@@ -143,5 +143,10 @@ class FitResult:
         for point in points:
             Rule.from_coefficients(point.coefficients)
         return cls(
-            data["task"], points, data["chosen"], data["reason"], tuple(data["restarts"]), data["term_stability"]
+            data["task"],
+            points,
+            data["chosen"],
+            data["reason"],
+            tuple(data["restarts"]),
+            data["term_stability"],
         )

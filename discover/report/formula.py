@@ -30,12 +30,13 @@ _LEFT_SIDES = {
 
 @dataclass(frozen=True)
 class _Piece:
-    """Part of a formula; a `negative` one begins with a minus sign."""
+    """Part of a formula; one that begins with a minus sign is negative, and `opposite` is it without."""
 
     text: str
     level: int
     negative: bool = False
     number: bool = False
+    opposite: str = ""
 
 
 def expression_text(node: Node, digits: int = 3) -> str:
@@ -117,10 +118,8 @@ def _breaking(node: Node, digits: int, brackets: bool) -> str:
     terms.append(("", node))
     pieces = []
     for sign, term in reversed(terms):
-        piece = _written(term, style, digits)
-        enclosed = sign and (piece.negative or (sign == _MINUS_SIGN and piece.level == _SUM))
-        text = style.brackets(piece.text) if enclosed else piece.text
-        pieces.append(f"{sign} <math>{text}</math>".strip())
+        mark, text = _signed(sign, _written(term, style, digits), style)
+        pieces.append(f"{mark} <math>{text}</math>".strip())
     opening, closing = ("<math><mo>(</mo></math>", "<math><mo>)</mo></math>") if brackets else ("", "")
     return opening + " ".join(pieces) + closing
 
@@ -237,7 +236,7 @@ def _part(part: Node, operands: Sequence[_Piece], style: _Style, digits: int) ->
     if part.op == "const":
         return _number(part.value, style, digits)
     if part.op == "neg":
-        return _negated(_enclosed(operands[0], _PRODUCT, style), style)
+        return _negated(operands[0], style)
     if part.op == "pow":
         return _Piece(style.power(_enclosed(operands[0], _ATOM, style), operands[1].text), _POWER)
     if part.op == "div":
@@ -251,30 +250,37 @@ def _part(part: Node, operands: Sequence[_Piece], style: _Style, digits: int) ->
 
 def _number(value: float, style: _Style, digits: int) -> _Piece:
     mantissa, _, rest = latex_number(abs(value), digits).partition(r" \times 10^{")
-    text = style.number(mantissa, rest.rstrip("}"))
-    if value < 0:
-        return _negated(text, style)
-    return _Piece(text, _PRODUCT if rest else _ATOM, number=True)
+    size = _Piece(style.number(mantissa, rest.rstrip("}")), _PRODUCT if rest else _ATOM, number=True)
+    return _negated(size, style) if value < 0 else size
 
 
-def _negated(text: str, style: _Style) -> _Piece:
+def _negated(operand: _Piece, style: _Style) -> _Piece:
+    if operand.opposite:
+        return _Piece(operand.opposite, _PRODUCT)
     sign = _MINUS_SIGN if isinstance(style, _Plain) else f'<mo form="prefix">{_MINUS_SIGN}</mo>'
-    return _Piece(sign + text, _PRODUCT, negative=True)
+    text = _enclosed(operand, _PRODUCT, style)
+    return _Piece(sign + text, _PRODUCT, negative=True, opposite=text)
 
 
 def _product(left: _Piece, right: _Piece, style: _Style) -> _Piece:
-    signed = right.negative or right.level < _PRODUCT
-    tail = style.brackets(right.text) if signed else right.text
-    head = _enclosed(left, _PRODUCT, style)
-    dot = right.number
-    return _Piece(style.product(head, tail, dot), _PRODUCT, left.negative)
+    loose = right.negative or right.level < _PRODUCT
+    tail = style.brackets(right.text) if loose else right.text
+    text = style.product(_enclosed(left, _PRODUCT, style), tail, right.number)
+    opposite = style.product(left.opposite, tail, right.number) if left.opposite else ""
+    return _Piece(text, _PRODUCT, negative=bool(opposite), opposite=opposite)
 
 
 def _sum(op: str, left: _Piece, right: _Piece, style: _Style) -> _Piece:
-    signed = right.negative or (op == "sub" and right.level == _SUM)
-    tail = style.brackets(right.text) if signed else right.text
-    sign = style.sign("+" if op == "add" else _MINUS_SIGN)
-    return _Piece(left.text + sign + tail, _SUM, left.negative)
+    mark, tail = _signed("+" if op == "add" else _MINUS_SIGN, right, style)
+    return _Piece(left.text + style.sign(mark) + tail, _SUM, left.negative)
+
+
+def _signed(mark: str, term: _Piece, style: _Style) -> tuple[str, str]:
+    """Return the sign before a term of a sum, and the term: two minus signs make a plus."""
+    if mark and term.opposite:
+        return ("+" if mark == _MINUS_SIGN else _MINUS_SIGN), term.opposite
+    loose = mark and (term.negative or (mark == _MINUS_SIGN and term.level == _SUM))
+    return mark, style.brackets(term.text) if loose else term.text
 
 
 def _enclosed(operand: _Piece, least: int, style: _Style) -> str:

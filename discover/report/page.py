@@ -18,7 +18,7 @@ from discover.report.curves import N_PROBLEMS, LearningCurve
 from discover.report.figures import FIGURES, ordered_names
 from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
-from discover.report.reading import Candidate, Comparison, Distances, Fold, Metric, Run
+from discover.report.reading import Candidate, Comparison, Distances, Evidence, Fold, Metric, Run
 from discover.report.style import data_uri
 from discover.tasks import Task
 
@@ -173,6 +173,8 @@ class KnownRow:
     name: str
     rule: KnownRule | None
     distances: Distances
+    verdict: str
+    details: str
     nearest: bool
 
 
@@ -180,10 +182,7 @@ def _known_rows(run: Run) -> list[KnownRow]:
     comparison = run.comparison.get(run.front.chosen.id)
     if comparison is None:
         return []
-    rows = [
-        KnownRow(name, KNOWN_RULES.get(name), distances, name == comparison.nearest)
-        for name, distances in comparison.distances.items()
-    ]
+    rows = [_known_row(name, comparison) for name in comparison.distances]
     far = float("inf")
     return sorted(
         rows,
@@ -192,6 +191,26 @@ def _known_rows(run: Run) -> list[KnownRow]:
             far if row.distances.functional is None else row.distances.functional,
             row.name,
         ),
+    )
+
+
+def _known_row(name: str, comparison: Comparison) -> KnownRow:
+    evidence = comparison.evidence.get(name, Evidence())
+    nearest = name == comparison.nearest
+    details = []
+    if evidence.scale is not None and evidence.scale > 0:
+        details.append(f"scale {number_text(evidence.scale, 3)}")
+    details += [f"{terms} = {number_text(ratio)}" for terms, ratio in evidence.ratios.items() if nearest]
+    for kind, terms in (("extra", evidence.extra_terms), ("missing", evidence.missing_terms)):
+        if terms:
+            details.append(f"{kind}: {', '.join(terms)}")
+    return KnownRow(
+        name,
+        KNOWN_RULES.get(name),
+        comparison.distances[name],
+        evidence.verdict or (comparison.verdict if nearest else ""),
+        "; ".join(details),
+        nearest,
     )
 
 

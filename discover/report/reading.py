@@ -19,6 +19,7 @@ __all__ = [
     "Candidate",
     "Comparison",
     "Distances",
+    "Evidence",
     "Fold",
     "Front",
     "Manifest",
@@ -199,12 +200,23 @@ class Distances(_Part):
     behavioural: float | None = None
 
 
+class Evidence(_Part):
+    """The numbers behind the verdict about one known rule."""
+
+    verdict: str = ""
+    scale: float | None = None
+    ratios: dict[str, float] = {}
+    extra_terms: dict[str, float] = {}
+    missing_terms: dict[str, float] = {}
+
+
 class Comparison(_Part):
     """A candidate beside the known rules."""
 
     nearest: str | None = None
     verdict: str
     distances: dict[str, Distances]
+    evidence: dict[str, Evidence] = {}
 
 
 class _Comparisons(_Part):

@@ -30,8 +30,9 @@ def refined(
 ) -> tuple[Rule, FloatArray]:
     """Refine a rule's constants on the meta-loss by exact gradients.
 
-    The best multiple first, then Adam in relative coordinates; the gradient of a problem is clipped and left out where it blew up. The rule
-    is never made worse: where the mean loss does not fall the old constants stay.
+    The best multiple first, then Adam in relative coordinates; the gradient of a problem is clipped and left
+    out where it blew up. The rule is never made worse: where the mean loss does not fall the old constants
+    stay.
 
     Parameters
     ----------

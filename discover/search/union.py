@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.errors import RuleError
 from discover.expression import Node
 from discover.fit import FitResult
 from discover.pareto import Candidate, ParetoFront
@@ -90,18 +89,20 @@ def search(
     samples = {name: _joined(one, name, teacher.rule, trajectories) for name, one in samples.items()}
     forms = _forms_of_path(fit)
     for number, engine in enumerate(chosen):
-        inner = part(progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen), f"{engine.name}: ")
+        inner = part(
+            progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen), f"{engine.name}: "
+        )
         rules = _proposals(engine, samples, settings, engine_seed, inner)
         _unite(forms, rules, engine.name)
     candidates = _scored(
         task, forms, train, heldout, settings, np.random.default_rng(refine_seed), part(progress, 0.5, 1.0)
     )
-    return ParetoFront(task.name, tuple(engine.name for engine in chosen), tuple(candidates), settings.selector)
+    return ParetoFront(
+        task.name, tuple(engine.name for engine in chosen), tuple(candidates), settings.selector
+    )
 
 
-def _joined(
-    samples: Samples, slot: str, teacher: Rule, trajectories: Mapping[str, NDArray[Any]]
-) -> Samples:
+def _joined(samples: Samples, slot: str, teacher: Rule, trajectories: Mapping[str, NDArray[Any]]) -> Samples:
     """Add an equal share of states that the baseline rules visited, with the teacher's update there."""
     states = trajectories[f"{slot}.states"]
     rows = np.linspace(0, len(states) - 1, min(len(states), samples.n_rows)).astype(int)
@@ -118,7 +119,7 @@ def _forms_of_path(fit: FitResult) -> dict[str, _Form]:
     """Sparse rules of the coefficient fit: the best of each set of terms."""
     forms: dict[str, _Form] = {}
     for point in sorted(fit.points, key=lambda point: point.heldout_loss):
-        if 0 < point.n_terms and point.penalty > 0:
+        if point.n_terms > 0 and point.penalty > 0:
             forms.setdefault(_skeleton(point.rule), _Form(point.rule, [L1_PATH]))
     return forms
 

@@ -1,4 +1,4 @@
-"""What a task is: problems to draw, a network to run a rule in, a loss, and the conditions to try it under."""
+"""What a task is: problems to draw, a network to run a rule in, a loss, and conditions to try it under."""
 
 from __future__ import annotations
 
@@ -145,9 +145,7 @@ class Task(Protocol):
         """Losses and exact gradients with respect to the coefficients, or to a rule's constants."""
         ...
 
-    def probe(
-        self, problems: Any, n_states: int, seed: np.random.SeedSequence
-    ) -> dict[str, VisitedStates]:
+    def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
         """States, by slot, at random weights of the size that the task asks for."""
         ...
 

@@ -53,6 +53,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 PUBLISHED: Mapping[str, Any] = {"n_samples": 100, "n_steps": 200, "learning_rate": 0.1, "batch": 0}
 
 
+FROM_PRESET: Any = None
+"""Default of a setting that the preset gives; it is replaced when the settings are made."""
+
+
 @dataclass(frozen=True)
 class OjaSettings:
     """Settings of the task; what is not given comes from the preset.
@@ -79,12 +83,12 @@ class OjaSettings:
     """
 
     preset: Preset = "project"
-    n_inputs: Annotated[int, Ge(1), Le(100_000)] | None = None
-    spectrum: Spectrum | tuple[float, ...] | None = None
-    n_samples: Annotated[int, Ge(2), Le(1_000_000)] | None = None
-    n_steps: Annotated[int, Ge(1), Le(10_000_000)] | None = None
-    learning_rate: Annotated[float, Gt(0), Le(10)] | None = None
-    batch: Annotated[int, Ge(0), Le(1_000_000)] | None = None
+    n_inputs: Annotated[int, Ge(1), Le(100_000)] = FROM_PRESET
+    spectrum: Spectrum | tuple[float, ...] = FROM_PRESET
+    n_samples: Annotated[int, Ge(2), Le(1_000_000)] = FROM_PRESET
+    n_steps: Annotated[int, Ge(1), Le(10_000_000)] = FROM_PRESET
+    learning_rate: Annotated[float, Gt(0), Le(10)] = FROM_PRESET
+    batch: Annotated[int, Ge(0), Le(1_000_000)] = FROM_PRESET
     initial_scale: Annotated[float, Gt(0), Le(100)] = 0.1
     source: Source = "gaussian"
 
@@ -96,7 +100,9 @@ class OjaSettings:
             if getattr(self, item.name) is None:
                 object.__setattr__(self, item.name, defaults[item.name])
         if self.source == "digits" and self.n_inputs != N_DIGIT_PIXELS:
-            raise TaskError(f"Digits have {N_DIGIT_PIXELS} pixels; set n_inputs to that, got {self.n_inputs}.")
+            raise TaskError(
+                f"Digits have {N_DIGIT_PIXELS} pixels; set n_inputs to that, got {self.n_inputs}."
+            )
         if self.batch and self.n_samples % self.batch:
             raise TaskError(f"A batch of {self.batch} does not divide {self.n_samples} samples.")
         eigenvalues(self.spectrum, self.n_inputs)
@@ -131,7 +137,7 @@ class OjaProblems:
     @property
     def n_steps(self) -> int:
         """Length of the inner loop, in updates."""
-        return int(self.settings.n_steps or 0)
+        return self.settings.n_steps
 
     def subset(self, indices: Sequence[int] | IntArray) -> OjaProblems:
         """Return some of the problems."""
@@ -253,9 +259,7 @@ class OjaTask:
             "explained_variance": np.where(blown, 0.0, np.mean(outputs**2, axis=1) / problems.variances),
         }
 
-    def learning_curve(
-        self, rule: Rule, problems: OjaProblems, n_points: int
-    ) -> tuple[IntArray, FloatArray]:
+    def learning_curve(self, rule: Rule, problems: OjaProblems, n_points: int) -> tuple[IntArray, FloatArray]:
         """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems)."""
         from sims.rate import simulate
 
@@ -281,7 +285,7 @@ class OjaTask:
 def _sampled_states(
     problems: OjaProblems, weights: FloatArray, steps: IntArray, n_states: int, rng: np.random.Generator
 ) -> VisitedStates:
-    """States of random synapses, inputs, records and problems; `weights` (n_problems, n_records, n_inputs)."""
+    """Draw states at random; `weights` has shape (n_problems, n_records, n_inputs)."""
     if problems.n_problems == 0:
         n_states = 0
     n_problems, n_samples, n_inputs = problems.inputs.shape

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
@@ -66,7 +64,8 @@ def draw_inputs(
     """
     if source == "digits":
         images = digits()
-        return images[rng.choice(len(images), size=n_samples, replace=n_samples > len(images))]
+        drawn: FloatArray = images[rng.choice(len(images), n_samples, replace=n_samples > len(images))]
+        return drawn
     n_inputs = len(variances)
     rank = int(np.count_nonzero(variances))
     axes = _random_axes(n_inputs, rank, rng)

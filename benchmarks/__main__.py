@@ -1,0 +1,159 @@
+"""Run the benchmarks: ``python -m benchmarks --output results/bench.json``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import by_hand, in_jax
+from benchmarks.problems import oja_program, soft_bound_program, work
+from benchmarks.timing import interleaved, ratio, row
+from sims.rate import BLOW_UP_NORM, meta_gradient, simulate
+
+SCHEMA = "plasticity-discovery/bench/1"
+SIZES = (2, 10, 100, 1000)
+
+
+def beside_jax(sizes: tuple[int, ...], repeats: int) -> dict[str, Any]:
+    """Meta-gradient of the 27 coefficients, this program against JAX."""
+    rows = []
+    for size in sizes:
+        one = work(size)
+        theirs = in_jax.meta_gradient(one)
+
+        def ours(one: Any = one) -> Any:
+            return meta_gradient(one.rule, one.inputs, one.weights, one.schedule, one.loss).gradients
+
+        agreement = float(np.abs(ours() - theirs().reshape(-1, 27)).max() / np.abs(ours()).max())
+        seconds = interleaved({"here": ours, "jax": theirs}, repeats)
+        rows.append(
+            {"inputs": size, "ratio": ratio(seconds, "jax", "here"), "disagreement": agreement, **row(seconds)}
+        )
+    mean = float(np.exp(np.mean(np.log([entry["ratio"] for entry in rows]))))
+    return {"what": "meta-gradient: JAX over this program", "geometric_mean_ratio": mean, "rows": rows}
+
+
+def beside_hand(sizes: tuple[int, ...], repeats: int) -> dict[str, Any]:
+    """Simulation of a program against a kernel written for its rule."""
+    rows = []
+    for name, program, kernel in (
+        ("oja", oja_program(), by_hand.oja),
+        ("soft-bound", soft_bound_program(), by_hand.soft_bound),
+    ):
+        for size in sizes:
+            one = work(size)
+            program_of_rule = program if name == "oja" else program.with_constants([1.0, 0.3])
+
+            def ours(one: Any = one, rule: Any = program_of_rule) -> Any:
+                return simulate(rule, one.inputs, one.weights, one.schedule).weights
+
+            def theirs(one: Any = one, kernel: Any = kernel) -> Any:
+                weights = one.weights.copy()
+                blow_up = np.empty(len(weights), dtype=np.int64)
+                schedule = one.schedule
+                order = np.array(schedule.order)
+                kernel(
+                    one.inputs, weights, order, schedule.learning_rate, schedule.n_steps, BLOW_UP_NORM, blow_up
+                )
+                return weights
+
+            np.testing.assert_allclose(ours(), theirs(), rtol=1e-6, atol=1e-9)
+            seconds = interleaved({"program": ours, "by hand": theirs}, repeats)
+            rows.append(
+                {"rule": name, "inputs": size, "ratio": ratio(seconds, "program", "by hand"), **row(seconds)}
+            )
+    return {"what": "simulation: program over hand-written kernel", "rows": rows}
+
+
+def gradient_cost(sizes: tuple[int, ...], repeats: int) -> dict[str, Any]:
+    """Cost of a gradient in forward passes."""
+    rows = []
+    for name, rule in (("polynomial", None), ("oja", oja_program()), ("soft-bound", soft_bound_program())):
+        for size in sizes:
+            for batch in (1, 100):
+                if size * batch > 10_000:
+                    continue
+                one = work(size, batch)
+                used = one.rule if rule is None else rule
+
+                def forward(one: Any = one, used: Any = used) -> Any:
+                    return simulate(used, one.inputs, one.weights, one.schedule).weights
+
+                def both(one: Any = one, used: Any = used) -> Any:
+                    return meta_gradient(used, one.inputs, one.weights, one.schedule, one.loss).gradients
+
+                seconds = interleaved({"forward": forward, "gradient": both}, repeats)
+                rows.append(
+                    {
+                        "rule": name,
+                        "inputs": size,
+                        "batch": batch,
+                        "ratio": ratio(seconds, "gradient", "forward"),
+                        **row(seconds),
+                    }
+                )
+    return {"what": "gradient, forward pass included, over forward pass", "rows": rows}
+
+
+def machine() -> dict[str, Any]:
+    """Where the figures come from."""
+    names = ("numpy", "numba", "jax", "jaxlib")
+    found = {name: importlib.metadata.version(name) for name in names if importlib.util.find_spec(name)}
+    import os
+
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": found,
+    }
+
+
+def table(name: str, part: dict[str, Any]) -> str:
+    """One part as aligned text."""
+    rows = part["rows"]
+    columns = [column for column in rows[0] if "fastest" not in column]
+    cells = [columns, *[[_cell(entry[column]) for column in columns] for entry in rows]]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
+    lines = [f"{name}: {part['what']}"]
+    lines += ["  " + "  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells]
+    if "geometric_mean_ratio" in part:
+        lines.append(f"  geometric mean of the ratios: {part['geometric_mean_ratio']:.1f}")
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description="Speed beside JAX and hand-written kernels.")
+    parser.add_argument("--output", type=Path, default=Path("results/bench.json"))
+    parser.add_argument("--repeats", type=int, default=15, help="turns of every comparison")
+    parser.add_argument("--inputs", default=",".join(map(str, SIZES)), help="numbers of inputs")
+    arguments = parser.parse_args()
+    sizes = tuple(int(size) for size in arguments.inputs.split(","))
+    parts = {
+        "meta_gradient": beside_jax(sizes, arguments.repeats),
+        "program": beside_hand(tuple(size for size in sizes if size >= 10), arguments.repeats),
+        "gradient_cost": gradient_cost(sizes, arguments.repeats),
+    }
+    for name, part in parts.items():
+        print(table(name, part), end="\n\n")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    content = {"schema": SCHEMA, "machine": machine(), "repeats": arguments.repeats, **parts}
+    arguments.output.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"written: {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

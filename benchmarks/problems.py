@@ -1,0 +1,67 @@
+"""The work that is timed: the same problems, rule and loss for everyone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sims.rate import Schedule
+from sims.rules import Op, PolynomialRule, Program
+
+FloatArray = NDArray[np.float64]
+
+N_PROBLEMS = 16
+N_SAMPLES = 100
+N_STEPS = 400
+LEARNING_RATE = 0.05
+
+
+@dataclass(frozen=True)
+class Work:
+    """Problems with variances 1/k along the axes, one sample a step, squared distance to targets."""
+
+    inputs: FloatArray
+    weights: FloatArray
+    targets: FloatArray
+    rule: PolynomialRule
+    schedule: Schedule
+
+    def loss(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return squared distances and their derivatives."""
+        difference = weights - self.targets
+        return np.sum(difference**2, axis=1), 2 * difference
+
+
+def work(n_inputs: int, batch: int = 1) -> Work:
+    """Draw the work for one number of inputs: Oja's rule with all other 25 terms small but not zero."""
+    rng = np.random.default_rng(n_inputs)
+    inputs = rng.normal(size=(N_PROBLEMS, N_SAMPLES, n_inputs)) / np.sqrt(np.arange(1, n_inputs + 1))
+    targets = np.zeros((N_PROBLEMS, n_inputs))
+    targets[:, 0] = 1.0
+    table = 1e-3 * rng.normal(size=(3, 3, 3))
+    table[1, 1, 0] += 1
+    table[0, 2, 1] -= 1
+    schedule = (
+        Schedule.online(N_SAMPLES, N_STEPS, LEARNING_RATE)
+        if batch == 1
+        else Schedule.whole_sample(N_SAMPLES, N_STEPS // 10, LEARNING_RATE)
+    )
+    weights = 0.1 * rng.normal(size=(N_PROBLEMS, n_inputs)) / np.sqrt(max(1, n_inputs / 100))
+    return Work(inputs, weights, targets, PolynomialRule(table), schedule)
+
+
+def oja_program() -> Program:
+    """Oja's rule as a program with two constants: ``a*x*y - b*w*y**2``."""
+    code = [(Op.MUL, 3, 0), (Op.MUL, 5, 1), (Op.MUL, 4, 2), (Op.SQUARE, 1, 0), (Op.MUL, 7, 8), (Op.SUB, 6, 9)]
+    return Program.build(("x", "y", "w"), (False, True, False), [1.0, 1.0], code)
+
+
+def soft_bound_program() -> Program:
+    """Return ``x*y*sqrt(abs(1 - w)) - 0.3*y*w``, which no collapsed form helps with."""
+    code = [
+        (Op.SUB, 3, 2), (Op.ABS, 5, 0), (Op.SQRT, 6, 0), (Op.MUL, 0, 1), (Op.MUL, 8, 7),
+        (Op.MUL, 4, 1), (Op.MUL, 10, 2), (Op.SUB, 9, 11),
+    ]  # fmt: skip
+    return Program.build(("x", "y", "w"), (False, True, False), [1.0, 0.3], code)

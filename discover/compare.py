@@ -1,0 +1,420 @@
+"""Comparison with the known rules: by coefficients, by the update on frozen states, and by behaviour.
+
+Rules count as the same when they differ in a positive factor, which belongs to the learning rate, or in the
+sign of all outputs and feed-forward weights (``y -> -y``, ``w -> -w``), which no input can tell apart. Terms that
+are odd in the activities average to zero for inputs that are symmetric about zero; such a term is called idle and
+left out of the verdict when the losses along the inner loop stay the same without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
+
+from discover._compared_rules import (
+    Term,
+    angle_degrees,
+    flipped,
+    is_odd,
+    projection,
+    rule_of_terms,
+    table,
+    term_text,
+)
+from discover.progress import Progress, silent
+from discover.rule import Rule
+from discover.tasks import get_task
+from discover.tasks.base import Task
+from discover.validate import known_rules_of
+
+__all__ = ["CompareSettings", "Compared", "ComparisonResult", "Match", "Verdict", "compare", "compare_text"]
+
+FloatArray = NDArray[np.float64]
+Verdict = Literal[
+    "same up to scale", "same terms", "extra terms", "missing terms", "behaves alike", "different"
+]
+
+EXACT = 1e-9
+"""Functional distance below which an expression that is not a polynomial counts as the same."""
+
+LARGEST_SCALE = 1e6
+"""Scales beyond this, or below its inverse, are not taken out before behaviours are compared."""
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """How rules are compared.
+
+    Parameters
+    ----------
+    n_problems : int
+        Problems on which behaviours are compared.
+    n_states : int
+        Frozen states on which updates are compared: half at random weights, half visited under the task's
+        reference rule.
+    n_points : int
+        Points of a learning curve.
+    ratio_tolerance : float
+        Largest spread of the terms' factors, relative, that counts as one common scale.
+    alike : float
+        Largest mean absolute difference of the losses along the inner loop that counts as behaving alike.
+    idle : float
+        The same, for terms that average to zero and may be left out.
+    negligible : float
+        Terms whose share of the update is smaller, in root-mean-squares on the frozen states, are left out.
+    """
+
+    n_problems: Annotated[int, Ge(2), Le(100_000)] = 16
+    n_states: Annotated[int, Ge(10), Le(1_000_000)] = 4000
+    n_points: Annotated[int, Ge(2), Le(10_000)] = 20
+    ratio_tolerance: Annotated[float, Gt(0), Lt(1)] = 0.1
+    alike: Annotated[float, Gt(0), Le(10)] = 0.05
+    idle: Annotated[float, Ge(0), Le(10)] = 0.02
+    negligible: Annotated[float, Ge(0), Lt(1)] = 0.001
+
+
+@dataclass(frozen=True)
+class Match:
+    """A candidate beside one known rule.
+
+    Attributes
+    ----------
+    coefficient : float or None
+        Angle in degrees between the vectors of expanded coefficients; None unless both are polynomials.
+    functional : float or None
+        ``1 - cos**2`` of the angle between the updates on the frozen states, 1 when they point apart; None
+        where fewer than half of the states give finite updates.
+    behavioural : float
+        Mean absolute difference of the losses along the inner loop, the candidate scaled to the known rule.
+    verdict : str
+    scale : float or None
+        Factor on the known rule that fits the candidate best.
+    flipped : bool
+        Whether the known rule was taken with outputs and feed-forward weights of the other sign.
+    ratios : mapping from str to float
+        The candidate's terms relative to the first one of the known rule, as ``w*y**2 : x*y``.
+    extra_terms, missing_terms : mapping from str to float
+        Terms with their coefficients, in the candidate and in the known rule.
+    idle_terms, negligible_terms : mapping from str to float
+        Terms of the candidate that were left out.
+    """
+
+    coefficient: float | None
+    functional: float | None
+    behavioural: float
+    verdict: Verdict
+    scale: float | None
+    flipped: bool
+    ratios: Mapping[str, float]
+    extra_terms: Mapping[str, float]
+    missing_terms: Mapping[str, float]
+    idle_terms: Mapping[str, float]
+    negligible_terms: Mapping[str, float]
+
+    def distances(self) -> dict[str, float | None]:
+        """Return the three distances by name."""
+        return {
+            "coefficient": self.coefficient,
+            "functional": self.functional,
+            "behavioural": self.behavioural,
+        }
+
+    def evidence(self) -> dict[str, Any]:
+        """Return the numbers behind the verdict."""
+        return {
+            "scale": self.scale,
+            "flipped": self.flipped,
+            "ratios": dict(self.ratios),
+            "extra_terms": dict(self.extra_terms),
+            "missing_terms": dict(self.missing_terms),
+            "idle_terms": dict(self.idle_terms),
+            "negligible_terms": dict(self.negligible_terms),
+        }
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A candidate beside all known rules of a task.
+
+    Attributes
+    ----------
+    nearest : str or None
+        The known rule that `verdict` is about.
+    verdict : str
+    matches : mapping from str to Match
+    """
+
+    nearest: str | None
+    verdict: Verdict
+    matches: Mapping[str, Match]
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """Candidates beside the known rules."""
+
+    task: str
+    candidates: Mapping[str, Compared]
+    settings: CompareSettings
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``comparison.json``."""
+        return {
+            "task": self.task,
+            "ratio_tolerance": self.settings.ratio_tolerance,
+            "alike": self.settings.alike,
+            "candidates": {
+                name: {
+                    "nearest": compared.nearest,
+                    "verdict": compared.verdict,
+                    "distances": {known: match.distances() for known, match in compared.matches.items()},
+                    "evidence": {
+                        known: {"verdict": match.verdict, **match.evidence()}
+                        for known, match in compared.matches.items()
+                    },
+                }
+                for name, compared in self.candidates.items()
+            },
+        }
+
+
+def compare(
+    task: Task,
+    settings: Any,
+    candidates: Mapping[str, Rule],
+    compare_settings: CompareSettings | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ComparisonResult:
+    """Compare candidates with the known rules that can run in a task's network.
+
+    Parameters
+    ----------
+    task : Task
+    settings : dataclass
+        Settings of the task's problems.
+    candidates : mapping from str to Rule
+    compare_settings : CompareSettings, optional
+    seed : int
+    progress : Progress
+
+    Returns
+    -------
+    ComparisonResult
+    """
+    bench = _Bench(task, settings, compare_settings or CompareSettings(), seed)
+    known = known_rules_of(task)
+    result = {}
+    for number, (name, rule) in enumerate(candidates.items()):
+        progress(number / len(candidates), f"rule {number + 1} of {len(candidates)}: {rule}")
+        matches = {other: _match(bench, rule, known_rule) for other, known_rule in known.items()}
+        nearest = _nearest(rule, known, matches)
+        result[name] = Compared(nearest, matches[nearest].verdict if nearest else "different", matches)
+    progress(1.0, f"{len(candidates)} rules compared")
+    return ComparisonResult(task.name, result, bench.settings)
+
+
+def compare_text(text: str, task: str = "oja", seed: int = 0) -> Compared:
+    """Compare one rule, given as text, with the known rules of a task.
+
+    Raises
+    ------
+    RuleError
+        If the text is not a rule.
+    TaskError
+        If there is no such task.
+
+    Examples
+    --------
+    >>> compared = compare_text("2*x*y - 2*w*y**2")
+    >>> compared.verdict, compared.nearest
+    ('same up to scale', 'oja')
+    """
+    where = get_task(task)
+    return compare(where, where.settings_type(), {"rule": Rule.parse(text)}, seed=seed).candidates["rule"]
+
+
+class _Bench:
+    """The frozen states and problems on which all rules are compared."""
+
+    def __init__(self, task: Task, settings: Any, compare_settings: CompareSettings, seed: int) -> None:
+        self.task = task
+        self.settings = compare_settings
+        draw_seed, probe_seed, visit_seed = np.random.SeedSequence(seed).spawn(3)
+        self.problems = task.draw(settings, compare_settings.n_problems, draw_seed)
+        half = compare_settings.n_states // 2
+        probed = task.probe(self.problems, half, probe_seed)
+        reference = known_rules_of(task)[task.reference]
+        visited = task.visit(reference, self.problems, half, visit_seed)
+        self.states = {slot: np.concatenate([probed[slot].values, visited[slot].values]).T for slot in probed}
+        self._curves: dict[Rule, FloatArray] = {}
+
+    def update(self, rule: Rule) -> FloatArray:
+        """Update on the frozen states, slot after slot; zero in a slot where the rule does not act."""
+        functions = rule.numpy()
+        parts = []
+        for slot, columns in self.states.items():
+            if slot in functions:
+                named = dict(zip(functions[slot].variables, columns, strict=True))
+                parts.append(np.broadcast_to(functions[slot](**named), columns.shape[1:]))
+            else:
+                parts.append(np.zeros(columns.shape[1]))
+        return np.concatenate(parts)
+
+    def curve(self, rule: Rule) -> FloatArray:
+        """Losses along the inner loop, shape (n_points, n_problems)."""
+        if rule not in self._curves:
+            _, losses = self.task.learning_curve(rule, self.problems, self.settings.n_points)
+            self._curves[rule] = losses
+        return self._curves[rule]
+
+    def difference(self, rule: Rule, other: Rule) -> float:
+        """Mean absolute difference of the losses along the inner loop."""
+        return float(np.mean(np.abs(self.curve(rule) - self.curve(other))))
+
+    def learns(self, rule: Rule) -> bool:
+        """Whether a rule ends below a loss of one, where doing nothing or blowing up lies at or above it."""
+        return float(self.curve(rule)[-1].mean()) < 1.0
+
+
+def _match(bench: _Bench, rule: Rule, known: Rule) -> Match:
+    update = bench.update(rule)
+    variants = [(known, False)]
+    if (mirrored := flipped(known)) != known:
+        variants.append((mirrored, True))
+    tried = [(projection(update, bench.update(variant)), variant, flip) for variant, flip in variants]
+    (scale, functional), variant, flip = min(tried, key=lambda one: _or_infinite(one[0][1]))
+    scaled = rule
+    if scale is not None and 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
+        scaled = rule.scaled(1 / scale)
+    behavioural = bench.difference(scaled, variant)
+    terms = _compare_terms(bench, rule, variant)
+    verdict = terms.verdict
+    if verdict is None and functional is not None and functional <= EXACT and (scale or 0) > 0:
+        verdict = "same up to scale"
+    if verdict is None:
+        alike = behavioural <= bench.settings.alike and bench.learns(scaled) and bench.learns(variant)
+        verdict = "behaves alike" if alike else "different"
+    return Match(
+        coefficient=terms.angle,
+        functional=functional,
+        behavioural=behavioural,
+        verdict=verdict,
+        scale=scale,
+        flipped=flip,
+        ratios=terms.ratios,
+        extra_terms=_named(terms.extra),
+        missing_terms=_named(terms.missing),
+        idle_terms=_named(terms.idle),
+        negligible_terms=_named(terms.negligible),
+    )
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What the coefficient tables of two rules say; all empty when one is not a polynomial."""
+
+    verdict: Verdict | None
+    angle: float | None
+    ratios: Mapping[str, float]
+    extra: Mapping[Term, float]
+    missing: Mapping[Term, float]
+    idle: Mapping[Term, float]
+    negligible: Mapping[Term, float]
+
+
+def _compare_terms(bench: _Bench, rule: Rule, known: Rule) -> _Terms:
+    all_terms, known_terms = table(rule), table(known)
+    if all_terms is None or known_terms is None:
+        return _Terms(None, None, {}, {}, {}, {}, {})
+    negligible = _negligible(bench, all_terms)
+    terms = _without(all_terms, negligible)
+    idle = _idle(bench, terms, known_terms)
+    terms = _without(terms, idle)
+    extra = _without(terms, known_terms)
+    missing = _without(known_terms, terms)
+    return _Terms(
+        verdict=_structural_verdict(terms, known_terms, bench.settings.ratio_tolerance),
+        angle=angle_degrees(all_terms, known_terms),
+        ratios=_ratios(all_terms, known_terms),
+        extra=extra,
+        missing=missing,
+        idle=idle,
+        negligible=negligible,
+    )
+
+
+def _structural_verdict(
+    terms: Mapping[Term, float], known: Mapping[Term, float], tolerance: float
+) -> Verdict | None:
+    if terms.keys() == known.keys() and terms:
+        factors = np.array([terms[term] / known[term] for term in known])
+        is_one_scale = factors.min() > 0 and factors.max() / factors.min() <= 1 + tolerance
+        return "same up to scale" if is_one_scale else "same terms"
+    if terms.keys() > known.keys():
+        return "extra terms"
+    if terms and terms.keys() < known.keys():
+        return "missing terms"
+    return None
+
+
+def _negligible(bench: _Bench, terms: Mapping[Term, float]) -> dict[Term, float]:
+    sizes = {
+        term: float(np.sqrt(np.mean(bench.update(rule_of_terms({term: value})) ** 2)))
+        for term, value in terms.items()
+    }
+    largest = max(sizes.values(), default=0.0)
+    return {term: terms[term] for term, size in sizes.items() if size < bench.settings.negligible * largest}
+
+
+def _idle(bench: _Bench, terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[Term, float]:
+    """Terms that average to zero and whose absence does not show in the losses."""
+    odd = {term: value for term, value in terms.items() if is_odd(term) and term not in known}
+    rest = _without(terms, odd)
+    if not odd or not rest:
+        return {}
+    changes = bench.difference(rule_of_terms(terms), rule_of_terms(rest))
+    return odd if changes <= bench.settings.idle else {}
+
+
+def _without(terms: Mapping[Term, float], others: Mapping[Term, float]) -> dict[Term, float]:
+    return {term: value for term, value in terms.items() if term not in others}
+
+
+def _ratios(terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[str, float]:
+    first = next((term for term in known if term in terms), None)
+    if first is None:
+        return {}
+    return {
+        f"{term_text(term)} : {term_text(first)}": value / terms[first]
+        for term, value in terms.items()
+        if term != first
+    }
+
+
+def _named(terms: Mapping[Term, float]) -> dict[str, float]:
+    return {term_text(term): value for term, value in terms.items()}
+
+
+def _nearest(rule: Rule, known: Mapping[str, Rule], matches: Mapping[str, Match]) -> str | None:
+    """Return the known rule to name: one with the same terms, otherwise the one with the closest update.
+
+    A polynomial is held against polynomials, where there are any.
+    """
+    names = [name for name in matches if known[name].is_polynomial] if rule.is_polynomial else []
+    order: dict[str, int] = {"same up to scale": 0, "same terms": 1}
+
+    def key(name: str) -> tuple[int, float, float]:
+        match = matches[name]
+        return order.get(match.verdict, 2), _or_infinite(match.functional), match.behavioural
+
+    return min(names or matches, key=key, default=None)
+
+
+def _or_infinite(value: float | None) -> float:
+    return float("inf") if value is None else value
