@@ -119,9 +119,12 @@ def _breaking(node: Node, digits: int, brackets: bool) -> str:
     pieces = []
     for sign, term in reversed(terms):
         mark, text = _signed(sign, _written(term, style, digits), style)
-        pieces.append(f"{mark} <math>{text}</math>".strip())
-    opening, closing = ("<math><mo>(</mo></math>", "<math><mo>)</mo></math>") if brackets else ("", "")
-    return opening + " ".join(pieces) + closing
+        pieces.append([f"{mark} " if mark else "", f"<math>{text}</math>"])
+    if brackets:
+        # Held to its neighbour, or a closing bracket could open a line.
+        pieces[0][1] = f'<span class="nowrap"><math><mo>(</mo></math>{pieces[0][1]}</span>'
+        pieces[-1][1] = f'<span class="nowrap">{pieces[-1][1]}<math><mo>)</mo></math></span>'
+    return " ".join(mark + text for mark, text in pieces)
 
 
 class _Style(ABC):
