@@ -1,9 +1,9 @@
 """Comparison with the known rules: by coefficients, by the update on frozen states, and by behaviour.
 
 Rules count as the same when they differ in a positive factor, which belongs to the learning rate, or in the
-sign of all outputs and feed-forward weights (``y -> -y``, ``w -> -w``), which no input can tell apart. Terms that
-are odd in the activities average to zero for inputs that are symmetric about zero; such a term is called idle and
-left out of the verdict when the losses along the inner loop stay the same without it.
+sign of all outputs and feed-forward weights (``y -> -y``, ``w -> -w``), which no input can tell apart. Terms
+that are odd in the activities average to zero for inputs that are symmetric about zero; such terms are called
+idle and left out of the verdict when the losses along the inner loop stay the same without them.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ Verdict = Literal[
 
 EXACT = 1e-9
 """Functional distance below which an expression that is not a polynomial counts as the same."""
+
+WORST_LOSS = 2.0
+"""Losses along the inner loop count at most this much, as a blow-up does."""
+
+RELATED = 0.5
+"""Functional distance up to which a known rule may be named as the nearest although its terms differ."""
 
 LARGEST_SCALE = 1e6
 """Scales beyond this, or below its inverse, are not taken out before behaviours are compared."""
@@ -90,7 +96,7 @@ class Match:
         ``1 - cos**2`` of the angle between the updates on the frozen states, 1 when they point apart; None
         where fewer than half of the states give finite updates.
     behavioural : float
-        Mean absolute difference of the losses along the inner loop, the candidate scaled to the known rule.
+        Mean absolute difference of the losses along the inner loop, the candidate at the known rule's scale.
     verdict : str
     scale : float or None
         Factor on the known rule that fits the candidate best.
@@ -267,10 +273,10 @@ class _Bench:
         return np.concatenate(parts)
 
     def curve(self, rule: Rule) -> FloatArray:
-        """Losses along the inner loop, shape (n_points, n_problems)."""
+        """Losses along the inner loop, at most those of a blow-up, shape (n_points, n_problems)."""
         if rule not in self._curves:
             _, losses = self.task.learning_curve(rule, self.problems, self.settings.n_points)
-            self._curves[rule] = losses
+            self._curves[rule] = np.minimum(np.nan_to_num(losses, nan=WORST_LOSS), WORST_LOSS)
         return self._curves[rule]
 
     def difference(self, rule: Rule, other: Rule) -> float:
@@ -402,18 +408,31 @@ def _named(terms: Mapping[Term, float]) -> dict[str, float]:
 
 
 def _nearest(rule: Rule, known: Mapping[str, Rule], matches: Mapping[str, Match]) -> str | None:
-    """Return the known rule to name: one with the same terms, otherwise the one with the closest update.
+    """Return the known rule to name, or None when all updates point elsewhere.
 
-    A polynomial is held against polynomials, where there are any.
+    First comes one with the same terms, then one that behaves alike, then the closest in update and
+    behaviour, and last one whose terms are part of the rule's or the other way round. A polynomial is held
+    against polynomials, where there are any.
     """
     names = [name for name in matches if known[name].is_polynomial] if rule.is_polynomial else []
-    order: dict[str, int] = {"same up to scale": 0, "same terms": 1}
+    best = min(names or matches, key=lambda name: _order(matches[name]), default=None)
+    return None if best is None or _order(matches[best])[0] == len(_RANKS) - 1 else best
 
-    def key(name: str) -> tuple[int, float, float]:
-        match = matches[name]
-        return order.get(match.verdict, 2), _or_infinite(match.functional), match.behavioural
 
-    return min(names or matches, key=key, default=None)
+_RANKS = ("same up to scale", "same terms", "behaves alike", "close", "related", "similar", "unlike")
+
+
+def _order(match: Match) -> tuple[int, float]:
+    functional = _or_infinite(match.functional)
+    rank: str = match.verdict
+    if rank not in _RANKS:
+        if functional <= RELATED:
+            rank = "close"
+        elif rank != "different":
+            rank = "related"
+        else:
+            rank = "similar" if functional < 1 else "unlike"
+    return _RANKS.index(rank), functional + match.behavioural
 
 
 def _or_infinite(value: float | None) -> float:

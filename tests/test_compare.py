@@ -1,0 +1,160 @@
+"""Comparison with known rules: verdicts, their numbers, and the equivalences that they respect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from discover._compared_rules import angle_degrees, flipped, projection, table
+from discover.compare import Compared, CompareSettings, compare, compare_text
+from discover.errors import RuleError
+from discover.rule import Rule
+from discover.tasks import get_task
+from discover.tasks.oja import OjaSettings
+from pipelines.artefacts import Comparison
+
+TASK = get_task("oja")
+SMALL = CompareSettings(n_problems=8, n_states=1000, n_points=10)
+TEXTS = {
+    "oja": "y*(x - w*y)",
+    "faster": "3*x*y - 3*w*y**2",
+    "fitted": "0.97*x*y - 1.02*w*y**2",
+    "skewed": "x*y - 0.8*w*y**2",
+    "growing": "x*y - w*y**2 + 0.2*w",
+    "idle": "x*y - w*y**2 + 0.05*w**2*x",
+    "tiny": "x*y - w*y**2 + 1e-7*w",
+    "hebb": "2*x*y",
+    "anti-hebb": "-x*y",
+    "cut": "x*y**2",
+    "bcm-mirrored": "-x*y**2 - x*y",
+    "soft": "tanh(y)*x - w*y*tanh(y)",
+    "other-tanh": "x*tanh(y) - w*y**2",
+    "kinked": "x*y - w*abs(y)",
+    "zero": "0*x",
+    "undefined": "log(x)",
+}
+
+
+@pytest.fixture(scope="module")
+def compared() -> Mapping[str, Compared]:
+    rules = {name: Rule.parse(text) for name, text in TEXTS.items()}
+    result = compare(TASK, OjaSettings(n_inputs=10), rules, SMALL, seed=1)
+    Comparison.model_validate({"schema": "plasticity-discovery/comparison/1", **result.to_json()})
+    json.dumps(result.to_json(), allow_nan=False)
+    return result.candidates
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "nearest"),
+    [
+        ("oja", "same up to scale", "oja"),
+        ("faster", "same up to scale", "oja"),
+        ("fitted", "same up to scale", "oja"),
+        ("skewed", "same terms", "oja"),
+        ("growing", "extra terms", "oja"),
+        ("idle", "same up to scale", "oja"),
+        ("tiny", "same up to scale", "oja"),
+        ("hebb", "same up to scale", "hebb"),
+        ("anti-hebb", "same terms", "hebb"),
+        ("cut", "missing terms", "bcm"),
+        ("bcm-mirrored", "same up to scale", "bcm"),
+        ("soft", "same up to scale", "hyvarinen-oja"),
+        ("zero", "different", None),
+        ("undefined", "different", None),
+    ],
+)
+def test_verdicts(compared: Mapping[str, Compared], name: str, verdict: str, nearest: str | None) -> None:
+    assert (compared[name].verdict, compared[name].nearest) == (verdict, nearest)
+
+
+def test_a_scaled_rule_has_no_distance(compared: Mapping[str, Compared]) -> None:
+    match = compared["faster"].matches["oja"]
+    assert match.scale == pytest.approx(3.0)
+    assert match.coefficient == pytest.approx(0.0, abs=1e-9)
+    assert match.functional == pytest.approx(0.0, abs=1e-12)
+    assert match.behavioural == pytest.approx(0.0, abs=1e-9)
+
+
+def test_ratios_and_terms_are_told(compared: Mapping[str, Compared]) -> None:
+    match = compared["growing"].matches["oja"]
+    assert match.ratios == pytest.approx({"w*y**2 : x*y": -1.0, "w : x*y": 0.2})
+    assert match.extra_terms == {"w": 0.2}
+    assert match.missing_terms == {}
+    assert match.behavioural > 0.02
+    assert match.coefficient == pytest.approx(np.degrees(np.arctan(0.2 / np.sqrt(2))))
+    assert compared["idle"].matches["oja"].idle_terms == {"w**2*x": 0.05}
+    assert compared["tiny"].matches["oja"].negligible_terms == {"w": 1e-7}
+    assert compared["hebb"].matches["oja"].missing_terms == {"w*y**2": -1.0}
+    assert compared["cut"].matches["bcm"].missing_terms == {"x*y": -1.0}
+
+
+def test_mirrored_rules_are_recognised(compared: Mapping[str, Compared]) -> None:
+    match = compared["bcm-mirrored"].matches["bcm"]
+    assert match.flipped
+    assert match.coefficient == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["other-tanh", "kinked"])
+def test_other_expressions_are_judged_by_behaviour(compared: Mapping[str, Compared], name: str) -> None:
+    one = compared[name]
+    assert one.verdict in ("behaves alike", "different")
+    assert one.nearest in ("oja", "hyvarinen-oja")
+    match = one.matches[one.nearest]
+    assert match.coefficient is None
+    assert match.functional is not None
+    assert 0 < match.functional < 0.5
+    assert (one.verdict == "behaves alike") == (match.behavioural <= SMALL.alike)
+
+
+def test_rules_that_blow_up_do_not_behave_alike(compared: Mapping[str, Compared]) -> None:
+    assert compared["hebb"].matches["bcm"].verdict != "behaves alike"
+    assert all(match.behavioural <= 2 for one in compared.values() for match in one.matches.values())
+
+
+def test_text_is_compared() -> None:
+    assert compare_text("x*y - w*y**2").nearest == "oja"
+    with pytest.raises(RuleError):
+        compare_text("x*y - q")
+
+
+def test_flipped_rule_mirrors_the_weights() -> None:
+    rule = Rule.parse("x*y**2 - 0.3*w*y + 0.2*tanh(w*y)*x")
+    problems = TASK.draw(OjaSettings(n_inputs=3, n_steps=20), 2, np.random.SeedSequence(0))
+    x, w = problems.inputs[0], problems.initial_weights[0]
+    v = -w
+    for sample in x[:20]:
+        w = w + 0.05 * rule.numpy()["feedforward"](x=sample, y=sample @ w, w=w)
+        v = v + 0.05 * flipped(rule).numpy()["feedforward"](x=sample, y=sample @ v, w=v)
+    np.testing.assert_allclose(v, -w, atol=1e-12)
+
+
+def test_flipping_terms_follows_their_powers() -> None:
+    """A term x^i y^j w^k keeps its sign when j + k is odd, in agreement with (-1)^(j + k + 1)."""
+    terms = {f"w**{k}*x**{i}*y**{j}": 1.0 for i in range(3) for j in range(3) for k in range(3)}
+    rule = Rule.parse(" + ".join(terms))
+    expected = [(-1.0) ** (j + k + 1) for i in range(3) for j in range(3) for k in range(3)]
+    got = flipped(rule).polynomial().coefficients.reshape(-1)
+    np.testing.assert_array_equal(got, expected)
+    assert flipped(flipped(rule)) == rule
+
+
+@given(st.floats(0.01, 100), st.floats(-3, 3))
+@settings(max_examples=20)
+def test_angles_and_projections_ignore_positive_scale(scale: float, leak: float) -> None:
+    rule, oja = Rule.parse(f"x*y - w*y**2 + ({leak})*w"), Rule.parse("x*y - w*y**2")
+    tables = [table(rule), table(rule.scaled(scale)), table(oja)]
+    assert tables[0] is not None
+    assert tables[1] is not None
+    assert tables[2] is not None
+    assert angle_degrees(tables[0], tables[2]) == pytest.approx(angle_degrees(tables[1], tables[2]), abs=1e-6)
+    states = np.random.default_rng(0).normal(size=(3, 100))
+    updates = [one.numpy()["feedforward"](x=states[0], y=states[1], w=states[2]) for one in (rule, oja)]
+    factor, distance = projection(scale * updates[0], updates[1])
+    plain_factor, plain_distance = projection(*updates)
+    assert factor == pytest.approx(scale * (plain_factor or 0.0))
+    assert distance == pytest.approx(plain_distance)
