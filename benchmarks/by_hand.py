@@ -1,6 +1,8 @@
-"""Kernels written by hand for one rule each, with the same checks as the program's: what a user would write."""
+"""Kernels written by hand for one rule each, with the same checks as the program's."""
 
 from __future__ import annotations
+
+import math
 
 from numba import njit, prange
 
@@ -30,8 +32,8 @@ def oja(inputs, weights, order, eta, n_steps, bound, blow_up):
 
 
 @njit(**OPTIONS)
-def soft_bound(inputs, weights, order, eta, n_steps, bound, blow_up):
-    """``x*y*sqrt(abs(1 - w)) - 0.3*y*w``, online, in place."""
+def square_root(inputs, weights, order, eta, n_steps, bound, blow_up):
+    """``x*y - w*y**2*sqrt(1 + abs(w))``, online, in place."""
     for p in prange(inputs.shape[0]):
         w = weights[p]
         blow_up[p] = -1
@@ -42,7 +44,7 @@ def soft_bound(inputs, weights, order, eta, n_steps, bound, blow_up):
                 y += x[i] * w[i]
             norm = 0.0
             for i in range(w.shape[0]):
-                w[i] += eta * (x[i] * y * abs(1.0 - w[i]) ** 0.5 - 0.3 * y * w[i])
+                w[i] += eta * (x[i] * y - w[i] * y * y * math.sqrt(1.0 + abs(w[i])))
                 norm += w[i] * w[i]
             if not norm <= bound * bound:
                 blow_up[p] = t + 1

@@ -58,10 +58,10 @@ def oja_program() -> Program:
     return Program.build(("x", "y", "w"), (False, True, False), [1.0, 1.0], code)
 
 
-def soft_bound_program() -> Program:
-    """Return ``x*y*sqrt(abs(1 - w)) - 0.3*y*w``, which no collapsed form helps with."""
+def square_root_program() -> Program:
+    """Return ``a*x*y - b*w*y**2*sqrt(1 + abs(w))``, which no collapsed form helps with."""
     code = [
-        (Op.SUB, 3, 2), (Op.ABS, 5, 0), (Op.SQRT, 6, 0), (Op.MUL, 0, 1), (Op.MUL, 8, 7),
-        (Op.MUL, 4, 1), (Op.MUL, 10, 2), (Op.SUB, 9, 11),
+        (Op.MUL, 3, 0), (Op.MUL, 6, 1), (Op.ABS, 2, 0), (Op.ADD, 5, 8), (Op.SQRT, 9, 0),
+        (Op.SQUARE, 1, 0), (Op.MUL, 4, 11), (Op.MUL, 2, 12), (Op.MUL, 13, 10), (Op.SUB, 7, 14),
     ]  # fmt: skip
-    return Program.build(("x", "y", "w"), (False, True, False), [1.0, 0.3], code)
+    return Program.build(("x", "y", "w"), (False, True, False), [1.0, 1.0, 1.0], code)

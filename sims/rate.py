@@ -262,6 +262,12 @@ def _forward(
     return RateOutcome(w, blow_up, record, every)
 
 
+def _amount(x: FloatArray, schedule: Schedule) -> int:
+    """Work of a simulation, in updates of single synapses; what is done once a neuron counts as twenty."""
+    n_problems, _, n_inputs = x.shape
+    return n_problems * (n_inputs + 20) * schedule.order.shape[1] * schedule.n_steps
+
+
 class _Prepared:
     """A rule in the form of the kernels that run it fastest."""
 
@@ -291,7 +297,7 @@ class _Prepared:
                 schedule.n_steps, BLOW_UP_NORM, every, record, blow_up,
             )  # fmt: skip
 
-        run_groups(run, len(edges) - 1, w.size * schedule.order.shape[1] * schedule.n_steps)
+        run_groups(run, len(edges) - 1, _amount(x, schedule))
 
     def gradient(
         self, x: FloatArray, schedule: Schedule, outcome: RateOutcome, adjoint: FloatArray
@@ -306,7 +312,7 @@ class _Prepared:
                 schedule.n_steps, outcome.every, outcome.record, outcome.blow_up, adjoint, result,
             )  # fmt: skip
 
-        run_groups(run, len(edges) - 1, adjoint.size * schedule.order.shape[1] * schedule.n_steps)
+        run_groups(run, len(edges) - 1, _amount(x, schedule))
         return self._by_parameter(result)
 
     def _by_parameter(self, result: FloatArray) -> FloatArray:

@@ -89,7 +89,7 @@ def digits() -> FloatArray:
     """Images of handwritten digits, shape (1797, 64), centred and scaled to a largest variance of 1."""
     from sklearn.datasets import load_digits
 
-    images = load_digits().data.astype(np.float64)
+    images: FloatArray = load_digits().data.astype(np.float64)
     images -= images.mean(axis=0)
     images /= np.linalg.svd(images, compute_uv=False)[0] / np.sqrt(len(images))
     images.setflags(write=False)
