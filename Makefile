@@ -130,7 +130,7 @@ repro: $(RUN_STAMP) ## two runs with one seed, on 1 and on 2 threads, must be eq
 
 reference: $(RESULTS)/oja/report.html ## renew the small committed results in results/reference
 	@mkdir -p results/reference/oja
-	cp $(addprefix $(RESULTS)/oja/,path.json front.json front.csv validation.json comparison.json) results/reference/oja/
+	cp $(addprefix $(RESULTS)/oja/,path.json front.json front.csv validation.json comparison.json figures/front.png figures/learning-curves.png) results/reference/oja/
 
 clean: ## remove caches and build leftovers; results stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
