@@ -55,7 +55,7 @@ def test_a_run_goes_through_all_stages_and_says_what_it_found(toy: Toy) -> None:
     assert toy.taken() == ALL
     assert "-->  oja" in result.stdout
     assert "one standard error" in result.stdout
-    assert "folds passed: 1 of 2; not passed: D x 10" in result.stdout
+    assert "folds passed: 1 of 2\n  not passed: D x 10: " in result.stdout
     assert "chosen rule: same up to scale; the nearest known rule is oja." in result.stdout
     assert result.stdout.endswith("report: results/toy/report.html\n")
     assert "fit: started" in result.stderr
@@ -192,7 +192,7 @@ def test_events_are_left_for_programs(toy: Toy) -> None:
 def test_a_rule_given_as_text_is_compared(toy: Toy) -> None:
     result = discover("compare", "x*y - w*y**2", "--task", "toy")
     assert result.exit_code == 0, result.output
-    assert "x*y - w*y**2: same up to scale; the nearest known rule is oja." in result.stdout
+    assert "x*y - w*y**2 equals Oja (1982) up to scale." in result.stdout
     assert not toy.run.exists()
 
 

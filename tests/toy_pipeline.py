@@ -132,7 +132,10 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.validate": {"validate": validator(toy), "ValidateSettings": ValidateSettings},
         "discover.compare": {"compare": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},
-        "discover.recover": {"recover": lambda task, inputs, seeds, progress: recovered(inputs, seeds)},
+        "discover.recover": {
+            "recover": lambda task, inputs, seeds, progress: recovered(inputs, seeds),
+            "recover_presets": lambda task, presets, progress: [{"preset": name} for name in presets],
+        },
     }
     for name, members in modules.items():
         module = ModuleType(name)
@@ -140,7 +143,8 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         monkeypatch.setitem(sys.modules, name, module)
     import discover.search
 
-    monkeypatch.setattr(discover.search, "search", searcher(toy), raising=False)
+    # Not setattr: it would look for the real search first, which needs the real task package.
+    monkeypatch.setitem(vars(discover.search), "search", searcher(toy))
     return toy
 
 
