@@ -265,8 +265,8 @@ def _forward(
 def _amount(x: FloatArray, schedule: Schedule) -> int:
     """Work of a simulation, in updates of single synapses; what is done once a neuron counts as twenty."""
     n_problems, _, n_inputs = x.shape
-    batch = int(schedule.order.shape[1])
-    return n_problems * (n_inputs + 20) * batch * schedule.n_steps
+    amount: int = n_problems * (n_inputs + 20) * schedule.order.shape[1] * schedule.n_steps
+    return amount
 
 
 class _Prepared:
