@@ -129,32 +129,33 @@ def _second(op, a, b):
 @njit(inline="always", **OPTIONS)
 def _run(code, first, registers):
     """Run a program over the outputs of a group; `registers` is (n_registers, n_group)."""
+    n_group = registers.shape[1]
     for n in range(code.shape[0]):
         op = code[n, 0]
-        a = registers[code[n, 1]]
-        b = registers[_second(op, code[n, 1], code[n, 2])]
-        out = registers[first + n]
+        a = code[n, 1]
+        b = _second(op, a, code[n, 2])
+        r = first + n
         if op == MUL:
-            for g in range(out.shape[0]):
-                out[g] = a[g] * b[g]
+            for g in range(n_group):
+                registers[r, g] = registers[a, g] * registers[b, g]
         elif op == ADD:
-            for g in range(out.shape[0]):
-                out[g] = a[g] + b[g]
+            for g in range(n_group):
+                registers[r, g] = registers[a, g] + registers[b, g]
         elif op == SUB:
-            for g in range(out.shape[0]):
-                out[g] = a[g] - b[g]
+            for g in range(n_group):
+                registers[r, g] = registers[a, g] - registers[b, g]
         elif op == DIV:
-            for g in range(out.shape[0]):
-                out[g] = a[g] / b[g]
+            for g in range(n_group):
+                registers[r, g] = registers[a, g] / registers[b, g]
         elif op == NEG:
-            for g in range(out.shape[0]):
-                out[g] = -a[g]
+            for g in range(n_group):
+                registers[r, g] = -registers[a, g]
         elif op == SQUARE:
-            for g in range(out.shape[0]):
-                out[g] = a[g] * a[g]
+            for g in range(n_group):
+                registers[r, g] = registers[a, g] * registers[a, g]
         else:
-            for g in range(out.shape[0]):
-                out[g] = _value(op, a[g], b[g], code[n, 2])
+            for g in range(n_group):
+                registers[r, g] = _value(op, registers[a, g], registers[b, g], code[n, 2])
 
 
 @njit(inline="always", **OPTIONS)
@@ -164,8 +165,10 @@ def _coefficients(rule, registers, coefficients):
     if rule.is_program:
         _run(rule.code, 1 + rule.constants.shape[0], registers)
         for q in range(9):
-            if rule.outputs[q] >= 0:
-                coefficients[q] = registers[rule.outputs[q]]
+            r = rule.outputs[q]
+            if r >= 0:
+                for g in range(y.shape[0]):
+                    coefficients[q, g] = registers[r, g]
     else:
         for q in range(9):
             c, b, a = rule.table[0, q], rule.table[1, q], rule.table[2, q]
@@ -280,7 +283,8 @@ def _step(rule, samples, picks, w, alive, eta, registers, coefficients, drive, y
         drive[:] = 0.0
     for b in range(batch):
         _outputs(samples, picks[b], w, y[b])
-        registers[0] = y[b]
+        for g in range(w.shape[0]):
+            registers[0, g] = y[b, g]
         _coefficients(rule, registers, coefficients)
         if batch > 1:
             _accumulate(samples, picks[b], coefficients, drive)
@@ -453,7 +457,8 @@ def _step_back(
     if batch > 1:
         drive[:] = 0.0
     for b in range(batch):
-        registers[0] = y[b]
+        for g in range(w.shape[0]):
+            registers[0, g] = y[b, g]
         _coefficients(rule, registers, coefficients)
         _moments(samples, picks[b], w, adjoint, rule.is_linear, moments)
         _pull_coefficients(rule, eta / batch, moments, registers, adjoints, gradient, through)
