@@ -1,20 +1,20 @@
-"""Kernels written by hand for one rule each, with the same checks as the program's."""
+"""Kernels written by hand for one rule each, with the same checks and threads as the program's."""
 
 from __future__ import annotations
 
 import math
 
-from numba import njit, prange
+from numba import njit
 
 from sims._rate_kernels import FASTMATH
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH, "parallel": True}
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 
 @njit(**OPTIONS)
-def oja(inputs, weights, order, eta, n_steps, bound, blow_up):
+def oja(first, last, inputs, weights, order, eta, n_steps, bound, blow_up):
     """Oja's rule, online, in place."""
-    for p in prange(inputs.shape[0]):
+    for p in range(first, last):
         w = weights[p]
         blow_up[p] = -1
         for t in range(n_steps):
@@ -32,9 +32,9 @@ def oja(inputs, weights, order, eta, n_steps, bound, blow_up):
 
 
 @njit(**OPTIONS)
-def square_root(inputs, weights, order, eta, n_steps, bound, blow_up):
+def square_root(first, last, inputs, weights, order, eta, n_steps, bound, blow_up):
     """``x*y - w*y**2*sqrt(1 + abs(w))``, online, in place."""
-    for p in prange(inputs.shape[0]):
+    for p in range(first, last):
         w = weights[p]
         blow_up[p] = -1
         for t in range(n_steps):

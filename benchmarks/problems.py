@@ -34,7 +34,7 @@ class Work:
         return np.sum(difference**2, axis=1), 2 * difference
 
 
-def work(n_inputs: int, batch: int = 1) -> Work:
+def work(n_inputs: int, batch: int = 1, n_steps: int = N_STEPS) -> Work:
     """Draw the work for one number of inputs: Oja's rule with all other 25 terms small but not zero."""
     rng = np.random.default_rng(n_inputs)
     inputs = rng.normal(size=(N_PROBLEMS, N_SAMPLES, n_inputs)) / np.sqrt(np.arange(1, n_inputs + 1))
@@ -44,9 +44,9 @@ def work(n_inputs: int, batch: int = 1) -> Work:
     table[1, 1, 0] += 1
     table[0, 2, 1] -= 1
     schedule = (
-        Schedule.online(N_SAMPLES, N_STEPS, LEARNING_RATE)
+        Schedule.online(N_SAMPLES, n_steps, LEARNING_RATE)
         if batch == 1
-        else Schedule.whole_sample(N_SAMPLES, N_STEPS // 10, LEARNING_RATE)
+        else Schedule.whole_sample(N_SAMPLES, n_steps // 10, LEARNING_RATE)
     )
     weights = 0.1 * rng.normal(size=(N_PROBLEMS, n_inputs)) / np.sqrt(max(1, n_inputs / 100))
     return Work(inputs, weights, targets, PolynomialRule(table), schedule)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+REST_S = 0.05
+
 
 def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """Return the seconds of each function, `repeats` times in turn, after one run that is not counted."""
@@ -15,6 +17,8 @@ def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int) -> 
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
+            # Threads of the one before may still spin, waiting for more work.
+            time.sleep(REST_S)
             start = time.perf_counter()
             function()
             seconds[name].append(time.perf_counter() - start)
