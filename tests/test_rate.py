@@ -335,10 +335,11 @@ def test_a_checkpointed_trajectory_gives_the_same_gradient(
     for rule in (random_table(rng, 0.1), program(COLLAPSING[1]), program(INTERPRETED[1])):
         monkeypatch.setattr(rate, "TRAJECTORY_BYTES", 1 << 30)
         full = meta_gradient(rule, inputs, weights, schedule, loss)
-        assert full.outcome.every == 1
+        assert rate._record_interval(weights.nbytes, n_steps) == 1
         monkeypatch.setattr(rate, "TRAJECTORY_BYTES", 0)
         sparse = meta_gradient(rule, inputs, weights, schedule, loss)
-        assert sparse.outcome.every**2 >= n_steps > (sparse.outcome.every - 1) ** 2
+        every = rate._record_interval(weights.nbytes, n_steps)
+        assert every**2 >= n_steps > (every - 1) ** 2
         np.testing.assert_allclose(full.losses, sparse.losses, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(full.gradients, sparse.gradients, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(full.initial_adjoint, sparse.initial_adjoint, rtol=1e-11, atol=1e-13)
@@ -815,7 +816,9 @@ def test_kernels_are_compiled_once_for_all_kinds_of_arrays() -> None:
     schedule = pickle.loads(pickle.dumps(schedule))
     for rule in (OJA, program(COLLAPSING[0]), program(INTERPRETED[0])):
         simulate(pickle.loads(pickle.dumps(rule)), inputs, weights, schedule)
-    assert [len(kernel.signatures) for kernel in kernels] == before == [1, 1, 1, 1]
+    assert [len(kernel.signatures) for kernel in kernels] == before
+    assert before[2:] == [1, 1], "an interpreted program has one kind of groups"
+    assert max(before) <= 2, "problems run side by side or alone"
 
 
 # ------------------------------------------------------------------------------------------ without compiling
