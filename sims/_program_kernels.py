@@ -51,6 +51,8 @@ class InterpretedRule(NamedTuple):
         Neuron-level registers, constants too, that the synapses read.
     wanted : ndarray of bool, shape (n_registers,)
         Where an adjoint is needed: all but what depends on inputs alone.
+    cleared : ndarray
+        Registers but the output whose adjoints synapses add to.
     """
 
     code: np.ndarray
@@ -60,6 +62,7 @@ class InterpretedRule(NamedTuple):
     spread: np.ndarray
     gathered: np.ndarray
     wanted: np.ndarray
+    cleared: np.ndarray
 
 
 @njit(inline="always", **OPTIONS)
@@ -285,6 +288,7 @@ def _borrowed_rule(program):
     return InterpretedRule(
         borrowed(program.code), borrowed(program.constants), program.output, borrowed(program.levels),
         borrowed(program.spread), borrowed(program.gathered), borrowed(program.wanted),
+        borrowed(program.cleared),
     )  # fmt: skip
 
 
@@ -394,11 +398,10 @@ def simulate(
 def _seed(program, adjoint, step, start, n, n_lanes, pulls):
     """Start the adjoints of a block: those of its result are given, all others are zero."""
     n_group = adjoint.shape[0]
-    for r in range(program.wanted.shape[0]):
-        if program.wanted[r] and r != program.output:
-            row = pulls.flat[r, : n * n_lanes]
-            for i in range(row.shape[0]):
-                row[i] = 0.0
+    for r in program.cleared:
+        row = pulls.flat[r, : n * n_lanes]
+        for i in range(row.shape[0]):
+            row[i] = 0.0
     for low in range(0, n_lanes, n_group):
         for g in range(n_group):
             row = pulls.tape[program.output, low + g]

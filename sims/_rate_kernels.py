@@ -56,11 +56,12 @@ class QuadraticRule(NamedTuple):
     Where `is_program` is true, a program over the output replaces it: its registers are the output,
     `constants`, then one for each row of `code`; register ``outputs[q]`` is the coefficient of power q, and
     -1 stands for zero. `is_linear` promises that the coefficients of the squares of input and weight and of
-    their product vanish.
+    their product vanish; unless `needs_all_moments`, nobody asks for the gradient of these either.
     """
 
     is_program: bool
     is_linear: bool
+    needs_all_moments: bool
     table: np.ndarray
     constants: np.ndarray
     code: np.ndarray
@@ -613,8 +614,8 @@ def simulate(
 
 @njit(**OPTIONS)
 def _step_back(
-    is_program, is_linear, table, code, outputs, samples, order, row, w, eta, adjoint, gradient, registers,
-    adjoints, scratch, drive,
+    is_program, is_linear, all_moments, table, code, outputs, samples, order, row, w, eta, adjoint, gradient,
+    registers, adjoints, scratch, drive,
 ):  # fmt: skip
     """Pull `adjoint` = dL/dw back through one step and add the step's share to `gradient`."""
     batch = order.shape[1]
@@ -627,7 +628,7 @@ def _step_back(
             _of_program(code, outputs, registers, scratch)
         else:
             _of_table(table, registers.shape[1], scratch)
-        _moments(samples, pick, w, adjoint, is_linear and is_program, scratch)
+        _moments(samples, pick, w, adjoint, not all_moments, scratch)
         if is_program:
             _pull_program(code, outputs, eta / batch, registers, adjoints, gradient, scratch)
         else:
@@ -682,8 +683,8 @@ def gradient(
                 _silence(w, blown)
             for t in range(stop - 1, start - 1, -1):
                 _step_back(
-                    is_program, is_linear, table, code, outputs, samples, picks, t % n_rounds,
-                    path[t - start], eta, a, total, registers, adjoints, scratch, drive,
+                    is_program, is_linear, rule.needs_all_moments, table, code, outputs, samples, picks,
+                    t % n_rounds, path[t - start], eta, a, total, registers, adjoints, scratch, drive,
                 )  # fmt: skip
         _silence(a, blown)
         for g in range(n_lanes):

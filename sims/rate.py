@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims._collapse import quadratic_form
+from sims._collapse import quadratic_form, table_form
 from sims._groups import group_edges, run_groups
 from sims.rules import BINARY_OPS, PolynomialRule, Program
 
@@ -28,10 +28,16 @@ __all__ = ["BLOW_UP_NORM", "MetaGradient", "RateOutcome", "Schedule", "meta_grad
 BLOW_UP_NORM = 1e3
 """Weights with a larger norm, or any that are not finite, count as a blow-up."""
 
-TRAJECTORY_BYTES = 16_000_000
-"""A gradient keeps all weights of all steps up to this size; beyond it, one record every sqrt(n_steps)."""
+TRAJECTORY_BYTES = 2_000_000
+"""A gradient keeps all weights of all steps up to this size; beyond it, one record every sqrt(n_steps).
 
-MOST_INPUTS_IN_LANES = 200
+About what a core's own cache holds: running quadratic rules again is faster than fetching more from memory.
+"""
+
+INTERPRETED_TRAJECTORY_BYTES = 64_000_000
+"""The same for interpreted programs, which take longer to run again than their weights to fetch."""
+
+MOST_INPUTS_IN_LANES = 64
 """Up to this number of inputs, problems of a quadratic rule run side by side; beyond it, one by one."""
 
 FEWEST_IN_LANES = 3
@@ -191,8 +197,9 @@ def meta_gradient(
 ) -> MetaGradient:
     """Losses after the inner loop and their exact gradients with respect to the rule's parameters.
 
-    Reverse mode through every step. Memory stays at ``TRAJECTORY_BYTES`` or, for longer runs, at about
-    ``2 sqrt(n_steps)`` copies of the weights: segments are run again from recorded starts.
+    Reverse mode through every step. All weights on the way are kept where they take no more than
+    ``TRAJECTORY_BYTES``, or ``INTERPRETED_TRAJECTORY_BYTES`` for interpreted programs. For longer runs about
+    ``2 sqrt(n_steps)`` copies of the weights are, and segments are run again from recorded starts.
 
     Parameters
     ----------
@@ -211,7 +218,9 @@ def meta_gradient(
         As for :func:`simulate`, or if the loss function returns arrays of other shapes.
     """
     x, w = _checked(inputs, initial_weights, schedule)
-    run = _prepared(rule).simulated(x, w, schedule, _record_interval(w.nbytes, schedule.n_steps))
+    prepared = _prepared(rule)
+    most = TRAJECTORY_BYTES if isinstance(prepared, _Quadratic) else INTERPRETED_TRAJECTORY_BYTES
+    run = prepared.simulated(x, w, schedule, _record_interval(w.nbytes, schedule.n_steps, most))
     weights, blow_up = run.weights(), run.blow_up()
     losses, adjoint = loss(weights)
     if np.shape(losses) != (len(x),) or np.shape(adjoint) != weights.shape:
@@ -227,9 +236,9 @@ def meta_gradient(
     return MetaGradient(losses, gradients, adjoint, outcome)
 
 
-def _record_interval(n_bytes: int, n_steps: int) -> int:
+def _record_interval(n_bytes: int, n_steps: int, most_bytes: int) -> int:
     """Steps between two records of weights of this size, from which a gradient starts its way back."""
-    return 1 if n_bytes * n_steps <= TRAJECTORY_BYTES else isqrt(n_steps - 1) + 1
+    return 1 if n_bytes * n_steps <= most_bytes else isqrt(n_steps - 1) + 1
 
 
 def _checked(
@@ -310,41 +319,60 @@ def _prepared(rule: Rule) -> _Prepared:
 
 @dataclass(frozen=True)
 class _Quadratic:
-    """A rule quadratic in input and weight: a coefficient table or a collapsed program."""
+    """A rule quadratic in input and weight: a coefficient table or a program over outputs.
+
+    `derivatives` are those of the table's 27 coefficients with respect to the rule's parameters.
+    """
 
     rule: Any
     n_parameters: int
+    derivatives: FloatArray | None = None
 
     @classmethod
     def of_table(cls, rule: PolynomialRule) -> _Quadratic:
-        from sims._rate_kernels import QuadraticRule
-
-        table = np.ascontiguousarray(rule.coefficients.transpose(1, 0, 2).reshape(3, 9))
-        is_linear = not table[:, [2, 4, 5, 6, 7, 8]].any()
-        no_code = np.empty((0, 3), dtype=np.int64)
-        return cls(
-            QuadraticRule(False, is_linear, table, np.empty(0), no_code, np.full(9, -1, dtype=np.int64)), 27
-        )
+        is_linear = not rule.coefficients[_BEYOND_LINEAR].any()
+        return cls(_table_rule(rule.coefficients, is_linear, needs_all_moments=True), 27)
 
     @classmethod
     def of_program(cls, rule: Program) -> _Quadratic | None:
-        from sims._rate_kernels import QuadraticRule
-
+        table = table_form(rule)
+        if table is not None:
+            kernel_rule = _table_rule(table.coefficients, table.is_linear, not table.is_linear)
+            return cls(kernel_rule, 27, table.derivatives.reshape(27, -1))
         form = quadratic_form(rule)
         if form is None:
             return None
+        from sims._rate_kernels import QuadraticRule
+
         constants = np.append(rule.constants, 1.0)
-        quadratic = QuadraticRule(True, form.is_linear, np.zeros((3, 9)), constants, form.code, form.outputs)
-        return cls(quadratic, len(constants))
+        kernel_rule = QuadraticRule(
+            True, form.is_linear, not form.is_linear, np.zeros((3, 9)), constants, form.code, form.outputs
+        )
+        return cls(kernel_rule, len(constants))
 
     def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _QuadraticRun:
         return _QuadraticRun(self, x, w, schedule, every)
 
     def by_parameter(self, result: FloatArray) -> FloatArray:
-        """Gradients in the order of the rule's parameters."""
+        """Gradients with respect to the rule's parameters, in their order."""
         if self.rule.is_program:
             return result[:, :-1]
-        return result.reshape(-1, 3, 3, 3).transpose(0, 2, 1, 3).reshape(-1, 27)
+        by_term = result.reshape(-1, 3, 3, 3).transpose(0, 2, 1, 3).reshape(-1, 27)
+        if self.derivatives is None:
+            return by_term
+        gradients: FloatArray = np.einsum("pt,tc->pc", by_term, self.derivatives)
+        return gradients
+
+
+_BEYOND_LINEAR = (np.add.outer(np.arange(3), np.arange(3)) > 1)[:, None, :].repeat(3, axis=1)
+
+
+def _table_rule(coefficients: FloatArray, is_linear: bool, needs_all_moments: bool) -> Any:
+    from sims._rate_kernels import QuadraticRule
+
+    table = np.ascontiguousarray(coefficients.transpose(1, 0, 2).reshape(3, 9))
+    no_code, no_outputs = np.empty((0, 3), dtype=np.int64), np.full(9, -1, dtype=np.int64)
+    return QuadraticRule(False, is_linear, needs_all_moments, table, np.empty(0), no_code, no_outputs)
 
 
 class _QuadraticRun:
@@ -448,9 +476,12 @@ class _Interpreted:
         read = _read_by_synapses(program)
         first = program.n_registers - len(program.code)
         is_constant = (read >= len(program.variables)) & (read < first)
+        wanted = _moves_with_weights_or_constants(program)
+        touched = (program.levels == 1) | np.isin(np.arange(program.n_registers), read)
+        touched[program.output] = False
         self.rule = InterpretedRule(
             _frozen(program.code), _frozen(program.constants), program.output, _frozen(program.levels),
-            read[~is_constant], read, _moves_with_weights_or_constants(program),
+            read[~is_constant], read, wanted, np.flatnonzero(wanted & touched),
         )  # fmt: skip
 
     def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _InterpretedRun:
