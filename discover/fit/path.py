@@ -38,8 +38,9 @@ def fit(
 
     Each restart begins at a random dense rule and learns under a mild L1 penalty while the inner loop grows
     to its full length. From there the path is walked: for each penalty the terms that survive are refitted
-    without it. Among all points the simplest one is chosen whose held-out loss lies within one standard error
-    of the best, and terms that it can do without by the same measure are dropped.
+    without it, at the multiple that suits the horizon. Among all points the simplest one is chosen whose
+    held-out loss lies within one standard error of the best, and terms that it can do without by the same
+    measure are dropped.
 
     Parameters
     ----------
