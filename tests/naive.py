@@ -141,6 +141,47 @@ def rate_neuron(
     return path, -1
 
 
+def rate_network(
+    feedforward: PolynomialRule | Program,
+    lateral: PolynomialRule | Program,
+    inputs: Sequence[Sequence[float]],
+    weights: Sequence[Sequence[float]],
+    lateral_weights: Sequence[Sequence[float]],
+    schedule: Schedule,
+    lateral_rate: float,
+) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+    """One problem of the two-layer network: both layers before each step and after the last, and the blow-up.
+
+    ``weights[output][input]`` and ``lateral_weights[post][pre]``; after a blow-up all weights stay at zero.
+    """
+    n_outputs, n_inputs = np.shape(weights)
+    w = np.array(weights, dtype=float)
+    v = np.array(
+        [[lateral_weights[k][j] if j < k else 0.0 for j in range(n_outputs)] for k in range(n_outputs)]
+    )
+    path, lateral_path = [w], [v]
+    for t in range(schedule.n_steps):
+        picks = schedule.order[t % len(schedule.order)]
+        change, lateral_change = np.zeros_like(w), np.zeros_like(v)
+        for sample in picks:
+            x = [float(value) for value in inputs[sample]]
+            y0 = [sum(float(w[k, i]) * x[i] for i in range(n_inputs)) for k in range(n_outputs)]
+            y = [y0[k] + sum(float(v[k, j]) * y0[j] for j in range(k)) for k in range(n_outputs)]
+            for k in range(n_outputs):
+                for i in range(n_inputs):
+                    change[k, i] += rule_value(feedforward, x[i], y[k], float(w[k, i])) / len(picks)
+                for j in range(k):
+                    lateral_change[k, j] += rule_value(lateral, y[j], y[k], float(v[k, j])) / len(picks)
+        w = w + schedule.learning_rate * change
+        v = v + lateral_rate * lateral_change
+        if not math.hypot(*w.ravel(), *v.ravel()) <= BLOW_UP_NORM:
+            rest = schedule.n_steps - t
+            return path + [np.zeros_like(w)] * rest, lateral_path + [np.zeros_like(v)] * rest, t + 1
+        path.append(w)
+        lateral_path.append(v)
+    return path, lateral_path, -1
+
+
 def central_differences(
     function: Callable[[np.ndarray], float], point: np.ndarray, step: float = 1e-4
 ) -> np.ndarray:

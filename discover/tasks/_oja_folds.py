@@ -17,14 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil, sqrt
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.tasks._pca_folds import LONGEST_RUN, input_variances, runs, sizes, sources, spectra
 from discover.tasks.base import Fold
 from discover.tasks.oja import OjaSettings, Preset
-from discover.tasks.pca import N_DIGIT_PIXELS, Source, Spectrum, digits, eigenvalues
 
 __all__ = ["LARGEST_SIZE", "MARGIN", "oja_folds"]
 
@@ -64,68 +63,12 @@ def oja_folds(settings: OjaSettings) -> tuple[Fold, ...]:
     return tuple(
         Fold(name, title, changed, _tolerances(changed))
         for name, title, changed in (
-            *_sizes(settings),
-            *_spectra(settings),
-            *_sources(settings),
-            *_runs(settings),
+            *sizes(settings, _settled, LARGEST_SIZE),
+            *spectra(settings, _settled),
+            *sources(settings, _settled),
+            *runs(settings, _settled),
         )
     ) + tuple(_published(settings))
-
-
-Condition = tuple[str, str, OjaSettings]
-
-
-def _sizes(settings: OjaSettings) -> Iterator[Condition]:
-    if settings.source == "digits":
-        return
-    fitted = _size(settings)
-    for name, factor in (("half", 0.5), ("double", 2.0), ("tenfold", 10.0)):
-        n_inputs = min(round(fitted * factor), max(LARGEST_SIZE, fitted))
-        if n_inputs >= 2 and n_inputs != fitted:
-            spectrum = settings.spectrum
-            if isinstance(spectrum, tuple):
-                spectrum = spectrum[:n_inputs]
-            changed = replace(settings, n_inputs=n_inputs, spectrum=spectrum)
-            yield f"inputs-{name}", f"{n_inputs} inputs instead of {fitted}", _settled(changed)
-
-
-def _spectra(settings: OjaSettings) -> Iterator[Condition]:
-    if settings.source == "digits" or _size(settings) < 2:
-        return
-    fitted = _variances(settings)
-    for spectrum in get_args(Spectrum):
-        changed = replace(settings, spectrum=spectrum)
-        if not np.array_equal(_variances(changed), fitted):
-            yield f"spectrum-{spectrum}", f"{spectrum} spectrum of the inputs", _settled(changed)
-
-
-def _sources(settings: OjaSettings) -> Iterator[Condition]:
-    spectrum = "power-law" if settings.source == "digits" else settings.spectrum
-    titles: dict[Source, str] = {
-        "gaussian": "Gaussian inputs",
-        "laplace": "inputs with heavy tails (Laplace)",
-        "uniform": "inputs with light tails (uniform)",
-    }
-    for source, title in titles.items():
-        if source != settings.source and (source != "gaussian" or settings.source == "digits"):
-            yield source, title, _settled(replace(settings, source=source, spectrum=spectrum))
-    if settings.source != "digits":
-        changed = replace(settings, source="digits", n_inputs=N_DIGIT_PIXELS, spectrum="power-law")
-        yield "digits", "images of handwritten digits, 64 pixels", _settled(changed)
-
-
-def _runs(settings: OjaSettings) -> Iterator[Condition]:
-    started = replace(settings, initial_scale=min(3 * settings.initial_scale, 100.0))
-    yield "start-large", "weights start 3 times larger", _settled(started)
-    slow = replace(
-        settings, learning_rate=0.3 * _rate(settings), n_steps=min(ceil(_steps(settings) / 0.3), 10_000_000)
-    )
-    yield "learning-slow", f"learning rate {_rate(slow):.3g}, {_steps(slow)} updates", _settled(slow)
-    fast = _settled(replace(settings, learning_rate=min(3 * _rate(settings), 10.0)))
-    if _rate(fast) > _rate(settings):
-        yield "learning-fast", f"learning rate {_rate(fast):.3g}", fast
-    longer = replace(settings, n_steps=min(3 * _steps(settings), 10_000_000))
-    yield "run-long", f"{_steps(longer)} updates", _settled(longer)
 
 
 def _published(settings: OjaSettings) -> Iterator[Fold]:
@@ -139,18 +82,18 @@ def _published(settings: OjaSettings) -> Iterator[Fold]:
 
 def _settled(settings: OjaSettings) -> OjaSettings:
     """Return settings with a learning rate and a horizon at which Oja's rule settles."""
-    variances = _variances(settings)
+    variances = input_variances(settings)
     noise = _noise(settings, variances)
-    rate = _rate(settings) * min(1.0, LARGEST_NOISE / noise if noise else 1.0)
+    rate = settings.learning_rate * min(1.0, LARGEST_NOISE / noise if noise else 1.0)
     gap = variances[0] - variances[1] if len(variances) > 1 else variances[0]
-    equal = _steps(settings) * _rate(settings) / rate
+    equal = settings.n_steps * settings.learning_rate / rate
     needed = min(E_FOLDS / (rate * max(gap, 1e-9)), LONGEST * equal)
     n_steps = ceil(max(equal, needed))
-    return replace(settings, learning_rate=rate, n_steps=min(n_steps, 10_000_000))
+    return replace(settings, learning_rate=rate, n_steps=min(n_steps, LONGEST_RUN))
 
 
 def _tolerances(settings: OjaSettings) -> dict[str, tuple[float, float]]:
-    variances = _variances(settings)
+    variances = input_variances(settings)
     noise = _noise(settings, variances)
     tolerances = {
         "norm_error": (0.0, round(noise / 2 + MARGIN, 3)),
@@ -177,24 +120,4 @@ def _misalignment(settings: OjaSettings, variances: FloatArray) -> float:
 
 def _step_noise(settings: OjaSettings) -> float:
     batch = settings.batch or 0
-    return 0.0 if batch in (0, settings.n_samples) else _rate(settings) / (2 * batch)
-
-
-def _variances(settings: OjaSettings) -> FloatArray:
-    if settings.source == "digits":
-        images = digits()
-        return np.asarray(np.linalg.svd(images, compute_uv=False) ** 2 / len(images))
-    spectrum = settings.spectrum if settings.spectrum is not None else "power-law"
-    return eigenvalues(spectrum, _size(settings))
-
-
-def _size(settings: OjaSettings) -> int:
-    return int(settings.n_inputs or 0)
-
-
-def _rate(settings: OjaSettings) -> float:
-    return float(settings.learning_rate or 0.0)
-
-
-def _steps(settings: OjaSettings) -> int:
-    return int(settings.n_steps or 0)
+    return 0.0 if batch in (0, settings.n_samples) else settings.learning_rate / (2 * batch)

@@ -8,24 +8,25 @@ Confavreux et al. (NeurIPS 2020), section 3.1; Oja (1982), J. Math. Biol. 15:267
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
-from discover.errors import TaskError
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, Slot
 from discover.tasks.base import Fold, TaskGradient, VisitedStates
 from discover.tasks.pca import (
-    N_DIGIT_PIXELS,
     Source,
     Spectrum,
+    complete_settings,
     draw_inputs,
     eigenvalues,
+    mini_batches,
     principal_components,
+    sign_free_distance,
 )
 from sims.rules import PolynomialRule, Program
 
@@ -34,6 +35,8 @@ __all__ = ["TASK", "OjaProblems", "OjaSettings", "OjaTask"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Preset = Literal["project", "d3", "d5", "d100"]
+
+PUBLISHED: Mapping[str, Any] = {"n_samples": 100, "n_steps": 200, "learning_rate": 0.1, "batch": 0}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "project": {
@@ -44,14 +47,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 0.1,
         "batch": 10,
     },
-    "d3": {"n_inputs": 3, "spectrum": (1.0, 0.5, 0.0)},
-    "d5": {"n_inputs": 5, "spectrum": (1.0, 0.7, 0.2, 0.1, 0.0)},
-    "d100": {"n_inputs": 100, "spectrum": "published"},
+    "d3": {**PUBLISHED, "n_inputs": 3, "spectrum": (1.0, 0.5, 0.0)},
+    "d5": {**PUBLISHED, "n_inputs": 5, "spectrum": (1.0, 0.7, 0.2, 0.1, 0.0)},
+    "d100": {**PUBLISHED, "n_inputs": 100, "spectrum": "published"},
 }
 """Settings by preset; ``d3``, ``d5`` and ``d100`` are those of Confavreux et al. (NeurIPS 2020)."""
-
-PUBLISHED: Mapping[str, Any] = {"n_samples": 100, "n_steps": 200, "learning_rate": 0.1, "batch": 0}
-
 
 FROM_PRESET: Any = None
 """Default of a setting that the preset gives; it is replaced when the settings are made."""
@@ -93,19 +93,7 @@ class OjaSettings:
     source: Source = "gaussian"
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise TaskError(f"There is no preset {self.preset!r}. Presets: {', '.join(PRESETS)}.")
-        defaults = {**PUBLISHED, **PRESETS[self.preset]}
-        for item in fields(self):
-            if getattr(self, item.name) is None:
-                object.__setattr__(self, item.name, defaults[item.name])
-        if self.source == "digits" and self.n_inputs != N_DIGIT_PIXELS:
-            raise TaskError(
-                f"Digits have {N_DIGIT_PIXELS} pixels; set n_inputs to that, got {self.n_inputs}."
-            )
-        if self.batch and self.n_samples % self.batch:
-            raise TaskError(f"A batch of {self.batch} does not divide {self.n_samples} samples.")
-        eigenvalues(self.spectrum, self.n_inputs)
+        complete_settings(self, PRESETS)
 
 
 @dataclass(frozen=True)
@@ -193,7 +181,7 @@ class OjaTask:
 
         schedule = _schedule(problems, n_steps)
         outcome = simulate(_kernel_rule(rule), problems.inputs, problems.initial_weights, schedule)
-        losses, _ = _distance(outcome.weights, problems.targets)
+        losses, _ = sign_free_distance(outcome.weights, problems.targets)
         return np.where(outcome.blow_up >= 0, 2.0 - outcome.blow_up / schedule.n_steps, losses)
 
     def gradient(
@@ -208,7 +196,7 @@ class OjaTask:
             problems.inputs,
             problems.initial_weights,
             _schedule(problems, n_steps),
-            lambda weights: _distance(weights, problems.targets),
+            lambda weights: sign_free_distance(weights, problems.targets),
         )
         return TaskGradient(result.losses, result.gradients, result.outcome.blow_up >= 0)
 
@@ -250,7 +238,7 @@ class OjaTask:
         directions = weights / np.where(norms > 0, norms, 1.0)[:, None]
         cosines = np.minimum(np.abs(np.einsum("pd,pd->p", directions, problems.targets)), 1.0)
         outputs = np.einsum("psd,pd->ps", problems.inputs, directions)
-        distances, _ = _distance(weights, problems.targets)
+        distances, _ = sign_free_distance(weights, problems.targets)
         return {
             "loss": np.where(blown, 2.0 - outcome.blow_up / schedule.n_steps, distances),
             "cosine": np.where(blown, 0.0, cosines),
@@ -269,7 +257,9 @@ class OjaTask:
             _kernel_rule(rule), problems.inputs, problems.initial_weights, schedule, every=every
         )
         steps = np.arange(outcome.record.shape[1]) * every
-        curves = [_distance(weights, problems.targets)[0] for weights in outcome.record.swapaxes(0, 1)]
+        curves = [
+            sign_free_distance(weights, problems.targets)[0] for weights in outcome.record.swapaxes(0, 1)
+        ]
         losses = np.array(curves)
         late = (outcome.blow_up >= 0) & (steps[:, None] >= outcome.blow_up)
         losses[late] = np.broadcast_to(2.0 - outcome.blow_up / schedule.n_steps, losses.shape)[late]
@@ -306,22 +296,9 @@ def _kernel_rule(rule: Rule | FloatArray) -> PolynomialRule | Program:
 
 
 def _schedule(problems: OjaProblems, n_steps: int | None) -> Any:
-    from sims.rate import Schedule
-
     settings = problems.settings
     n_samples = problems.inputs.shape[1]
-    batch = settings.batch or n_samples
-    order = np.arange(n_samples).reshape(-1, batch)
-    schedule = Schedule(order, problems.n_steps, settings.learning_rate)
-    return schedule if n_steps is None else schedule.shortened(n_steps)
-
-
-def _distance(weights: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance to the nearer of target and its negative, and its derivative with respect to the weights."""
-    signs = np.where(np.einsum("pd,pd->p", weights, targets) < 0, -1.0, 1.0)
-    differences = weights - signs[:, None] * targets
-    distances = np.linalg.norm(differences, axis=1)
-    return distances, differences / np.maximum(distances, 1e-12)[:, None]
+    return mini_batches(n_samples, settings.batch, problems.n_steps, settings.learning_rate, n_steps)
 
 
 TASK = OjaTask()

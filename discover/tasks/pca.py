@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
 
-__all__ = ["Source", "Spectrum", "digits", "draw_inputs", "eigenvalues", "principal_components"]
+__all__ = [
+    "Source",
+    "Spectrum",
+    "complete_settings",
+    "digits",
+    "draw_inputs",
+    "eigenvalues",
+    "mini_batches",
+    "principal_components",
+    "sign_free_distance",
+]
 
 FloatArray = NDArray[np.float64]
 Source = Literal["gaussian", "laplace", "uniform", "digits"]
 Spectrum = Literal["published", "linear", "power-law", "steep"]
 
 N_DIGIT_PIXELS = 64
+
+
+def complete_settings(settings: Any, presets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Fill in, from its preset, what frozen settings of a task leave open, and check the inputs' settings.
+
+    Raises
+    ------
+    TaskError
+        If there is no such preset, or the inputs cannot be drawn as asked for.
+    """
+    if settings.preset not in presets:
+        raise TaskError(f"There is no preset {settings.preset!r}. Presets: {', '.join(presets)}.")
+    for item in fields(settings):
+        if getattr(settings, item.name) is None:
+            object.__setattr__(settings, item.name, presets[settings.preset][item.name])
+    if settings.source == "digits" and settings.n_inputs != N_DIGIT_PIXELS:
+        raise TaskError(
+            f"Digits have {N_DIGIT_PIXELS} pixels; set n_inputs to that, got {settings.n_inputs}."
+        )
+    if settings.batch and settings.n_samples % settings.batch:
+        raise TaskError(f"A batch of {settings.batch} does not divide {settings.n_samples} samples.")
+    eigenvalues(settings.spectrum, settings.n_inputs)
 
 
 def eigenvalues(spectrum: Spectrum | tuple[float, ...], n_inputs: int) -> FloatArray:
@@ -112,3 +146,45 @@ def principal_components(inputs: FloatArray, n_components: int) -> tuple[FloatAr
     """
     _, singular, components = np.linalg.svd(inputs, full_matrices=False)
     return components[:n_components], singular[:n_components] ** 2 / len(inputs)
+
+
+def mini_batches(
+    n_samples: int, batch: int, n_steps: int, learning_rate: float, longest: int | None = None
+) -> Any:
+    """Return a :class:`sims.rate.Schedule` that shows the samples in order, `batch` at a time.
+
+    A batch of 0 is the whole sample; `longest` cuts the schedule off.
+    """
+    from sims.rate import Schedule
+
+    order = np.arange(n_samples).reshape(-1, batch or n_samples)
+    schedule = Schedule(order, n_steps, learning_rate)
+    return schedule if longest is None else schedule.shortened(longest)
+
+
+def sign_free_distance(weights: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Distance to the nearer of target and its negative, and its derivative with respect to the weights.
+
+    Parameters
+    ----------
+    weights, targets : ndarray, shape (..., n_inputs)
+
+    Returns
+    -------
+    distances : ndarray, shape (...)
+    slopes : ndarray, shape (..., n_inputs)
+
+    References
+    ----------
+    Confavreux et al. (NeurIPS 2020), section 3.
+
+    Examples
+    --------
+    >>> distances, slopes = sign_free_distance(np.array([[0.0, -0.5]]), np.array([[0.0, 1.0]]))
+    >>> distances.tolist(), slopes.tolist()
+    ([0.5], [[0.0, 1.0]])
+    """
+    signs = np.where(np.einsum("...d,...d->...", weights, targets) < 0, -1.0, 1.0)
+    differences = weights - signs[..., None] * targets
+    distances = np.linalg.norm(differences, axis=-1)
+    return distances, differences / np.maximum(distances, 1e-12)[..., None]
