@@ -70,17 +70,25 @@ def test_same_seed_gives_the_same_path_and_another_seed_another():
 
 def test_one_standard_error_rule_takes_the_fewest_terms():
     points = [point(1, 0.5), point(2, 0.105), point(3, 0.104), point(4, 0.1)]
-    chosen, reason = choose(points)
+    chosen, reason = choose(points, 1e-3)
     assert chosen == 1
     assert "fewest terms (2)" in reason
-    assert choose([point(1, 0.5), point(2, 0.1)])[0] == 1
-    assert choose([point(2, 0.2, 0.0), point(3, 0.1, 0.0)])[0] == 1
+    assert choose([point(1, 0.5), point(2, 0.1)], 1e-3)[0] == 1
+    assert choose([point(2, 0.2, 0.0), point(3, 0.1, 0.0)], 1e-3)[0] == 1
 
 
 def test_a_loss_that_one_problem_decides_does_not_cost_a_rule_its_simplicity():
-    assert choose([point(2, 0.15, 0.06), point(3, 0.1, 0.001)])[0] == 0
-    assert choose([point(2, 0.15, 0.02), point(3, 0.1, 0.001)])[0] == 1
-    assert choose([point(2, 1e-5, 0.0), point(3, 1e-16, 0.0)])[0] == 0
+    assert choose([point(2, 0.15, 0.06), point(3, 0.1, 0.001)], 1e-3)[0] == 0
+    assert choose([point(2, 0.15, 0.02), point(3, 0.1, 0.001)], 1e-3)[0] == 1
+
+
+def test_losses_that_differ_by_less_than_the_resolution_are_equally_good():
+    points = [point(2, 0.0302, 1e-4), point(27, 0.0288, 1e-4)]
+    chosen, reason = choose(points, 0.005)
+    assert chosen == 0
+    assert "within the resolution (0.005)" in reason
+    assert choose(points, 0.001)[0] == 1
+    assert choose([point(2, 1e-5, 0.0), point(3, 1e-16, 0.0)], 1e-3)[0] == 0
 
 
 @pytest.mark.parametrize("optimum", [0.013, 0.4, 1.0, 5.7, 90.0])

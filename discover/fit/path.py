@@ -27,9 +27,6 @@ GROWTH = 0.6
 MAX_DROPS = 12
 """Terms beyond this number are not tried away one by one."""
 
-RESOLUTION = 1e-3
-"""Losses that differ by less are equally good, such as those of two rules that both end at the target."""
-
 
 def fit(
     task: Task, problem_settings: Any, settings: FitSettings, seed: int, progress: Progress = silent
@@ -74,7 +71,7 @@ def fit(
         found, choice = restart.run(child, inner)
         points += found
         choices.append(choice)
-    chosen, reason = choose(points)
+    chosen, reason = choose(points, settings.resolution)
     return FitResult(
         task=task.name,
         points=tuple(points),
@@ -85,10 +82,10 @@ def fit(
     )
 
 
-def choose(points: Sequence[PathPoint]) -> tuple[int, str]:
+def choose(points: Sequence[PathPoint], resolution: float) -> tuple[int, str]:
     """Choose the simplest point that is as good as the best on held-out problems.
 
-    As good is a loss within one standard error of the difference of the two means, or within a thousandth.
+    As good is a loss within one standard error of the difference of the two means, or within `resolution`.
     The error of the simpler point counts too: where it is slow on one problem of many, that one must not
     decide.
 
@@ -99,7 +96,9 @@ def choose(points: Sequence[PathPoint]) -> tuple[int, str]:
     """
     best = min(points, key=lambda point: point.heldout_loss)
     within = [
-        n for n, point in enumerate(points) if point.heldout_loss - best.heldout_loss <= _error(point, best)
+        n
+        for n, point in enumerate(points)
+        if point.heldout_loss - best.heldout_loss <= max(_error(point, best), resolution)
     ]
     position = min(within, key=lambda n: (points[n].n_terms, points[n].heldout_loss))
     point = points[position]
@@ -108,14 +107,16 @@ def choose(points: Sequence[PathPoint]) -> tuple[int, str]:
             position,
             f"lowest held-out loss, {best.heldout_loss:.4g}, and no rule with fewer terms is as good",
         )
+    error = _error(point, best)
+    reach = f"one standard error ({error:.2g})" if error >= resolution else f"the resolution ({resolution:g})"
     return position, (
-        f"fewest terms ({point.n_terms}) with a held-out loss ({point.heldout_loss:.4g}) within one standard "
-        f"error ({_error(point, best):.2g}) of the best ({best.heldout_loss:.4g}, {best.n_terms} terms)"
+        f"fewest terms ({point.n_terms}) with a held-out loss ({point.heldout_loss:.4g}) within {reach} "
+        f"of the best ({best.heldout_loss:.4g}, {best.n_terms} terms)"
     )
 
 
 def _error(point: PathPoint, best: PathPoint) -> float:
-    return max(float(np.hypot(point.heldout_error, best.heldout_error)), RESOLUTION)
+    return float(np.hypot(point.heldout_error, best.heldout_error))
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class _Restart:
             point, coefficients = self._point(objective, coefficients, weight, rng, inner)
             points.append(point)
         points += self._eliminate(points, more[-1], rng, part(progress, 0.8, 1.0))
-        return points, points[choose(points)[0]]
+        return points, points[choose(points, self.settings.resolution)[0]]
 
     def _point(
         self,
@@ -216,7 +217,7 @@ class _Restart:
         """Drop terms from the chosen point, one at a time, as long as the choice follows."""
         found: list[PathPoint] = []
         while True:
-            current = [*points, *found][choose([*points, *found])[0]]
+            current = [*points, *found][choose([*points, *found], self.settings.resolution)[0]]
             if not 1 < current.n_terms <= MAX_DROPS:
                 return found
             attempts = [
@@ -225,7 +226,7 @@ class _Restart:
             progress(1 - 1 / (len(found) + 2), f"trying {current.n_terms} terms away")
             best = min(attempts, key=lambda point: point.heldout_loss)
             everything = [*points, *found, best]
-            if everything[choose(everything)[0]] is not best:
+            if everything[choose(everything, self.settings.resolution)[0]] is not best:
                 return found
             found.append(best)
 

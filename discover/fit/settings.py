@@ -38,6 +38,9 @@ class FitSettings:
         Standard deviation of the random start, in units of relative effect.
     negligible : float
         Terms whose effect is below this share of the largest are left out of a refit.
+    resolution : float
+        Held-out losses that differ by less are equally good, however sure the difference is: of two rules
+        whose weights end half a percent of their length nearer to the target, the simpler one is chosen.
     """
 
     optimiser: Optimiser = "proximal"
@@ -62,3 +65,4 @@ class FitSettings:
     path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02
     start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
+    resolution: Annotated[float, Ge(0), Le(1)] = 0.005
