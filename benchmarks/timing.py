@@ -8,20 +8,26 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 REST_S = 0.05
+BURST = 4
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Return the seconds of each function, `repeats` times in turn, after one run that is not counted."""
+    """Return the seconds of each function, `repeats` bursts of calls in turn.
+
+    An outer loop calls the same function hundreds of times in a row. So a turn is a rest, in which threads of
+    the function before fall asleep, one call that is not counted, and a few that are.
+    """
     for function in functions.values():
         function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            # Threads of the one before may still spin, waiting for more work.
             time.sleep(REST_S)
-            start = time.perf_counter()
             function()
-            seconds[name].append(time.perf_counter() - start)
+            for _ in range(BURST):
+                start = time.perf_counter()
+                function()
+                seconds[name].append(time.perf_counter() - start)
     return seconds
 
 

@@ -24,6 +24,9 @@ LARGE = 500
 
 N_COMPARED = 64
 
+FRESH = 0xF7E54
+"""Sets the random numbers of the problems for judging apart: a fit takes its own from the bare seed."""
+
 
 @dataclass(frozen=True)
 class Recovery:
@@ -110,7 +113,7 @@ def recover_presets(
         problem_settings = task.settings_type(preset=preset)
         inner = part(progress, number / len(presets), (number + 1) / len(presets), f"{preset}: ")
         found = fit(task, problem_settings, settings or FitSettings(restarts=2), number, inner).rule
-        fresh = task.draw(problem_settings, N_COMPARED, np.random.SeedSequence(number, spawn_key=(1,)))
+        fresh = _fresh_problems(task, problem_settings, number)
         scaled = [task.losses(target.scaled(factor), fresh).mean() for factor in np.geomspace(0.1, 30, 40)]
         rows.append(
             {
@@ -165,6 +168,11 @@ def _target(task: Task) -> Rule:
             f"The reference rule {task.reference!r} of task {task.name!r} is not a local polynomial."
         )
     return rule
+
+
+def _fresh_problems(task: Task, problem_settings: Any, seed: int) -> Any:
+    """Draw problems to judge a fit by that the fit with this seed has neither been fitted nor chosen on."""
+    return task.draw(problem_settings, N_COMPARED, np.random.SeedSequence([FRESH, seed]))
 
 
 def _fit_settings(size: int) -> FitSettings:

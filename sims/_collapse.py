@@ -1,9 +1,10 @@
-"""Which programs are quadratic in presynaptic activity and weight, and their nine coefficients.
+"""Which programs are polynomials, or quadratic in presynaptic activity and weight, and their coefficients.
 
 Most published rules are: Oja, covariance, BCM and their saturating variants depend on the output in any way,
 but on the input and the weight of a synapse through low powers. For these the nine coefficients of
 ``pre**i * weight**k`` are programs of the output alone, computed once a neuron, and the synapses need no
-interpreter.
+interpreter. Where the output too occurs in low powers alone, the program is a table of 27 coefficients, and
+derivatives with respect to its constants follow from those with respect to the table.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 from sims.rules import BINARY_OPS, Op, Program
 
-__all__ = ["QuadraticForm", "quadratic_form"]
+__all__ = ["QuadraticForm", "TableForm", "quadratic_form", "table_form"]
 
 PRE, POST, WEIGHT = 0, 1, 2
 MAX_POWER = 2
+
+FloatArray = NDArray[np.float64]
 
 _Powers = tuple[int, int]
 _Form = dict[_Powers, int]
@@ -118,3 +121,95 @@ class _Collector:
 
 def _is_scalar(form: _Form) -> bool:
     return form.keys() == {(0, 0)}
+
+
+@dataclass(frozen=True)
+class TableForm:
+    """A program as a table of coefficients of ``pre**i * post**j * weight**k``.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (3, 3, 3)
+    derivatives : ndarray, shape (3, 3, 3, n_constants)
+        Of the coefficients with respect to the constants.
+    is_linear : bool
+        Whether only the terms 1, pre and weight occur, with any power of post.
+    """
+
+    coefficients: FloatArray
+    derivatives: FloatArray
+    is_linear: bool
+
+
+_Term = tuple[int, int, int]
+_Dual = tuple[float, FloatArray]
+_Table = dict[_Term, _Dual]
+_CONSTANT: _Term = (0, 0, 0)
+
+
+def table_form(program: Program) -> TableForm | None:
+    """Return the table of a program over (pre, post, weight), or None where there is none.
+
+    Examples
+    --------
+    >>> oja = Program.build(("x", "y", "w"), (False, True, False), [2.0], [(Op.MUL, 0, 1), (Op.MUL, 4, 3)])
+    >>> form = table_form(oja)
+    >>> float(form.coefficients[1, 1, 0]), float(form.derivatives[1, 1, 0, 0])
+    (2.0, 1.0)
+    """
+    if program.neuron_level != (False, True, False):
+        return None
+    unit = np.eye(len(program.constants))
+    zero = np.zeros(len(program.constants))
+    tables: list[_Table | None] = [
+        {(1, 0, 0): (1.0, zero)},
+        {(0, 1, 0): (1.0, zero)},
+        {(0, 0, 1): (1.0, zero)},
+    ]
+    tables += [{_CONSTANT: (float(c), unit[n])} for n, c in enumerate(program.constants)]
+    for op, a, b in program.code.tolist():
+        first, second = tables[a], tables[b] if op in BINARY_OPS else {}
+        tables.append(None if first is None or second is None else _applied(Op(op), first, second, b))
+    result = tables[program.output]
+    if result is None:
+        return None
+    coefficients, derivatives = np.zeros((3, 3, 3)), np.zeros((3, 3, 3, len(program.constants)))
+    for term, (value, slopes) in result.items():
+        coefficients[term], derivatives[term] = value, slopes
+    if not (np.isfinite(coefficients).all() and np.isfinite(derivatives).all()):
+        return None
+    return TableForm(coefficients, derivatives, all(i + k <= 1 for i, _, k in result))
+
+
+def _applied(op: Op, a: _Table, b: _Table, literal: int) -> _Table | None:
+    """Table of one instruction's result, or None where it has none."""
+    if op is Op.ADD or op is Op.SUB:
+        sign = 1.0 if op is Op.ADD else -1.0
+        result = dict(a)
+        for term, (value, slopes) in b.items():
+            old, old_slopes = result.get(term, (0.0, np.zeros_like(slopes)))
+            result[term] = (old + sign * value, old_slopes + sign * slopes)
+        return result
+    if op is Op.NEG:
+        return {term: (-value, -slopes) for term, (value, slopes) in a.items()}
+    if op is Op.MUL:
+        return _multiplied(a, b)
+    if op is Op.SQUARE or (op is Op.POWI and literal == MAX_POWER):
+        return _multiplied(a, a)
+    if op is Op.DIV and b.keys() == {_CONSTANT} and b[_CONSTANT][0] != 0:
+        divisor, divisor_slopes = b[_CONSTANT]
+        reciprocal = {_CONSTANT: (1 / divisor, -divisor_slopes / divisor**2)}
+        return _multiplied(a, reciprocal)
+    return None
+
+
+def _multiplied(a: _Table, b: _Table) -> _Table | None:
+    result: _Table = {}
+    for first, (u, du) in a.items():
+        for second, (v, dv) in b.items():
+            term = (first[0] + second[0], first[1] + second[1], first[2] + second[2])
+            if max(term) > MAX_POWER:
+                return None
+            old, old_slopes = result.get(term, (0.0, 0.0))
+            result[term] = (old + u * v, old_slopes + u * dv + v * du)
+    return result

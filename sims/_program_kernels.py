@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from sims._borrowed import borrowed
+
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
 
@@ -49,6 +51,8 @@ class InterpretedRule(NamedTuple):
         Neuron-level registers, constants too, that the synapses read.
     wanted : ndarray of bool, shape (n_registers,)
         Where an adjoint is needed: all but what depends on inputs alone.
+    cleared : ndarray
+        Registers but the output whose adjoints synapses add to.
     """
 
     code: np.ndarray
@@ -58,6 +62,7 @@ class InterpretedRule(NamedTuple):
     spread: np.ndarray
     gathered: np.ndarray
     wanted: np.ndarray
+    cleared: np.ndarray
 
 
 @njit(inline="always", **OPTIONS)
@@ -248,16 +253,43 @@ class Workspace(NamedTuple):
 
 
 @njit(**OPTIONS)
-def _workspace(program, n_group, n_inputs, batch):
+def _n_lanes(n_group, n_inputs, batch):
+    return n_group * max(1, min(batch, BLOCK // (n_group * min(n_inputs, BLOCK))))
+
+
+@njit(**OPTIONS)
+def workspace_size(n_registers, n_group, n_inputs, batch):
+    """Numbers that :class:`Workspace` holds."""
+    n_lanes = _n_lanes(n_group, n_inputs, batch)
+    return n_registers * n_lanes * (1 + min(n_inputs, BLOCK)) + n_group * n_inputs
+
+
+@njit(**OPTIONS)
+def _workspace(program, memory, n_group, n_inputs, batch):
+    """Lay a group's memory out, and write the constants of the program into it."""
     n_registers = program.levels.shape[0]
     width = min(n_inputs, BLOCK)
-    n_lanes = n_group * max(1, min(batch, BLOCK // (n_group * width)))
-    neurons = np.empty((n_registers, n_lanes))
-    flat = np.empty((n_registers, n_lanes * width))
+    n_lanes = _n_lanes(n_group, n_inputs, batch)
+    first = n_registers * n_lanes
+    second = first + first * width
+    neurons = memory[:first].reshape(n_registers, n_lanes)
+    flat = memory[first:second].reshape(n_registers, n_lanes * width)
+    change = memory[second : second + n_group * n_inputs].reshape(n_group, n_inputs)
     for c in range(program.constants.shape[0]):
-        neurons[N_VARIABLES + c] = program.constants[c]
-        flat[N_VARIABLES + c] = program.constants[c]
-    return Workspace(neurons, flat.reshape(n_registers, n_lanes, width), flat, np.empty((n_group, n_inputs)))
+        for lane in range(n_lanes):
+            neurons[N_VARIABLES + c, lane] = program.constants[c]
+        for i in range(n_lanes * width):
+            flat[N_VARIABLES + c, i] = program.constants[c]
+    return Workspace(neurons, flat.reshape(n_registers, n_lanes, width), flat, change)
+
+
+@njit(**OPTIONS)
+def _borrowed_rule(program):
+    return InterpretedRule(
+        borrowed(program.code), borrowed(program.constants), program.output, borrowed(program.levels),
+        borrowed(program.spread), borrowed(program.gathered), borrowed(program.wanted),
+        borrowed(program.cleared),
+    )  # fmt: skip
 
 
 @njit(inline="always", **OPTIONS)
@@ -337,20 +369,24 @@ def _step(program, samples, picks, w, alive, eta, space):
 
 @njit(**OPTIONS)
 def simulate(
-    program, edges, first, last, inputs, weights, order, eta, n_steps, bound, every, record, blow_up
+    rule, edges, first, last, inputs, weights, order, eta, n_steps, bound, every, record, blow_up, memory
 ):
-    """Run the problems of some groups in place; see the polynomial kernel of the same name."""
+    """Run the problems ``edges[k] : edges[k + 1]`` of some groups in place.
+
+    See the polynomial kernel of the same name; ``memory (n_groups, size)`` has the size of a workspace.
+    """
+    program, picks = _borrowed_rule(rule), borrowed(order)
     n_rounds, batch = order.shape
     for group in range(first, last):
         low, high = edges[group], edges[group + 1]
-        samples, w = inputs[low:high], weights[low:high]
-        space = _workspace(program, high - low, w.shape[1], batch)
+        samples, w = borrowed(inputs[low:high]), borrowed(weights[low:high])
+        space = _workspace(program, borrowed(memory[group]), high - low, w.shape[1], batch)
         alive = np.ones(high - low, np.bool_)
         blow_up[low:high] = -1
         for t in range(n_steps):
             if t % every == 0:
                 record[low:high, t // every] = w
-            _step(program, samples, order[t % n_rounds], w, alive, eta, space)
+            _step(program, samples, picks[t % n_rounds], w, alive, eta, space)
             for g in range(high - low):
                 if alive[g] and not _dot(w[g], w[g]) <= bound * bound:
                     blow_up[low + g] = t + 1
@@ -362,11 +398,10 @@ def simulate(
 def _seed(program, adjoint, step, start, n, n_lanes, pulls):
     """Start the adjoints of a block: those of its result are given, all others are zero."""
     n_group = adjoint.shape[0]
-    for r in range(program.wanted.shape[0]):
-        if program.wanted[r] and r != program.output:
-            row = pulls.flat[r, : n * n_lanes]
-            for i in range(row.shape[0]):
-                row[i] = 0.0
+    for r in program.cleared:
+        row = pulls.flat[r, : n * n_lanes]
+        for i in range(row.shape[0]):
+            row[i] = 0.0
     for low in range(0, n_lanes, n_group):
         for g in range(n_group):
             row = pulls.tape[program.output, low + g]
@@ -429,20 +464,25 @@ def _step_back(program, samples, picks, w, eta, adjoint, space, pulls, total):
 
 @njit(**OPTIONS)
 def gradient(
-    program, edges, first, last, inputs, order, eta, n_steps, every, record, blow_up, adjoint, result
-):
+    rule, edges, first, last, inputs, order, eta, n_steps, every, record, blow_up, adjoint, result, memory,
+    adjoint_memory, path_memory,
+):  # fmt: skip
     """Gradient of some groups' losses with respect to the constants, by reverse mode.
 
     Arguments and checkpointing are those of the polynomial kernel of the same name;
-    ``result`` has shape ``(n_problems, n_constants)``.
+    ``result`` has shape ``(n_problems, n_constants)``; `adjoint_memory` is like `memory`, and
+    ``path_memory (n_groups, size)`` holds the weights of `every` steps of a group.
     """
+    program, order = _borrowed_rule(rule), borrowed(order)
     n_rounds, batch = order.shape
     for group in range(first, last):
         low, high = edges[group], edges[group + 1]
-        samples, a, total = inputs[low:high], adjoint[low:high], result[low:high]
-        space = _workspace(program, high - low, a.shape[1], batch)
-        pulls = _workspace(program, high - low, a.shape[1], batch)
-        path = np.empty((every, high - low, a.shape[1]))
+        samples, a = borrowed(inputs[low:high]), borrowed(adjoint[low:high])
+        total = borrowed(result[low:high])
+        n_group, n_inputs = a.shape
+        space = _workspace(program, borrowed(memory[group]), n_group, n_inputs, batch)
+        pulls = _workspace(program, borrowed(adjoint_memory[group]), n_group, n_inputs, batch)
+        path = borrowed(path_memory[group, : every * a.size]).reshape(every, n_group, n_inputs)
         alive = blow_up[low:high] < 0
         total[:] = 0.0
         for segment in range((n_steps - 1) // every, -1, -1):

@@ -14,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
-from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims._collapse import quadratic_form
+from sims._collapse import quadratic_form, table_form
 from sims._groups import group_edges, run_groups
 from sims.rules import BINARY_OPS, PolynomialRule, Program
 
@@ -29,14 +28,20 @@ __all__ = ["BLOW_UP_NORM", "MetaGradient", "RateOutcome", "Schedule", "meta_grad
 BLOW_UP_NORM = 1e3
 """Weights with a larger norm, or any that are not finite, count as a blow-up."""
 
-TRAJECTORY_BYTES = 16_000_000
-"""A gradient keeps all weights of all steps up to this size; beyond it, one record every sqrt(n_steps)."""
+TRAJECTORY_BYTES = 2_000_000
+"""A gradient keeps all weights of all steps up to this size; beyond it, one record every sqrt(n_steps).
 
-MOST_IN_LOCK_STEP = 8
-"""Problems of a quadratic rule that run in lock-step, so that what is done once a neuron costs little."""
+About what a core's own cache holds: running quadratic rules again is faster than fetching more from memory.
+"""
 
-INPUT_BYTES = 500_000
-"""Inputs of the problems that run in lock-step take no more, so that they stay in a core's own cache."""
+INTERPRETED_TRAJECTORY_BYTES = 64_000_000
+"""The same for interpreted programs, which take longer to run again than their weights to fetch."""
+
+MOST_INPUTS_IN_LANES = 64
+"""Up to this number of inputs, problems of a quadratic rule run side by side; beyond it, one by one."""
+
+FEWEST_IN_LANES = 3
+"""Fewer problems than this run one by one: most lanes would be empty."""
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 FloatArray = NDArray[np.float64]
@@ -183,7 +188,8 @@ def simulate(
     every = schedule.n_steps if every is None else every
     if every < 1:
         raise ValueError(f"Records are at least one step apart, got every={every}.")
-    return _forward(_prepared(rule), x, w, schedule, every)
+    run = _prepared(rule).simulated(x, w, schedule, every)
+    return RateOutcome(run.weights(), run.blow_up(), run.record(), every)
 
 
 def meta_gradient(
@@ -191,8 +197,9 @@ def meta_gradient(
 ) -> MetaGradient:
     """Losses after the inner loop and their exact gradients with respect to the rule's parameters.
 
-    Reverse mode through every step. Memory stays at ``TRAJECTORY_BYTES`` or, for longer runs, at about
-    ``2 sqrt(n_steps)`` copies of the weights: segments are run again from recorded starts.
+    Reverse mode through every step. All weights on the way are kept where they take no more than
+    ``TRAJECTORY_BYTES``, or ``INTERPRETED_TRAJECTORY_BYTES`` for interpreted programs. For longer runs about
+    ``2 sqrt(n_steps)`` copies of the weights are, and segments are run again from recorded starts.
 
     Parameters
     ----------
@@ -212,37 +219,49 @@ def meta_gradient(
     """
     x, w = _checked(inputs, initial_weights, schedule)
     prepared = _prepared(rule)
-    every = 1 if w.nbytes * schedule.n_steps <= TRAJECTORY_BYTES else isqrt(schedule.n_steps - 1) + 1
-    outcome = _forward(prepared, x, w, schedule, every)
-    losses, adjoint = loss(outcome.weights)
-    if np.shape(losses) != (len(x),) or np.shape(adjoint) != outcome.weights.shape:
+    most = TRAJECTORY_BYTES if isinstance(prepared, _Quadratic) else INTERPRETED_TRAJECTORY_BYTES
+    run = prepared.simulated(x, w, schedule, _record_interval(w.nbytes, schedule.n_steps, most))
+    weights, blow_up = run.weights(), run.blow_up()
+    losses, adjoint = loss(weights)
+    if np.shape(losses) != (len(x),) or np.shape(adjoint) != weights.shape:
         raise ValueError(
-            f"A loss returns arrays of shapes {(len(x),)} and {outcome.weights.shape}, "
+            f"A loss returns arrays of shapes {(len(x),)} and {weights.shape}, "
             f"got {np.shape(losses)} and {np.shape(adjoint)}."
         )
-    blown = outcome.blow_up >= 0
-    losses = np.where(blown, 2.0 - outcome.blow_up / schedule.n_steps, losses)
+    blown = blow_up >= 0
+    losses = np.where(blown, 2.0 - blow_up / schedule.n_steps, losses)
     adjoint = np.where(blown[:, None], 0.0, adjoint).astype(np.float64, order="C")
-    gradients = prepared.gradient(x, schedule, outcome, adjoint)
+    gradients, adjoint = run.gradient(adjoint)
+    outcome = RateOutcome(weights, blow_up, w[:, None], schedule.n_steps)
     return MetaGradient(losses, gradients, adjoint, outcome)
+
+
+def _record_interval(n_bytes: int, n_steps: int, most_bytes: int) -> int:
+    """Steps between two records of weights of this size, from which a gradient starts its way back."""
+    return 1 if n_bytes * n_steps <= most_bytes else isqrt(n_steps - 1) + 1
 
 
 def _checked(
     inputs: ArrayLike, initial_weights: ArrayLike, schedule: Schedule
 ) -> tuple[FloatArray, FloatArray]:
     x = np.ascontiguousarray(inputs, dtype=np.float64)
-    w = np.array(initial_weights, dtype=np.float64, order="C")
+    w = np.ascontiguousarray(initial_weights, dtype=np.float64)
     if x.ndim != 3 or 0 in x.shape:
         raise ValueError(f"Inputs have shape (n_problems, n_samples, n_inputs), got {x.shape}.")
     if w.shape != (x.shape[0], x.shape[2]):
         raise ValueError(
             f"Initial weights have shape {(x.shape[0], x.shape[2])} for these inputs, got {w.shape}."
         )
-    if not (np.all(np.isfinite(x)) and np.all(np.isfinite(w))):
+    if not (_all_finite(x) and _all_finite(w)):
         raise ValueError("Inputs and initial weights must be finite, got NaN or infinity.")
     if schedule.order.min() < 0 or schedule.order.max() >= x.shape[1]:
         raise ValueError(f"The schedule names samples outside 0..{x.shape[1] - 1}.")
     return _frozen(x), w
+
+
+def _all_finite(array: FloatArray) -> bool:
+    """Whether there is no NaN and no infinity; the sum alone says so unless it overflows."""
+    return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
 def _frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
@@ -252,16 +271,6 @@ def _frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
     return view
 
 
-def _forward(
-    prepared: _Prepared, x: FloatArray, w: FloatArray, schedule: Schedule, every: int
-) -> RateOutcome:
-    n_problems, n_inputs = w.shape
-    record = np.empty((n_problems, -(-schedule.n_steps // every), n_inputs))
-    blow_up = np.empty(n_problems, dtype=np.int64)
-    prepared.simulate(x, w, schedule, every, record, blow_up)
-    return RateOutcome(w, blow_up, record, every)
-
-
 def _amount(x: FloatArray, schedule: Schedule) -> int:
     """Work of a simulation, in updates of single synapses; what is done once a neuron counts as twenty."""
     n_problems, _, n_inputs = x.shape
@@ -269,56 +278,32 @@ def _amount(x: FloatArray, schedule: Schedule) -> int:
     return amount
 
 
-class _Prepared:
+class _Run(Protocol):
+    """Simulated problems, in whatever form the kernels have them."""
+
+    def weights(self) -> FloatArray:
+        """Final weights (n_problems, n_inputs)."""
+        ...
+
+    def blow_up(self) -> IntArray:
+        """Steps after which problems blew up, or -1."""
+        ...
+
+    def record(self) -> FloatArray:
+        """Weights on the way (n_problems, n_records, n_inputs)."""
+        ...
+
+    def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Gradients (n_problems, n_parameters) and dL/dw at the start, from `adjoint` = dL/dw at the end."""
+        ...
+
+
+class _Prepared(Protocol):
     """A rule in the form of the kernels that run it fastest."""
 
-    _rule: Any
-    _kernels: ModuleType
-    _n_parameters: int
-
-    def most_in_a_group(self, n_samples: int, n_inputs: int) -> int:
-        """Largest number of problems that run in lock-step."""
-        raise NotImplementedError
-
-    def simulate(
-        self,
-        x: FloatArray,
-        w: FloatArray,
-        schedule: Schedule,
-        every: int,
-        record: FloatArray,
-        blow_up: IntArray,
-    ) -> None:
-        """Run all problems; `w`, `record` and `blow_up` are filled."""
-        edges = group_edges(len(x), self.most_in_a_group(*x.shape[1:]))
-
-        def run(first: int, last: int) -> None:
-            self._kernels.simulate(
-                self._rule, edges, first, last, x, w, _frozen(schedule.order), schedule.learning_rate,
-                schedule.n_steps, BLOW_UP_NORM, every, record, blow_up,
-            )  # fmt: skip
-
-        run_groups(run, len(edges) - 1, _amount(x, schedule))
-
-    def gradient(
-        self, x: FloatArray, schedule: Schedule, outcome: RateOutcome, adjoint: FloatArray
-    ) -> FloatArray:
-        """Gradients (n_problems, n_parameters); `adjoint` becomes that of the initial weights."""
-        edges = group_edges(len(x), self.most_in_a_group(*x.shape[1:]))
-        result = np.empty((len(x), self._n_parameters))
-
-        def run(first: int, last: int) -> None:
-            self._kernels.gradient(
-                self._rule, edges, first, last, x, _frozen(schedule.order), schedule.learning_rate,
-                schedule.n_steps, outcome.every, outcome.record, outcome.blow_up, adjoint, result,
-            )  # fmt: skip
-
-        run_groups(run, len(edges) - 1, _amount(x, schedule))
-        return self._by_parameter(result)
-
-    def _by_parameter(self, result: FloatArray) -> FloatArray:
-        """Gradients in the order of the rule's parameters."""
-        return result
+    def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _Run:
+        """Run all problems, with a record every so many steps."""
+        ...
 
 
 def _prepared(rule: Rule) -> _Prepared:
@@ -332,60 +317,233 @@ def _prepared(rule: Rule) -> _Prepared:
     return _Quadratic.of_program(rule) or _Interpreted(rule)
 
 
-class _Quadratic(_Prepared):
-    """A rule quadratic in input and weight: a coefficient table or a collapsed program."""
+@dataclass(frozen=True)
+class _Quadratic:
+    """A rule quadratic in input and weight: a coefficient table or a program over outputs.
 
-    def __init__(
-        self, is_program: bool, is_linear: bool, table: FloatArray, constants: FloatArray, code: IntArray,
-        outputs: IntArray,
-    ) -> None:  # fmt: skip
-        from sims import _rate_kernels as kernels
+    `derivatives` are those of the table's 27 coefficients with respect to the rule's parameters.
+    """
 
-        self._kernels = kernels
-        self._rule = kernels.QuadraticRule(is_program, is_linear, table, constants, code, outputs)
-        self._n_parameters = len(constants) if is_program else 27
+    rule: Any
+    n_parameters: int
+    derivatives: FloatArray | None = None
 
     @classmethod
     def of_table(cls, rule: PolynomialRule) -> _Quadratic:
-        table = np.ascontiguousarray(rule.coefficients.transpose(1, 0, 2).reshape(3, 9))
-        no_code = np.empty((0, 3), dtype=np.int64)
-        return cls(False, False, table, np.empty(0), no_code, np.full(9, -1, dtype=np.int64))
+        is_linear = not rule.coefficients[_BEYOND_LINEAR].any()
+        return cls(_table_rule(rule.coefficients, is_linear, needs_all_moments=True), 27)
 
     @classmethod
     def of_program(cls, rule: Program) -> _Quadratic | None:
+        table = table_form(rule)
+        if table is not None:
+            kernel_rule = _table_rule(table.coefficients, table.is_linear, not table.is_linear)
+            return cls(kernel_rule, 27, table.derivatives.reshape(27, -1))
         form = quadratic_form(rule)
         if form is None:
             return None
+        from sims._rate_kernels import QuadraticRule
+
         constants = np.append(rule.constants, 1.0)
-        return cls(True, form.is_linear, np.zeros((3, 9)), constants, form.code, form.outputs)
+        kernel_rule = QuadraticRule(
+            True, form.is_linear, not form.is_linear, np.zeros((3, 9)), constants, form.code, form.outputs
+        )
+        return cls(kernel_rule, len(constants))
 
-    def most_in_a_group(self, n_samples: int, n_inputs: int) -> int:
-        return max(1, min(MOST_IN_LOCK_STEP, INPUT_BYTES // (8 * n_samples * n_inputs)))
+    def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _QuadraticRun:
+        return _QuadraticRun(self, x, w, schedule, every)
 
-    def _by_parameter(self, result: FloatArray) -> FloatArray:
-        if self._rule.is_program:
+    def by_parameter(self, result: FloatArray) -> FloatArray:
+        """Gradients with respect to the rule's parameters, in their order."""
+        if self.rule.is_program:
             return result[:, :-1]
-        return result.reshape(-1, 3, 3, 3).transpose(0, 2, 1, 3).reshape(-1, 27)
+        by_term = result.reshape(-1, 3, 3, 3).transpose(0, 2, 1, 3).reshape(-1, 27)
+        if self.derivatives is None:
+            return by_term
+        gradients: FloatArray = np.einsum("pt,tc->pc", by_term, self.derivatives)
+        return gradients
 
 
-class _Interpreted(_Prepared):
+_BEYOND_LINEAR = (np.add.outer(np.arange(3), np.arange(3)) > 1)[:, None, :].repeat(3, axis=1)
+
+
+def _table_rule(coefficients: FloatArray, is_linear: bool, needs_all_moments: bool) -> Any:
+    from sims._rate_kernels import QuadraticRule
+
+    table = np.ascontiguousarray(coefficients.transpose(1, 0, 2).reshape(3, 9))
+    no_code, no_outputs = np.empty((0, 3), dtype=np.int64), np.full(9, -1, dtype=np.int64)
+    return QuadraticRule(False, is_linear, needs_all_moments, table, np.empty(0), no_code, no_outputs)
+
+
+class _QuadraticRun:
+    """Problems of a quadratic rule, side by side in lanes where inputs are few, else one by one."""
+
+    def __init__(
+        self, prepared: _Quadratic, x: FloatArray, w: FloatArray, schedule: Schedule, every: int
+    ) -> None:
+        from sims import _rate_kernels as kernels
+
+        n_problems, _, n_inputs = x.shape
+        self._kernels = kernels
+        self._prepared = prepared
+        self._schedule = schedule
+        self._every = every
+        self._amount = _amount(x, schedule)
+        self._n_problems = n_problems
+        self._n_lanes = (
+            kernels.LANES if n_inputs <= MOST_INPUTS_IN_LANES and n_problems >= FEWEST_IN_LANES else 1
+        )
+        self._inputs = _frozen(self._grouped(x))
+        self._weights = self._grouped(w[:, None])[:, 0]
+        n_groups, n_records = len(self._weights), -(-schedule.n_steps // every)
+        self._record = np.empty((n_groups, n_records, *self._weights.shape[1:]))
+        self._blow_up = np.empty((n_groups, self._n_lanes), dtype=np.int64)
+
+        n_registers = 1 + len(prepared.rule.constants) + len(prepared.rule.code)
+        self._workspace = kernels.Workspace(
+            np.empty((n_groups, n_registers, self._n_lanes)),
+            np.zeros((n_groups, kernels.SCRATCH)),
+            np.empty((n_groups, 3, *self._weights.shape[1:])),
+        )
+
+        def run(first: int, last: int) -> None:
+            kernels.simulate(
+                prepared.rule, first, last, self._inputs, self._weights, _frozen(schedule.order),
+                schedule.learning_rate, schedule.n_steps, BLOW_UP_NORM, every, self._record, self._blow_up,
+                self._workspace,
+            )  # fmt: skip
+
+        run_groups(run, n_groups, self._amount)
+
+    def weights(self) -> FloatArray:
+        return self._by_problem(self._weights[:, None])[:, 0]
+
+    def blow_up(self) -> IntArray:
+        return self._blow_up.reshape(-1)[: self._n_problems]
+
+    def record(self) -> FloatArray:
+        return self._by_problem(self._record)
+
+    def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
+        adjoints = self._grouped(adjoint[:, None])[:, 0]
+        result = np.empty((len(adjoints), self._prepared.n_parameters, self._n_lanes))
+        schedule = self._schedule
+        way_back = self._kernels.WayBack(
+            np.empty_like(self._workspace.registers),
+            np.empty((len(adjoints), self._every, *adjoints.shape[1:])),
+        )
+
+        def run(first: int, last: int) -> None:
+            self._kernels.gradient(
+                self._prepared.rule, first, last, self._inputs, _frozen(schedule.order),
+                schedule.learning_rate, schedule.n_steps, self._every, self._record, self._blow_up, adjoints,
+                result, self._workspace, way_back,
+            )  # fmt: skip
+
+        run_groups(run, len(adjoints), self._amount)
+        by_problem = result.transpose(0, 2, 1).reshape(-1, self._prepared.n_parameters)[: self._n_problems]
+        return self._prepared.by_parameter(by_problem), self._by_problem(adjoints[:, None])[:, 0]
+
+    def _grouped(self, rows: FloatArray) -> FloatArray:
+        """Arrays (n_problems, n, n_inputs) in the form of the kernels, (n_groups, n, n_inputs[, n_lanes])."""
+        if self._n_lanes == 1:
+            return rows.copy() if rows.flags.writeable else rows
+        from sims._lane_kernels import into_lanes
+
+        n_groups = -(-len(rows) // self._n_lanes)
+        lanes = np.empty((n_groups, *rows.shape[1:], self._n_lanes))
+        run_groups(
+            lambda first, last: into_lanes(_frozen(rows), first, last, lanes),
+            n_groups,
+            rows.size,
+        )
+        return lanes
+
+    def _by_problem(self, groups: FloatArray) -> FloatArray:
+        """Arrays (n_groups, n, n_inputs[, n_lanes]) as (n_problems, n, n_inputs)."""
+        if self._n_lanes == 1:
+            return groups
+        problems = np.moveaxis(groups, -1, 1).reshape(-1, *groups.shape[1:-1])
+        return problems[: self._n_problems]
+
+
+class _Interpreted:
     """Any other program, run instruction by instruction over blocks of synapses."""
 
     def __init__(self, program: Program) -> None:
-        from sims import _program_kernels as kernels
+        from sims._program_kernels import InterpretedRule
 
         read = _read_by_synapses(program)
         first = program.n_registers - len(program.code)
         is_constant = (read >= len(program.variables)) & (read < first)
-        self._kernels = kernels
-        self._rule = kernels.InterpretedRule(
+        wanted = _moves_with_weights_or_constants(program)
+        touched = (program.levels == 1) | np.isin(np.arange(program.n_registers), read)
+        touched[program.output] = False
+        self.rule = InterpretedRule(
             _frozen(program.code), _frozen(program.constants), program.output, _frozen(program.levels),
-            read[~is_constant], read, _moves_with_weights_or_constants(program),
+            read[~is_constant], read, wanted, np.flatnonzero(wanted & touched),
         )  # fmt: skip
-        self._n_parameters = len(program.constants)
 
-    def most_in_a_group(self, n_samples: int, n_inputs: int) -> int:
-        return max(1, int(self._kernels.BLOCK) // n_inputs)
+    def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _InterpretedRun:
+        return _InterpretedRun(self.rule, x, w, schedule, every)
+
+
+class _InterpretedRun:
+    """Problems of an interpreted program; as many as fill a block run in lock-step."""
+
+    def __init__(self, rule: Any, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> None:
+        from sims import _program_kernels as kernels
+
+        self._kernels = kernels
+        self._rule = rule
+        self._inputs = x
+        self._schedule = schedule
+        self._every = every
+        self._edges = group_edges(len(x), max(1, int(kernels.BLOCK) // x.shape[2]))
+        self._weights = w.copy()
+        self._record = np.empty((len(x), -(-schedule.n_steps // every), x.shape[2]))
+        self._blow_up = np.empty(len(x), dtype=np.int64)
+        self._most = int(np.diff(self._edges).max())
+        batch = schedule.order.shape[1]
+        sizes = [
+            kernels.workspace_size(len(rule.levels), n_group, x.shape[2], batch)
+            for n_group in {self._most, int(np.diff(self._edges).min())}
+        ]
+        self._memory = np.empty((len(self._edges) - 1, max(sizes)))
+
+        def run(first: int, last: int) -> None:
+            kernels.simulate(
+                rule, self._edges, first, last, x, self._weights, _frozen(schedule.order),
+                schedule.learning_rate, schedule.n_steps, BLOW_UP_NORM, every, self._record, self._blow_up,
+                self._memory,
+            )  # fmt: skip
+
+        run_groups(run, len(self._edges) - 1, _amount(x, schedule))
+
+    def weights(self) -> FloatArray:
+        return self._weights
+
+    def blow_up(self) -> IntArray:
+        return self._blow_up
+
+    def record(self) -> FloatArray:
+        return self._record
+
+    def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
+        result = np.empty((len(self._inputs), len(self._rule.constants)))
+        schedule = self._schedule
+        adjoint_memory = np.empty_like(self._memory)
+        path_memory = np.empty((len(self._memory), self._every * self._most * self._inputs.shape[2]))
+
+        def run(first: int, last: int) -> None:
+            self._kernels.gradient(
+                self._rule, self._edges, first, last, self._inputs, _frozen(schedule.order),
+                schedule.learning_rate, schedule.n_steps, self._every, self._record, self._blow_up, adjoint,
+                result, self._memory, adjoint_memory, path_memory,
+            )  # fmt: skip
+
+        run_groups(run, len(self._edges) - 1, _amount(self._inputs, schedule))
+        return result, adjoint
 
 
 def _read_by_synapses(program: Program) -> IntArray:

@@ -1,6 +1,7 @@
 """The coefficient fit: optimisers, the path, the choice, and that Oja's rule is found."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ from discover.fit import FitResult, FitSettings, PathPoint, choose, fit
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.proximal import ProximalAdam
+from discover.multiple import best_multiple
 from discover.progress import silent
-from discover.recover import coefficient_angle, recover, wilson_interval
+from discover.recover import coefficient_angle, recover, recover_presets, wilson_interval
 from discover.rule import Rule
 from discover.tasks import get_task
 from discover.tasks.base import coefficients_of
-from discover.tasks.oja import OjaSettings
+from discover.tasks.oja import OjaSettings, OjaTask
 
 TASK = get_task("oja")
 SMALL = OjaSettings(n_inputs=3, n_samples=40, n_steps=150, batch=10)
@@ -72,6 +74,64 @@ def test_one_standard_error_rule_takes_the_fewest_terms():
     assert "fewest terms (2)" in reason
     assert choose([point(1, 0.5), point(2, 0.1)])[0] == 1
     assert choose([point(2, 0.2, 0.0), point(3, 0.1, 0.0)])[0] == 1
+
+
+def test_a_loss_that_one_problem_decides_does_not_cost_a_rule_its_simplicity():
+    assert choose([point(2, 0.15, 0.06), point(3, 0.1, 0.001)])[0] == 0
+    assert choose([point(2, 0.15, 0.02), point(3, 0.1, 0.001)])[0] == 1
+    assert choose([point(2, 1e-5, 0.0), point(3, 1e-16, 0.0)])[0] == 0
+
+
+@pytest.mark.parametrize("optimum", [0.013, 0.4, 1.0, 5.7, 90.0])
+def test_best_multiple_is_found_from_far_away(optimum):
+    factor, loss = best_multiple(lambda factor: abs(np.log(factor / optimum)))
+    assert factor == pytest.approx(optimum, rel=0.02)
+    assert loss <= abs(np.log(optimum))
+
+
+def test_best_multiple_walks_out_of_a_blow_up(objective):
+    wild = objective.scaled(50 * OJA)
+    assert objective.losses(wild).min() > 1
+    factor, loss = best_multiple(lambda factor: objective.losses(factor * wild).mean())
+    assert factor < 1
+    assert loss < 0.1
+
+
+def test_a_multiple_that_is_not_allowed_is_never_taken():
+    assert best_multiple(lambda factor: 0.5 if factor == 1 else np.inf) == (1.0, 0.5)
+
+
+@pytest.fixture(scope="module")
+def short_horizon():
+    """Published settings, shorter: within 80 updates Oja's own rule is far too slow."""
+    settings = OjaSettings(preset="d3", n_samples=40, n_steps=80)
+    penalties = (0.0, 0.01, 0.03)
+    return settings, fit(TASK, settings, replace(SHORT, penalties=penalties), seed=0).rule
+
+
+def test_found_rule_is_as_fast_as_the_horizon_asks(short_horizon):
+    settings, rule = short_horizon
+    fresh = TASK.draw(settings, 48, np.random.SeedSequence(99))
+    found = TASK.losses(rule, fresh).mean()
+    assert found <= TASK.losses(OJA, fresh).mean()
+    for factor in (0.5, 0.7, 1.4, 2.0):
+        assert found <= TASK.losses(rule.scaled(factor), fresh).mean() + 0.01
+
+
+def test_presets_are_judged_on_problems_that_no_fit_has_seen():
+    class Recording(OjaTask):
+        drawn: ClassVar[list] = []
+
+        def draw(self, settings, n_problems, seed):
+            problems = super().draw(settings, n_problems, seed)
+            self.drawn.append({weights.tobytes() for weights in problems.initial_weights})
+            return problems
+
+    quick = replace(SHORT, steps=2, path_steps=2, refit_steps=2, penalties=(0.02,))
+    (row,) = recover_presets(Recording(), ["d3"], quick)
+    train, heldout, fresh = Recording.drawn
+    assert not fresh & (train | heldout)
+    assert row["known, scaled"] <= row["known"]
 
 
 def test_frozen_coefficients_stay_at_zero(objective):

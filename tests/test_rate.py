@@ -333,12 +333,16 @@ def test_a_checkpointed_trajectory_gives_the_same_gradient(
     schedule = random_schedule(rng, batch, n_steps, learning_rate=0.01)
     loss = pull_to(np.ones((5, 6)))
     for rule in (random_table(rng, 0.1), program(COLLAPSING[1]), program(INTERPRETED[1])):
-        monkeypatch.setattr(rate, "TRAJECTORY_BYTES", 1 << 30)
+        everything, nothing = 1 << 30, 0
+        monkeypatch.setattr(rate, "TRAJECTORY_BYTES", everything)
+        monkeypatch.setattr(rate, "INTERPRETED_TRAJECTORY_BYTES", everything)
         full = meta_gradient(rule, inputs, weights, schedule, loss)
-        assert full.outcome.every == 1
-        monkeypatch.setattr(rate, "TRAJECTORY_BYTES", 0)
+        assert rate._record_interval(weights.nbytes, n_steps, everything) == 1
+        monkeypatch.setattr(rate, "TRAJECTORY_BYTES", nothing)
+        monkeypatch.setattr(rate, "INTERPRETED_TRAJECTORY_BYTES", nothing)
         sparse = meta_gradient(rule, inputs, weights, schedule, loss)
-        assert sparse.outcome.every**2 >= n_steps > (sparse.outcome.every - 1) ** 2
+        every = rate._record_interval(weights.nbytes, n_steps, nothing)
+        assert every**2 >= n_steps > (every - 1) ** 2
         np.testing.assert_allclose(full.losses, sparse.losses, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(full.gradients, sparse.gradients, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(full.initial_adjoint, sparse.initial_adjoint, rtol=1e-11, atol=1e-13)
@@ -529,7 +533,7 @@ def kernels_result(op: Op, a: np.ndarray, b: np.ndarray, exponent: int = 2) -> t
     code = np.array([[int(op), 0, second]])
     one = _program_kernels.InterpretedRule(
         code, np.empty(0), 2, np.ones(3, dtype=np.int64), np.empty(0, dtype=np.int64),
-        np.empty(0, dtype=np.int64), np.ones(3, dtype=np.bool_),
+        np.empty(0, dtype=np.int64), np.ones(3, dtype=np.bool_), np.arange(2),
     )  # fmt: skip
     _program_kernels._run(one, 1, tape, len(a))
     other = np.array([_rate_kernels._value(int(op), a[i], b[i], second) for i in range(len(a))])
@@ -542,7 +546,7 @@ def kernels_slopes(op: Op, a: float, b: float, exponent: int = 2) -> list[tuple[
     tape = np.array([[a], [b], [0.0]])
     one = _program_kernels.InterpretedRule(
         np.array([[int(op), 0, second]]), np.empty(0), 2, np.ones(3, dtype=np.int64),
-        np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.ones(3, dtype=np.bool_),
+        np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.ones(3, dtype=np.bool_), np.arange(2),
     )  # fmt: skip
     adjoints = np.array([[0.0], [0.0], [1.0]])
     _program_kernels._run(one, 1, tape, 1)
@@ -815,7 +819,9 @@ def test_kernels_are_compiled_once_for_all_kinds_of_arrays() -> None:
     schedule = pickle.loads(pickle.dumps(schedule))
     for rule in (OJA, program(COLLAPSING[0]), program(INTERPRETED[0])):
         simulate(pickle.loads(pickle.dumps(rule)), inputs, weights, schedule)
-    assert [len(kernel.signatures) for kernel in kernels] == before == [1, 1, 1, 1]
+    assert [len(kernel.signatures) for kernel in kernels] == before
+    assert before[2:] == [1, 1], "an interpreted program has one kind of groups"
+    assert max(before) <= 2, "problems run side by side or alone"
 
 
 # ------------------------------------------------------------------------------------------ without compiling
@@ -830,7 +836,7 @@ WITHOUT_JIT = """
 
     assert isinstance(_rate_kernels.simulate, type(lambda: 0)), "kernels were compiled"
     rng = np.random.default_rng(0)
-    rate.TRAJECTORY_BYTES = 0
+    rate.TRAJECTORY_BYTES = rate.INTERPRETED_TRAJECTORY_BYTES = 0
     table = PolynomialRule(0.1 * rng.normal(size=(3, 3, 3)))
     rules = [table] + [Rule.parse(text).program() for text in {texts!r}]
     for n_problems, n_inputs, batch, n_steps in ((1, 1, 1, 1), (3, 2, 3, 4), (17, 2, 1, 3), (1, 300, 2, 2)):

@@ -58,6 +58,7 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
     environment.filters.update(
         number=number_text,
         interval=_interval,
+        interval_name=_interval_name,
         formula=_formula,
         short_formula=_short_formula,
         plain=rule_text,
@@ -256,6 +257,17 @@ def _interval(metric: Metric | None) -> str:
     if metric.low is None or metric.high is None:
         return number_text(metric.mean)
     return f"{number_text(metric.mean)} [{number_text(metric.low)}, {number_text(metric.high)}]"
+
+
+def _interval_name(confidence: float | None) -> str:
+    """Return what an interval is called.
+
+    Examples
+    --------
+    >>> _interval_name(0.9), _interval_name(0.999), _interval_name(None)
+    ('90 % interval', '99.9 % interval', 'interval')
+    """
+    return "interval" if confidence is None else f"{100 * confidence:.4g} % interval"
 
 
 def _formula(candidate: Candidate) -> Markup:

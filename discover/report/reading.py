@@ -190,6 +190,7 @@ class Validated(_Part):
 
 class _Validation(_Part):
     candidates: dict[str, Validated]
+    confidence: float | None = None
 
 
 class Distances(_Part):
@@ -250,6 +251,8 @@ class Run:
     front : Front
     validation : mapping from str to Validated
         By candidate, and by name of known rules.
+    confidence : float or None
+        Probability that an interval of a measure covers; None where the run does not say.
     comparison : mapping from str to Comparison
     manifest : Manifest
     """
@@ -259,6 +262,7 @@ class Run:
     path: RulePath
     front: Front
     validation: Mapping[str, Validated]
+    confidence: float | None
     comparison: Mapping[str, Comparison]
     manifest: Manifest
 
@@ -271,12 +275,14 @@ def read_run(folder: Path) -> Run:
     ArtefactError
         When one is missing, damaged, or written by a later version.
     """
+    validation = _read(folder, "validation.json", _Validation, "validate")
     return Run(
         folder=folder,
         config=_read(folder, "config.json", Config, "run"),
         path=_path(folder),
         front=_front(folder),
-        validation=_read(folder, "validation.json", _Validation, "validate").candidates,
+        validation=validation.candidates,
+        confidence=validation.confidence,
         comparison=_read(folder, "comparison.json", _Comparisons, "compare").candidates,
         manifest=_read(folder, "manifest.json", Manifest, "run"),
     )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RuleError
+from discover.multiple import best_multiple
 from discover.rule import Rule
 from discover.tasks.base import Task
 
@@ -17,9 +18,6 @@ FloatArray = NDArray[np.float64]
 
 SMALLEST_UNIT = 0.05
 """Constants closer to zero than this move in absolute steps of it."""
-
-MULTIPLES = (0.25, 0.35, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
-"""How fast a rule learns is tried first, before its constants are moved one by one."""
 
 STEP_SIZE = 0.05
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-10
@@ -54,7 +52,7 @@ def refined(
     ----------
     Kingma & Ba (2015), ICLR, algorithm 1.
     """
-    rule = best = _best_multiple(task, rule, problems)
+    rule = best = _at_best_multiple(task, rule, problems)
     best_losses = task.losses(rule, problems)
     start = rule.constants()
     if start.size == 0 or n_steps == 0:
@@ -85,18 +83,22 @@ def refined(
     return best, best_losses
 
 
-def _best_multiple(task: Task, rule: Rule, problems: Any) -> Rule:
+def _at_best_multiple(task: Task, rule: Rule, problems: Any) -> Rule:
     """Return the multiple of a rule with the lowest loss, among those that are no more complex."""
-    candidates = [rule]
-    for factor in MULTIPLES:
+
+    def multiple(factor: float) -> Rule | None:
         try:
-            multiple = rule.scaled(factor)
+            scaled = rule.scaled(factor)
         except RuleError:
-            continue
-        if multiple.complexity <= rule.complexity:
-            candidates.append(multiple)
-    losses = [float(task.losses(candidate, problems).mean()) for candidate in candidates]
-    return candidates[int(np.argmin(losses))]
+            return None
+        return scaled if scaled.complexity <= rule.complexity else None
+
+    def mean_loss(factor: float) -> float:
+        scaled = multiple(factor)
+        return float("inf") if scaled is None else float(task.losses(scaled, problems).mean())
+
+    factor, _ = best_multiple(mean_loss)
+    return multiple(factor) or rule
 
 
 def _with_constants(rule: Rule, values: FloatArray) -> Rule:

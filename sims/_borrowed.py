@@ -1,0 +1,33 @@
+"""Arrays whose users are not counted, for kernels with little arithmetic between two uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import config
+from numba.core.cgutils import get_null_value
+from numba.extending import intrinsic
+
+__all__ = ["borrowed"]
+
+
+@intrinsic
+def _borrowed(_: Any, array: Any) -> Any:
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        result = context.make_array(array)(context, builder, arguments[0])
+        result.meminfo = get_null_value(result.meminfo.type)
+        return result._getvalue()
+
+    return array(array), lower
+
+
+def _itself(array: Any) -> Any:
+    return array
+
+
+borrowed = _itself if config.DISABLE_JIT else _borrowed
+"""Return the same array without a count of its users, inside a kernel.
+
+Numba counts them at every call and slice, atomically, which takes longer than the arithmetic of a small
+problem. The memory must belong to the caller of the kernel, who keeps it alive.
+"""
