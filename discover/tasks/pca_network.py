@@ -61,7 +61,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "n_outputs": 2,
         "spectrum": "power-law",
         "n_samples": 200,
-        "n_steps": 800,
+        "n_steps": 500,
         "learning_rate": 0.1,
         "batch": 10,
     },
