@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from discover.fit import FitSettings, fit
 from discover.known_rules import get_known_rule
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
-from discover.tasks.base import Task, coefficients_of
+from discover.tasks.base import Task, bases, coefficients_of
 
 __all__ = ["Recovery", "coefficient_angle", "recover", "recover_presets"]
 
@@ -38,8 +38,8 @@ class Recovery:
     rule : Rule
     exact : bool
         Whether the rule has exactly the terms of the known one.
-    angle_degrees : float
-        Angle between the coefficient vectors.
+    angles_degrees : dict from str to float
+        Angle between the coefficient vectors, by slot.
     seconds : float
         Wall time of drawing the problems and of the fit.
     """
@@ -47,7 +47,7 @@ class Recovery:
     seed: int
     rule: Rule
     exact: bool
-    angle_degrees: float
+    angles_degrees: Mapping[str, float]
     seconds: float
 
 
@@ -57,8 +57,9 @@ def recover(
     n_seeds: int,
     settings: FitSettings | None = None,
     progress: Progress = silent,
+    outputs: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
-    """Fit a task at several numbers of inputs from several seeds, one random start each.
+    """Fit a task at several sizes from several seeds, one random start each.
 
     Parameters
     ----------
@@ -71,29 +72,49 @@ def recover(
     settings : FitSettings, optional
         Default: one restart; from 500 inputs on, fewer problems and a shorter path.
     progress : callable, optional
+    outputs : sequence of int
+        Numbers of outputs, each tried with every number of inputs that is not smaller; for tasks that have
+        several outputs.
 
     Returns
     -------
     list of dict
-        One row a size: ``inputs``, ``exact`` (share of runs with exactly the terms of the rule), ``low`` and
-        ``high`` (95 % Wilson interval of the share), ``runs``, ``angle (deg)`` and ``seconds`` (medians),
-        ``slowest (s)``.
+        One row a size: ``inputs`` (and ``outputs``), ``exact`` (share of runs with exactly the terms of the
+        rule), ``low`` and ``high`` (95 % Wilson interval of the share), ``runs``, ``angle (deg)``, of each
+        slot where there are several, and ``seconds`` (medians), ``slowest (s)``.
+
+    Raises
+    ------
+    TaskError
+        If the task has no number of outputs to choose, or no size is possible.
     """
     target = _target(task)
+    all_sizes = _sizes(task, sizes, outputs)
     rows = []
-    for number, size in enumerate(sizes):
-        problem_settings = task.settings_type(n_inputs=size)
-        fit_settings = settings or _fit_settings(size)
+    for number, size in enumerate(all_sizes):
+        problem_settings = task.settings_type(**{f"n_{name}": value for name, value in size.items()})
+        fit_settings = settings or _fit_settings(size["inputs"])
         runs = []
         for seed in range(n_seeds):
-            start = (number + seed / n_seeds) / len(sizes)
-            stop = (number + (seed + 1) / n_seeds) / len(sizes)
-            label = f"{size} inputs, seed {seed}: "
+            start = (number + seed / n_seeds) / len(all_sizes)
+            stop = (number + (seed + 1) / n_seeds) / len(all_sizes)
+            label = ", ".join(f"{value} {name}" for name, value in size.items()) + f", seed {seed}: "
             runs.append(
                 _run(task, problem_settings, fit_settings, seed, target, part(progress, start, stop, label))
             )
-        rows.append(_row(size, runs))
+        rows.append({**size, **_row(runs)})
     return rows
+
+
+def _sizes(task: Task, inputs: Sequence[int], outputs: Sequence[int]) -> list[dict[str, int]]:
+    if not outputs:
+        return [{"inputs": size} for size in inputs]
+    if "n_outputs" not in {entry.name for entry in fields(task.settings_type)}:
+        raise TaskError(f"The task {task.name!r} has one output, so there is no number of them to choose.")
+    possible = [{"inputs": n, "outputs": k} for n in inputs for k in outputs if k <= n]
+    if not possible:
+        raise TaskError(f"Each output needs an input, but {min(outputs)} is more than {max(inputs)}.")
+    return possible
 
 
 def recover_presets(
@@ -195,24 +216,35 @@ def _run(
     started = time.perf_counter()
     rule = fit(task, problem_settings, settings, seed, progress).rule
     seconds = time.perf_counter() - started
-    angle = coefficient_angle(coefficients_of(task, rule), coefficients_of(task, target))
-    return Recovery(seed, rule, _support(rule) == _support(target), angle, seconds)
+    return Recovery(seed, rule, _support(rule) == _support(target), _angles(task, rule, target), seconds)
+
+
+def _angles(task: Task, rule: Rule, target: Rule) -> dict[str, float]:
+    ends = np.cumsum([len(basis) for basis in bases(task)])[:-1]
+    found, known = (np.split(coefficients_of(task, one), ends) for one in (rule, target))
+    return {slot.name: coefficient_angle(f, k) for slot, f, k in zip(task.slots, found, known, strict=True)}
 
 
 def _support(rule: Rule) -> Mapping[str, frozenset[str]]:
     return {slot: frozenset(terms) for slot, terms in rule.coefficients().items()}
 
 
-def _row(size: int, runs: Sequence[Recovery]) -> dict[str, Any]:
+def _row(runs: Sequence[Recovery]) -> dict[str, Any]:
     exact = sum(run.exact for run in runs)
     low, high = wilson_interval(exact, len(runs))
+    slots = list(runs[0].angles_degrees)
+    angles = {
+        "angle (deg)" if len(slots) == 1 else f"{slot} angle (deg)": float(
+            np.median([run.angles_degrees[slot] for run in runs])
+        )
+        for slot in slots
+    }
     return {
-        "inputs": size,
         "exact": exact / len(runs),
         "low": low,
         "high": high,
         "runs": len(runs),
-        "angle (deg)": float(np.median([run.angle_degrees for run in runs])),
+        **angles,
         "seconds": float(np.median([run.seconds for run in runs])),
         "slowest (s)": max(run.seconds for run in runs),
     }

@@ -166,14 +166,18 @@ def front(name: RunName, results: Results = DEFAULT_RESULTS) -> None:
 def recover(
     task: Annotated[str, typer.Argument(help="Task whose known rule is to be found again.")],
     inputs: Annotated[str, typer.Option(help="Numbers of inputs, with commas between.")] = "2,10",
-    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs for each number of inputs.")] = 10,
+    outputs: Annotated[
+        str, typer.Option(help="Numbers of outputs, with commas between, for tasks that have several.")
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs for each size.")] = 10,
     presets: Annotated[
         str, typer.Option(help="Published settings, such as d3,d5,d100: found and known rule side by side.")
     ] = "",
     threads: Threads = None,
 ) -> None:
     """Find a known rule again at several sizes: how often, how exactly, how fast."""
-    sizes = _sizes(inputs)
+    sizes = _sizes(inputs, "--inputs")
+    output_sizes = _sizes(outputs, "--outputs") if outputs else []
     use_threads(threads)
     from discover.recover import recover as recover_rule
     from discover.recover import recover_presets
@@ -187,7 +191,7 @@ def recover(
             if presets:
                 rows = recover_presets(get_task(task), presets.split(","), progress=progress)
             else:
-                rows = recover_rule(get_task(task), sizes, seeds, progress=progress)
+                rows = recover_rule(get_task(task), sizes, seeds, progress=progress, outputs=output_sizes)
     finally:
         reporter.close()
     columns = list(rows[0])
@@ -270,15 +274,14 @@ def _compare_rule(text: str, task_name: str, seed: int) -> None:
     typer.echo(verdict_text(str(rule), compared))
 
 
-def _sizes(text: str) -> list[int]:
+def _sizes(text: str, option: str) -> list[int]:
     try:
         sizes = [int(part) for part in text.split(",")]
     except ValueError:
         sizes = []
     if not sizes or min(sizes) < 1 or max(sizes) > 1_000_000:
         raise ConfigError(
-            "--inputs: numbers of inputs with commas between are expected, such as 2,10,100, "
-            f"but it is {text[:80]!r}."
+            f"{option}: numbers with commas between are expected, such as 2,10,100, but it is {text[:80]!r}."
         )
     return sizes
 

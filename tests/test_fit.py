@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from discover.errors import TaskError
 from discover.fit import FitResult, FitSettings, PathPoint, choose, fit
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
@@ -201,3 +202,16 @@ def test_angle_and_interval():
     assert coefficient_angle(OJA, 0 * OJA) == 90
     low, high = wilson_interval(5, 10)
     assert low == pytest.approx(1 - high)
+
+
+def test_recovery_at_several_numbers_of_outputs():
+    network = get_task("pca-network")
+    with pytest.raises(TaskError, match="has one output"):
+        recover(TASK, [2], 1, SHORT, outputs=[2])
+    with pytest.raises(TaskError, match="2 is more than 1"):
+        recover(network, [1], 1, SHORT, outputs=[2])
+    quick = replace(SHORT, steps=2, path_steps=1, refit_steps=1, penalties=(0.0,), n_train=4, n_heldout=4)
+    (row,) = recover(network, [3], 1, quick, outputs=[2, 4])
+    assert (row["inputs"], row["outputs"]) == (3, 2)
+    assert 0 <= row["feedforward angle (deg)"] <= 180
+    assert 0 <= row["lateral angle (deg)"] <= 180

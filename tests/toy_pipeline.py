@@ -133,7 +133,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.compare": {"compare": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},
         "discover.recover": {
-            "recover": lambda task, inputs, seeds, progress: recovered(inputs, seeds),
+            "recover": lambda task, inputs, seeds, progress, outputs: recovered(inputs, seeds),
             "recover_presets": lambda task, presets, progress: [{"preset": name} for name in presets],
         },
     }
