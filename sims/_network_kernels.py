@@ -23,6 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from sims._borrowed import borrowed
+
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
 
@@ -99,6 +101,21 @@ def _layer(rule, batch, n_outputs, n_inputs):
         tape,
         np.empty_like(tape),
     )
+
+
+@njit(**OPTIONS)
+def _uncounted(rule, layer):
+    """Return the same rule and memory with arrays whose users are not counted; the caller keeps them."""
+    return (
+        SlotRule(
+            rule.form, rule.hierarchical, rule.is_linear, borrowed(rule.table), borrowed(rule.constants),
+            borrowed(rule.code), borrowed(rule.outputs),
+        ),
+        Layer(
+            borrowed(layer.coefficients), borrowed(layer.moments), borrowed(layer.drive),
+            borrowed(layer.tape), borrowed(layer.adjoints),
+        ),
+    )  # fmt: skip
 
 
 @njit(inline="always", **OPTIONS)
@@ -492,12 +509,12 @@ def _pull_layer(rule, source, picks, w, y, eta, adjoint, gradient, pull_y, layer
 
 
 @njit(**OPTIONS)
-def _step(feedforward, lateral, course, samples, picks, rows, w, v, first, y, layers):
+def _step(feedforward, lateral, course, samples, picks, rows, w, v, first, y, layer, lateral_layer):
     """One update of both layers from the mean over a batch, in place; `first` and `y` are filled."""
     _outputs(samples, picks, w, v, first, y)
-    _learn(feedforward, samples, picks, w, y, course.eta, layers[0])
+    _learn(feedforward, samples, picks, w, y, course.eta, layer)
     if w.shape[0] > 1:
-        _learn(lateral, y, rows, v, y, course.eta_lateral, layers[1])
+        _learn(lateral, y, rows, v, y, course.eta_lateral, lateral_layer)
 
 
 @njit(**OPTIONS)
@@ -510,6 +527,26 @@ def _square_norm(weights):
 
 
 @njit(**OPTIONS)
+def _simulate_one(
+    feedforward, lateral, course, samples, w, v, record, lateral_record, rows, first, y, layer, lateral_layer
+):
+    """Run one problem; return the number of steps after which it had blown up, or -1."""
+    feedforward, layer = _uncounted(feedforward, layer)
+    lateral, lateral_layer = _uncounted(lateral, lateral_layer)
+    samples, w, v, order = borrowed(samples), borrowed(w), borrowed(v), borrowed(course.order)
+    rows, first, y = borrowed(rows), borrowed(first), borrowed(y)
+    for t in range(course.n_steps):
+        if t % course.every == 0:
+            record[t // course.every] = w
+            lateral_record[t // course.every] = v
+        picks = order[t % order.shape[0]]
+        _step(feedforward, lateral, course, samples, picks, rows, w, v, first, y, layer, lateral_layer)
+        if not _square_norm(w) + _square_norm(v) <= course.bound * course.bound:
+            return t + 1
+    return -1
+
+
+@njit(**OPTIONS)
 def simulate(
     feedforward, lateral, course, first_problem, last_problem, inputs, weights, lateral_weights, record,
     lateral_record, blow_up,
@@ -518,30 +555,85 @@ def simulate(
 
     ``record[p, c]`` and ``lateral_record[p, c]`` receive the weights before step ``c * every``;
     ``blow_up[p]`` the number of steps after which all weights together had left the ball of radius `bound`,
-    or -1. A problem that blew up stops there with zero weights.
+    or -1. A problem that blew up stops there with zero weights, and its records stay as they are.
     """
     n_outputs, n_inputs = weights.shape[1:]
-    n_rounds, batch = course.order.shape
+    batch = course.order.shape[1]
     rows = np.arange(batch)
     first, y = np.empty((batch, n_outputs)), np.empty((batch, n_outputs))
-    layers = (
-        _layer(feedforward, batch, n_outputs, n_inputs), _layer(lateral, batch, n_outputs, n_outputs)
-    )  # fmt: skip
+    layer = _layer(feedforward, batch, n_outputs, n_inputs)
+    lateral_layer = _layer(lateral, batch, n_outputs, n_outputs)
     for p in range(first_problem, last_problem):
-        samples, w, v = inputs[p], weights[p], lateral_weights[p]
-        blow_up[p] = -1
-        for t in range(course.n_steps):
-            if t % course.every == 0:
-                record[p, t // course.every] = w
-                lateral_record[p, t // course.every] = v
-            if blow_up[p] >= 0:
-                continue
-            picks = course.order[t % n_rounds]
-            _step(feedforward, lateral, course, samples, picks, rows, w, v, first, y, layers)
-            if not _square_norm(w) + _square_norm(v) <= course.bound * course.bound:
-                blow_up[p] = t + 1
-                w[:] = 0.0
-                v[:] = 0.0
+        blow_up[p] = _simulate_one(
+            feedforward, lateral, course, inputs[p], weights[p], lateral_weights[p], record[p],
+            lateral_record[p], rows, first, y, layer, lateral_layer,
+        )  # fmt: skip
+        if blow_up[p] >= 0:
+            weights[p] = 0.0
+            lateral_weights[p] = 0.0
+
+
+class Path(NamedTuple):
+    """Weights and outputs of the steps of one segment."""
+
+    weights: np.ndarray  # (every, n_outputs, n_inputs)
+    lateral: np.ndarray  # (every, n_outputs, n_outputs)
+    first: np.ndarray  # (every, batch, n_outputs)
+    outputs: np.ndarray  # (every, batch, n_outputs)
+
+
+@njit(**OPTIONS)
+def _replay(feedforward, lateral, course, samples, start, stop, path, rows, layer, lateral_layer):
+    """Run steps `start` to `stop` again from the first weights of `path`, and fill it."""
+    order, last = course.order, stop - start - 1
+    for s in range(last):
+        path.weights[s + 1] = path.weights[s]
+        path.lateral[s + 1] = path.lateral[s]
+        _step(
+            feedforward, lateral, course, samples, order[(start + s) % order.shape[0]], rows,
+            path.weights[s + 1], path.lateral[s + 1], path.first[s], path.outputs[s], layer, lateral_layer,
+        )  # fmt: skip
+    _outputs(
+        samples, order[(stop - 1) % order.shape[0]], path.weights[last], path.lateral[last],
+        path.first[last], path.outputs[last],
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _gradient_one(
+    feedforward, lateral, course, samples, record, lateral_record, a, b, gradient, lateral_gradient, rows,
+    pull_y, path, layer, lateral_layer,
+):  # fmt: skip
+    """Pull the adjoints `a` and `b` of one problem back through all its steps."""
+    feedforward, layer = _uncounted(feedforward, layer)
+    lateral, lateral_layer = _uncounted(lateral, lateral_layer)
+    samples, a, b, rows, pull_y = (
+        borrowed(samples),
+        borrowed(a),
+        borrowed(b),
+        borrowed(rows),
+        borrowed(pull_y),
+    )
+    gradient, lateral_gradient = borrowed(gradient), borrowed(lateral_gradient)
+    path = Path(borrowed(path.weights), borrowed(path.lateral), borrowed(path.first), borrowed(path.outputs))
+    order = borrowed(course.order)
+    course = Course(order, course.eta, course.eta_lateral, course.n_steps, course.bound, course.every)
+    for segment in range((course.n_steps - 1) // course.every, -1, -1):
+        start = segment * course.every
+        stop = min(start + course.every, course.n_steps)
+        path.weights[0] = record[segment]
+        path.lateral[0] = lateral_record[segment]
+        _replay(feedforward, lateral, course, samples, start, stop, path, rows, layer, lateral_layer)
+        for s in range(stop - start - 1, -1, -1):
+            picks = order[(start + s) % order.shape[0]]
+            w, v, y = path.weights[s], path.lateral[s], path.outputs[s]
+            pull_y[:] = 0.0
+            _pull_layer(feedforward, samples, picks, w, y, course.eta, a, gradient, pull_y, layer)
+            if w.shape[0] > 1:
+                _pull_layer(
+                    lateral, y, rows, v, y, course.eta_lateral, b, lateral_gradient, pull_y, lateral_layer
+                )
+            _pull_outputs(samples, picks, v, path.first[s], pull_y, a, b)
 
 
 @njit(**OPTIONS)
@@ -556,43 +648,23 @@ def gradient(
     segment first, so that memory stays at one segment a thread. All is zero where the problem blew up.
     """
     n_outputs, n_inputs = adjoint.shape[1:]
-    n_rounds, batch = course.order.shape
-    every = course.every
+    batch, every = course.order.shape[1], course.every
     rows = np.arange(batch)
-    path, lateral_path = np.empty((every, n_outputs, n_inputs)), np.empty((every, n_outputs, n_outputs))
-    first, y = np.empty((every, batch, n_outputs)), np.empty((every, batch, n_outputs))
     pull_y = np.empty((batch, n_outputs))
-    layers = (
-        _layer(feedforward, batch, n_outputs, n_inputs), _layer(lateral, batch, n_outputs, n_outputs)
+    path = Path(
+        np.empty((every, n_outputs, n_inputs)), np.empty((every, n_outputs, n_outputs)),
+        np.empty((every, batch, n_outputs)), np.empty((every, batch, n_outputs)),
     )  # fmt: skip
+    layer = _layer(feedforward, batch, n_outputs, n_inputs)
+    lateral_layer = _layer(lateral, batch, n_outputs, n_outputs)
     for p in range(first_problem, last_problem):
-        samples, a, b = inputs[p], adjoint[p], lateral_adjoint[p]
         result[p] = 0.0
         lateral_result[p] = 0.0
         if blow_up[p] >= 0:
-            a[:] = 0.0
-            b[:] = 0.0
-            continue
-        for segment in range((course.n_steps - 1) // every, -1, -1):
-            start = segment * every
-            stop = min(start + every, course.n_steps)
-            path[0], lateral_path[0] = record[p, segment], lateral_record[p, segment]
-            for s in range(stop - start - 1):
-                path[s + 1], lateral_path[s + 1] = path[s], lateral_path[s]
-                _step(
-                    feedforward, lateral, course, samples, course.order[(start + s) % n_rounds], rows,
-                    path[s + 1], lateral_path[s + 1], first[s], y[s], layers,
-                )  # fmt: skip
-            s = stop - start - 1
-            _outputs(samples, course.order[(stop - 1) % n_rounds], path[s], lateral_path[s], first[s], y[s])
-            for s in range(stop - start - 1, -1, -1):
-                picks = course.order[(start + s) % n_rounds]
-                w, v = path[s], lateral_path[s]
-                pull_y[:] = 0.0
-                _pull_layer(feedforward, samples, picks, w, y[s], course.eta, a, result[p], pull_y, layers[0])
-                if n_outputs > 1:
-                    _pull_layer(
-                        lateral, y[s], rows, v, y[s], course.eta_lateral, b, lateral_result[p], pull_y,
-                        layers[1],
-                    )  # fmt: skip
-                _pull_outputs(samples, picks, v, first[s], pull_y, a, b)
+            adjoint[p] = 0.0
+            lateral_adjoint[p] = 0.0
+        else:
+            _gradient_one(
+                feedforward, lateral, course, inputs[p], record[p], lateral_record[p], adjoint[p],
+                lateral_adjoint[p], result[p], lateral_result[p], rows, pull_y, path, layer, lateral_layer,
+            )  # fmt: skip

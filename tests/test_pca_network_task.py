@@ -12,9 +12,10 @@ from discover.rule import Rule
 from discover.tasks import collect, get_task, task_names
 from discover.tasks._pca_network_folds import network_folds
 from discover.tasks.base import coefficients_of, n_coefficients, rule_of
-from discover.tasks.pca import eigenvalues, principal_components
-from discover.tasks.pca_network import NetworkSettings
+from discover.tasks.pca import eigenvalues, principal_components, sign_free_distance
+from discover.tasks.pca_network import NetworkSettings, _kernel_rule, _schedule
 from discover.validate import ValidateSettings, validate
+from sims.network import simulate
 
 TASK = get_task("pca-network")
 PAIR = get_known_rule("rubner-tavan").rule
@@ -39,6 +40,13 @@ def test_published_presets_are_those_of_the_paper():
     for settings in (d3, d5, d50):
         assert (settings.n_outputs, settings.n_samples, settings.n_steps) == (2, 200, 1000)
         assert (settings.learning_rate, settings.batch, settings.initial_scale) == (0.2, 0, 0.1)
+
+
+def test_the_horizon_grows_with_the_number_of_outputs_unless_it_is_given():
+    assert NetworkSettings().n_steps == 400
+    assert NetworkSettings(n_outputs=4).n_steps == 800
+    assert replace(NetworkSettings(n_outputs=4), n_outputs=2).n_steps == 800
+    assert NetworkSettings(n_outputs=4, n_steps=50).n_steps == 50
 
 
 @pytest.mark.parametrize(("preset", "published"), [("d3", 0.019), ("d5", 0.017), ("d50", 0.061)])
@@ -120,6 +128,25 @@ def test_the_loss_is_of_the_weights_with_which_outputs_answer():
         np.linalg.norm(response + problems.targets, axis=2),
     )
     np.testing.assert_allclose(TASK.losses(np.zeros(54), problems), expected.mean(axis=1))
+
+
+def test_weak_anti_hebbian_synapses_lower_the_loss_but_not_that_of_feedforward_weights_alone():
+    """The reason for taking the loss on answering weights; see the module's docstring."""
+    problems = TASK.draw(NetworkSettings(n_inputs=10), 24, seeded())
+    none, weak, full = (
+        Rule.parse({"feedforward": "x*y - w*y**2", "lateral": f"{-size}*y_pre*y_post"})
+        for size in (0, 0.03, 1)
+    )
+
+    def alone(rule):
+        schedule = _schedule(problems, None)
+        start = problems.initial_weights, problems.initial_lateral
+        weights = simulate(_kernel_rule(rule), problems.inputs, *start, schedule).weights
+        return sign_free_distance(weights, problems.targets)[0].mean()
+
+    assert TASK.losses(full, problems).mean() < TASK.losses(weak, problems).mean() - 0.2
+    assert TASK.losses(weak, problems).mean() < TASK.losses(none, problems).mean() - 0.05
+    assert alone(full) < alone(none) < alone(weak) - 0.05
 
 
 def test_blow_up_counts_between_one_and_two_and_has_the_worst_measures():

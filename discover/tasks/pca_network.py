@@ -61,7 +61,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "n_outputs": 2,
         "spectrum": "power-law",
         "n_samples": 200,
-        "n_steps": 800,
         "learning_rate": 0.1,
         "batch": 10,
     },
@@ -70,6 +69,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "d50": {**PUBLISHED, "n_inputs": 50, "spectrum": "published"},
 }
 """Settings by preset; ``d3``, ``d5`` and ``d50`` are those of Confavreux et al. (NeurIPS 2020)."""
+
+STEPS_PER_OUTPUT = 200
+"""Updates of the inner loop in the project's own settings: components are found one after the other."""
 
 LATERAL_SIZE = 0.5
 """Root-mean-square of lateral weights at which the size of their terms is measured: they start small, grow
@@ -94,7 +96,7 @@ class NetworkSettings:
     n_samples : int
         Inputs of a problem; the targets are the first principal components of these.
     n_steps : int
-        Updates of the inner loop.
+        Updates of the inner loop; 200 for each output where the preset is ``project``.
     learning_rate : float
         Of both layers.
     batch : int
@@ -117,6 +119,9 @@ class NetworkSettings:
     source: Source = "gaussian"
 
     def __post_init__(self) -> None:
+        if self.preset == "project" and self.n_steps is None:
+            n_outputs = self.n_outputs or PRESETS[self.preset]["n_outputs"]
+            object.__setattr__(self, "n_steps", STEPS_PER_OUTPUT * n_outputs)
         complete_settings(self, PRESETS)
         if self.source == "digits":
             rank = self.n_inputs
