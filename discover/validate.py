@@ -23,7 +23,15 @@ from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.tasks.base import Fold, Task
 
-__all__ = ["FoldResult", "Metric", "ValidateSettings", "ValidationResult", "known_rules_of", "validate"]
+__all__ = [
+    "FoldResult",
+    "Metric",
+    "ValidateSettings",
+    "ValidationResult",
+    "bootstrap_metric",
+    "known_rules_of",
+    "validate",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -252,13 +260,33 @@ def _try_fold(
     results = {}
     for name, measures in measured.items():
         values = {**measures, PAIRED_DIFFERENCE: measures["loss"] - reference}
-        metrics = {measure: _metric(one, resamples, settings.confidence) for measure, one in values.items()}
+        metrics = {
+            measure: bootstrap_metric(one, resamples, settings.confidence) for measure, one in values.items()
+        }
         reason = _reason(fold, metrics, task.reference, settings.margin)
         results[name] = FoldResult(fold.name, fold.title, metrics, not reason, reason)
     return results
 
 
-def _metric(values: FloatArray, resamples: IntArray, confidence: float) -> Metric:
+def bootstrap_metric(values: FloatArray, resamples: IntArray, confidence: float) -> Metric:
+    """Return the mean of a measure with its bootstrap interval.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_problems,)
+    resamples : ndarray of int, shape (n_bootstrap, n_problems)
+        Problems of each resample.
+    confidence : float
+        Probability that the interval covers.
+
+    Returns
+    -------
+    Metric
+
+    References
+    ----------
+    Efron & Tibshirani (1993), An introduction to the bootstrap, section 13.3 (percentile interval).
+    """
     if not np.all(np.isfinite(values)):
         return Metric(None, None, None)
     tail = (1 - confidence) / 2

@@ -167,11 +167,20 @@ class Compared(_Part):
     distances: dict[str, Distances]
 
 
+class Ablation(_Part):
+    """The chosen rule without one of its parts; the complete rule is the first."""
+
+    name: str
+    slots: dict[str, str]
+    metrics: dict[str, Metric]
+
+
 class Comparison(Artefact):
-    """``comparison.json``: candidate by known rule."""
+    """``comparison.json``: candidate by known rule, and ablations of the chosen one."""
 
     kind = "comparison"
     candidates: dict[str, Compared]
+    ablations: list[Ablation] = []
 
 
 def checksum(path: Path, remedy: str = "") -> str:

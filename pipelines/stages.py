@@ -160,15 +160,26 @@ def validate(context: Context) -> Outcome:
 
 
 def compare(context: Context) -> Outcome:
-    """Compare the candidates with the published rules: ``comparison.json``."""
+    """Compare candidates with published rules, and the chosen one with its own parts: ``comparison.json``."""
+    from discover.ablate import ablate
     from discover.compare import compare as compare_rules
+    from discover.progress import part
 
-    config = context.config
+    config, candidates = context.config, _candidates(context)
     result = compare_rules(
-        context.task, config.problems, _candidates(context), config.compare, context.seed, context.progress
+        context.task,
+        config.problems,
+        candidates,
+        config.compare,
+        context.seed,
+        part(context.progress, 0, 0.8),
     )
+    chosen = candidates[context.read("front.json", artefacts.Front)["chosen"]]
+    n_problems, rest = config.compare.n_problems, part(context.progress, 0.8, 1)
+    ablations = ablate(context.task, config.problems, chosen, n_problems, context.seed, rest)
+    content = {**result.to_json(), "ablations": [ablation.to_json() for ablation in ablations]}
     path = context.folder / "comparison.json"
-    return Outcome(lambda: artefacts.write_json(path, artefacts.Comparison, result.to_json()))
+    return Outcome(lambda: artefacts.write_json(path, artefacts.Comparison, content))
 
 
 def report(context: Context) -> Outcome:
@@ -200,7 +211,7 @@ STAGES: Mapping[str, Stage] = {
     "compare": Stage(
         5,
         ("problems", "compare"),
-        ("discover.tasks", "discover.compare"),
+        ("discover.tasks", "discover.compare", "discover.ablate"),
         ("front.json",),
         ("comparison.json",),
         compare,

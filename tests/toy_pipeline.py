@@ -64,6 +64,7 @@ class ValidateSettings:
 @dataclass(frozen=True)
 class CompareSettings:
     tolerance: Annotated[float, Gt(0)] = 0.05
+    n_problems: int = 2
 
 
 class Task:
@@ -130,6 +131,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.tasks": {"get_task": get_task, "task_names": lambda: ["toy"], "collect": collector(toy)},
         "discover.fit": {"fit": fitter(toy), "FitResult": Result, "FitSettings": FitSettings},
         "discover.validate": {"validate": validator(toy), "ValidateSettings": ValidateSettings},
+        "discover.ablate": {"ablate": lambda task, problems, rule, n_problems, seed, progress: ()},
         "discover.compare": {"compare": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},
         "discover.recover": {

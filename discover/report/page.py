@@ -77,6 +77,7 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
         fold_names=ordered_names(run.validation, run.front),
         fold_rows=_fold_rows(run),
         known=_known_rows(run),
+        ablation_measures=_ablation_measures(run, task),
         known_rules=KNOWN_RULES,
         settings=_settings_rows(run),
         figures={name: data_uri(figures / f"{name}.svg") for name in FIGURES},
@@ -213,6 +214,13 @@ def _known_row(name: str, comparison: Comparison) -> KnownRow:
         "; ".join(details),
         nearest,
     )
+
+
+def _ablation_measures(run: Run, task: Task) -> dict[str, str]:
+    """Measures of the ablations, in the order of the task, and what they are."""
+    if not run.ablations:
+        return {}
+    return {name: title for name, title in task.measures.items() if name in run.ablations[0].metrics}
 
 
 def _settings_rows(run: Run) -> dict[str, list[tuple[str, str]]]:

@@ -16,6 +16,7 @@ from discover.rule import Rule
 from discover.slots import get_slot, term_exponents
 
 __all__ = [
+    "Ablation",
     "Candidate",
     "Comparison",
     "Distances",
@@ -220,8 +221,16 @@ class Comparison(_Part):
     evidence: dict[str, Evidence] = {}
 
 
+class Ablation(_Part):
+    """The chosen rule without one of its parts."""
+
+    name: str
+    metrics: dict[str, Metric]
+
+
 class _Comparisons(_Part):
     candidates: dict[str, Comparison]
+    ablations: list[Ablation] = []
 
 
 class _Stage(_Part):
@@ -254,6 +263,8 @@ class Run:
     confidence : float or None
         Probability that an interval of a measure covers; None where the run does not say.
     comparison : mapping from str to Comparison
+    ablations : sequence of Ablation
+        The complete rule first.
     manifest : Manifest
     """
 
@@ -264,6 +275,7 @@ class Run:
     validation: Mapping[str, Validated]
     confidence: float | None
     comparison: Mapping[str, Comparison]
+    ablations: Sequence[Ablation]
     manifest: Manifest
 
 
@@ -276,6 +288,7 @@ def read_run(folder: Path) -> Run:
         When one is missing, damaged, or written by a later version.
     """
     validation = _read(folder, "validation.json", _Validation, "validate")
+    comparison = _read(folder, "comparison.json", _Comparisons, "compare")
     return Run(
         folder=folder,
         config=_read(folder, "config.json", Config, "run"),
@@ -283,7 +296,8 @@ def read_run(folder: Path) -> Run:
         front=_front(folder),
         validation=validation.candidates,
         confidence=validation.confidence,
-        comparison=_read(folder, "comparison.json", _Comparisons, "compare").candidates,
+        comparison=comparison.candidates,
+        ablations=comparison.ablations,
         manifest=_read(folder, "manifest.json", Manifest, "run"),
     )
 

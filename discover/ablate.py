@@ -1,0 +1,119 @@
+"""Ablations: what a rule still does without one of its slots or terms, and so what each of them is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.progress import Progress, silent
+from discover.rule import Rule
+from discover.tasks.base import Task
+from discover.validate import Metric, bootstrap_metric
+
+__all__ = ["COMPLETE", "Ablation", "ablate", "ablated_rules"]
+
+FloatArray = NDArray[np.float64]
+
+COMPLETE = "complete rule"
+"""Name of the rule with nothing taken away."""
+
+CONFIDENCE = 0.95
+N_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A rule with something taken away, run in the task's network.
+
+    Attributes
+    ----------
+    name : str
+        What was left or taken away, such as ``feedforward alone`` or ``without w*y**2``.
+    rule : Rule
+    metrics : mapping from str to Metric
+        The task's measures, means over problems with 95 % bootstrap intervals.
+    """
+
+    name: str
+    rule: Rule
+    metrics: Mapping[str, Metric]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content as it goes into ``comparison.json``."""
+        metrics = {measure: asdict(metric) for measure, metric in self.metrics.items()}
+        return {"name": self.name, "slots": self.rule.to_dict(), "metrics": metrics}
+
+
+def ablated_rules(rule: Rule) -> dict[str, Rule]:
+    """Return a rule without one of its slots or terms, by what is left or missing.
+
+    Slots stand alone where there are several. Terms are taken away one by one where the rule is a polynomial
+    of the basis; what else remains is not refitted, so that a difference is the term's own.
+
+    Examples
+    --------
+    >>> pair = Rule.parse({"feedforward": "x*y - w*y**2", "lateral": "-y_pre*y_post"})
+    >>> for name, rule in ablated_rules(pair).items():
+    ...     print(f"{name}: {rule}")
+    feedforward alone: x*y - w*y**2
+    lateral alone: lateral: -y_pre*y_post
+    without x*y: feedforward: -w*y**2; lateral: -y_pre*y_post
+    without w*y**2: feedforward: x*y; lateral: -y_pre*y_post
+    """
+    result: dict[str, Rule] = {}
+    expressions = rule.to_dict()
+    if len(expressions) > 1:
+        for slot, text in expressions.items():
+            result[f"{slot} alone"] = Rule.parse({slot: text})
+    if not rule.is_polynomial:
+        return result
+    tables = rule.coefficients()
+    for slot, terms in tables.items():
+        for term in terms if len(terms) > 1 else ():
+            rest = {name: value for name, value in terms.items() if name != term}
+            result[f"without {term}"] = Rule.from_coefficients({**tables, slot: rest})
+    return result
+
+
+def ablate(
+    task: Task,
+    problem_settings: Any,
+    rule: Rule,
+    n_problems: int,
+    seed: int,
+    progress: Progress = silent,
+) -> tuple[Ablation, ...]:
+    """Run a rule and what is left of it without each of its parts, all on the same problems.
+
+    Parameters
+    ----------
+    task : Task
+    problem_settings : dataclass
+        The task's settings.
+    rule : Rule
+    n_problems : int
+    seed : int
+    progress : callable, optional
+
+    Returns
+    -------
+    tuple of Ablation
+        The complete rule first.
+    """
+    draw_seed, resample_seed = np.random.SeedSequence(seed).spawn(2)
+    problems = task.draw(problem_settings, n_problems, draw_seed)
+    resamples = np.random.default_rng(resample_seed).integers(n_problems, size=(N_RESAMPLES, n_problems))
+    rules = {COMPLETE: rule, **ablated_rules(rule)}
+    ablations = []
+    for number, (name, one) in enumerate(rules.items()):
+        measured = task.evaluate(one, problems)
+        metrics = {
+            measure: bootstrap_metric(values, resamples, CONFIDENCE) for measure, values in measured.items()
+        }
+        ablations.append(Ablation(name, one, metrics))
+        progress((number + 1) / len(rules), f"ablation: {name}")
+    return tuple(ablations)
