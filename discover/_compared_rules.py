@@ -99,18 +99,28 @@ def _negated(node: Node, variables: tuple[str, ...]) -> Node:
 
 
 def angle_degrees(terms: Mapping[Term, float], others: Mapping[Term, float]) -> float | None:
-    """Return the angle between two coefficient vectors; None when one is zero.
+    """Return the angle between two coefficient vectors, in the slot where it is largest.
+
+    Slots have learning rates of their own, so that angles between the vectors of all slots mean little. 90
+    where one rule acts in a slot and the other does not; None when a rule is zero.
 
     Examples
     --------
     >>> angle_degrees({("feedforward", "x*y"): 2.0}, {("feedforward", "w"): 1.0})
     90.0
     """
-    union = [*terms, *(term for term in others if term not in terms)]
-    a = np.array([terms.get(term, 0.0) for term in union])
-    b = np.array([others.get(term, 0.0) for term in union])
-    if not a.any() or not b.any():
+    if not any(terms.values()) or not any(others.values()):
         return None
+    angles = []
+    for slot in {slot for slot, _ in (*terms, *others)}:
+        union = dict.fromkeys(term for term in (*terms, *others) if term[0] == slot)
+        a = np.array([terms.get(term, 0.0) for term in union])
+        b = np.array([others.get(term, 0.0) for term in union])
+        angles.append(_angle(a, b) if a.any() and b.any() else 90.0)
+    return max(angles)
+
+
+def _angle(a: FloatArray, b: FloatArray) -> float:
     a, b = a / np.abs(a).max(), b / np.abs(b).max()
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     # Half-angle form: the arc cosine loses half of the digits at small angles.

@@ -1,9 +1,11 @@
 """Comparison with the known rules: by coefficients, by the update on frozen states, and by behaviour.
 
-Rules count as the same when they differ in a positive factor, which belongs to the learning rate, or in the
-sign of all outputs and feed-forward weights (``y -> -y``, ``w -> -w``), which no input can tell apart. Terms
-that are odd in the activities average to zero for inputs that are symmetric about zero; such terms are called
-idle and left out of the verdict when the losses along the inner loop stay the same without them.
+Rules count as the same when they differ in a positive factor, which belongs to the learning rate of a slot,
+or in the sign of all outputs and feed-forward weights (``y -> -y``, ``w -> -w``), which no input can tell
+apart. Terms that are odd in the activities average to zero for inputs that are symmetric about zero; such
+terms are called idle and left out of the verdict when the losses along the inner loop stay the same without
+them. Known rules that need more than a synapse's own variables run in networks of their own and are compared
+by behaviour alone.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ from discover._compared_rules import (
     table,
     term_text,
 )
+from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.tasks import get_task
-from discover.tasks.base import Task
-from discover.validate import known_rules_of
+from discover.tasks.base import Task, known_networks_of, known_rules_of
 
 __all__ = ["CompareSettings", "Compared", "ComparisonResult", "Match", "Verdict", "compare", "compare_text"]
 
@@ -91,19 +93,21 @@ class Match:
     Attributes
     ----------
     coefficient : float or None
-        Angle in degrees between the vectors of expanded coefficients; None unless both are polynomials.
+        Angle in degrees between the vectors of expanded coefficients, in the slot where it is largest; None
+        unless both are polynomials.
     functional : float or None
-        ``1 - cos**2`` of the angle between the updates on the frozen states, 1 when they point apart; None
-        where fewer than half of the states give finite updates.
+        ``1 - cos**2`` of the angle between the updates on the frozen states, 1 when they point apart, in the
+        slot where it is largest; None where fewer than half of the states give finite updates.
     behavioural : float
-        Mean absolute difference of the losses along the inner loop, the candidate at the known rule's scale.
+        Mean absolute difference of the losses along the inner loop, the candidate at the known rule's scales.
     verdict : str
-    scale : float or None
-        Factor on the known rule that fits the candidate best.
+    scales : mapping from str to float
+        Slot -> factor on the known rule that fits the candidate best: slots have learning rates of their
+        own. Slots in which no factor is defined are missing.
     flipped : bool
         Whether the known rule was taken with outputs and feed-forward weights of the other sign.
     ratios : mapping from str to float
-        The candidate's terms relative to the first one of the known rule, as ``w*y**2 : x*y``.
+        The candidate's terms relative to the known rule's first one in their slot, as ``w*y**2 : x*y``.
     extra_terms, missing_terms : mapping from str to float
         Terms with their coefficients, in the candidate and in the known rule.
     idle_terms, negligible_terms : mapping from str to float
@@ -114,7 +118,7 @@ class Match:
     functional: float | None
     behavioural: float
     verdict: Verdict
-    scale: float | None
+    scales: Mapping[str, float]
     flipped: bool
     ratios: Mapping[str, float]
     extra_terms: Mapping[str, float]
@@ -133,7 +137,7 @@ class Match:
     def evidence(self) -> dict[str, Any]:
         """Return the numbers behind the verdict."""
         return {
-            "scale": self.scale,
+            "scales": dict(self.scales),
             "flipped": self.flipped,
             "ratios": dict(self.ratios),
             "extra_terms": dict(self.extra_terms),
@@ -214,12 +218,13 @@ def compare(
     ComparisonResult
     """
     bench = _Bench(task, settings, compare_settings or CompareSettings(), seed)
-    known = known_rules_of(task)
+    known, networks = known_rules_of(task), known_networks_of(task)
     result = {}
     for number, (name, rule) in enumerate(candidates.items()):
         progress(number / len(candidates), f"rule {number + 1} of {len(candidates)}: {rule}")
         matches = {other: _match(bench, rule, known_rule) for other, known_rule in known.items()}
         nearest = _nearest(rule, known, matches)
+        matches |= {other: _match_of_behaviour(bench, rule, one) for other, one in networks.items()}
         result[name] = Compared(nearest, matches[nearest].verdict if nearest else "different", matches)
     progress(1.0, f"{len(candidates)} rules compared")
     return ComparisonResult(task.name, result, bench.settings)
@@ -258,32 +263,37 @@ class _Bench:
         reference = known_rules_of(task)[task.reference]
         visited = task.visit(reference, self.problems, half, visit_seed)
         self.states = {slot: np.concatenate([probed[slot].values, visited[slot].values]).T for slot in probed}
-        self._curves: dict[Rule, FloatArray] = {}
+        self._curves: dict[Rule | str, FloatArray] = {}
 
-    def update(self, rule: Rule) -> FloatArray:
-        """Update on the frozen states, slot after slot; zero in a slot where the rule does not act."""
+    def update(self, rule: Rule) -> dict[str, FloatArray]:
+        """Update on the frozen states, by slot; zero in a slot where the rule does not act."""
         functions = rule.numpy()
-        parts = []
+        updates = {}
         for slot, columns in self.states.items():
             if slot in functions:
                 named = dict(zip(functions[slot].variables, columns, strict=True))
-                parts.append(np.broadcast_to(functions[slot](**named), columns.shape[1:]))
+                updates[slot] = np.broadcast_to(functions[slot](**named), columns.shape[1:])
             else:
-                parts.append(np.zeros(columns.shape[1]))
-        return np.concatenate(parts)
+                updates[slot] = np.zeros(columns.shape[1])
+        return updates
 
-    def curve(self, rule: Rule) -> FloatArray:
+    def curve(self, rule: Rule | KnownRule) -> FloatArray:
         """Losses along the inner loop, at most those of a blow-up, shape (n_points, n_problems)."""
-        if rule not in self._curves:
+        key = rule if isinstance(rule, Rule) else rule.name
+        if key not in self._curves:
             _, losses = self.task.learning_curve(rule, self.problems, self.settings.n_points)
-            self._curves[rule] = np.minimum(np.nan_to_num(losses, nan=WORST_LOSS), WORST_LOSS)
-        return self._curves[rule]
+            self._curves[key] = np.minimum(np.nan_to_num(losses, nan=WORST_LOSS), WORST_LOSS)
+        return self._curves[key]
 
-    def difference(self, rule: Rule, other: Rule) -> float:
+    def difference(self, rule: Rule, other: Rule | KnownRule) -> float:
         """Mean absolute difference of the losses along the inner loop."""
         return float(np.mean(np.abs(self.curve(rule) - self.curve(other))))
 
-    def learns(self, rule: Rule) -> bool:
+    def alike(self, rule: Rule, other: Rule | KnownRule, difference: float) -> bool:
+        """Whether two rules that both learn differ too little in their losses to be told apart."""
+        return difference <= self.settings.alike and self.learns(rule) and self.learns(other)
+
+    def learns(self, rule: Rule | KnownRule) -> bool:
         """Whether a rule ends below a loss of one, where doing nothing or blowing up lies at or above it."""
         return float(self.curve(rule)[-1].mean()) < 1.0
 
@@ -293,25 +303,24 @@ def _match(bench: _Bench, rule: Rule, known: Rule) -> Match:
     variants = [(known, False)]
     if (mirrored := flipped(known)) != known:
         variants.append((mirrored, True))
-    tried = [(projection(update, bench.update(variant)), variant, flip) for variant, flip in variants]
-    (scale, functional), variant, flip = min(tried, key=lambda one: _or_infinite(one[0][1]))
-    scaled = rule
-    if scale is not None and 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
-        scaled = rule.scaled(1 / scale)
+    tried = [(_projection(update, bench.update(variant)), variant, flip) for variant, flip in variants]
+    (scales, functional), variant, flip = min(tried, key=lambda one: _or_infinite(one[0][1]))
+    inverse = {slot: 1 / scale for slot, scale in scales.items() if 1 / LARGEST_SCALE < scale < LARGEST_SCALE}
+    scaled = rule.scaled(inverse)
     behavioural = bench.difference(scaled, variant)
     terms = _compare_terms(bench, rule, variant)
     verdict = terms.verdict
-    if verdict is None and functional is not None and functional <= EXACT and (scale or 0) > 0:
+    positive = bool(scales) and all(scale > 0 for scale in scales.values())
+    if verdict is None and functional is not None and functional <= EXACT and positive:
         verdict = "same up to scale"
     if verdict is None:
-        alike = behavioural <= bench.settings.alike and bench.learns(scaled) and bench.learns(variant)
-        verdict = "behaves alike" if alike else "different"
+        verdict = "behaves alike" if bench.alike(scaled, variant, behavioural) else "different"
     return Match(
         coefficient=terms.angle,
         functional=functional,
         behavioural=behavioural,
         verdict=verdict,
-        scale=scale,
+        scales=scales,
         flipped=flip,
         ratios=terms.ratios,
         extra_terms=_named(terms.extra),
@@ -319,6 +328,44 @@ def _match(bench: _Bench, rule: Rule, known: Rule) -> Match:
         idle_terms=_named(terms.idle),
         negligible_terms=_named(terms.negligible),
     )
+
+
+def _match_of_behaviour(bench: _Bench, rule: Rule, known: KnownRule) -> Match:
+    """Compare with a rule that runs in a network of its own, both at the learning rate of the task."""
+    difference = bench.difference(rule, known)
+    return Match(
+        coefficient=None,
+        functional=None,
+        behavioural=difference,
+        verdict="behaves alike" if bench.alike(rule, known, difference) else "different",
+        scales={},
+        flipped=False,
+        ratios={},
+        extra_terms={},
+        missing_terms={},
+        idle_terms={},
+        negligible_terms={},
+    )
+
+
+def _projection(
+    update: Mapping[str, FloatArray], other: Mapping[str, FloatArray]
+) -> tuple[dict[str, float], float | None]:
+    """Return the best factor on `other` in each slot, and the largest of the slots' distances.
+
+    A slot in which neither rule acts is left out.
+    """
+    scales: dict[str, float] = {}
+    distances: list[float | None] = []
+    for slot, values in update.items():
+        if values.any() or other[slot].any():
+            scale, distance = projection(values, other[slot])
+            distances.append(distance)
+            if scale is not None:
+                scales[slot] = scale
+    if not distances or None in distances:
+        return scales, None if distances else 1.0
+    return scales, max(_or_infinite(distance) for distance in distances)
 
 
 @dataclass(frozen=True)
@@ -359,8 +406,10 @@ def _structural_verdict(
     terms: Mapping[Term, float], known: Mapping[Term, float], tolerance: float
 ) -> Verdict | None:
     if terms.keys() == known.keys() and terms:
-        factors = np.array([terms[term] / known[term] for term in known])
-        is_one_scale = factors.min() > 0 and factors.max() / factors.min() <= 1 + tolerance
+        factors: dict[str, list[float]] = {}
+        for term in known:
+            factors.setdefault(term[0], []).append(terms[term] / known[term])
+        is_one_scale = all(min(one) > 0 and max(one) / min(one) <= 1 + tolerance for one in factors.values())
         return "same up to scale" if is_one_scale else "same terms"
     if terms.keys() > known.keys():
         return "extra terms"
@@ -371,11 +420,12 @@ def _structural_verdict(
 
 def _negligible(bench: _Bench, terms: Mapping[Term, float]) -> dict[Term, float]:
     sizes = {
-        term: float(np.sqrt(np.mean(bench.update(rule_of_terms({term: value})) ** 2)))
+        term: float(np.sqrt(np.mean(bench.update(rule_of_terms({term: value}))[term[0]] ** 2)))
         for term, value in terms.items()
     }
-    largest = max(sizes.values(), default=0.0)
-    return {term: terms[term] for term, size in sizes.items() if size < bench.settings.negligible * largest}
+    largest = {slot: max(size for term, size in sizes.items() if term[0] == slot) for slot, _ in sizes}
+    least = bench.settings.negligible
+    return {term: terms[term] for term, size in sizes.items() if size < least * largest[term[0]]}
 
 
 def _idle(bench: _Bench, terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[Term, float]:
@@ -393,14 +443,16 @@ def _without(terms: Mapping[Term, float], others: Mapping[Term, float]) -> dict[
 
 
 def _ratios(terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[str, float]:
-    first = next((term for term in known if term in terms), None)
-    if first is None:
-        return {}
-    return {
-        f"{term_text(term)} : {term_text(first)}": value / terms[first]
-        for term, value in terms.items()
-        if term != first
-    }
+    ratios: dict[str, float] = {}
+    for slot in dict.fromkeys(slot for slot, _ in terms):
+        first = next((term for term in known if term in terms and term[0] == slot), None)
+        if first is not None:
+            ratios |= {
+                f"{term_text(term)} : {term_text(first)}": value / terms[first]
+                for term, value in terms.items()
+                if term[0] == slot and term != first
+            }
+    return ratios
 
 
 def _named(terms: Mapping[Term, float]) -> dict[str, float]:

@@ -160,6 +160,19 @@ _LIBRARY = (
         note="The expressions are the two weight updates with p = 1/8, without thresholds; v stays <= 0.",
     ),
     KnownRule(
+        name="foldiak-linear",
+        title="Foldiak, linear: Oja inputs, symmetric anti-Hebbian lateral weights",
+        formula="dw = eta * y * (x - w*y),  dv = -alpha * y_pre * y_post  (both ways between neurons)",
+        expressions={"feedforward": "x*y - w*y**2", "lateral": "-y_pre*y_post"},
+        needs="lateral weights in both directions, through which the outputs settle at y = W x + V y",
+        citation="Foldiak P (1989). Adaptive network for optimal linear feature extraction. Proceedings of "
+        "the International Joint Conference on Neural Networks 1:401-405.",
+        doi="",
+        year=1989,
+        note="The expressions are those of Rubner and Tavan; the network that they belong to is not "
+        "hierarchical, and finds the subspace with uncorrelated outputs.",
+    ),
+    KnownRule(
         name="hyvarinen-oja",
         title="Hyvarinen and Oja, non-linear Hebbian with tanh",
         formula="w <- w + eta * sigma * x * g(y),  w <- w / |w|;  sigma = +1 or -1 by the sources' kurtosis",

@@ -342,8 +342,14 @@ class Rule:
             numbers = numbers[counts[name] :]
         return Rule(expressions)
 
-    def scaled(self, factor: float) -> Rule:
+    def scaled(self, factor: float | Mapping[str, float]) -> Rule:
         """Return the rule times a number: of a polynomial every coefficient, else the whole expression.
+
+        Parameters
+        ----------
+        factor : float or mapping from str to float
+            Of all slots, or of each: slots have learning rates of their own. Slots that a mapping does not
+            name stay as they are.
 
         Raises
         ------
@@ -355,12 +361,13 @@ class Rule:
         >>> print(Rule.parse("x*y - w*y**2").scaled(0.5))
         0.5*x*y - 0.5*w*y**2
         """
-        number = const(factor).value
-        expressions = {}
-        for name, node in self.expressions.items():
+        factors = factor if isinstance(factor, Mapping) else dict.fromkeys(self.expressions, factor)
+        expressions = dict(self.expressions)
+        for name in expressions.keys() & factors.keys():
+            number = const(factors[name]).value
             terms = self._tables[name]
             if terms is None:
-                expressions[name] = simplify_structure(Node("mul", (const(number), node)))
+                expressions[name] = simplify_structure(Node("mul", (const(number), expressions[name])))
             else:
                 scaled = {exponents: const(number * value).value for exponents, value in terms.items()}
                 expressions[name] = polynomial_node(scaled, SLOTS[name].variables)

@@ -18,10 +18,10 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
 
 from discover.errors import RuleError, TaskError, did_you_mean
-from discover.known_rules import get_known_rule
+from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.tasks.base import Fold, Task
+from discover.tasks.base import Fold, Task, all_known_of
 
 __all__ = [
     "FoldResult",
@@ -29,7 +29,6 @@ __all__ = [
     "ValidateSettings",
     "ValidationResult",
     "bootstrap_metric",
-    "known_rules_of",
     "validate",
 ]
 
@@ -151,19 +150,6 @@ class ValidationResult:
         }
 
 
-def known_rules_of(task: Task) -> dict[str, Rule]:
-    """Return the known rules that can run in a task's network, by name.
-
-    Examples
-    --------
-    >>> from discover.tasks import get_task
-    >>> print(known_rules_of(get_task("oja"))["oja"])
-    x*y - w*y**2
-    """
-    rules = {name: get_known_rule(name).rule for name in task.known_rules}
-    return {name: rule for name, rule in rules.items() if rule is not None}
-
-
 def validate(
     task: Task,
     settings: Any,
@@ -206,7 +192,7 @@ def validate(
     (False, True)
     """
     chosen = validate_settings or ValidateSettings()
-    known = known_rules_of(task)
+    known = all_known_of(task)
     rules = _merged(candidates, known)
     folds = _selected(task.folds(settings), chosen.folds)
     results: dict[str, list[FoldResult]] = {name: [] for name in rules}
@@ -229,7 +215,9 @@ def validate(
     )
 
 
-def _merged(candidates: Mapping[str, Rule], known: Mapping[str, Rule]) -> dict[str, Rule]:
+def _merged(
+    candidates: Mapping[str, Rule], known: Mapping[str, Rule | KnownRule]
+) -> dict[str, Rule | KnownRule]:
     for name, rule in candidates.items():
         if name in known and rule != known[name]:
             raise RuleError(f"A candidate is called {name!r}, as a known rule is; give it another name.")
@@ -248,7 +236,7 @@ def _selected(folds: tuple[Fold, ...], names: Literal["all"] | Iterable[str]) ->
 
 
 def _try_fold(
-    task: Task, fold: Fold, rules: Mapping[str, Rule], settings: ValidateSettings, seed: int
+    task: Task, fold: Fold, rules: Mapping[str, Rule | KnownRule], settings: ValidateSettings, seed: int
 ) -> dict[str, FoldResult]:
     draw_seed, resample_seed = np.random.SeedSequence([seed, crc32(fold.name.encode())]).spawn(2)
     problems = task.draw(fold.settings, settings.n_problems, draw_seed)

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 from annotated_types import Ge
@@ -175,12 +175,29 @@ class Ablation(_Part):
     metrics: dict[str, Metric]
 
 
+class Standing(_Part):
+    """One measure of a known rule, and the chosen rule's minus it."""
+
+    known: Metric
+    difference: Metric
+    verdict: Literal["better", "worse", "equal"]
+
+
+class Contest(_Part):
+    """The chosen rule beside one known rule, measure by measure."""
+
+    name: str
+    speed: float
+    measures: dict[str, Standing]
+
+
 class Comparison(Artefact):
-    """``comparison.json``: candidate by known rule, and ablations of the chosen one."""
+    """``comparison.json``: candidate by known rule; ablations of the chosen one, and what it is better at."""
 
     kind = "comparison"
     candidates: dict[str, Compared]
     ablations: list[Ablation] = []
+    contests: list[Contest] = []
 
 
 def checksum(path: Path, remedy: str = "") -> str:

@@ -67,7 +67,7 @@ def front_text(front: Mapping[str, Any]) -> str:
         table,
         "",
         f"chosen: {front['chosen']} ({front['reason']})",
-        f"engines: {engines}; the chosen rule came from: {_plain_text(found_by)}",
+        f"engines: {engines}; the chosen rule: {_plain_text(found_by)}",
     ]
     return "\n".join(lines)
 
@@ -117,8 +117,22 @@ def summary_text(folder: Path) -> str:
         parts.append(_folds_text(validated))
     if (compared := comparison["candidates"].get(front["chosen"])) is not None:
         parts.append(verdict_text(f"the chosen rule {front['chosen']}", compared))
+    parts += [f"  it {text}." for text in _contest_texts(comparison)]
     parts.append(f"report: {folder / 'report.html'}")
     return "\n".join(parts)
+
+
+def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:
+    """Return what the chosen rule beats each known one on."""
+    from discover.contest import contest_text
+
+    return [
+        contest_text(
+            _published(one["name"]),
+            {measure: standing["verdict"] for measure, standing in one["measures"].items()},
+        )
+        for one in comparison.get("contests", ())
+    ]
 
 
 def _published(name: str) -> str:
@@ -161,7 +175,9 @@ def _plain_text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain_text(item)}" for key, item in value.items())
+        return ", ".join(
+            f"{str(key).replace('_', ' ')} {_plain_text(item)}" for key, item in value.items() if item
+        )
     if isinstance(value, Sequence):
         return ", ".join(_plain_text(item) for item in value)
     return str(value)

@@ -163,21 +163,21 @@ def compare(context: Context) -> Outcome:
     """Compare candidates with published rules, and the chosen one with its own parts: ``comparison.json``."""
     from discover.ablate import ablate
     from discover.compare import compare as compare_rules
+    from discover.contest import contest
     from discover.progress import part
 
-    config, candidates = context.config, _candidates(context)
-    result = compare_rules(
-        context.task,
-        config.problems,
-        candidates,
-        config.compare,
-        context.seed,
-        part(context.progress, 0, 0.8),
-    )
+    config, task, candidates = context.config, context.task, _candidates(context)
+    first, second, third = (part(context.progress, *ends) for ends in ((0, 0.6), (0.6, 0.7), (0.7, 1)))
+    result = compare_rules(task, config.problems, candidates, config.compare, context.seed, first)
     chosen = candidates[context.read("front.json", artefacts.Front)["chosen"]]
-    n_problems, rest = config.compare.n_problems, part(context.progress, 0.8, 1)
-    ablations = ablate(context.task, config.problems, chosen, n_problems, context.seed, rest)
-    content = {**result.to_json(), "ablations": [ablation.to_json() for ablation in ablations]}
+    n_problems = config.compare.n_problems
+    ablations = ablate(task, config.problems, chosen, n_problems, context.seed, second)
+    contests = contest(task, config.problems, chosen, n_problems, context.seed, third)
+    content = {
+        **result.to_json(),
+        "ablations": [one.to_json() for one in ablations],
+        "contests": [one.to_json() for one in contests],
+    }
     path = context.folder / "comparison.json"
     return Outcome(lambda: artefacts.write_json(path, artefacts.Comparison, content))
 
@@ -211,7 +211,7 @@ STAGES: Mapping[str, Stage] = {
     "compare": Stage(
         5,
         ("problems", "compare"),
-        ("discover.tasks", "discover.compare", "discover.ablate"),
+        ("discover.tasks", "discover.compare", "discover.ablate", "discover.contest"),
         ("front.json",),
         ("comparison.json",),
         compare,

@@ -27,7 +27,14 @@ from sims._groups import run_groups
 from sims.rate import BLOW_UP_NORM, Schedule
 from sims.rules import PolynomialRule, Program
 
-__all__ = ["NetworkGradient", "NetworkOutcome", "NetworkRule", "meta_gradient", "simulate"]
+__all__ = [
+    "NetworkGradient",
+    "NetworkOutcome",
+    "NetworkRule",
+    "checked_problems",
+    "meta_gradient",
+    "simulate",
+]
 
 TRAJECTORY_BYTES = 16_000_000
 """A gradient keeps all weights of all steps up to this size; beyond it, one record every sqrt(n_steps)."""
@@ -244,24 +251,16 @@ class _Run:
         schedule: Schedule,
         lateral_rate: float | None,
     ) -> _Run:
-        x = _writable(np.ascontiguousarray(inputs, dtype=np.float64))
-        w = np.array(initial_weights, dtype=np.float64, order="C")
+        x, w = checked_problems(inputs, initial_weights, schedule)
         v = np.array(initial_lateral, dtype=np.float64, order="C")
-        if x.ndim != 3 or 0 in x.shape:
-            raise ValueError(f"Inputs have shape (n_problems, n_samples, n_inputs), got {x.shape}.")
-        if w.ndim != 3 or w.shape[1] == 0 or w.shape[::2] != x.shape[::2]:
-            expected = f"({x.shape[0]}, n_outputs, {x.shape[2]})"
-            raise ValueError(f"Initial weights have shape {expected} for these inputs, got {w.shape}.")
         if v.shape != (w.shape[0], w.shape[1], w.shape[1]):
             expected = f"({w.shape[0]}, {w.shape[1]}, {w.shape[1]})"
             raise ValueError(
                 f"Initial lateral weights have shape {expected} for these weights, got {v.shape}."
             )
         v = np.tril(v, -1)
-        if not all(np.all(np.isfinite(array)) for array in (x, w, v)):
-            raise ValueError("Inputs and initial weights must be finite, got NaN or infinity.")
-        if schedule.order.min() < 0 or schedule.order.max() >= x.shape[1]:
-            raise ValueError(f"The schedule names samples outside 0..{x.shape[1] - 1}.")
+        if not np.isfinite(v).all():
+            raise ValueError("Initial lateral weights must be finite, got NaN or infinity.")
         rate = schedule.learning_rate if lateral_rate is None else lateral_rate
         if not (np.isfinite(rate) and rate > 0):
             raise ValueError(f"A learning rate is positive and finite, got {rate}.")
@@ -340,6 +339,30 @@ class _Run:
         n_problems, n_outputs, n_inputs = self.weights.shape
         per_sample = n_outputs * (n_inputs + n_outputs + 20)
         return int(n_problems * per_sample * self.schedule.order.shape[1] * self.schedule.n_steps)
+
+
+def checked_problems(
+    inputs: ArrayLike, initial_weights: ArrayLike, schedule: Schedule
+) -> tuple[FloatArray, FloatArray]:
+    """Return inputs and a copy of the initial weights of networks with several outputs, checked.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, numbers are not finite or the schedule names samples that do not exist.
+    """
+    x = _writable(np.ascontiguousarray(inputs, dtype=np.float64))
+    w = np.array(initial_weights, dtype=np.float64, order="C")
+    if x.ndim != 3 or 0 in x.shape:
+        raise ValueError(f"Inputs have shape (n_problems, n_samples, n_inputs), got {x.shape}.")
+    if w.ndim != 3 or w.shape[1] == 0 or w.shape[::2] != x.shape[::2]:
+        expected = f"({x.shape[0]}, n_outputs, {x.shape[2]})"
+        raise ValueError(f"Initial weights have shape {expected} for these inputs, got {w.shape}.")
+    if not (np.isfinite(x).all() and np.isfinite(w).all()):
+        raise ValueError("Inputs and initial weights must be finite, got NaN or infinity.")
+    if schedule.order.min() < 0 or schedule.order.max() >= x.shape[1]:
+        raise ValueError(f"The schedule names samples outside 0..{x.shape[1] - 1}.")
+    return x, w
 
 
 def _writable(array: NDArray[_Scalar]) -> NDArray[_Scalar]:

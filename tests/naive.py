@@ -182,6 +182,34 @@ def rate_network(
     return path, lateral_path, -1
 
 
+def published_network(
+    network: str, inputs: np.ndarray, weights: np.ndarray, schedule: Schedule
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """One problem of a published network in matrices: answering weights of all steps, and lateral weights."""
+    w = np.array(weights, dtype=float)
+    one = np.eye(len(w))
+    lateral = one.copy() if network == "similarity-matching" else np.zeros_like(one)
+
+    def response() -> np.ndarray:
+        settled = {"foldiak-linear": one - lateral, "similarity-matching": lateral}.get(network, one)
+        return np.linalg.solve(settled, w)
+
+    responses = [response()]
+    for t in range(schedule.n_steps):
+        x = inputs[schedule.order[t % len(schedule.order)]]
+        y = x @ responses[-1].T
+        c, s = y.T @ x / len(x), y.T @ y / len(x)
+        dw, dv = {
+            "sanger": lambda: (c - np.tril(s) @ w, 0 * s),
+            "oja-subspace": lambda: (c - s @ w, 0 * s),
+            "foldiak-linear": lambda: (c - np.diag(np.diag(s)) @ w, np.diag(np.diag(s)) - s),
+            "similarity-matching": lambda: (2 * (c - w), 2 * (s - lateral)),
+        }[network]()
+        w, lateral = w + schedule.learning_rate * dw, lateral + schedule.learning_rate * dv
+        responses.append(response())
+    return responses, lateral
+
+
 def central_differences(
     function: Callable[[np.ndarray], float], point: np.ndarray, step: float = 1e-4
 ) -> np.ndarray:

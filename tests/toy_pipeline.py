@@ -132,6 +132,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.fit": {"fit": fitter(toy), "FitResult": Result, "FitSettings": FitSettings},
         "discover.validate": {"validate": validator(toy), "ValidateSettings": ValidateSettings},
         "discover.ablate": {"ablate": lambda task, problems, rule, n_problems, seed, progress: ()},
+        "discover.contest": {"contest": lambda task, problems, rule, n_problems, seed, progress: ()},
         "discover.compare": {"compare": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},
         "discover.recover": {

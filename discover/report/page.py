@@ -13,12 +13,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from discover.contest import contest_text
 from discover.known_rules import KNOWN_RULES, KnownRule
 from discover.report.curves import N_PROBLEMS, LearningCurve
 from discover.report.figures import FIGURES, ordered_names
 from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
-from discover.report.reading import Candidate, Comparison, Distances, Evidence, Fold, Metric, Run
+from discover.report.reading import Candidate, Comparison, Contest, Distances, Evidence, Fold, Metric, Run
 from discover.report.style import data_uri
 from discover.tasks import Task
 
@@ -78,6 +79,7 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
         fold_rows=_fold_rows(run),
         known=_known_rows(run),
         ablation_measures=_ablation_measures(run, task),
+        contest_rows=[_contest_row(one) for one in run.contests],
         known_rules=KNOWN_RULES,
         settings=_settings_rows(run),
         figures={name: data_uri(figures / f"{name}.svg") for name in FIGURES},
@@ -200,8 +202,9 @@ def _known_row(name: str, comparison: Comparison) -> KnownRow:
     evidence = comparison.evidence.get(name, Evidence())
     nearest = name == comparison.nearest
     details = []
-    if evidence.scale is not None and evidence.scale > 0:
-        details.append(f"scale {number_text(evidence.scale, 3)}")
+    scales = {slot: scale for slot, scale in evidence.scales.items() if scale > 0}
+    for slot, scale in scales.items():
+        details.append(f"{f'{slot} ' if len(scales) > 1 else ''}scale {number_text(scale, 3)}")
     details += [f"{terms} = {number_text(ratio)}" for terms, ratio in evidence.ratios.items() if nearest]
     for kind, terms in (("extra", evidence.extra_terms), ("missing", evidence.missing_terms)):
         if terms:
@@ -214,6 +217,23 @@ def _known_row(name: str, comparison: Comparison) -> KnownRow:
         "; ".join(details),
         nearest,
     )
+
+
+@dataclass(frozen=True)
+class ContestRow:
+    """The chosen rule beside one known rule, in words and measure by measure."""
+
+    title: str
+    text: str
+    needs: str
+    contest: Contest
+
+
+def _contest_row(one: Contest) -> ContestRow:
+    known = KNOWN_RULES.get(one.name)
+    title = _title(one.name)
+    verdicts = {measure: standing.verdict for measure, standing in one.measures.items()}
+    return ContestRow(title, contest_text(title, verdicts), known.needs if known is not None else "", one)
 
 
 def _ablation_measures(run: Run, task: Task) -> dict[str, str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,6 +19,7 @@ __all__ = [
     "Ablation",
     "Candidate",
     "Comparison",
+    "Contest",
     "Distances",
     "Evidence",
     "Fold",
@@ -28,6 +29,7 @@ __all__ = [
     "PathPoint",
     "RulePath",
     "Run",
+    "Standing",
     "read_run",
 ]
 
@@ -206,7 +208,7 @@ class Evidence(_Part):
     """The numbers behind the verdict about one known rule."""
 
     verdict: str = ""
-    scale: float | None = None
+    scales: dict[str, float] = {}
     ratios: dict[str, float] = {}
     extra_terms: dict[str, float] = {}
     missing_terms: dict[str, float] = {}
@@ -228,9 +230,26 @@ class Ablation(_Part):
     metrics: dict[str, Metric]
 
 
+class Standing(_Part):
+    """One measure of a known rule, and the chosen rule's minus it."""
+
+    known: Metric
+    difference: Metric
+    verdict: Literal["better", "worse", "equal"]
+
+
+class Contest(_Part):
+    """The chosen rule beside one known rule, measure by measure."""
+
+    name: str
+    speed: float
+    measures: dict[str, Standing]
+
+
 class _Comparisons(_Part):
     candidates: dict[str, Comparison]
     ablations: list[Ablation] = []
+    contests: list[Contest] = []
 
 
 class _Stage(_Part):
@@ -265,6 +284,8 @@ class Run:
     comparison : mapping from str to Comparison
     ablations : sequence of Ablation
         The complete rule first.
+    contests : sequence of Contest
+        The chosen rule beside each known rule.
     manifest : Manifest
     """
 
@@ -276,6 +297,7 @@ class Run:
     confidence: float | None
     comparison: Mapping[str, Comparison]
     ablations: Sequence[Ablation]
+    contests: Sequence[Contest]
     manifest: Manifest
 
 
@@ -298,6 +320,7 @@ def read_run(folder: Path) -> Run:
         confidence=validation.confidence,
         comparison=comparison.candidates,
         ablations=comparison.ablations,
+        contests=comparison.contests,
         manifest=_read(folder, "manifest.json", Manifest, "run"),
     )
 

@@ -59,8 +59,6 @@ DIGIT_OUTPUTS = (2, 4, 8)
 
 PUBLISHED_PRESETS: tuple[Preset, ...] = ("d3", "d5", "d50")
 
-HIGHER_IS_BETTER = ("cosine", "worst_cosine", "explained_variance")
-LOWER_IS_BETTER = ("norm_error", "subspace_error", "output_correlation", "lateral_weight")
 OF_THE_SUBSPACE = ("explained_variance", "subspace_error")
 
 LARGEST_SHARE = 1.001
@@ -161,8 +159,10 @@ def _tolerances(name: str, settings: NetworkSettings) -> dict[str, tuple[float, 
         mean, margin = values.mean(), MARGIN + 3 * values.std(ddof=1) / sqrt(N_PROBLEMS)
         if name == "spectrum-nearly-equal" and measure not in OF_THE_SUBSPACE:
             continue
-        if measure in HIGHER_IS_BETTER and not (measure.endswith("cosine") and mean < LOWEST_COSINE):
+        if measure == "loss" or (measure.endswith("cosine") and mean < LOWEST_COSINE):
+            continue
+        if measure in TASK.higher_is_better:
             tolerances[measure] = (round(float(mean - margin), 3), LARGEST_SHARE)
-        elif measure in LOWER_IS_BETTER:
+        else:
             tolerances[measure] = (0.0, round(float(mean + margin), 3))
     return tolerances

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.basis import VolterraBasis
+from discover.known_rules import KnownRule, get_known_rule
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import Slot
@@ -20,9 +21,12 @@ __all__ = [
     "Task",
     "TaskGradient",
     "VisitedStates",
+    "all_known_of",
     "bases",
     "coefficients_of",
     "collect",
+    "known_networks_of",
+    "known_rules_of",
     "n_coefficients",
     "rule_of",
 ]
@@ -118,8 +122,13 @@ class Task(Protocol):
         Known rule that solves the task, by which others are measured.
     known_rules : tuple of str
         Known rules that can run in the task's network.
+    known_networks : tuple of str
+        Known rules that need more than a synapse's own variables and run in networks of their own, on the
+        same problems.
     measures : mapping from str to str
         Name of each measure -> what it is, in words.
+    higher_is_better : tuple of str
+        Measures that are good when large; the others are good when small.
     """
 
     name: ClassVar[str]
@@ -128,7 +137,9 @@ class Task(Protocol):
     settings_type: ClassVar[type]
     reference: ClassVar[str]
     known_rules: ClassVar[tuple[str, ...]]
+    known_networks: ClassVar[tuple[str, ...]]
     measures: ClassVar[Mapping[str, str]]
+    higher_is_better: ClassVar[tuple[str, ...]]
 
     def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Problems:
         """Draw problems; the same seed gives the same problems."""
@@ -155,17 +166,48 @@ class Task(Protocol):
         """States that synapses visit under a rule, by slot; problems that blow up give none."""
         ...
 
-    def evaluate(self, rule: Rule, problems: Any) -> dict[str, FloatArray]:
-        """Measures of each problem after the inner loop, by name, and the loss as ``loss``."""
+    def evaluate(self, rule: Rule | KnownRule, problems: Any) -> dict[str, FloatArray]:
+        """Measures of each problem after the inner loop, by name, and the loss as ``loss``.
+
+        `rule` is a rule, or a known one of `known_networks`.
+        """
         ...
 
-    def learning_curve(self, rule: Rule, problems: Any, n_points: int) -> tuple[IntArray, FloatArray]:
-        """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems)."""
+    def learning_curve(
+        self, rule: Rule | KnownRule, problems: Any, n_points: int
+    ) -> tuple[IntArray, FloatArray]:
+        """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems).
+
+        `rule` is a rule, or a known one of `known_networks`.
+        """
         ...
 
     def folds(self, settings: Any) -> tuple[Fold, ...]:
         """Conditions for cross-validation."""
         ...
+
+
+def known_rules_of(task: Task) -> dict[str, Rule]:
+    """Return the known rules that can run in a task's network, by name.
+
+    Examples
+    --------
+    >>> from discover.tasks import get_task
+    >>> print(known_rules_of(get_task("oja"))["oja"])
+    x*y - w*y**2
+    """
+    rules = {name: get_known_rule(name).rule for name in task.known_rules}
+    return {name: rule for name, rule in rules.items() if rule is not None}
+
+
+def known_networks_of(task: Task) -> dict[str, KnownRule]:
+    """Return the known rules that run in networks of their own on a task's problems, by name."""
+    return {name: get_known_rule(name) for name in task.known_networks}
+
+
+def all_known_of(task: Task) -> dict[str, Rule | KnownRule]:
+    """Return the known rules of a task's network and those with networks of their own, by name."""
+    return {**known_rules_of(task), **known_networks_of(task)}
 
 
 def bases(task: Task) -> tuple[VolterraBasis, ...]:

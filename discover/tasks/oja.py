@@ -15,6 +15,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
+from discover.errors import TaskError
+from discover.known_rules import KnownRule
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, Slot
 from discover.tasks.base import Fold, TaskGradient, VisitedStates
@@ -148,6 +150,7 @@ class OjaTask:
     settings_type: ClassVar[type] = OjaSettings
     reference: ClassVar[str] = "oja"
     known_rules: ClassVar[tuple[str, ...]] = ("oja", "hebb", "covariance", "bcm", "hyvarinen-oja")
+    known_networks: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[Mapping[str, str]] = {
         "loss": "distance to the first principal component, either sign",
         "cosine": "absolute cosine between weights and first principal component",
@@ -155,6 +158,7 @@ class OjaTask:
         "subspace_error": "Frobenius distance of the projections onto weights and component",
         "explained_variance": "variance along the weights over that along the component",
     }
+    higher_is_better: ClassVar[tuple[str, ...]] = ("cosine", "explained_variance")
 
     def draw(self, settings: OjaSettings, n_problems: int, seed: np.random.SeedSequence) -> OjaProblems:
         """Draw problems; problem `n` is the same however many are drawn."""
@@ -226,7 +230,7 @@ class OjaTask:
         steps = np.arange(record.shape[1]) * every
         return {FEEDFORWARD.name: _sampled_states(sound, record, steps, n_states, rng)}
 
-    def evaluate(self, rule: Rule, problems: OjaProblems) -> dict[str, FloatArray]:
+    def evaluate(self, rule: Rule | KnownRule, problems: OjaProblems) -> dict[str, FloatArray]:
         """Measures of each problem after the inner loop; a blow-up has the worst value of each."""
         from sims.rate import simulate
 
@@ -247,7 +251,9 @@ class OjaTask:
             "explained_variance": np.where(blown, 0.0, np.mean(outputs**2, axis=1) / problems.variances),
         }
 
-    def learning_curve(self, rule: Rule, problems: OjaProblems, n_points: int) -> tuple[IntArray, FloatArray]:
+    def learning_curve(
+        self, rule: Rule | KnownRule, problems: OjaProblems, n_points: int
+    ) -> tuple[IntArray, FloatArray]:
         """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems)."""
         from sims.rate import simulate
 
@@ -289,7 +295,9 @@ def _sampled_states(
     return VisitedStates(values, problem, steps[record])
 
 
-def _kernel_rule(rule: Rule | FloatArray) -> PolynomialRule | Program:
+def _kernel_rule(rule: Rule | KnownRule | FloatArray) -> PolynomialRule | Program:
+    if isinstance(rule, KnownRule):
+        raise TaskError(f"The known rule {rule.name!r} has no network for this task.")
     if isinstance(rule, Rule):
         return rule.program()
     return PolynomialRule(np.reshape(rule, (3, 3, 3)))

@@ -26,6 +26,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
+from discover.known_rules import KnownRule
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, LATERAL, Slot
 from discover.tasks.base import Fold, TaskGradient, VisitedStates
@@ -39,6 +40,7 @@ from discover.tasks.pca import (
     principal_components,
     sign_free_distance,
 )
+from sims.published import NETWORKS
 from sims.rules import PolynomialRule, Program
 
 __all__ = ["TASK", "NetworkProblems", "NetworkSettings", "PcaNetworkTask"]
@@ -190,6 +192,7 @@ class PcaNetworkTask:
     settings_type: ClassVar[type] = NetworkSettings
     reference: ClassVar[str] = "rubner-tavan"
     known_rules: ClassVar[tuple[str, ...]] = ("rubner-tavan", "oja")
+    known_networks: ClassVar[tuple[str, ...]] = NETWORKS
     measures: ClassVar[Mapping[str, str]] = {
         "loss": "distance of an output's answering weights to its component, either sign, mean over outputs",
         "cosine": "absolute cosine between these weights and the component, mean over outputs",
@@ -200,6 +203,7 @@ class PcaNetworkTask:
         "output_correlation": "absolute correlation of two outputs, mean over pairs",
         "lateral_weight": "absolute lateral weight, mean over pairs; should vanish",
     }
+    higher_is_better: ClassVar[tuple[str, ...]] = ("cosine", "worst_cosine", "explained_variance")
 
     def draw(
         self, settings: NetworkSettings, n_problems: int, seed: np.random.SeedSequence
@@ -276,12 +280,12 @@ class PcaNetworkTask:
             problems.subset(np.flatnonzero(sound)), record, lateral_record, steps, n_states, rng
         )
 
-    def evaluate(self, rule: Rule, problems: NetworkProblems) -> dict[str, FloatArray]:
+    def evaluate(self, rule: Rule | KnownRule, problems: NetworkProblems) -> dict[str, FloatArray]:
         """Measures of each problem after the inner loop; a blow-up has the worst value of each."""
-        outcome, longest = _simulate(rule, problems, None)
-        blown = outcome.blow_up >= 0
+        course = _course(rule, problems)
+        blown = course.blow_up >= 0
         n_outputs = problems.settings.n_outputs
-        response = _response(outcome.weights, outcome.lateral)
+        response = course.response
         losses, _ = _distance(response, problems.targets)
         norms = np.linalg.norm(response, axis=2)
         inner = np.einsum("pkd,pkd->pk", response, problems.targets)
@@ -289,9 +293,9 @@ class PcaNetworkTask:
         subspace_error, explained = _subspace(response, problems)
         pairs = np.tril_indices(n_outputs, -1)
         correlations = _correlations(response, problems.inputs)[:, *pairs]
-        lateral = np.abs(outcome.lateral[:, *pairs]).mean(axis=1)
+        lateral = np.abs(course.lateral[:, *pairs]).mean(axis=1)
         return {
-            "loss": np.where(blown, 2.0 - outcome.blow_up / longest, losses),
+            "loss": np.where(blown, course.blow_up_loss, losses),
             "cosine": np.where(blown, 0.0, cosines.mean(axis=1)),
             "worst_cosine": np.where(blown, 0.0, cosines.min(axis=1)),
             "norm_error": np.where(blown, 1.0, np.abs(norms - 1).mean(axis=1)),
@@ -302,16 +306,17 @@ class PcaNetworkTask:
         }
 
     def learning_curve(
-        self, rule: Rule, problems: NetworkProblems, n_points: int
+        self, rule: Rule | KnownRule, problems: NetworkProblems, n_points: int
     ) -> tuple[IntArray, FloatArray]:
         """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems)."""
         every = max(1, problems.n_steps // n_points)
-        outcome, longest = _simulate(rule, problems, None, every)
-        steps = np.arange(outcome.record.shape[1]) * every
-        responses = _response(outcome.record, outcome.lateral_record).swapaxes(0, 1)
-        losses = np.array([_distance(response, problems.targets)[0] for response in responses])
-        late = (outcome.blow_up >= 0) & (steps[:, None] >= outcome.blow_up)
-        losses[late] = np.broadcast_to(2.0 - outcome.blow_up / longest, losses.shape)[late]
+        course = _course(rule, problems, every)
+        steps = np.arange(course.record.shape[1]) * every
+        losses = np.array(
+            [_distance(response, problems.targets)[0] for response in course.record.swapaxes(0, 1)]
+        )
+        late = (course.blow_up >= 0) & (steps[:, None] >= course.blow_up)
+        losses[late] = np.broadcast_to(course.blow_up_loss, losses.shape)[late]
         return steps, losses
 
     def folds(self, settings: NetworkSettings) -> tuple[Fold, ...]:
@@ -333,6 +338,44 @@ def _simulate(
         every=every,
     )  # fmt: skip
     return outcome, schedule.n_steps
+
+
+@dataclass(frozen=True)
+class _Course:
+    """How the outputs of a network, of this task or a published one, answered to inputs.
+
+    `response` (n_problems, n_outputs, n_inputs) are the answering weights at the end, `record`
+    (n_problems, n_records, n_outputs, n_inputs) those on the way.
+    """
+
+    response: FloatArray
+    lateral: FloatArray
+    blow_up: IntArray
+    record: FloatArray
+    longest: int
+
+    @property
+    def blow_up_loss(self) -> FloatArray:
+        """Loss of each problem if it blew up."""
+        loss: FloatArray = 2.0 - self.blow_up / self.longest
+        return loss
+
+
+def _course(rule: Rule | KnownRule, problems: NetworkProblems, every: int | None = None) -> _Course:
+    if isinstance(rule, KnownRule):
+        from sims import published
+
+        schedule = _schedule(problems, None)
+        end = published.simulate(rule.name, problems.inputs, problems.initial_weights, schedule, every=every)
+        return _Course(end.response, end.lateral, end.blow_up, end.record, schedule.n_steps)
+    outcome, longest = _simulate(rule, problems, None, every)
+    return _Course(
+        _response(outcome.weights, outcome.lateral),
+        outcome.lateral,
+        outcome.blow_up,
+        _response(outcome.record, outcome.lateral_record),
+        longest,
+    )
 
 
 def _schedule(problems: NetworkProblems, n_steps: int | None) -> Any:
