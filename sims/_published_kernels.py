@@ -7,13 +7,10 @@ lives in this file, because the compilation cache does not notice edits in anoth
 import numpy as np
 from numba import njit
 
-OPTIONS = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    # Keeps NaN and infinity visible, as fastmath=True would not: blow-ups are told by them.
-    "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"},
-}
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
+
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 SANGER, OJA_SUBSPACE, FOLDIAK, SIMILARITY_MATCHING = 0, 1, 2, 3
 

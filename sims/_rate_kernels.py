@@ -13,8 +13,9 @@ edits in another one.
 
 Shapes of one group, the lanes in brackets: ``samples (n_samples, n_inputs[, LANES])``,
 ``w, adjoint (n_inputs[, LANES])``, ``order (n_rounds, batch)`` with the sample indices of step ``t`` in row
-``t % n_rounds``, ``scratch (SCRATCH,)`` with the numbers of the neuron. Powers are numbered ``q = 3 * i + k``
-for ``x**i w**k``.
+``t % n_rounds``. What belongs to the neuron, such as its output y, is one number or one vector of lanes.
+Powers are numbered ``q = 3 * i + k`` for ``x**i w**k``; nine coefficients or moments travel as a tuple in
+this order.
 """
 
 import math
@@ -24,6 +25,7 @@ import numpy as np
 from numba import njit
 
 from sims._borrowed import borrowed
+from sims._lanes import all_at_most, lane, load, n_lanes, store, with_lane, zero_of
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
@@ -33,20 +35,6 @@ OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FAS
 ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
 
-
-LANES = 8
-"""Problems that run side by side, one in each lane of the vector instructions."""
-
-# Where the numbers of a neuron start in its scratch memory; each takes one entry a lane. One array with
-# constant offsets spares the compiler from proving at run time that they do not overlap.
-OUTPUT, SQUARE_NORM, THROUGH, COEFFICIENT, MOMENT = 0, LANES, 2 * LANES, 3 * LANES, 12 * LANES
-SCRATCH = 21 * LANES
-C00, C01, C02 = COEFFICIENT, COEFFICIENT + LANES, COEFFICIENT + 2 * LANES
-C10, C11, C12 = COEFFICIENT + 3 * LANES, COEFFICIENT + 4 * LANES, COEFFICIENT + 5 * LANES
-C20, C21, C22 = COEFFICIENT + 6 * LANES, COEFFICIENT + 7 * LANES, COEFFICIENT + 8 * LANES
-M00, M01, M02 = MOMENT, MOMENT + LANES, MOMENT + 2 * LANES
-M10, M11, M12 = MOMENT + 3 * LANES, MOMENT + 4 * LANES, MOMENT + 5 * LANES
-M20, M21, M22 = MOMENT + 6 * LANES, MOMENT + 7 * LANES, MOMENT + 8 * LANES
 
 
 class QuadraticRule(NamedTuple):
@@ -147,350 +135,292 @@ def _second(op, a, b):
     return b if op < POWI or op >= MAX else a
 
 
-@njit(**OPTIONS)
+# ------------------------------------------------------------------------------------ rules, once a neuron
+
+
+@njit(forceinline=True, **OPTIONS)
 def _run(code, first, registers):
-    """Run a program over the outputs of a group; `registers` is (n_registers, n_lanes)."""
-    n_lanes = registers.shape[1]
+    """Run a program over the output; `registers` is (n_registers[, LANES])."""
     for n in range(code.shape[0]):
         op = code[n, 0]
-        a = code[n, 1]
-        b = _second(op, a, code[n, 2])
-        r = first + n
+        a = load(registers, (code[n, 1],))
+        b = load(registers, (_second(op, code[n, 1], code[n, 2]),))
         if op == MUL:
-            for g in range(n_lanes):
-                registers[r, g] = registers[a, g] * registers[b, g]
+            out = a * b
         elif op == ADD:
-            for g in range(n_lanes):
-                registers[r, g] = registers[a, g] + registers[b, g]
+            out = a + b
         elif op == SUB:
-            for g in range(n_lanes):
-                registers[r, g] = registers[a, g] - registers[b, g]
+            out = a - b
         elif op == DIV:
-            for g in range(n_lanes):
-                registers[r, g] = registers[a, g] / registers[b, g]
+            out = a / b
         elif op == NEG:
-            for g in range(n_lanes):
-                registers[r, g] = -registers[a, g]
+            out = -a
         elif op == SQUARE:
-            for g in range(n_lanes):
-                registers[r, g] = registers[a, g] * registers[a, g]
+            out = a * a
         else:
-            for g in range(n_lanes):
-                registers[r, g] = _value(op, registers[a, g], registers[b, g], code[n, 2])
+            out = a
+            for g in range(n_lanes(a)):
+                out = with_lane(out, g, _value(op, lane(a, g), lane(b, g), code[n, 2]))
+        store(registers, (first + n,), out)
 
 
-@njit(**OPTIONS)
-def _of_table(table, n_lanes, scratch):
-    """Coefficients of all powers from the table of a polynomial rule, for the outputs in `scratch`."""
-    for q in range(9):
-        c, b, a = table[0, q], table[1, q], table[2, q]
-        for g in range(n_lanes):
-            y = scratch[OUTPUT + g]
-            scratch[COEFFICIENT + q * LANES + g] = c + y * (b + y * a)
+@njit(forceinline=True, **OPTIONS)
+def _of_table(table, q, y):
+    return table[0, q] + y * (table[1, q] + y * table[2, q])
 
 
-@njit(**OPTIONS)
-def _read_outputs(scratch, registers):
-    for g in range(registers.shape[1]):
-        registers[0, g] = scratch[OUTPUT + g]
+@njit(forceinline=True, **OPTIONS)
+def _of_register(registers, r):
+    return load(registers, (r,)) if r >= 0 else zero_of(load(registers, (0,)))
 
 
-@njit(**OPTIONS)
-def _write_coefficients(outputs, registers, scratch):
-    for q in range(9):
-        r = outputs[q]
-        if r >= 0:
-            for g in range(registers.shape[1]):
-                scratch[COEFFICIENT + q * LANES + g] = registers[r, g]
+@njit(forceinline=True, **OPTIONS)
+def _coefficients(rule, y, registers):
+    """Coefficients of all powers for an output, from the table or from the program over it."""
+    if rule.is_program:
+        store(registers, (0,), y)
+        _run(rule.code, registers.shape[0] - rule.code.shape[0], registers)
+        r = rule.outputs
+        return (
+            _of_register(registers, r[0]), _of_register(registers, r[1]), _of_register(registers, r[2]),
+            _of_register(registers, r[3]), _of_register(registers, r[4]), _of_register(registers, r[5]),
+            _of_register(registers, r[6]), _of_register(registers, r[7]), _of_register(registers, r[8]),
+        )  # fmt: skip
+    if rule.is_linear:
+        zero = zero_of(y)
+        return (
+            _of_table(rule.table, 0, y), _of_table(rule.table, 1, y), zero,
+            _of_table(rule.table, 3, y), zero, zero, zero, zero, zero,
+        )  # fmt: skip
+    t = rule.table
+    return (
+        _of_table(t, 0, y), _of_table(t, 1, y), _of_table(t, 2, y),
+        _of_table(t, 3, y), _of_table(t, 4, y), _of_table(t, 5, y),
+        _of_table(t, 6, y), _of_table(t, 7, y), _of_table(t, 8, y),
+    )  # fmt: skip
 
 
-@njit(**OPTIONS)
-def _of_program(code, outputs, registers, scratch):
-    """The same from a program over the outputs."""
-    _read_outputs(scratch, registers)
-    _run(code, registers.shape[0] - code.shape[0], registers)
-    _write_coefficients(outputs, registers, scratch)
+@njit(forceinline=True, **OPTIONS)
+def _add_to(array, indices, value):
+    store(array, indices, load(array, indices) + value)
 
 
-@njit(**OPTIONS)
-def _pull_table(table, step, gradient, scratch):
-    """Add one sample's gradient of a polynomial rule, and set dL/dy in `scratch`.
+@njit(forceinline=True, **OPTIONS)
+def _pull_power(table, q, moment, y, gradient):
+    """Add one power's share to the gradient of a table; return its share of dL/dy."""
+    through = moment * y
+    _add_to(gradient, (q,), moment)
+    _add_to(gradient, (9 + q,), through)
+    _add_to(gradient, (18 + q,), through * y)
+    return moment * (table[1, q] + 2.0 * table[2, q] * y)
 
-    The moments ``sum_n adjoint_n x_n**i w_n**k`` in `scratch` carry all that any parameter needs.
+
+@njit(forceinline=True, **OPTIONS)
+def _pull_table(rule, step, m, y, gradient):
+    """Add one sample's gradient of a polynomial rule; return dL/dy through the coefficients.
+
+    The moments ``m = sum_n adjoint_n x_n**i w_n**k`` carry all that any parameter needs.
     """
-    n_lanes = gradient.shape[1]
-    for g in range(n_lanes):
-        scratch[THROUGH + g] = 0.0
-    for q in range(9):
-        b, a = table[1, q], 2.0 * table[2, q]
-        for g in range(n_lanes):
-            y = scratch[OUTPUT + g]
-            moment = step * scratch[MOMENT + q * LANES + g]
-            gradient[q, g] += moment
-            gradient[9 + q, g] += moment * y
-            gradient[18 + q, g] += moment * y * y
-            scratch[THROUGH + g] += moment * (b + y * a)
+    t = rule.table
+    through = _pull_power(t, 0, step * m[0], y, gradient)
+    through += _pull_power(t, 1, step * m[1], y, gradient)
+    through += _pull_power(t, 3, step * m[3], y, gradient)
+    if rule.needs_all_moments:
+        through += _pull_power(t, 2, step * m[2], y, gradient)
+        through += _pull_power(t, 4, step * m[4], y, gradient)
+        through += _pull_power(t, 5, step * m[5], y, gradient)
+        through += _pull_power(t, 6, step * m[6], y, gradient)
+        through += _pull_power(t, 7, step * m[7], y, gradient)
+        through += _pull_power(t, 8, step * m[8], y, gradient)
+    return through
 
 
-@njit(**OPTIONS)
-def _pull_program(code, outputs, step, registers, adjoints, gradient, scratch):
+@njit(forceinline=True, **OPTIONS)
+def _seed(adjoints, r, value):
+    if r >= 0:
+        _add_to(adjoints, (r,), value)
+
+
+@njit(forceinline=True, **OPTIONS)
+def _pull_program(rule, step, m, registers, adjoints, gradient):
     """The same for a program, whose `registers` are those of :func:`_coefficients` for the same sample."""
-    n_lanes = registers.shape[1]
+    code, outputs = rule.code, rule.outputs
     first = registers.shape[0] - code.shape[0]
+    zero = zero_of(m[0])
     for r in range(adjoints.shape[0]):
-        for g in range(n_lanes):
-            adjoints[r, g] = 0.0
-    for q in range(9):
-        r = outputs[q]
-        if r >= 0:
-            for g in range(n_lanes):
-                adjoints[r, g] += step * scratch[MOMENT + q * LANES + g]
+        store(adjoints, (r,), zero)
+    _seed(adjoints, outputs[0], step * m[0])
+    _seed(adjoints, outputs[1], step * m[1])
+    _seed(adjoints, outputs[2], step * m[2])
+    _seed(adjoints, outputs[3], step * m[3])
+    _seed(adjoints, outputs[4], step * m[4])
+    _seed(adjoints, outputs[5], step * m[5])
+    _seed(adjoints, outputs[6], step * m[6])
+    _seed(adjoints, outputs[7], step * m[7])
+    _seed(adjoints, outputs[8], step * m[8])
     for n in range(code.shape[0] - 1, -1, -1):
-        op, a, b = code[n, 0], code[n, 1], code[n, 2]
-        c = _second(op, a, b)
-        for g in range(n_lanes):
-            slope_a, slope_b = _slopes(op, registers[first + n, g], registers[a, g], registers[c, g], b)
-            adjoints[a, g] += adjoints[first + n, g] * slope_a
-            adjoints[c, g] += adjoints[first + n, g] * slope_b
+        op, i = code[n, 0], code[n, 1]
+        j = _second(op, i, code[n, 2])
+        through = load(adjoints, (first + n,))
+        a, b = load(registers, (i,)), load(registers, (j,))
+        if op == MUL:
+            _add_to(adjoints, (i,), through * b)
+            _add_to(adjoints, (j,), through * a)
+        elif op == ADD:
+            _add_to(adjoints, (i,), through)
+            _add_to(adjoints, (j,), through)
+        elif op == SUB:
+            _add_to(adjoints, (i,), through)
+            _add_to(adjoints, (j,), -through)
+        elif op == SQUARE:
+            _add_to(adjoints, (i,), 2.0 * a * through)
+        else:
+            out = load(registers, (first + n,))
+            to_a, to_b = zero, zero
+            for g in range(n_lanes(zero)):
+                slopes = _slopes(op, lane(out, g), lane(a, g), lane(b, g), code[n, 2])
+                to_a = with_lane(to_a, g, slopes[0] * lane(through, g))
+                to_b = with_lane(to_b, g, slopes[1] * lane(through, g))
+            _add_to(adjoints, (i,), to_a)
+            _add_to(adjoints, (j,), to_b)
     for n in range(gradient.shape[0]):
-        for g in range(n_lanes):
-            gradient[n, g] += adjoints[1 + n, g]
-    for g in range(n_lanes):
-        scratch[THROUGH + g] = adjoints[0, g]
+        _add_to(gradient, (n,), load(adjoints, (1 + n,)))
+    return load(adjoints, (0,))
 
 
-# ------------------------------------------------------------------ synapses; one branch a kind of group
+# ---------------------------------------------------------------------------------------------- synapses
 
 
-@njit(**OPTIONS)
-def _outputs(samples, pick, w, scratch):
-    """Outputs for one sample."""
-    if w.ndim == 1:
-        total = 0.0
-        for i in range(w.shape[0]):
-            total += samples[pick, i] * w[i]
-        scratch[OUTPUT] = total
-    else:
-        n_lanes = w.shape[1]
-        for g in range(n_lanes):
-            scratch[OUTPUT + g] = 0.0
-        for i in range(w.shape[0]):
-            for g in range(n_lanes):
-                scratch[OUTPUT + g] += samples[pick, i, g] * w[i, g]
+@njit(forceinline=True, **OPTIONS)
+def _output(samples, pick, w):
+    total = zero_of(load(w, (0,)))
+    for i in range(w.shape[0]):
+        total += load(samples, (pick, i)) * load(w, (i,))
+    return total
 
 
-@njit(**OPTIONS)
-def _update(samples, pick, w, eta, is_linear, scratch):
-    """Change the weights by one sample, in place; the squares of their norms are left in `scratch`."""
-    if w.ndim == 1:
-        c00, c01, c02 = scratch[C00], scratch[C01], scratch[C02]
-        c10, c11, c12 = scratch[C10], scratch[C11], scratch[C12]
-        c20, c21, c22 = scratch[C20], scratch[C21], scratch[C22]
-        total = 0.0
-        if is_linear:
-            for i in range(w.shape[0]):
-                u = w[i] + eta * (c00 + c01 * w[i] + c10 * samples[pick, i])
-                w[i] = u
-                total += u * u
-        else:
-            for i in range(w.shape[0]):
-                u, x = w[i], samples[pick, i]
-                constant = c00 + u * (c01 + u * c02)
-                linear = c10 + u * (c11 + u * c12)
-                square = c20 + u * (c21 + u * c22)
-                u += eta * (constant + x * (linear + x * square))
-                w[i] = u
-                total += u * u
-        scratch[SQUARE_NORM] = total
-        return
-    n_lanes = w.shape[1]
-    for g in range(n_lanes):
-        scratch[SQUARE_NORM + g] = 0.0
+@njit(forceinline=True, **OPTIONS)
+def _update(samples, pick, w, eta, is_linear, c):
+    """Change the weights by one sample, in place; return the square of their norm."""
+    c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
+    total = zero_of(c00)
     if is_linear:
+        c00, c01, c10 = eta * c00, eta * c01, eta * c10
         for i in range(w.shape[0]):
-            for g in range(n_lanes):
-                u, x = w[i, g], samples[pick, i, g]
-                u += eta * (scratch[C00 + g] + scratch[C01 + g] * u + scratch[C10 + g] * x)
-                w[i, g] = u
-                scratch[SQUARE_NORM + g] += u * u
-    else:
-        for i in range(w.shape[0]):
-            for g in range(n_lanes):
-                u, x = w[i, g], samples[pick, i, g]
-                constant = scratch[C00 + g] + u * (scratch[C01 + g] + u * scratch[C02 + g])
-                linear = scratch[C10 + g] + u * (scratch[C11 + g] + u * scratch[C12 + g])
-                square = scratch[C20 + g] + u * (scratch[C21 + g] + u * scratch[C22 + g])
-                u += eta * (constant + x * (linear + x * square))
-                w[i, g] = u
-                scratch[SQUARE_NORM + g] += u * u
-
-
-@njit(**OPTIONS)
-def _accumulate(samples, pick, scratch, drive):
-    """Add one sample's share of a batch update to ``drive[k]``, by power k of the weight."""
-    if drive.ndim == 2:
-        c00, c01, c02 = scratch[C00], scratch[C01], scratch[C02]
-        c10, c11, c12 = scratch[C10], scratch[C11], scratch[C12]
-        c20, c21, c22 = scratch[C20], scratch[C21], scratch[C22]
-        for i in range(drive.shape[1]):
-            x = samples[pick, i]
-            drive[0, i] += c00 + x * (c10 + x * c20)
-            drive[1, i] += c01 + x * (c11 + x * c21)
-            drive[2, i] += c02 + x * (c12 + x * c22)
-    else:
-        for i in range(drive.shape[1]):
-            for g in range(drive.shape[2]):
-                x = samples[pick, i, g]
-                drive[0, i, g] += scratch[C00 + g] + x * (scratch[C10 + g] + x * scratch[C20 + g])
-                drive[1, i, g] += scratch[C01 + g] + x * (scratch[C11 + g] + x * scratch[C21 + g])
-                drive[2, i, g] += scratch[C02 + g] + x * (scratch[C12 + g] + x * scratch[C22 + g])
-
-
-@njit(**OPTIONS)
-def _apply(drive, w, step, scratch):
-    """Change the weights by what a batch has accumulated; the squares of their norms go to `scratch`."""
-    if w.ndim == 1:
-        total = 0.0
-        for i in range(w.shape[0]):
-            u = w[i] + step * (drive[0, i] + w[i] * (drive[1, i] + w[i] * drive[2, i]))
-            w[i] = u
+            u = load(w, (i,))
+            u += c00 + c01 * u + c10 * load(samples, (pick, i))
+            store(w, (i,), u)
             total += u * u
-        scratch[SQUARE_NORM] = total
     else:
-        n_lanes = w.shape[1]
-        for g in range(n_lanes):
-            scratch[SQUARE_NORM + g] = 0.0
         for i in range(w.shape[0]):
-            for g in range(n_lanes):
-                u = w[i, g]
-                u += step * (drive[0, i, g] + u * (drive[1, i, g] + u * drive[2, i, g]))
-                w[i, g] = u
-                scratch[SQUARE_NORM + g] += u * u
+            u, x = load(w, (i,)), load(samples, (pick, i))
+            constant = c00 + u * (c01 + u * c02)
+            linear = c10 + u * (c11 + u * c12)
+            square = c20 + u * (c21 + u * c22)
+            u += eta * (constant + x * (linear + x * square))
+            store(w, (i,), u)
+            total += u * u
+    return total
 
 
-@njit(**OPTIONS)
-def _moments(samples, pick, w, adjoint, is_linear, scratch):
+@njit(forceinline=True, **OPTIONS)
+def _accumulate(samples, pick, is_linear, c, drive):
+    """Add one sample's share of a batch update to ``drive[k]``, by power k of the weight."""
+    c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
+    if is_linear:
+        for i in range(drive.shape[1]):
+            _add_to(drive, (0, i), c00 + load(samples, (pick, i)) * c10)
+            _add_to(drive, (1, i), c01)
+        return
+    for i in range(drive.shape[1]):
+        x = load(samples, (pick, i))
+        _add_to(drive, (0, i), c00 + x * (c10 + x * c20))
+        _add_to(drive, (1, i), c01 + x * (c11 + x * c21))
+        _add_to(drive, (2, i), c02 + x * (c12 + x * c22))
+
+
+@njit(forceinline=True, **OPTIONS)
+def _apply(drive, w, step):
+    """Change the weights by what a batch has accumulated; return the square of their norm."""
+    total = zero_of(load(w, (0,)))
+    for i in range(w.shape[0]):
+        u = load(w, (i,))
+        u += step * (load(drive, (0, i)) + u * (load(drive, (1, i)) + u * load(drive, (2, i))))
+        store(w, (i,), u)
+        total += u * u
+    return total
+
+
+@njit(forceinline=True, **OPTIONS)
+def _moments(samples, pick, w, adjoint, needs_all):
     """``sum_n adjoint_n x_n**i w_n**k`` for each power that a rule needs."""
-    if w.ndim == 1:
-        m00 = m01 = m02 = m10 = m11 = m12 = m20 = m21 = m22 = 0.0
-        if is_linear:
-            for i in range(w.shape[0]):
-                m00 += adjoint[i]
-                m01 += adjoint[i] * w[i]
-                m10 += adjoint[i] * samples[pick, i]
-        else:
-            for i in range(w.shape[0]):
-                x = samples[pick, i]
-                xx = x * x
-                a0 = adjoint[i]
-                a1 = a0 * w[i]
-                a2 = a1 * w[i]
-                m00 += a0
-                m01 += a1
-                m02 += a2
-                m10 += a0 * x
-                m11 += a1 * x
-                m12 += a2 * x
-                m20 += a0 * xx
-                m21 += a1 * xx
-                m22 += a2 * xx
-        scratch[M00], scratch[M01], scratch[M02] = m00, m01, m02
-        scratch[M10], scratch[M11], scratch[M12] = m10, m11, m12
-        scratch[M20], scratch[M21], scratch[M22] = m20, m21, m22
-        return
-    n_lanes = w.shape[1]
-    for q in range(9 * LANES):
-        scratch[MOMENT + q] = 0.0
-    if is_linear:
+    zero = zero_of(load(w, (0,)))
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = zero, zero, zero, zero, zero, zero, zero, zero, zero
+    if needs_all:
         for i in range(w.shape[0]):
-            for g in range(n_lanes):
-                a = adjoint[i, g]
-                scratch[M00 + g] += a
-                scratch[M01 + g] += a * w[i, g]
-                scratch[M10 + g] += a * samples[pick, i, g]
+            x, u = load(samples, (pick, i)), load(w, (i,))
+            xx = x * x
+            a0 = load(adjoint, (i,))
+            a1 = a0 * u
+            a2 = a1 * u
+            m00 += a0
+            m01 += a1
+            m02 += a2
+            m10 += a0 * x
+            m11 += a1 * x
+            m12 += a2 * x
+            m20 += a0 * xx
+            m21 += a1 * xx
+            m22 += a2 * xx
     else:
         for i in range(w.shape[0]):
-            for g in range(n_lanes):
-                x = samples[pick, i, g]
-                xx = x * x
-                a0 = adjoint[i, g]
-                a1 = a0 * w[i, g]
-                a2 = a1 * w[i, g]
-                scratch[M00 + g] += a0
-                scratch[M01 + g] += a1
-                scratch[M02 + g] += a2
-                scratch[M10 + g] += a0 * x
-                scratch[M11 + g] += a1 * x
-                scratch[M12 + g] += a2 * x
-                scratch[M20 + g] += a0 * xx
-                scratch[M21 + g] += a1 * xx
-                scratch[M22 + g] += a2 * xx
+            a0 = load(adjoint, (i,))
+            m00 += a0
+            m01 += a0 * load(w, (i,))
+            m10 += a0 * load(samples, (pick, i))
+    return m00, m01, m02, m10, m11, m12, m20, m21, m22
 
 
-@njit(**OPTIONS)
-def _pull_weights(samples, pick, w, eta, is_linear, scratch, adjoint):
+@njit(forceinline=True, **OPTIONS)
+def _pull_weights(samples, pick, w, eta, is_linear, c, through, adjoint):
     """Replace the adjoint of the weights after an online step by that before it."""
-    if w.ndim == 1:
-        through = scratch[THROUGH]
-        c01, c11, c21 = scratch[C01], scratch[C11], scratch[C21]
-        c02, c12, c22 = 2.0 * scratch[C02], 2.0 * scratch[C12], 2.0 * scratch[C22]
-        if is_linear:
-            for i in range(w.shape[0]):
-                adjoint[i] += eta * c01 * adjoint[i] + through * samples[pick, i]
-        else:
-            for i in range(w.shape[0]):
-                u, x = w[i], samples[pick, i]
-                slope = c01 + u * c02 + x * (c11 + u * c12 + x * (c21 + u * c22))
-                adjoint[i] += eta * slope * adjoint[i] + through * x
-        return
-    n_lanes = w.shape[1]
     if is_linear:
+        keep = 1.0 + eta * c[1]
         for i in range(w.shape[0]):
-            for g in range(n_lanes):
-                slope = eta * scratch[C01 + g]
-                adjoint[i, g] += slope * adjoint[i, g] + scratch[THROUGH + g] * samples[pick, i, g]
+            store(adjoint, (i,), keep * load(adjoint, (i,)) + through * load(samples, (pick, i)))
     else:
+        c01, c11, c21 = c[1], c[4], c[7]
+        c02, c12, c22 = 2.0 * c[2], 2.0 * c[5], 2.0 * c[8]
         for i in range(w.shape[0]):
-            for g in range(n_lanes):
-                u, x = 2.0 * w[i, g], samples[pick, i, g]
-                slope = scratch[C01 + g] + u * scratch[C02 + g]
-                slope += x * (scratch[C11 + g] + u * scratch[C12 + g])
-                slope += x * x * (scratch[C21 + g] + u * scratch[C22 + g])
-                adjoint[i, g] += eta * slope * adjoint[i, g] + scratch[THROUGH + g] * x
+            u, x, a = load(w, (i,)), load(samples, (pick, i)), load(adjoint, (i,))
+            slope = c01 + u * c02 + x * (c11 + u * c12 + x * (c21 + u * c22))
+            store(adjoint, (i,), a + eta * slope * a + through * x)
 
 
-@njit(**OPTIONS)
-def _accumulate_pull(samples, pick, scratch, drive):
+@njit(forceinline=True, **OPTIONS)
+def _accumulate_pull(samples, pick, is_linear, c, through, drive):
     """Add one sample's share of what a batch step does to the adjoint to `drive` (3, n_inputs[, LANES])."""
-    if drive.ndim == 2:
-        through = scratch[THROUGH]
-        c01, c11, c21 = scratch[C01], scratch[C11], scratch[C21]
-        c02, c12, c22 = 2.0 * scratch[C02], 2.0 * scratch[C12], 2.0 * scratch[C22]
+    if is_linear:
         for i in range(drive.shape[1]):
-            x = samples[pick, i]
-            drive[0, i] += c01 + x * (c11 + x * c21)
-            drive[1, i] += c02 + x * (c12 + x * c22)
-            drive[2, i] += through * x
-    else:
-        for i in range(drive.shape[1]):
-            for g in range(drive.shape[2]):
-                x = samples[pick, i, g]
-                drive[0, i, g] += scratch[C01 + g] + x * (scratch[C11 + g] + x * scratch[C21 + g])
-                drive[1, i, g] += 2.0 * (scratch[C02 + g] + x * (scratch[C12 + g] + x * scratch[C22 + g]))
-                drive[2, i, g] += scratch[THROUGH + g] * x
+            _add_to(drive, (0, i), c[1])
+            _add_to(drive, (2, i), through * load(samples, (pick, i)))
+        return
+    c01, c11, c21 = c[1], c[4], c[7]
+    c02, c12, c22 = 2.0 * c[2], 2.0 * c[5], 2.0 * c[8]
+    for i in range(drive.shape[1]):
+        x = load(samples, (pick, i))
+        _add_to(drive, (0, i), c01 + x * (c11 + x * c21))
+        _add_to(drive, (1, i), c02 + x * (c12 + x * c22))
+        _add_to(drive, (2, i), through * x)
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def _apply_pull(drive, w, step, adjoint):
     """Replace the adjoint of the weights after a batch step by that before it."""
-    if w.ndim == 1:
-        for i in range(w.shape[0]):
-            adjoint[i] += step * (drive[0, i] + w[i] * drive[1, i]) * adjoint[i] + drive[2, i]
-    else:
-        for i in range(w.shape[0]):
-            for g in range(w.shape[1]):
-                slope = step * (drive[0, i, g] + w[i, g] * drive[1, i, g])
-                adjoint[i, g] += slope * adjoint[i, g] + drive[2, i, g]
+    for i in range(w.shape[0]):
+        a = load(adjoint, (i,))
+        slope = step * (load(drive, (0, i)) + load(w, (i,)) * load(drive, (1, i)))
+        store(adjoint, (i,), a + slope * a + load(drive, (2, i)))
 
 
 # ------------------------------------------------------------------------------------------------- steps
@@ -499,23 +429,30 @@ def _apply_pull(drive, w, step, adjoint):
 class Workspace(NamedTuple):
     """Memory for what changes from sample to sample; all arrays have the groups as their first axis."""
 
-    registers: np.ndarray  # (n_groups, n_registers, n_lanes)
-    scratch: np.ndarray  # (n_groups, SCRATCH)
+    registers: np.ndarray  # (n_groups, n_registers[, LANES])
     drive: np.ndarray  # (n_groups, 3, n_inputs[, LANES])
 
 
 class WayBack(NamedTuple):
     """What a gradient needs beside; `adjoints` are those of the registers."""
 
-    adjoints: np.ndarray  # (n_groups, n_registers, n_lanes)
+    adjoints: np.ndarray  # (n_groups, n_registers[, LANES])
     path: np.ndarray  # (n_groups, every, n_inputs[, LANES])
 
 
 @njit(**OPTIONS)
+def _borrowed_rule(rule):
+    return QuadraticRule(
+        rule.is_program, rule.is_linear, rule.needs_all_moments, borrowed(rule.table),
+        borrowed(rule.constants), borrowed(rule.code), borrowed(rule.outputs),
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
 def _set_constants(constants, registers):
+    zero = zero_of(load(registers, (0,)))
     for n in range(constants.shape[0]):
-        for g in range(registers.shape[1]):
-            registers[1 + n, g] = constants[n]
+        store(registers, (1 + n,), zero + constants[n])
 
 
 @njit(**OPTIONS)
@@ -525,54 +462,45 @@ def _clear(drive):
         flat[i] = 0.0
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def _copy(source, target):
-    if source.ndim == 1:
-        for i in range(source.shape[0]):
-            target[i] = source[i]
-    else:
-        for i in range(source.shape[0]):
-            for g in range(source.shape[1]):
-                target[i, g] = source[i, g]
+    for i in range(source.shape[0]):
+        store(target, (i,), load(source, (i,)))
 
 
-@njit(**OPTIONS)
-def _step(
-    is_program, is_linear, table, code, outputs, samples, order, row, w, eta, registers, scratch, drive
-):  # fmt: skip
-    """One update of a group from one sample or from the mean over a batch."""
+@njit(forceinline=True, **OPTIONS)
+def _step(rule, samples, order, row, w, eta, registers, drive):
+    """One update of a group from one sample or from the mean over a batch; return the squared norm."""
     batch = order.shape[1]
     if batch == 1:
         pick = order[row, 0]
-        _outputs(samples, pick, w, scratch)
-        if is_program:
-            _of_program(code, outputs, registers, scratch)
-        else:
-            _of_table(table, registers.shape[1], scratch)
-        _update(samples, pick, w, eta, is_linear, scratch)
-        return
+        c = _coefficients(rule, _output(samples, pick, w), registers)
+        return _update(samples, pick, w, eta, rule.is_linear, c)
     _clear(drive)
     for b in range(batch):
         pick = order[row, b]
-        _outputs(samples, pick, w, scratch)
-        if is_program:
-            _of_program(code, outputs, registers, scratch)
-        else:
-            _of_table(table, registers.shape[1], scratch)
-        _accumulate(samples, pick, scratch, drive)
-    _apply(drive, w, eta / batch, scratch)
+        c = _coefficients(rule, _output(samples, pick, w), registers)
+        _accumulate(samples, pick, rule.is_linear, c, drive)
+    return _apply(drive, w, eta / batch)
 
 
 @njit(**OPTIONS)
 def _silence(w, blow_up):
     """Hold the weights of problems that blew up at zero."""
+    for i in range(w.shape[0]):
+        kept = load(w, (i,))
+        for g in range(blow_up.shape[0]):
+            if blow_up[g] >= 0:
+                kept = with_lane(kept, g, 0.0)
+        store(w, (i,), kept)
+
+
+@njit(**OPTIONS)
+def _notice(norm, bound, steps, blow_up):
+    """Note the number of steps for problems whose squared norm left the bound just now."""
     for g in range(blow_up.shape[0]):
-        if blow_up[g] >= 0:
-            for i in range(w.shape[0]):
-                if w.ndim == 1:
-                    w[i] = 0.0
-                else:
-                    w[i, g] = 0.0
+        if not lane(norm, g) <= bound and blow_up[g] < 0:
+            blow_up[g] = steps
 
 
 @njit(**OPTIONS)
@@ -585,58 +513,49 @@ def simulate(
     ``c * every``; ``blow_up[k]``, one entry a lane, the number of steps after which the weights had left the
     ball of radius `bound`, or -1. A problem that blew up stops there with zero weights.
     """
-    is_program, is_linear = rule.is_program, rule.is_linear
-    table, code, outputs = borrowed(rule.table), borrowed(rule.code), borrowed(rule.outputs)
-    picks = borrowed(order)
-    n_lanes = blow_up.shape[1]
+    rule, picks = _borrowed_rule(rule), borrowed(order)
     for k in range(first, last):
         samples, w, blown = borrowed(inputs[k]), borrowed(weights[k]), borrowed(blow_up[k])
-        registers, scratch = borrowed(workspace.registers[k]), borrowed(workspace.scratch[k])
-        drive, kept = borrowed(workspace.drive[k]), borrowed(record[k])
+        registers, drive = borrowed(workspace.registers[k]), borrowed(workspace.drive[k])
+        kept = borrowed(record[k])
         _set_constants(rule.constants, registers)
-        n_blown = 0
-        for g in range(n_lanes):
+        any_blown = False
+        for g in range(blown.shape[0]):
             blown[g] = -1
+        row = 0
         for t in range(n_steps):
             if t % every == 0:
                 _copy(w, kept[t // every])
-            _step(
-                is_program, is_linear, table, code, outputs, samples, picks, t % order.shape[0], w, eta,
-                registers, scratch, drive,
-            )  # fmt: skip
-            for g in range(n_lanes):
-                if not scratch[SQUARE_NORM + g] <= bound * bound and blown[g] < 0:
-                    blown[g] = t + 1
-                    n_blown += 1
-            if n_blown > 0:
+            norm = _step(rule, samples, picks, row, w, eta, registers, drive)
+            row = row + 1 if row + 1 < picks.shape[0] else 0
+            if not all_at_most(norm, bound * bound):
+                _notice(norm, bound * bound, t + 1, blown)
+                any_blown = True
+            if any_blown:
                 _silence(w, blown)
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def _step_back(
-    is_program, is_linear, all_moments, table, code, outputs, samples, order, row, w, eta, adjoint, gradient,
-    registers, adjoints, scratch, drive,
-):  # fmt: skip
+    rule, samples, order, row, w, eta, adjoint, gradient, registers, adjoints, drive
+):
     """Pull `adjoint` = dL/dw back through one step and add the step's share to `gradient`."""
     batch = order.shape[1]
     if batch > 1:
         _clear(drive)
     for b in range(batch):
         pick = order[row, b]
-        _outputs(samples, pick, w, scratch)
-        if is_program:
-            _of_program(code, outputs, registers, scratch)
+        y = _output(samples, pick, w)
+        c = _coefficients(rule, y, registers)
+        m = _moments(samples, pick, w, adjoint, rule.needs_all_moments)
+        if rule.is_program:
+            through = _pull_program(rule, eta / batch, m, registers, adjoints, gradient)
         else:
-            _of_table(table, registers.shape[1], scratch)
-        _moments(samples, pick, w, adjoint, not all_moments, scratch)
-        if is_program:
-            _pull_program(code, outputs, eta / batch, registers, adjoints, gradient, scratch)
-        else:
-            _pull_table(table, eta / batch, gradient, scratch)
+            through = _pull_table(rule, eta / batch, m, y, gradient)
         if batch > 1:
-            _accumulate_pull(samples, pick, scratch, drive)
+            _accumulate_pull(samples, pick, rule.is_linear, c, through, drive)
         else:
-            _pull_weights(samples, pick, w, eta, is_linear, scratch, adjoint)
+            _pull_weights(samples, pick, w, eta, rule.is_linear, c, through, adjoint)
     if batch > 1:
         _apply_pull(drive, w, eta / batch, adjoint)
 
@@ -650,44 +569,38 @@ def gradient(
 
     Takes ``record`` and ``blow_up`` from :func:`simulate`, and ``adjoint[k]`` = dL/dw at the end, which is
     replaced by dL/dw at the start. Segments of `every` steps are run again from their recorded start, last
-    segment first, so that memory stays at one segment a thread. ``result (n_groups, n_parameters, n_lanes)``
+    segment first, so that memory stays at one segment a thread. ``result (n_groups, n_parameters[, LANES])``
     is set to zero where the problem blew up; the parameters are the 27 entries of the table or the constants.
     """
-    table, code, outputs = borrowed(rule.table), borrowed(rule.code), borrowed(rule.outputs)
-    is_program, is_linear = rule.is_program, rule.is_linear
-    table, code, outputs = borrowed(rule.table), borrowed(rule.code), borrowed(rule.outputs)
-    picks = borrowed(order)
+    rule, picks = _borrowed_rule(rule), borrowed(order)
     n_rounds = order.shape[0]
-    n_lanes = blow_up.shape[1]
     for k in range(first, last):
         samples, a, blown = borrowed(inputs[k]), borrowed(adjoint[k]), borrowed(blow_up[k])
-        registers, scratch = borrowed(workspace.registers[k]), borrowed(workspace.scratch[k])
-        drive, kept, total = borrowed(workspace.drive[k]), borrowed(record[k]), borrowed(result[k])
+        registers, drive = borrowed(workspace.registers[k]), borrowed(workspace.drive[k])
+        kept, total = borrowed(record[k]), borrowed(result[k])
         adjoints, path = borrowed(way_back.adjoints[k]), borrowed(way_back.path[k])
         _set_constants(rule.constants, registers)
-        for n in range(total.shape[0]):
-            for g in range(n_lanes):
-                total[n, g] = 0.0
+        _clear(total)
+        any_blown = False
+        for g in range(blown.shape[0]):
+            any_blown = any_blown or blown[g] >= 0
         for segment in range((n_steps - 1) // every, -1, -1):
             start = segment * every
             stop = min(start + every, n_steps)
             _copy(kept[segment], path[0])
-            _silence(path[0], blown)
+            if any_blown:
+                _silence(path[0], blown)
             for t in range(start, stop - 1):
                 w = path[t - start + 1]
                 _copy(path[t - start], w)
-                _step(
-                    is_program, is_linear, table, code, outputs, samples, picks, t % n_rounds, w, eta,
-                    registers, scratch, drive,
-                )  # fmt: skip
-                _silence(w, blown)
+                _step(rule, samples, picks, t % n_rounds, w, eta, registers, drive)
+                if any_blown:
+                    _silence(w, blown)
             for t in range(stop - 1, start - 1, -1):
                 _step_back(
-                    is_program, is_linear, rule.needs_all_moments, table, code, outputs, samples, picks,
-                    t % n_rounds, path[t - start], eta, a, total, registers, adjoints, scratch, drive,
+                    rule, samples, picks, t % n_rounds, path[t - start], eta, a, total, registers, adjoints,
+                    drive,
                 )  # fmt: skip
-        _silence(a, blown)
-        for g in range(n_lanes):
-            if blown[g] >= 0:
-                for n in range(total.shape[0]):
-                    total[n, g] = 0.0
+        if any_blown:
+            _silence(a, blown)
+            _silence(total, blown)

@@ -382,6 +382,7 @@ class _QuadraticRun:
         self, prepared: _Quadratic, x: FloatArray, w: FloatArray, schedule: Schedule, every: int
     ) -> None:
         from sims import _rate_kernels as kernels
+        from sims._lanes import LANES
 
         n_problems, _, n_inputs = x.shape
         self._kernels = kernels
@@ -390,9 +391,9 @@ class _QuadraticRun:
         self._every = every
         self._amount = _amount(x, schedule)
         self._n_problems = n_problems
-        self._n_lanes = (
-            kernels.LANES if n_inputs <= MOST_INPUTS_IN_LANES and n_problems >= FEWEST_IN_LANES else 1
-        )
+        in_lanes = n_inputs <= MOST_INPUTS_IN_LANES and n_problems >= FEWEST_IN_LANES
+        self._n_lanes = LANES if in_lanes else 1
+        self._lane_axis = (LANES,) if in_lanes else ()
         self._inputs = _frozen(self._grouped(x))
         self._weights = self._grouped(w[:, None])[:, 0]
         n_groups, n_records = len(self._weights), -(-schedule.n_steps // every)
@@ -401,8 +402,7 @@ class _QuadraticRun:
 
         n_registers = 1 + len(prepared.rule.constants) + len(prepared.rule.code)
         self._workspace = kernels.Workspace(
-            np.empty((n_groups, n_registers, self._n_lanes)),
-            np.zeros((n_groups, kernels.SCRATCH)),
+            np.empty((n_groups, n_registers, *self._lane_axis)),
             np.empty((n_groups, 3, *self._weights.shape[1:])),
         )
 
@@ -426,7 +426,7 @@ class _QuadraticRun:
 
     def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
         adjoints = self._grouped(adjoint[:, None])[:, 0]
-        result = np.empty((len(adjoints), self._prepared.n_parameters, self._n_lanes))
+        result = np.empty((len(adjoints), self._prepared.n_parameters, *self._lane_axis))
         schedule = self._schedule
         way_back = self._kernels.WayBack(
             np.empty_like(self._workspace.registers),
@@ -441,7 +441,7 @@ class _QuadraticRun:
             )  # fmt: skip
 
         run_groups(run, len(adjoints), self._amount)
-        by_problem = result.transpose(0, 2, 1).reshape(-1, self._prepared.n_parameters)[: self._n_problems]
+        by_problem = self._by_problem(result[:, None])[:, 0]
         return self._prepared.by_parameter(by_problem), self._by_problem(adjoints[:, None])[:, 0]
 
     def _grouped(self, rows: FloatArray) -> FloatArray:
