@@ -20,7 +20,7 @@ from discover.tasks.base import Task, bases, coefficients_of
 __all__ = ["Recovery", "coefficient_angle", "recover", "recover_presets"]
 
 LARGE = 500
-"""From this number of inputs on, the fit has fewer problems and a shorter path, to take a minute or two."""
+"""From this number of feed-forward synapses on, a fit has fewer problems and a shorter path, to take minutes."""
 
 N_COMPARED = 64
 
@@ -70,7 +70,7 @@ def recover(
     n_seeds : int
         Runs for each size.
     settings : FitSettings, optional
-        Default: one restart; from 500 inputs on, fewer problems and a shorter path.
+        Default: one restart; from 500 feed-forward synapses on, fewer problems and a shorter path.
     progress : callable, optional
     outputs : sequence of int
         Numbers of outputs, each tried with every number of inputs that is not smaller; for tasks that have
@@ -93,7 +93,7 @@ def recover(
     rows = []
     for number, size in enumerate(all_sizes):
         problem_settings = task.settings_type(**{f"n_{name}": value for name, value in size.items()})
-        fit_settings = settings or _fit_settings(size["inputs"])
+        fit_settings = settings or _fit_settings(size["inputs"] * size.get("outputs", 1))
         runs = []
         for seed in range(n_seeds):
             start = (number + seed / n_seeds) / len(all_sizes)
@@ -196,9 +196,9 @@ def _fresh_problems(task: Task, problem_settings: Any, seed: int) -> Any:
     return task.draw(problem_settings, N_COMPARED, np.random.SeedSequence([FRESH, seed]))
 
 
-def _fit_settings(size: int) -> FitSettings:
+def _fit_settings(n_synapses: int) -> FitSettings:
     settings = FitSettings(restarts=1)
-    if size < LARGE:
+    if n_synapses < LARGE:
         return settings
     return replace(
         settings,

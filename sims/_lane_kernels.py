@@ -10,10 +10,13 @@ OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FAS
 
 @njit(**OPTIONS)
 def into_lanes(rows, first, last, lanes):
-    """Fill lanes (n_groups, n, n_inputs, n_lanes) of some groups from rows (n_problems, n, n_inputs)."""
+    """Fill lanes (n_groups, n, n_inputs, n_lanes) of some groups from rows (n_problems, n, n_inputs).
+
+    Lanes that are left over in the last group repeat the last problem.
+    """
     for k in range(first, last):
         for g in range(lanes.shape[3]):
-            p = k * lanes.shape[3] + g
+            p = min(k * lanes.shape[3] + g, rows.shape[0] - 1)
             for s in range(rows.shape[1]):
                 for i in range(rows.shape[2]):
-                    lanes[k, s, i, g] = rows[p, s, i] if p < rows.shape[0] else 0.0
+                    lanes[k, s, i, g] = rows[p, s, i]

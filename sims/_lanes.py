@@ -1,8 +1,8 @@
 """Values that hold one number for each of several problems, side by side in the vector instructions.
 
-A kernel written with these functions runs in two ways, by the arrays that it is given. Where arrays have a last
-axis of `LANES` problems that the indices leave out, :func:`load` gives a vector of one number a problem, held
-in vector registers; arithmetic acts on all of them at once. Where the indices name every axis it gives a
+A kernel written with these functions runs in two ways, by the arrays that it is given. Where arrays have a
+last axis of `LANES` problems that the indices leave out, :func:`load` gives a vector of one number a problem,
+held in vector registers; arithmetic acts on all of them at once. Where the indices name every axis it gives a
 number, as usual. Numba compiles the kernel once for each way.
 """
 

@@ -36,7 +36,6 @@ ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
 
 
-
 class QuadraticRule(NamedTuple):
     """A rule as these kernels take it.
 
@@ -536,9 +535,7 @@ def simulate(
 
 
 @njit(forceinline=True, **OPTIONS)
-def _step_back(
-    rule, samples, order, row, w, eta, adjoint, gradient, registers, adjoints, drive
-):
+def _step_back(rule, samples, order, row, w, eta, adjoint, gradient, registers, adjoints, drive):
     """Pull `adjoint` = dL/dw back through one step and add the step's share to `gradient`."""
     batch = order.shape[1]
     if batch > 1:

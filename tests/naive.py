@@ -199,12 +199,13 @@ def published_network(
         x = inputs[schedule.order[t % len(schedule.order)]]
         y = x @ responses[-1].T
         c, s = y.T @ x / len(x), y.T @ y / len(x)
+        own = np.diag(np.diag(s))
         dw, dv = {
-            "sanger": lambda: (c - np.tril(s) @ w, 0 * s),
-            "oja-subspace": lambda: (c - s @ w, 0 * s),
-            "foldiak-linear": lambda: (c - np.diag(np.diag(s)) @ w, np.diag(np.diag(s)) - s),
-            "similarity-matching": lambda: (2 * (c - w), 2 * (s - lateral)),
-        }[network]()
+            "sanger": (c - np.tril(s) @ w, 0 * s),
+            "oja-subspace": (c - s @ w, 0 * s),
+            "foldiak-linear": (c - own @ w, own - s),
+            "similarity-matching": (2 * (c - w), 2 * (s - lateral)),
+        }[network]
         w, lateral = w + schedule.learning_rate * dw, lateral + schedule.learning_rate * dv
         responses.append(response())
     return responses, lateral

@@ -83,11 +83,11 @@ def artefacts() -> dict[str, Any]:
     evidence = {
         "oja": {
             "verdict": "same up to scale",
-            "scale": 0.98,
+            "scales": {"feedforward": 0.98},
             "ratios": {"w*y**2 : x*y": -0.989},
             "flipped": False,
         },
-        "hebb": {"verdict": "extra terms", "scale": None, "extra_terms": {"w*y**2": -0.97}},
+        "hebb": {"verdict": "extra terms", "scales": {}, "extra_terms": {"w*y**2": -0.97}},
     }
     distances = {
         "oja": {"coefficient": 0.011, "functional": 0.008, "behavioural": 0.002},

@@ -74,7 +74,7 @@ def test_verdicts(compared: Mapping[str, Compared], name: str, verdict: str, nea
 
 def test_a_scaled_rule_has_no_distance(compared: Mapping[str, Compared]) -> None:
     match = compared["faster"].matches["oja"]
-    assert match.scale == pytest.approx(3.0)
+    assert match.scales == pytest.approx({"feedforward": 3.0})
     assert match.coefficient == pytest.approx(0.0, abs=1e-9)
     assert match.functional == pytest.approx(0.0, abs=1e-12)
     assert match.behavioural == pytest.approx(0.0, abs=1e-9)

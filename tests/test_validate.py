@@ -72,7 +72,7 @@ def test_intervals_hold_their_mean(result: ValidationResult) -> None:
 def test_content_follows_the_contract(result: ValidationResult) -> None:
     content = result.to_json()
     Validation.model_validate({"schema": "plasticity-discovery/validation/1", **content})
-    assert set(content["candidates"]) == {*CANDIDATES, *TASK.known_rules}
+    assert set(content["candidates"]) == {*CANDIDATES, *TASK.known_rules, *TASK.known_networks}
 
 
 def test_a_fold_does_not_depend_on_the_others(result: ValidationResult) -> None:

@@ -62,7 +62,7 @@ PUBLISHED_PRESETS: tuple[Preset, ...] = ("d3", "d5", "d50")
 OF_THE_SUBSPACE = ("explained_variance", "subspace_error")
 
 LARGEST_SHARE = 1.001
-"""Cosines and shares of the variance are at most one, up to rounding."""
+"""Cosines and shares of the variance are at most one, up to rounding; about centred targets a little more."""
 
 
 @lru_cache(maxsize=8)
@@ -162,7 +162,10 @@ def _tolerances(name: str, settings: NetworkSettings) -> dict[str, tuple[float, 
         if measure == "loss" or (measure.endswith("cosine") and mean < LOWEST_COSINE):
             continue
         if measure in TASK.higher_is_better:
-            tolerances[measure] = (round(float(mean - margin), 3), LARGEST_SHARE)
+            tolerances[measure] = (
+                round(float(mean - margin), 3),
+                max(LARGEST_SHARE, round(float(mean + margin), 3)),
+            )
         else:
             tolerances[measure] = (0.0, round(float(mean + margin), 3))
     return tolerances
