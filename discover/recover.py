@@ -20,7 +20,7 @@ from discover.tasks.base import Task, bases, coefficients_of
 __all__ = ["Recovery", "coefficient_angle", "recover", "recover_presets"]
 
 LARGE = 500
-"""From this number of feed-forward synapses on, a fit has fewer problems and a shorter path, to take minutes."""
+"""From this number of feed-forward synapses on, a fit has fewer problems and a shorter path."""
 
 N_COMPARED = 64
 

@@ -124,6 +124,8 @@ def summary_text(folder: Path) -> str:
 
 def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:
     """Return what the chosen rule beats each known one on."""
+    if not comparison.get("contests"):
+        return []
     from discover.contest import contest_text
 
     return [
@@ -131,7 +133,7 @@ def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:
             _published(one["name"]),
             {measure: standing["verdict"] for measure, standing in one["measures"].items()},
         )
-        for one in comparison.get("contests", ())
+        for one in comparison["contests"]
     ]
 
 

@@ -19,6 +19,8 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, register_model
 
+ir = cgutils.ir  # LLVM's own types, as Numba's code generator has them
+
 __all__ = ["LANES", "all_at_most", "lane", "load", "n_lanes", "store", "with_lane", "zero_of"]
 
 LANES = 8
@@ -38,8 +40,6 @@ _VECTOR = LanesType()
 @register_model(LanesType)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        from llvmlite import ir
-
         super().__init__(manager, numba_type, ir.VectorType(ir.DoubleType(), LANES))
 
 
@@ -57,8 +57,6 @@ class _Arithmetic(AbstractTemplate):
 
 def _spread(builder: Any, value: Any, numba_type: Any) -> Any:
     """Return a number as a vector of equal numbers; a vector as it is."""
-    from llvmlite import ir
-
     if numba_type == _VECTOR:
         return value
     index = ir.IntType(32)
@@ -68,8 +66,6 @@ def _spread(builder: Any, value: Any, numba_type: Any) -> Any:
 
 
 def _vector_type() -> Any:
-    from llvmlite import ir
-
     return ir.VectorType(ir.DoubleType(), LANES)
 
 
@@ -98,8 +94,6 @@ class _Negation(_Arithmetic):
 
 @lower_builtin(operator.neg, LanesType)
 def _lower_negation(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
-    from llvmlite import ir
-
     return builder.fsub(ir.Constant(_vector_type(), [-0.0] * LANES), arguments[0])
 
 
@@ -203,8 +197,6 @@ def _with_lane(_: Any, value: Any, number: Any, entry: Any) -> Any:
 @intrinsic
 def _all_at_most(_: Any, value: Any, bound: Any) -> Any:
     def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
-        from llvmlite import ir
-
         limit = _spread(builder, arguments[1], types.float64) if value == _VECTOR else arguments[1]
         below = builder.fcmp_ordered("<=", arguments[0], limit)
         if value != _VECTOR:

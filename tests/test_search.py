@@ -8,7 +8,7 @@ import pytest
 from discover.errors import EngineError, RunFailed
 from discover.fit import FitResult, PathPoint
 from discover.rule import Rule
-from discover.search import search
+from discover.search import search, union
 from discover.search.refine import refined
 from discover.search.settings import NetworkSettings, OperonSettings, SearchSettings, TermsSettings
 from discover.search.teacher import teacher_samples
@@ -32,6 +32,22 @@ def point(penalty, loss, **terms):
 DENSE = point(0.0, 0.05, **{"x*y": 0.5, "w*y**2": -0.5, "w": 0.003, "x*w": 0.002})
 SPARSE = point(0.1, 0.06, **{"x*y": 0.3, "w*y**2": -0.25})
 FIT = FitResult("oja", (DENSE, SPARSE), 1, "fewest terms", (), {})
+
+
+def test_simple_forms_are_refined_before_variants_of_the_best_one():
+    texts = {
+        "x*y": 0.9,
+        "x*y - w*y**2": 0.06,
+        "x*y - w*y**2 + x": 0.05,
+        "x*y - w*y**2 + x + w": 0.05,
+        "w": 2.0,
+    }
+    forms = [(loss, union._Form(Rule.parse(text), [])) for text, loss in texts.items()]
+    ordered = [str(form.rule) for _, form in union._by_front(forms)]
+    first = {str(Rule.parse(text)) for text in ("x*y", "x*y - w*y**2", "x*y - w*y**2 + x", "w")}
+    assert set(ordered[:4]) == first
+    assert ordered[0] == str(Rule.parse("x*y - w*y**2 + x"))
+    assert len(ordered) == len(texts)
 
 
 @pytest.fixture(scope="module")

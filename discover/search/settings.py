@@ -140,7 +140,8 @@ class NetworkSettings:
     n_train, n_heldout : int
         Problems on which constants are refined, and on which candidates are ranked.
     n_refined : int
-        Candidates whose constants are refined, the best before refinement first.
+        Candidates whose constants are refined: those on the front of loss and complexity before refinement
+        first, then those on the front of the others, and so on.
     refine_steps, batch : int
         Steps of a refinement, and problems a step looks at.
     hopeless : float

@@ -160,6 +160,28 @@ def _skeleton(rule: Rule) -> str:
     return str(canonical.with_constants(np.full(len(canonical.constants()), 1.5)))
 
 
+def _by_front(screened: Sequence[tuple[float, _Form]]) -> list[tuple[float, _Form]]:
+    """Order forms by fronts of loss and complexity: the first front, then that of the rest, and so on.
+
+    The forms at the head are refined. By loss alone these could all be variants of one good form, and a
+    simpler one that needs no more than other constants would be missed.
+    """
+    rest = sorted(screened, key=lambda entry: (entry[1].rule.complexity, entry[0], str(entry[1].rule)))
+    ordered: list[tuple[float, _Form]] = []
+    while rest:
+        front: list[tuple[float, _Form]] = []
+        others: list[tuple[float, _Form]] = []
+        lowest = float("inf")
+        for entry in rest:
+            (front if entry[0] < lowest else others).append(entry)
+            lowest = min(lowest, entry[0])
+        if not front:  # losses that are not finite
+            return ordered + others
+        ordered += sorted(front, key=lambda entry: entry[0])
+        rest = others
+    return ordered
+
+
 def _scored(
     task: Task,
     forms: Mapping[str, _Form],
@@ -171,8 +193,7 @@ def _scored(
 ) -> list[Candidate]:
     """Run every form in the network, refine the best, and give each its losses."""
     network = settings.network
-    screened = [(float(task.losses(form.rule, train).mean()), form) for form in forms.values()]
-    screened.sort(key=lambda entry: (entry[0], entry[1].rule.complexity))
+    screened = _by_front([(float(task.losses(form.rule, train).mean()), form) for form in forms.values()])
     candidates = []
     for rank, (loss, form) in enumerate(screened):
         rule, refined_by, train_loss = form.rule, "", loss
