@@ -91,6 +91,7 @@ $(RESULTS)/%/report.html: $(RESULTS)/%/comparison.json
 
 .PHONY: all $(FULL) $(STAGES) smoke
 oja: ## re-discover Oja's rule, from simulation to report
+pca-network: ## two rules at once: Oja's and an anti-Hebbian lateral one
 all: $(FULL) ## every pipeline (make -j2 all runs two at a time)
 $(FULL): %: $(RESULTS)/%/report.html
 simulate: $(RESULTS)/$(TASK)/trajectories.npz ## the stages of pipelines/$(TASK).toml, one at a time: states visited
@@ -128,9 +129,13 @@ repro: $(RUN_STAMP) ## two runs with one seed, on 1 and on 2 threads, must be eq
 		echo "identical: $$file"; \
 	done
 
-reference: $(RESULTS)/oja/report.html ## renew the small committed results in results/reference
-	@mkdir -p results/reference/oja
-	cp $(addprefix $(RESULTS)/oja/,path.json front.json front.csv validation.json comparison.json figures/front.png figures/learning-curves.png) results/reference/oja/
+REFERENCE := path.json front.json front.csv validation.json comparison.json figures/front.png figures/learning-curves.png
+
+reference: $(RESULTS)/oja/report.html $(RESULTS)/pca-network/report.html ## renew the committed results in results/reference
+	@for task in oja pca-network; do \
+		mkdir -p results/reference/$$task && \
+		cp $(foreach file,$(REFERENCE),$(RESULTS)/$$task/$(file)) results/reference/$$task/ || exit; \
+	done
 
 clean: ## remove caches and build leftovers; results stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

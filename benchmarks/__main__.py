@@ -14,8 +14,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks import by_hand, in_jax
-from benchmarks.problems import oja_program, square_root_program, work
+from benchmarks.problems import (
+    interpreted_program,
+    network_work,
+    oja_program,
+    random_table,
+    square_root_program,
+    work,
+)
 from benchmarks.timing import interleaved, ratio, row
+from sims import network
 from sims._groups import run_groups
 from sims.rate import BLOW_UP_NORM, meta_gradient, simulate
 
@@ -133,6 +141,40 @@ def gradient_cost(sizes: tuple[int, ...], repeats: int) -> dict[str, Any]:
     return {"what": "gradient, forward pass included, over forward pass", "rows": rows}
 
 
+def network_gradient_cost(repeats: int) -> dict[str, Any]:
+    """Cost of a gradient through the two-layer network with random pairs of rules, in forward passes."""
+    pairs = {
+        "two tables": (random_table(0), random_table(1)),
+        "program, table": (oja_program(), random_table(1)),
+        "table, interpreted": (random_table(0), interpreted_program()),
+        "interpreted, table": (square_root_program(), random_table(1)),
+    }
+    rows = []
+    for name, (feedforward, lateral) in pairs.items():
+        rule = network.NetworkRule(feedforward, lateral)
+        for n_inputs, n_outputs, batch in ((3, 2, 100), (10, 2, 10), (50, 2, 10), (200, 4, 10), (50, 8, 1)):
+            one = network_work(n_inputs, n_outputs, batch)
+
+            def forward(one: Any = one, rule: Any = rule) -> Any:
+                return network.simulate(rule, *one.arrays, one.schedule).weights
+
+            def both(one: Any = one, rule: Any = rule) -> Any:
+                return network.meta_gradient(rule, *one.arrays, one.schedule, one.loss).feedforward
+
+            seconds = interleaved({"forward": forward, "gradient": both}, repeats)
+            rows.append(
+                {
+                    "rules": name,
+                    "inputs": n_inputs,
+                    "outputs": n_outputs,
+                    "batch": batch,
+                    "ratio": ratio(seconds, "gradient", "forward"),
+                    **row(seconds),
+                }
+            )
+    return {"what": "two-layer network: gradient, forward pass included, over forward pass", "rows": rows}
+
+
 def machine() -> dict[str, Any]:
     """Where the figures come from."""
     names = ("numpy", "numba", "jax", "jaxlib")
@@ -178,6 +220,7 @@ def main() -> None:
         "meta_gradient": beside_jax(sizes, arguments.repeats),
         "program": beside_hand(tuple(size for size in sizes if size >= 10), arguments.repeats),
         "gradient_cost": gradient_cost(sizes, arguments.repeats),
+        "network_gradient_cost": network_gradient_cost(arguments.repeats),
     }
     for name, part in parts.items():
         print(table(name, part), end="\n\n")

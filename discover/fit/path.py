@@ -21,9 +21,6 @@ __all__ = ["fit"]
 
 FloatArray = NDArray[np.float64]
 
-GROWTH = 0.6
-"""Share of the first fit over which the inner loop grows to its full length."""
-
 MAX_DROPS = 12
 """Terms beyond this number are not tried away one by one."""
 
@@ -136,7 +133,7 @@ class _Restart:
         objective = Objective.start(self.task, self.train, effect_seed)
         start = rng.normal(0, self.settings.start_scale, objective.n_coefficients)
         penalty = np.full(objective.n_coefficients, self.settings.first_penalty)
-        first = minimiser(self.settings, self.settings.step_size, growth=GROWTH).minimise(
+        first = minimiser(self.settings, self.settings.step_size, growth=self.settings.growth).minimise(
             objective, start, penalty, self.settings.steps, rng, part(progress, 0.0, 0.3, "first fit, ")
         )
         coefficients = objective.coefficients(first)

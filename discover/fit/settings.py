@@ -34,6 +34,9 @@ class FitSettings:
         Problems a step looks at.
     step_size, path_step_size : float
         Step of the optimiser during the first fit, and along the path, in units of relative effect.
+    growth : float
+        Share of the first fit over which the inner loop grows from a few steps to its full length: long runs
+        of a random rule blow up or say nothing.
     start_scale : float
         Standard deviation of the random start, in units of relative effect.
     negligible : float
@@ -63,6 +66,7 @@ class FitSettings:
     batch: Annotated[int, Ge(1), Le(100_000)] = 8
     step_size: Annotated[float, Gt(0), Le(10)] = 0.05
     path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02
+    growth: Annotated[float, Ge(0), Le(1)] = 0.6
     start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
     resolution: Annotated[float, Ge(0), Le(1)] = 0.005
