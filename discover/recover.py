@@ -133,7 +133,7 @@ def recover_presets(
     for number, preset in enumerate(presets):
         problem_settings = task.settings_type(preset=preset)
         inner = part(progress, number / len(presets), (number + 1) / len(presets), f"{preset}: ")
-        found = fit(task, problem_settings, settings or FitSettings(restarts=2), number, inner).rule
+        found = fit(task, problem_settings, settings or FitSettings(restarts=1), number, inner).rule
         fresh = _fresh_problems(task, problem_settings, number)
         scaled = [task.losses(target.scaled(factor), fresh).mean() for factor in np.geomspace(0.1, 30, 40)]
         rows.append(

@@ -57,6 +57,11 @@ def fold(name: str, title: str, loss: float, passed: bool = True, reason: str = 
     return {"name": name, "title": title, "metrics": metrics, "passed": passed, "reason": reason}
 
 
+def standing(verdict: str = "equal") -> dict[str, Any]:
+    metric = {"mean": 0.2, "low": 0.1, "high": 0.3}
+    return {"known": metric, "difference": metric, "verdict": verdict}
+
+
 def folds(factor: float = 1.0) -> dict[str, Any]:
     conditions = [
         fold("inputs-half", "10 inputs instead of 20", 0.11 * factor),
@@ -146,7 +151,19 @@ def artefacts() -> dict[str, Any]:
                 },
                 "c00": {"nearest": "hebb", "verdict": "same up to scale", "distances": distances},
                 "c03": {"nearest": None, "verdict": "different", "distances": {}},
-            }
+            },
+            "contests": [
+                {
+                    "name": "hebb",
+                    "speed": 1.5,
+                    "measures": {"loss": standing("better"), "cosine": standing()},
+                },
+                {
+                    "name": "sanger",
+                    "speed": 1.0,
+                    "measures": {"loss": standing("worse"), "cosine": standing()},
+                },
+            ],
         },
         "manifest": {
             "config": config,

@@ -80,6 +80,24 @@ def test_a_scaled_rule_has_no_distance(compared: Mapping[str, Compared]) -> None
     assert match.behavioural == pytest.approx(0.0, abs=1e-9)
 
 
+def test_each_slot_has_its_own_learning_rate() -> None:
+    pair = Rule.parse({"feedforward": "3*x*y - 3*w*y**2", "lateral": "-0.5*y_pre*y_post"})
+    task = get_task("pca-network")
+    settings = task.settings_type(n_inputs=4, n_samples=40, n_steps=100)
+    found = compare(task, settings, {"pair": pair}, SMALL, seed=1).candidates["pair"]
+    match = found.matches["rubner-tavan"]
+    assert (found.verdict, found.nearest) == ("same up to scale", "rubner-tavan")
+    assert match.scales == pytest.approx({"feedforward": 3.0, "lateral": 0.5})
+    assert match.coefficient == pytest.approx(0.0, abs=1e-9)
+    assert match.functional == pytest.approx(0.0, abs=1e-12)
+    assert match.behavioural == pytest.approx(0.0, abs=1e-9)
+    assert found.matches["oja"].verdict == "extra terms"
+    assert found.matches["oja"].coefficient == 90.0
+    sanger = found.matches["sanger"]
+    assert (sanger.coefficient, sanger.functional) == (None, None)
+    assert sanger.behavioural > 0
+
+
 def test_ratios_and_terms_are_told(compared: Mapping[str, Compared]) -> None:
     match = compared["growing"].matches["oja"]
     assert match.ratios == pytest.approx({"w*y**2 : x*y": -1.0, "w : x*y": 0.2})

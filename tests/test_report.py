@@ -254,6 +254,13 @@ def test_folds_that_the_chosen_rule_did_not_pass_are_said_first(tmp_path: Path) 
     assert "loss 0.42 is above that of oja, 0.21" in text
 
 
+def test_the_report_says_what_the_rule_beats_and_on_what(run: Path) -> None:
+    text = page(run).text
+    assert "The chosen rule beats Hebb on loss, equal on cosine" in text
+    assert "is beaten by Sanger" in text
+    assert "Not local: Sanger" in text
+
+
 def test_rules_of_several_slots(tmp_path: Path) -> None:
     content = artefacts()
     slots = {"feedforward": "x*y - w*y**2", "lateral": "-0.5*y_pre*y_post - v*sqrt(abs(y_post))"}

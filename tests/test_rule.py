@@ -217,3 +217,11 @@ def test_immutable():
     rule = Rule.parse(OJA)
     with pytest.raises(AttributeError):
         rule.expressions = {}
+
+
+def test_slots_are_scaled_one_by_one():
+    pair = Rule.parse({"feedforward": "x*y - w*y**2", "lateral": "tanh(y_pre)*y_post"})
+    scaled = pair.scaled({"lateral": -0.5})
+    assert scaled.to_dict()["feedforward"] == pair.to_dict()["feedforward"]
+    value = scaled.numpy()["lateral"](y_pre=0.3, y_post=2.0, v=0.0)
+    assert value == pytest.approx(-0.5 * np.tanh(0.3) * 2.0)
