@@ -57,6 +57,7 @@ class Contest:
     speed : float
         Multiple of the task's learning rate at which the known rule ran, the one that suits it best.
     measures : mapping from str to Standing
+        Those that both have.
     """
 
     name: str

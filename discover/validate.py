@@ -285,6 +285,8 @@ def bootstrap_metric(values: FloatArray, resamples: IntArray, confidence: float)
 def _reason(fold: Fold, metrics: Mapping[str, Metric], reference: str, margin: float) -> str:
     """Return why a fold is not passed, in one phrase; empty when it is."""
     for measure, (lowest, highest) in fold.tolerances.items():
+        if measure not in metrics:  # a network of its own may lack what is measured, such as lateral synapses
+            continue
         mean = metrics[measure].mean
         if mean is None:
             return f"{measure} is not finite"

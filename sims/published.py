@@ -41,6 +41,9 @@ IntArray = NDArray[np.int64]
 NETWORKS = ("sanger", "oja-subspace", "foldiak-linear", "similarity-matching")
 """Names of the networks."""
 
+WITH_LATERAL = ("foldiak-linear", "similarity-matching")
+"""Those that have lateral synapses."""
+
 
 @dataclass(frozen=True)
 class PublishedOutcome:
@@ -50,8 +53,8 @@ class PublishedOutcome:
     ----------
     response : ndarray, shape (n_problems, n_outputs, n_inputs)
         Weights with which settled outputs answer to inputs; zero where the problem blew up.
-    lateral : ndarray, shape (n_problems, n_outputs, n_outputs)
-        Lateral weights, ``V`` or ``M``; zero where the network has none.
+    lateral : ndarray, shape (n_problems, n_outputs, n_outputs), or None
+        Lateral weights, ``V`` or ``M``; None where the network has none.
     blow_up : ndarray of int, shape (n_problems,)
         Number of steps after which the norm of all weights was too large or not finite, or -1.
     record : ndarray, shape (n_problems, n_records, n_outputs, n_inputs)
@@ -59,7 +62,7 @@ class PublishedOutcome:
     """
 
     response: FloatArray
-    lateral: FloatArray
+    lateral: FloatArray | None
     blow_up: IntArray
     record: FloatArray
 
@@ -129,4 +132,4 @@ def simulate(
 
     amount = w.size * (n_outputs + 20) * order.shape[1] * schedule.n_steps
     run_groups(run, n_problems, amount)
-    return PublishedOutcome(w, lateral, blow_up, record)
+    return PublishedOutcome(w, lateral if network in WITH_LATERAL else None, blow_up, record)

@@ -33,7 +33,8 @@ def verdicts(one: Contest) -> dict[str, str]:
 def test_every_known_rule_of_the_task_takes_part(contests: dict[str, Contest]) -> None:
     assert set(contests) == {*TASK.known_rules, *TASK.known_networks}
     for one in contests.values():
-        assert set(one.measures) == set(TASK.measures)
+        without_lateral = one.name in ("sanger", "oja-subspace")
+        assert set(TASK.measures) - set(one.measures) == ({"lateral_weight"} if without_lateral else set())
         assert one.speed > 0
 
 

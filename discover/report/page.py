@@ -80,6 +80,11 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
         known=_known_rows(run),
         ablation_measures=_ablation_measures(run, task),
         contest_rows=[_contest_row(one) for one in run.contests],
+        contest_measures={
+            name: title
+            for name, title in task.measures.items()
+            if any(name in one.measures for one in run.contests)
+        },
         known_rules=KNOWN_RULES,
         settings=_settings_rows(run),
         figures={name: data_uri(figures / f"{name}.svg") for name in FIGURES},

@@ -169,7 +169,7 @@ class Task(Protocol):
     def evaluate(self, rule: Rule | KnownRule, problems: Any) -> dict[str, FloatArray]:
         """Measures of each problem after the inner loop, by name, and the loss as ``loss``.
 
-        `rule` is a rule, or a known one of `known_networks`.
+        `rule` is a rule, or a known one of `known_networks`, whose network may lack some of the measures.
         """
         ...
 

@@ -288,7 +288,10 @@ class PcaNetworkTask:
         )
 
     def evaluate(self, rule: Rule | KnownRule, problems: NetworkProblems) -> dict[str, FloatArray]:
-        """Measures of each problem after the inner loop; a blow-up has the worst value of each."""
+        """Measures of each problem after the inner loop; a blow-up has the worst value of each.
+
+        Networks without lateral synapses have no measure of them.
+        """
         course = _course(rule, problems)
         blown = course.blow_up >= 0
         n_outputs = problems.settings.n_outputs
@@ -300,8 +303,7 @@ class PcaNetworkTask:
         subspace_error, explained = _subspace(response, problems)
         pairs = np.tril_indices(n_outputs, -1)
         correlations = _correlations(response, problems.inputs)[:, *pairs]
-        lateral = np.abs(course.lateral[:, *pairs]).mean(axis=1)
-        return {
+        measures = {
             "loss": np.where(blown, course.blow_up_loss, losses),
             "cosine": np.where(blown, 0.0, cosines.mean(axis=1)),
             "worst_cosine": np.where(blown, 0.0, cosines.min(axis=1)),
@@ -309,8 +311,11 @@ class PcaNetworkTask:
             "subspace_error": np.where(blown, np.sqrt(2 * n_outputs), subspace_error),
             "explained_variance": np.where(blown, 0.0, explained),
             "output_correlation": np.where(blown, 1.0, np.abs(correlations).mean(axis=1)),
-            "lateral_weight": np.where(blown, 1.0, lateral),
         }
+        if course.lateral is not None:
+            lateral = np.abs(course.lateral[:, *pairs]).mean(axis=1)
+            measures["lateral_weight"] = np.where(blown, 1.0, lateral)
+        return measures
 
     def learning_curve(
         self, rule: Rule | KnownRule, problems: NetworkProblems, n_points: int
@@ -352,11 +357,12 @@ class _Course:
     """How the outputs of a network, of this task or a published one, answered to inputs.
 
     `response` (n_problems, n_outputs, n_inputs) are the answering weights at the end, `record`
-    (n_problems, n_records, n_outputs, n_inputs) those on the way.
+    (n_problems, n_records, n_outputs, n_inputs) those on the way; `lateral` is None where the network has no
+    lateral synapses.
     """
 
     response: FloatArray
-    lateral: FloatArray
+    lateral: FloatArray | None
     blow_up: IntArray
     record: FloatArray
     longest: int
