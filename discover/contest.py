@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.ablate import CONFIDENCE, N_RESAMPLES
 from discover.known_rules import KnownRule
 from discover.multiple import best_multiple
 from discover.progress import Progress, silent
@@ -19,9 +20,6 @@ from discover.validate import Metric, bootstrap_metric
 __all__ = ["Contest", "Standing", "contest", "contest_text"]
 
 FloatArray = NDArray[np.float64]
-
-CONFIDENCE = 0.95
-N_RESAMPLES = 1000
 
 RESOLUTION = 0.005
 """Means that differ by less are equal, however sure the difference is."""
