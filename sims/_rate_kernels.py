@@ -8,8 +8,8 @@ Problems run in groups of two kinds. Where inputs are few, `LANES` problems run 
 of the vector instructions: arrays have a last axis of lanes, and what is done once a neuron costs little.
 Where they are many a problem runs alone, and the vector instructions go along its inputs: arrays have no such
 axis. Problems never share arithmetic and each writes its own lane: results are bit-identical for any number
-of threads. The compilation cache does not notice edits in another file, so everything these kernels call lives
-in this one, but for the arithmetic of lanes: after an edit of `_lanes.py` the cache has to be cleared by hand.
+of threads. The compilation cache does not notice edits in another file, so everything these kernels call
+lives in this one, but for the arithmetic of lanes: after an edit of `_lanes.py` the cache has to be cleared.
 
 Shapes of one group, the lanes in brackets: ``samples (n_samples, n_inputs[, LANES])``,
 ``w, adjoint (n_inputs[, LANES])``, ``order (n_rounds, batch)`` with the sample indices of step ``t`` in row
