@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,26 +248,17 @@ def test_the_doctor_says_which_engines_are_usable_and_what_is_missing(
     assert "pysr: No Julia was found. Install Julia 1.10 or newer." in result.stdout
 
 
-def test_help_answers_at_once() -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; sys.argv = ['discover', '--help']; import pipelines.cli as c; c.main()",
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    started = time.perf_counter()
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert time.perf_counter() - started < 0.5 * max(1.0, os.getloadavg()[0])
-    assert "simulate" in result.stdout
-
-
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys, pipelines.cli\n"
-        "heavy = {'numpy', 'numba', 'sympy', 'scipy', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
-        "sys.exit(', '.join(heavy) or 0)"
+        "import sys, pipelines.cli as c\n"
+        "sys.argv = ['discover', '--help']\n"
+        "try:\n    c.main()\nfinally:\n"
+        "    heavy = {'numpy', 'numba', 'sympy', 'scipy', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
+        "    print('loaded:', sorted(heavy))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "simulate" in result.stdout
+    assert "loaded: []" in result.stdout
 
 
 # ------------------------------------------------------------------------------------------------- bad input

@@ -8,7 +8,6 @@ import math
 import pickle
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -115,12 +114,27 @@ HOSTILE = {
 }
 
 
+@contextlib.contextmanager
+def at_most_calls(limit):
+    """Fail where the block makes more function calls than that: a measure of work that no clock disturbs."""
+    made = 0
+
+    def count(_frame, event, _argument):
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+    assert made <= limit
+
+
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_refused_at_once(text):
-    start = time.perf_counter()
-    with pytest.raises(RuleError) as caught:
+    with at_most_calls(1000 + 30 * min(len(text), 10_000)), pytest.raises(RuleError) as caught:
         parse(text, VARIABLES)
-    assert time.perf_counter() - start < 0.5
     assert len(str(caught.value)) < 600
     assert str(caught.value).isascii()
 
@@ -224,12 +238,11 @@ def nested(shape, depth):
 )
 def test_algebra_has_bounded_work(text):
     node = parse(text, VARIABLES)
-    start = time.perf_counter()
-    with contextlib.suppress(RuleError):
-        to_sympy(node)
-    canonical(node, VARIABLES)
-    polynomial_terms(node, VARIABLES)
-    assert time.perf_counter() - start < 5.0
+    with at_most_calls(2_000_000):
+        with contextlib.suppress(RuleError):
+            to_sympy(node)
+        canonical(node, VARIABLES)
+        polynomial_terms(node, VARIABLES)
 
 
 @given(trees())
