@@ -35,6 +35,8 @@ from discover.slots import (
     ON_POST,
     ON_PRE,
     SLOTS,
+    TAU_POST,
+    TAU_PRE,
     Slot,
     get_slot,
     role_exponents,
@@ -42,7 +44,18 @@ from discover.slots import (
 )
 from sims.rules import PolynomialRule, Program
 
-__all__ = ["FEEDFORWARD", "LATERAL", "ON_POST", "ON_PRE", "SLOTS", "Rule", "Slot", "SlotFunction"]
+__all__ = [
+    "FEEDFORWARD",
+    "LATERAL",
+    "ON_POST",
+    "ON_PRE",
+    "SLOTS",
+    "TAU_POST",
+    "TAU_PRE",
+    "Rule",
+    "Slot",
+    "SlotFunction",
+]
 
 
 _LEFT_SIDES = {
@@ -50,6 +63,8 @@ _LEFT_SIDES = {
     "lateral": r"\Delta v_{ij}",
     "on_pre": r"\Delta w_{ij}^{\mathrm{pre}}",
     "on_post": r"\Delta w_{ij}^{\mathrm{post}}",
+    "tau_pre": r"\tau_{\mathrm{pre}}",
+    "tau_post": r"\tau_{\mathrm{post}}",
 }
 
 
@@ -106,6 +121,10 @@ class Rule:
                     hint = did_you_mean(variable, slot.variables)
                     allowed = ", ".join(slot.variables)
                     raise RuleError(f"Slot {name!r} has no variable {variable!r}; it sees {allowed}.{hint}")
+            if slot.is_constant and not (node.op == "const" and node.value > 0):
+                raise RuleError(
+                    f"Slot {name!r} holds a positive number of {slot.unit}, got {_shortened(str(node))!r}."
+                )
         ordered = {name: self.expressions[name] for name in SLOTS if name in self.expressions}
         object.__setattr__(self, "expressions", ordered)
 
@@ -231,7 +250,12 @@ class Rule:
         """
         lines = []
         for name, node in self.expressions.items():
-            lines.append((_LEFT_SIDES[name], rf"\eta \left( {to_latex(node, digits=digits)} \right)"))
+            right = to_latex(node, digits=digits)
+            if SLOTS[name].is_constant:
+                right = rf"{right}\,\mathrm{{{SLOTS[name].unit}}}"
+            else:
+                right = rf"\eta \left( {right} \right)"
+            lines.append((_LEFT_SIDES[name], right))
         if len(lines) == 1:
             return " = ".join(lines[0])
         body = " \\\\\n".join(f"{left} &= {right}" for left, right in lines)
@@ -253,7 +277,7 @@ class Rule:
         return {name: to_sympy(node) for name, node in self.expressions.items()}
 
     def numpy(self) -> dict[str, SlotFunction]:
-        """Return the update of each slot as a function of arrays.
+        """Return the update of each slot as a function of arrays; constants of the synapse are left out.
 
         Examples
         --------
@@ -261,7 +285,30 @@ class Rule:
         >>> update(x=[1.0, 2.0], y=2.0, w=0.5)
         array([0., 2.])
         """
-        return {name: SlotFunction(node, SLOTS[name].variables) for name, node in self.expressions.items()}
+        return {
+            name: SlotFunction(node, SLOTS[name].variables)
+            for name, node in self.expressions.items()
+            if not SLOTS[name].is_constant
+        }
+
+    def constant(self, slot: str) -> float:
+        """Return a constant of the synapse, or its usual value where the rule does not state it.
+
+        Raises
+        ------
+        RuleError
+            If the slot holds updates.
+
+        Examples
+        --------
+        >>> rule = Rule.parse({"on_pre": "x_post - 0.2", "on_post": "x_pre", "tau_post": "30"})
+        >>> rule.constant("tau_post"), rule.constant("tau_pre")
+        (30.0, 20.0)
+        """
+        place = get_slot(slot)
+        if not place.is_constant:
+            raise RuleError(f"Slot {slot!r} holds an update and not a constant.")
+        return self.expressions[slot].value if slot in self.expressions else place.usual
 
     def expression(self, slot: str | None = None) -> Node:
         """Return the expression of a slot; of the only one when no slot is named.
@@ -348,8 +395,8 @@ class Rule:
         Parameters
         ----------
         factor : float or mapping from str to float
-            Of all slots, or of each: slots have learning rates of their own. Slots that a mapping does not
-            name stay as they are.
+            Of all updates, or of each slot's: slots may have learning rates of their own. Slots that a
+            mapping does not name stay as they are, and so do constants of the synapse.
 
         Raises
         ------
@@ -364,6 +411,8 @@ class Rule:
         factors = factor if isinstance(factor, Mapping) else dict.fromkeys(self.expressions, factor)
         expressions = dict(self.expressions)
         for name in expressions.keys() & factors.keys():
+            if SLOTS[name].is_constant:
+                continue
             number = const(factors[name]).value
             terms = self._tables[name]
             if terms is None:

@@ -15,6 +15,8 @@ __all__ = [
     "ON_POST",
     "ON_PRE",
     "SLOTS",
+    "TAU_POST",
+    "TAU_PRE",
     "Slot",
     "get_slot",
     "role_exponents",
@@ -26,12 +28,22 @@ __all__ = [
 class Slot:
     """Where an update expression acts, and the local variables that it sees.
 
+    A slot without variables holds a constant of the synapse: a positive number that the rule states beside
+    its updates.
+
     Parameters
     ----------
     name : str
     presynaptic, postsynaptic, weight : str or None
         Names of the variables; None where the slot does not see one. The postsynaptic variable is shared by
         all synapses of a neuron.
+    synapses : str
+        Which synapses the slot belongs to. Slots of the same synapses share one learning rate, so that only
+        all of them together can be scaled freely.
+    unit : str
+        Unit of a constant.
+    usual : float
+        Value of a constant that a rule does not state.
 
     Examples
     --------
@@ -39,12 +51,17 @@ class Slot:
     ('x', 'y', 'w')
     >>> ON_PRE.variables, ON_PRE.neuron_level
     (('x_post', 'w'), (True, False))
+    >>> TAU_PRE.is_constant, TAU_PRE.usual, TAU_PRE.unit
+    (True, 20.0, 'ms')
     """
 
     name: str
     presynaptic: str | None
     postsynaptic: str | None
     weight: str | None
+    synapses: str
+    unit: str = ""
+    usual: float = 0.0
 
     @property
     def roles(self) -> tuple[str | None, str | None, str | None]:
@@ -57,25 +74,36 @@ class Slot:
         return tuple(name for name in self.roles if name is not None)
 
     @property
+    def is_constant(self) -> bool:
+        """Whether the slot holds a constant of the synapse and no update."""
+        return not self.variables
+
+    @property
     def neuron_level(self) -> tuple[bool, ...]:
         """Flags, in the order of :attr:`variables`: whether all synapses of a neuron share the variable."""
         return tuple(name == self.postsynaptic for name in self.variables)
 
 
-FEEDFORWARD = Slot("feedforward", "x", "y", "w")
+FEEDFORWARD = Slot("feedforward", "x", "y", "w", "feedforward")
 """Synapses from the inputs of a rate network."""
 
-LATERAL = Slot("lateral", "y_pre", "y_post", "v")
+LATERAL = Slot("lateral", "y_pre", "y_post", "v", "lateral")
 """Synapses between the outputs of a rate network."""
 
-ON_PRE = Slot("on_pre", None, "x_post", "w")
+ON_PRE = Slot("on_pre", None, "x_post", "w", "spiking")
 """A spiking synapse at a presynaptic spike."""
 
-ON_POST = Slot("on_post", "x_pre", None, "w")
+ON_POST = Slot("on_post", "x_pre", None, "w", "spiking")
 """A spiking synapse at a postsynaptic spike."""
 
+TAU_PRE = Slot("tau_pre", None, None, None, "spiking", unit="ms", usual=20.0)
+"""Time constant of the trace ``x_pre`` of presynaptic spikes."""
+
+TAU_POST = Slot("tau_post", None, None, None, "spiking", unit="ms", usual=20.0)
+"""Time constant of the trace ``x_post`` of postsynaptic spikes."""
+
 SLOTS: Mapping[str, Slot] = MappingProxyType(
-    {slot.name: slot for slot in (FEEDFORWARD, LATERAL, ON_PRE, ON_POST)}
+    {slot.name: slot for slot in (FEEDFORWARD, LATERAL, ON_PRE, ON_POST, TAU_PRE, TAU_POST)}
 )
 """All slots by name."""
 

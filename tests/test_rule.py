@@ -22,7 +22,7 @@ NETWORK = {"feedforward": OJA, "lateral": "-y_pre*y_post"}
 
 
 def test_slots():
-    assert set(SLOTS) == {"feedforward", "lateral", "on_pre", "on_post"}
+    assert set(SLOTS) == {"feedforward", "lateral", "on_pre", "on_post", "tau_pre", "tau_post"}
     assert ON_PRE.variables == ("x_post", "w")
     assert ON_PRE.neuron_level == (True, False)
     assert ON_POST.neuron_level == (False, False)
@@ -225,3 +225,18 @@ def test_slots_are_scaled_one_by_one():
     assert scaled.to_dict()["feedforward"] == pair.to_dict()["feedforward"]
     value = scaled.numpy()["lateral"](y_pre=0.3, y_post=2.0, v=0.0)
     assert value == pytest.approx(-0.5 * np.tanh(0.3) * 2.0)
+
+
+def test_constants_of_the_synapse_are_positive_numbers_that_no_scale_changes():
+    texts = {"on_pre": "x_post - 0.2", "on_post": "x_pre", "tau_post": "30"}
+    rule = Rule.parse(texts)
+    assert (rule.constant("tau_pre"), rule.constant("tau_post")) == (20.0, 30.0)
+    assert rule.scaled(2.0).constant("tau_post") == 30.0
+    assert set(rule.numpy()) == {"on_pre", "on_post"}
+    assert r"\tau_{\mathrm{post}} &= 30\,\mathrm{ms}" in rule.latex()
+    assert Rule.parse(rule.to_dict()) == rule != Rule.parse({**texts, "tau_post": "31"})
+    for text in ("-20", "0", "x_pre", "20/0"):
+        with pytest.raises(RuleError, match="tau_post"):
+            Rule.parse({**texts, "tau_post": text})
+    with pytest.raises(RuleError, match="an update and not a constant"):
+        rule.constant("on_pre")
