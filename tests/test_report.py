@@ -180,6 +180,18 @@ def test_the_plot_shows_every_candidate_and_points_at_the_chosen_one(run: Path) 
     assert [one["data-candidate"] for one in panels] == [str(number) for number in sorted(points)]
 
 
+def test_candidates_that_others_beat_are_folded_away(run: Path) -> None:
+    front = json.loads((run / "front.json").read_text())
+    beaten = [
+        one["id"] for one in front["candidates"] if not one["on_front"] and one["id"] != front["chosen"]
+    ]
+    assert beaten
+    text = page(run).text
+    fold = text.index(f"The other {len(beaten)} candidate")
+    for name in beaten:
+        assert text.index(f"{name} ", text.index("Candidates on the front")) > fold
+
+
 def test_the_plot_is_one_that_plotly_accepts(run: Path) -> None:
     from plotly import graph_objects
 

@@ -64,13 +64,17 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
         short_formula=_short_formula,
         plain=rule_text,
     )
+    cards = [_card(run, one) for one in run.front.candidates]
+    kept = [one.candidate.on_front or one.candidate.id == run.front.chosen.id for one in cards]
     scripts = [_plotly(), (TEMPLATES / "report.js").read_text(encoding="utf-8")]
     return environment.get_template("report.html.j2").render(
         run=run,
         task=task,
         front=run.front,
         chosen=run.front.chosen,
-        cards=[_card(run, one) for one in run.front.candidates],
+        cards=cards,
+        kept=[(number, card) for number, card in enumerate(cards) if kept[number]],
+        others=[(number, card) for number, card in enumerate(cards) if not kept[number]],
         summary=_summary(run),
         verdict=verdict_text(run.comparison.get(run.front.chosen.id)),
         curves=[(curve.name, curve.mean[-1], curve.low[-1], curve.high[-1]) for curve in curves],
