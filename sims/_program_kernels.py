@@ -1,13 +1,16 @@
-"""Kernels of one linear neuron under any expression: an interpreter of programs and its reverse mode.
+"""Kernels of one linear neuron under any expression: an interpreter of tapes.
 
-Instructions run over blocks of synapses in lock-step, so that reading one costs little beside its
-arithmetic. A block is a stretch of one neuron's synapses or, when neurons are small, all synapses of several
-neurons: those of a group of problems, each for a few samples of a batch. Registers that depend on outputs and
-constants alone hold one value a neuron; where a synapse instruction reads such a register it is spread over
-the block first.
+`LANES` problems run side by side, one in each lane of the vector instructions. An instruction runs over a
+block: a stretch of a neuron's synapses or, where inputs are few, all synapses for several samples of a batch.
+So reading an instruction costs little beside its arithmetic, and the values of a block stay in the first
+caches. Operands are read where they are, by two strides: values of a neuron are not spread over its synapses,
+nor are weights, adjoints and inputs copied (inputs are, where a batch takes samples that do not follow each
+other). The way back is a tape too, see `_tape.py`.
 
 Everything these kernels call lives in this file, because the compilation cache does not notice edits in
-another one. Shapes are those of the polynomial kernels.
+another one, but for the arithmetic of lanes: after an edit of `_lanes.py` the cache has to be cleared.
+Shapes of one group: ``samples (n_samples * n_inputs, LANES)``, ``w, adjoint (n_inputs, LANES)``, ``order
+(n_rounds, batch)`` with the sample indices of step ``t`` in row ``t % n_rounds``.
 """
 
 import math
@@ -17,488 +20,566 @@ import numpy as np
 from numba import njit
 
 from sims._borrowed import borrowed
+from sims._lanes import (
+    absolute,
+    all_at_most,
+    entry,
+    lane,
+    load_row,
+    n_lanes,
+    rows_of,
+    square_root,
+    store_row,
+    where_at_least,
+    with_lane,
+    zero_of,
+)
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
 
 OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
-BLOCK = 256
-"""Synapses in one block: a tape of some ten registers stays in the first-level cache."""
-
-X, Y, W = 0, 1, 2
-"""Registers of the variables: presynaptic activity, postsynaptic activity, weight."""
-
-N_VARIABLES = 3
-
 ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
+MULADD, MULSUB, SUBMUL, TANH_SLOPE, SQRT_SLOPE, POWI_SLOPE = 16, 17, 18, 19, 20, 21
+AT_LEAST, BELOW, POW_SLOPE, POW_LOG, SUM, DOT = 22, 23, 24, 25, 26, 27
+
+CONSTANTS, NEURONS, TAPE, INPUTS, WEIGHTS, ADJOINTS = 0, 1, 2, 3, 4, 5
+"""Kinds of memory that operands are in."""
+
+N_KINDS = 6
+ROW = 11
+"""Numbers of an instruction."""
+
+START, OUTER, INNER = 0, 1, 2
+"""What is known of the operands of a kind: the row that theirs count from, and strides of the two loops."""
 
 
-class InterpretedRule(NamedTuple):
-    """A program as these kernels take it.
+class Code(NamedTuple):
+    """A tape as these kernels take it; see :meth:`sims._tape.Tape.laid_out`."""
 
-    Attributes
-    ----------
-    code : ndarray, shape (n_instructions, 3)
-    constants : ndarray, shape (n_constants,)
-    output : int
-    levels : ndarray, shape (n_registers,)
-        1 where a register differs between synapses, 0 where it holds one value a neuron.
-    spread : ndarray
-        Neuron-level registers, other than constants, that the synapses read.
-    gathered : ndarray
-        Neuron-level registers, constants too, that the synapses read.
-    wanted : ndarray of bool, shape (n_registers,)
-        Where an adjoint is needed: all but what depends on inputs alone.
-    cleared : ndarray
-        Registers but the output whose adjoints synapses add to.
-    """
-
-    code: np.ndarray
-    constants: np.ndarray
-    output: int
-    levels: np.ndarray
-    spread: np.ndarray
-    gathered: np.ndarray
-    wanted: np.ndarray
-    cleared: np.ndarray
-
-
-@njit(inline="always", **OPTIONS)
-def _integer_power(base, exponent):
-    result = 1.0
-    for _ in range(abs(exponent)):
-        result *= base
-    return 1.0 / result if exponent < 0 else result
-
-
-@njit(inline="always", **OPTIONS)
-def _sign(value):
-    return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
-
-
-@njit(inline="always", **OPTIONS)
-def _apply(op, out, a, b, exponent):
-    """Run one instruction over its registers."""
-    if op == ADD:
-        for i in range(out.shape[0]):
-            out[i] = a[i] + b[i]
-    elif op == SUB:
-        for i in range(out.shape[0]):
-            out[i] = a[i] - b[i]
-    elif op == MUL:
-        for i in range(out.shape[0]):
-            out[i] = a[i] * b[i]
-    elif op == DIV:
-        for i in range(out.shape[0]):
-            out[i] = a[i] / b[i]
-    elif op == POW:
-        for i in range(out.shape[0]):
-            out[i] = a[i] ** b[i]
-    elif op == POWI:
-        for i in range(out.shape[0]):
-            out[i] = _integer_power(a[i], exponent)
-    elif op == NEG:
-        for i in range(out.shape[0]):
-            out[i] = -a[i]
-    elif op == SQUARE:
-        for i in range(out.shape[0]):
-            out[i] = a[i] * a[i]
-    elif op == TANH:
-        for i in range(out.shape[0]):
-            out[i] = math.tanh(a[i])
-    elif op == EXP:
-        for i in range(out.shape[0]):
-            out[i] = math.exp(a[i])
-    elif op == LOG:
-        for i in range(out.shape[0]):
-            out[i] = math.log(a[i])
-    elif op == SQRT:
-        for i in range(out.shape[0]):
-            out[i] = math.sqrt(a[i])
-    elif op == ABS:
-        for i in range(out.shape[0]):
-            out[i] = abs(a[i])
-    elif op == SIGN:
-        for i in range(out.shape[0]):
-            out[i] = _sign(a[i])
-    elif op == MAX:
-        for i in range(out.shape[0]):
-            u, v = a[i], b[i]
-            out[i] = u if u >= v or math.isnan(u) else v
-    elif op == MIN:
-        for i in range(out.shape[0]):
-            u, v = a[i], b[i]
-            out[i] = u if u <= v or math.isnan(u) else v
-
-
-@njit(**OPTIONS)
-def _pull_first(op, tape, adjoints, out, a, b, n):
-    """Add what the adjoint of one instruction's result gives its first operand."""
-    if op in (ADD, SUB):
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i]
-    elif op == MUL:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] * tape[b, i]
-    elif op == DIV:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] / tape[b, i]
-    elif op == POW:
-        for i in range(n):
-            exponent = tape[b, i]
-            adjoints[a, i] += adjoints[out, i] * exponent * tape[a, i] ** (exponent - 1.0)
-    elif op == POWI:
-        if b != 0:
-            for i in range(n):
-                adjoints[a, i] += adjoints[out, i] * b * _integer_power(tape[a, i], b - 1)
-    elif op == NEG:
-        for i in range(n):
-            adjoints[a, i] -= adjoints[out, i]
-    elif op == SQUARE:
-        for i in range(n):
-            adjoints[a, i] += 2.0 * adjoints[out, i] * tape[a, i]
-    elif op == TANH:
-        for i in range(n):
-            value = tape[out, i]
-            adjoints[a, i] += adjoints[out, i] * (1.0 - value * value)
-    elif op == EXP:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] * tape[out, i]
-    elif op == LOG:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] / tape[a, i]
-    elif op == SQRT:
-        for i in range(n):
-            adjoints[a, i] += 0.5 * adjoints[out, i] / tape[out, i]
-    elif op == ABS:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] * _sign(tape[a, i])
-    elif op == MAX:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] if tape[a, i] >= tape[b, i] else 0.0
-    elif op == MIN:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] if tape[a, i] <= tape[b, i] else 0.0
-
-
-@njit(**OPTIONS)
-def _pull_second(op, tape, adjoints, out, a, b, n):
-    """Add what the adjoint of one two-operand instruction's result gives its second operand."""
-    if op == ADD:
-        for i in range(n):
-            adjoints[b, i] += adjoints[out, i]
-    elif op == SUB:
-        for i in range(n):
-            adjoints[b, i] -= adjoints[out, i]
-    elif op == MUL:
-        for i in range(n):
-            adjoints[b, i] += adjoints[out, i] * tape[a, i]
-    elif op == DIV:
-        for i in range(n):
-            adjoints[b, i] -= adjoints[out, i] * tape[out, i] / tape[b, i]
-    elif op == POW:
-        for i in range(n):
-            if tape[a, i] > 0.0:
-                adjoints[b, i] += adjoints[out, i] * tape[out, i] * math.log(tape[a, i])
-    elif op == MAX:
-        for i in range(n):
-            adjoints[b, i] += 0.0 if tape[a, i] >= tape[b, i] else adjoints[out, i]
-    elif op == MIN:
-        for i in range(n):
-            adjoints[b, i] += 0.0 if tape[a, i] <= tape[b, i] else adjoints[out, i]
-
-
-@njit(inline="always", **OPTIONS)
-def _is_binary(op):
-    return op < POWI or op >= MAX
-
-
-@njit(**OPTIONS)
-def _run(program, level, tape, n):
-    """Run all instructions of one level over the first `n` entries of the registers, in order."""
-    first = program.levels.shape[0] - program.code.shape[0]
-    for k in range(program.code.shape[0]):
-        if program.levels[first + k] == level:
-            op, a, b = program.code[k, 0], program.code[k, 1], program.code[k, 2]
-            _apply(op, tape[first + k, :n], tape[a, :n], tape[b if _is_binary(op) else a, :n], b)
-
-
-@njit(**OPTIONS)
-def _pull(program, level, tape, adjoints, n):
-    """Pull adjoints back through all instructions of one level, last first."""
-    first = program.levels.shape[0] - program.code.shape[0]
-    for k in range(program.code.shape[0] - 1, -1, -1):
-        out = first + k
-        if program.levels[out] == level:
-            op, a, b = program.code[k, 0], program.code[k, 1], program.code[k, 2]
-            if program.wanted[a]:
-                _pull_first(op, tape, adjoints, out, a, b, n)
-            if _is_binary(op) and program.wanted[b]:
-                _pull_second(op, tape, adjoints, out, a, b, n)
+    rows: np.ndarray
+    ends: np.ndarray
+    results: np.ndarray
+    sign: float
+    totals: np.ndarray
 
 
 class Workspace(NamedTuple):
-    """Memory of one group of problems.
+    """Memory of one tape for all groups; a group's rows are those of `n_slots` slots."""
 
-    A lane is the neuron of one problem seeing one sample: lane ``b * n_group + g``. A block holds a stretch
-    of `width` synapses of every lane; `tape` and `flat` are the same memory.
+    constants: np.ndarray  # (n_groups, n_constant_slots, LANES)
+    neurons: np.ndarray  # (n_groups, n_neuron_slots * n_together, LANES)
+    tape: np.ndarray  # (n_groups, n_tape_slots * n_together * width, LANES)
+    change: np.ndarray  # (n_groups, n_inputs, LANES)
+    bases: np.ndarray  # (n_groups, 3 * N_KINDS): addresses
+    places: np.ndarray  # (n_groups, 3 * N_KINDS * 4)
+    sizes: np.ndarray  # (n_groups, 3 * 2): lengths of outer and inner loop of each level
+
+
+class Blocks(NamedTuple):
+    """Blocks are `width` synapses of `n_together` samples."""
+
+    n_inputs: int
+    width: int
+    n_together: int
+
+
+# ------------------------------------------------------------------------------------------- instructions
+
+
+@njit(**OPTIONS)
+def _value(op, a, b):
+    """Result of one instruction that no vector instruction computes."""
+    if op == POW:
+        return a**b
+    if op == TANH:
+        return math.tanh(a)
+    if op == EXP:
+        return math.exp(a)
+    if op == LOG:
+        return math.log(a)
+    if op == POW_SLOPE:
+        return b * a ** (b - 1.0)
+    return a * math.log(b) if b > 0.0 else 0.0
+
+
+@njit(**OPTIONS)
+def _run(rows, first, last, bases, places, sizes):
+    """Run instructions `first` to `last`, in order.
+
+    An operand is a number q and a row: ``bases[q]`` is where its kind of memory is, and ``places[4 * q :]`` say
+    what the row counts from and how far the two loops move on; see :func:`_set_place`. Both loops of an
+    instruction are one loop here with that over instructions, so that nothing is prepared for operations
+    that are not run.
     """
+    k, o = ROW * first, 0
+    while k < ROW * last:
+        op, literal, level = entry(rows, k), entry(rows, k + 1), entry(rows, k + 2)
+        n_inner = entry(sizes, level + 1)
+        q = entry(rows, k + 3)
+        out, to_inner = entry(bases, q), entry(places, 4 * q + INNER)
+        r = entry(rows, k + 4) + entry(places, 4 * q + START) + o * entry(places, 4 * q + OUTER)
+        q = entry(rows, k + 5)
+        a, i_inner = entry(bases, q), entry(places, 4 * q + INNER)
+        i = entry(rows, k + 6) + entry(places, 4 * q + START) + o * entry(places, 4 * q + OUTER)
+        q = entry(rows, k + 7)
+        b, j_inner = entry(bases, q), entry(places, 4 * q + INNER)
+        j = entry(rows, k + 8) + entry(places, 4 * q + START) + o * entry(places, 4 * q + OUTER)
+        q = entry(rows, k + 9)
+        c, k_inner = entry(bases, q), entry(places, 4 * q + INNER)
+        m = entry(rows, k + 10) + entry(places, 4 * q + START) + o * entry(places, 4 * q + OUTER)
+        if op == MUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == MULADD:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value + load_row(c, m + n * k_inner))
+        elif op == SUBMUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, load_row(c, m + n * k_inner) - value)
+        elif op == MULSUB:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value - load_row(c, m + n * k_inner))
+        elif op == ADD:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) + load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == SUB:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) - load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == DIV:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) / load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == NEG:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, -load_row(a, i + n * i_inner))
+        elif op == SQUARE:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                store_row(out, r + n * to_inner, value * value)
+        elif op == SQRT:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, square_root(load_row(a, i + n * i_inner)))
+        elif op == ABS:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, absolute(load_row(a, i + n * i_inner)))
+        elif op == SIGN:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                other = where_at_least(value, 0.0, 1.0, value)
+                down = where_at_least(value, 0.0, value, -1.0)
+                store_row(out, r + n * to_inner, where_at_least(0.0, value, down, other))
+        elif op == MAX:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, where_at_least(u, v, u, where_at_least(u, u, v, u)))
+        elif op == MIN:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, where_at_least(v, u, u, where_at_least(u, u, v, u)))
+        elif op == POWI or op == POWI_SLOPE:
+            exponent = literal if op == POWI else literal - 1
+            factor = 1.0 if op == POWI else 1.0 * literal
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                power = 1.0 + zero_of(value)
+                for _ in range(abs(exponent)):
+                    power = power * value
+                if exponent < 0:
+                    power = 1.0 / power
+                store_row(out, r + n * to_inner, factor * power)
+        elif op == TANH_SLOPE:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                store_row(out, r + n * to_inner, 1.0 - value * value)
+        elif op == SQRT_SLOPE:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, 0.5 / load_row(a, i + n * i_inner))
+        elif op == AT_LEAST:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, where_at_least(u, v, 1.0 + zero_of(u), 0.0))
+        elif op == BELOW:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, where_at_least(u, v, zero_of(u), 1.0))
+        elif op == SUM and to_inner == 0:
+            total = zero_of(load_row(a, i))
+            for n in range(n_inner):
+                total += load_row(a, i + n * i_inner)
+            store_row(out, r, load_row(out, r) + total)
+        elif op == SUM:
+            for n in range(n_inner):
+                total = load_row(out, r + n * to_inner)
+                store_row(out, r + n * to_inner, total + load_row(a, i + n * i_inner))
+        elif op == DOT and to_inner == 0:
+            total = zero_of(load_row(a, i))
+            for n in range(n_inner):
+                total += load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+            store_row(out, r, load_row(out, r) + total)
+        elif op == DOT:
+            for n in range(n_inner):
+                total = load_row(out, r + n * to_inner)
+                total += load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, total)
+        else:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                value = u
+                for g in range(n_lanes(u)):
+                    value = with_lane(value, g, _value(op, lane(u, g), lane(v, g)))
+                store_row(out, r + n * to_inner, value)
+        o += 1
+        if o >= entry(sizes, level):
+            k, o = k + ROW, 0
 
-    neurons: np.ndarray  # (n_registers, n_lanes): what all synapses of a neuron share
-    tape: np.ndarray  # (n_registers, n_lanes, width)
-    flat: np.ndarray  # (n_registers, n_lanes * width)
-    change: np.ndarray  # (n_group, n_inputs)
+
+# ------------------------------------------------------------------------------------------------- blocks
 
 
 @njit(**OPTIONS)
-def _n_lanes(n_group, n_inputs, batch):
-    return n_group * max(1, min(batch, BLOCK // (n_group * min(n_inputs, BLOCK))))
+def _lay_out(space, places, sizes):
+    """Write down what is the same for all blocks."""
+    for n in range(places.shape[0]):
+        places[n] = 0
+    for n in range(sizes.shape[0]):
+        sizes[n] = 1
+    places[4 * (N_KINDS + NEURONS) + INNER] = 1
+    for level in range(3):
+        space.bases[level * N_KINDS + CONSTANTS] = space.constants
+        space.bases[level * N_KINDS + NEURONS] = space.neurons
+        space.bases[level * N_KINDS + TAPE] = space.tape
 
 
 @njit(**OPTIONS)
-def workspace_size(n_registers, n_group, n_inputs, batch):
-    """Numbers that :class:`Workspace` holds."""
-    n_lanes = _n_lanes(n_group, n_inputs, batch)
-    return n_registers * n_lanes * (1 + min(n_inputs, BLOCK)) + n_group * n_inputs
+def _over_samples(blocks):
+    """Whether the inner loop goes over samples instead of synapses: it is the longer one."""
+    return blocks.n_together > blocks.width
 
 
 @njit(**OPTIONS)
-def _workspace(program, memory, n_group, n_inputs, batch):
-    """Lay a group's memory out, and write the constants of the program into it."""
-    n_registers = program.levels.shape[0]
-    width = min(n_inputs, BLOCK)
-    n_lanes = _n_lanes(n_group, n_inputs, batch)
-    first = n_registers * n_lanes
-    second = first + first * width
-    neurons = memory[:first].reshape(n_registers, n_lanes)
-    flat = memory[first:second].reshape(n_registers, n_lanes * width)
-    change = memory[second : second + n_group * n_inputs].reshape(n_group, n_inputs)
-    for c in range(program.constants.shape[0]):
-        for lane in range(n_lanes):
-            neurons[N_VARIABLES + c, lane] = program.constants[c]
-        for i in range(n_lanes * width):
-            flat[N_VARIABLES + c, i] = program.constants[c]
-    return Workspace(neurons, flat.reshape(n_registers, n_lanes, width), flat, change)
+def _set_place(blocks, places, kind, first, by_sample, by_synapse):
+    over_samples = _over_samples(blocks)
+    p = 4 * (2 * N_KINDS + kind)
+    places[p + START] = first
+    places[p + OUTER] = by_synapse if over_samples else by_sample
+    places[p + INNER] = by_sample if over_samples else by_synapse
 
 
 @njit(**OPTIONS)
-def _borrowed_rule(program):
-    return InterpretedRule(
-        borrowed(program.code), borrowed(program.constants), program.output, borrowed(program.levels),
-        borrowed(program.spread), borrowed(program.gathered), borrowed(program.wanted),
-        borrowed(program.cleared),
+def _set_block(blocks, places, sizes, start, n_synapses, n_samples, from_row):
+    """Write down where a block is; inputs are read from `from_row` on, or on the tape where it is negative."""
+    over_samples = _over_samples(blocks)
+    sizes[3] = n_samples
+    sizes[4] = n_synapses if over_samples else n_samples
+    sizes[5] = n_samples if over_samples else n_synapses
+    by_sample, by_synapse = (1, n_samples) if over_samples else (n_synapses, 1)
+    _set_place(blocks, places, TAPE, 0, by_sample, by_synapse)
+    _set_place(blocks, places, NEURONS, 0, 1, 0)
+    _set_place(blocks, places, WEIGHTS, start, 0, 1)
+    _set_place(blocks, places, ADJOINTS, start, 0, 1)
+    if from_row < 0:
+        _set_place(blocks, places, INPUTS, 0, by_sample, by_synapse)
+    else:
+        _set_place(blocks, places, INPUTS, from_row, blocks.n_inputs, 1)
+
+
+@njit(**OPTIONS)
+def _follow_each_other(order, row, low, high):
+    for b in range(low + 1, high):
+        if order[row, b] != order[row, b - 1] + 1:
+            return False
+    return True
+
+
+@njit(**OPTIONS)
+def _output(samples, first, w, n_inputs):
+    """Output for the sample whose inputs start at row `first`; two sums, as one would wait for itself."""
+    even = zero_of(load_row(w, 0))
+    odd = even
+    for i in range(1, n_inputs, 2):
+        even += load_row(samples, first + i - 1) * load_row(w, i - 1)
+        odd += load_row(samples, first + i) * load_row(w, i)
+    if n_inputs % 2 == 1:
+        even += load_row(samples, first + n_inputs - 1) * load_row(w, n_inputs - 1)
+    return even + odd
+
+
+@njit(**OPTIONS)
+def _copy_inputs(blocks, samples, order, row, low, high, tape):
+    """Bring the inputs of samples that do not follow each other to the tape."""
+    over_samples = _over_samples(blocks)
+    for b in range(low, high):
+        first = order[row, b] * blocks.n_inputs
+        for i in range(blocks.n_inputs):
+            to = i * (high - low) + b - low if over_samples else (b - low) * blocks.n_inputs + i
+            store_row(tape, to, load_row(samples, first + i))
+
+
+@njit(**OPTIONS)
+def _copy(source, target, n):
+    for i in range(n):
+        store_row(target, i, load_row(source, i))
+
+
+@njit(**OPTIONS)
+def _clear(rows, first, last):
+    for r in range(first, last):
+        store_row(rows, r, 0.0)
+
+
+@njit(**OPTIONS)
+def _add_block(blocks, space, operand, n_synapses, n_samples, target, start, factor):
+    """Add a multiple of an operand, summed over samples, to a stretch of `target`; return its squared norm."""
+    over_samples = _over_samples(blocks)
+    q = operand[0]
+    source = entry(space.bases, q)
+    first = operand[1] + entry(space.places, 4 * q + START)
+    by_synapse = entry(space.places, 4 * q + (OUTER if over_samples else INNER))
+    by_sample = entry(space.places, 4 * q + (INNER if over_samples else OUTER))
+    norm = zero_of(load_row(target, 0))
+    for i in range(n_synapses):
+        r = first + i * by_synapse
+        total = load_row(source, r)
+        for b in range(1, n_samples):
+            total += load_row(source, r + b * by_sample)
+        value = load_row(target, start + i) + factor * total
+        store_row(target, start + i, value)
+        norm += value * value
+    return norm
+
+
+@njit(**OPTIONS)
+def _add(source, first, factor, target, n):
+    """Add a multiple of some rows to `target`; return its squared norm."""
+    norm = zero_of(load_row(target, 0))
+    for i in range(n):
+        value = load_row(target, i) + factor * load_row(source, first + i)
+        store_row(target, i, value)
+        norm += value * value
+    return norm
+
+
+# -------------------------------------------------------------------------------------------------- steps
+
+
+class Space(NamedTuple):
+    """Memory of one group: where its rows are, and what blocks write down."""
+
+    constants: int
+    neurons: int
+    tape: int
+    change: int
+    bases: np.ndarray
+    places: np.ndarray
+    sizes: np.ndarray
+
+
+@njit(**OPTIONS)
+def _run_block(code, blocks, space, samples, order, row, low, high, start, n, in_place, w, adjoint, last):
+    """Run the operations of a block, and those of its neurons before it and, up to stage `last`, after it."""
+    from_row = order[row, low] * blocks.n_inputs + start if in_place else -1
+    _set_block(blocks, space.places, space.sizes, start, n, high - low, from_row)
+    q = 2 * N_KINDS
+    space.bases[q + INPUTS] = samples if in_place else space.tape
+    space.bases[q + WEIGHTS] = w
+    space.bases[q + ADJOINTS] = adjoint
+    ends = code.ends
+    end = ends[last] if start + n == blocks.n_inputs else ends[3]
+    _run(code.rows, ends[1 if start == 0 else 2], end, space.bases, space.places, space.sizes)
+
+
+@njit(**OPTIONS)
+def _prepare(blocks, space, samples, order, row, low, high, w):
+    """Compute the outputs for some samples of a batch; return whether inputs can be read in place."""
+    for b in range(low, high):
+        y = _output(samples, order[row, b] * blocks.n_inputs, w, blocks.n_inputs)
+        store_row(space.neurons, b - low, y)
+    in_place = _follow_each_other(order, row, low, high)
+    if not in_place:
+        _copy_inputs(blocks, samples, order, row, low, high, space.tape)
+    return in_place
+
+
+@njit(**OPTIONS)
+def _step(code, blocks, space, samples, order, row, w, eta):
+    """One update of a group from one sample or from the mean over a batch; return the squared norm."""
+    batch, n_inputs = order.shape[1], blocks.n_inputs
+    update = (code.results[0, 0], code.results[0, 1])
+    norm = zero_of(load_row(w, 0))
+    target, factor = (w, eta) if batch == 1 else (space.change, 1.0)
+    if batch > 1:
+        _clear(space.change, 0, n_inputs)
+    for low in range(0, batch, blocks.n_together):
+        high = min(low + blocks.n_together, batch)
+        in_place = _prepare(blocks, space, samples, order, row, low, high, w)
+        for start in range(0, n_inputs, blocks.width):
+            n = min(blocks.width, n_inputs - start)
+            _run_block(code, blocks, space, samples, order, row, low, high, start, n, in_place, w, w, 3)
+            norm += _add_block(blocks, space, update, n, high - low, target, start, factor)
+    return norm if batch == 1 else _add(space.change, 0, eta / batch, w, n_inputs)
+
+
+@njit(**OPTIONS)
+def _step_back(code, blocks, space, samples, order, row, w, eta, adjoint):
+    """Pull `adjoint` = dL/dw back through one step; totals of constants collect their share."""
+    batch, n_inputs = order.shape[1], blocks.n_inputs
+    share = (code.results[0, 0], code.results[0, 1])
+    post = code.results[1, 1] if code.results[1, 0] >= 0 else -1
+    target, factor = (adjoint, eta) if batch == 1 else (space.change, 1.0)
+    if batch > 1:
+        _clear(space.change, 0, n_inputs)
+    for low in range(0, batch, blocks.n_together):
+        high = min(low + blocks.n_together, batch)
+        in_place = _prepare(blocks, space, samples, order, row, low, high, w)
+        _clear(space.neurons, code.totals[1, 0], code.totals[1, 1])
+        for start in range(0, n_inputs, blocks.width):
+            n = min(blocks.width, n_inputs - start)
+            _run_block(code, blocks, space, samples, order, row, low, high, start, n, in_place, w, adjoint, 4)
+            if share[0] >= 0:
+                _add_block(blocks, space, share, n, high - low, target, start, code.sign * factor)
+        if post >= 0:
+            for b in range(low, high):
+                through = factor * load_row(space.neurons, post + b - low)
+                _add(samples, order[row, b] * n_inputs, through, target, n_inputs)
+    if batch > 1:
+        _add(space.change, 0, eta / batch, adjoint, n_inputs)
+
+
+@njit(**OPTIONS)
+def _silence(rows, n, blow_up):
+    """Hold the weights of problems that blew up at zero."""
+    for i in range(n):
+        kept = load_row(rows, i)
+        for g in range(blow_up.shape[0]):
+            if blow_up[g] >= 0:
+                kept = with_lane(kept, g, 0.0)
+        store_row(rows, i, kept)
+
+
+@njit(**OPTIONS)
+def _notice(norm, bound, steps, blow_up):
+    """Note the number of steps for problems whose squared norm left the bound just now.
+
+    Return whether weights have to be set to zero: those of a problem that blew up before mostly stay there.
+    """
+    any_moves = False
+    for g in range(blow_up.shape[0]):
+        if not lane(norm, g) <= bound and blow_up[g] < 0:
+            blow_up[g] = steps
+        any_moves = any_moves or (blow_up[g] >= 0 and lane(norm, g) != 0.0)
+    return any_moves
+
+
+@njit(**OPTIONS)
+def _opened(code, values, workspace, k):
+    """Memory of one group, with what constants alone decide."""
+    space = Space(
+        rows_of(workspace.constants[k]), rows_of(workspace.neurons[k]), rows_of(workspace.tape[k]),
+        rows_of(workspace.change[k]), borrowed(workspace.bases[k]), borrowed(workspace.places[k]),
+        borrowed(workspace.sizes[k]),
     )  # fmt: skip
-
-
-@njit(inline="always", **OPTIONS)
-def _dot(a, b):
-    total = 0.0
-    for i in range(a.shape[0]):
-        total += a[i] * b[i]
-    return total
-
-
-@njit(inline="always", **OPTIONS)
-def _run_neurons(program, samples, picks, w, space):
-    """Outputs and what depends on them alone, for a few samples; spread over the synapses that read it."""
-    n_group = w.shape[0]
-    n_lanes = n_group * picks.shape[0]
-    for b in range(picks.shape[0]):
-        for g in range(n_group):
-            space.neurons[Y, b * n_group + g] = _dot(samples[g, picks[b]], w[g])
-    _run(program, 0, space.neurons, n_lanes)
-    for r in program.spread:
-        for lane in range(n_lanes):
-            value = space.neurons[r, lane]
-            row = space.tape[r, lane]
-            for i in range(row.shape[0]):
-                row[i] = value
-
-
-@njit(inline="always", **OPTIONS)
-def _run_synapses(program, samples, picks, w, start, n, space):
-    """Updates of synapses ``start : start + n`` of every lane."""
-    n_group = w.shape[0]
-    for b in range(picks.shape[0]):
-        for g in range(n_group):
-            row = samples[g, picks[b], start : start + n]
-            v = w[g, start : start + n]
-            to_x = space.tape[X, b * n_group + g]
-            to_w = space.tape[W, b * n_group + g]
-            for i in range(v.shape[0]):
-                to_x[i] = row[i]
-                to_w[i] = v[i]
-    _run(program, 1, space.flat, n * n_group * picks.shape[0])
-
-
-@njit(inline="always", **OPTIONS)
-def _add(factor, source, target):
-    for i in range(target.shape[0]):
-        target[i] += factor * source[i]
+    _lay_out(space, space.places, space.sizes)
+    for c in range(values.shape[0]):
+        store_row(space.constants, c, values[c])
+    _clear(space.constants, code.totals[0, 0], code.totals[0, 1])
+    _run_constants(code, 0, space)
+    return space
 
 
 @njit(**OPTIONS)
-def _step(program, samples, picks, w, alive, eta, space):
-    """One update of a group of problems from one sample or the mean over a batch, in place."""
-    n_group, n_inputs = w.shape
-    batch = picks.shape[0]
-    _, n_lanes, width = space.tape.shape
-    chunk = n_lanes // n_group
-    if batch > 1:
-        space.change[:] = 0.0
-    for low in range(0, batch, chunk):
-        part = picks[low : low + chunk]
-        _run_neurons(program, samples, part, w, space)
-        for start in range(0, n_inputs, width):
-            stop = min(start + width, n_inputs)
-            _run_synapses(program, samples, part, w, start, stop - start, space)
-            for b in range(part.shape[0]):
-                for g in range(n_group):
-                    update = space.tape[program.output, b * n_group + g]
-                    if batch > 1:
-                        _add(1.0, update, space.change[g, start:stop])
-                    elif alive[g]:
-                        _add(eta, update, w[g, start:stop])
-    if batch > 1:
-        for g in range(n_group):
-            if alive[g]:
-                _add(eta / batch, space.change[g], w[g])
+def _run_constants(code, stage, space):
+    _run(code.rows, code.ends[stage], code.ends[stage + 1], space.bases, space.places, space.sizes)
+
+
+@njit(**OPTIONS)
+def _borrowed_code(code):
+    return Code(
+        borrowed(code.rows), borrowed(code.ends), borrowed(code.results), code.sign, borrowed(code.totals)
+    )
 
 
 @njit(**OPTIONS)
 def simulate(
-    rule, edges, first, last, inputs, weights, order, eta, n_steps, bound, every, record, blow_up, memory
-):
-    """Run the problems ``edges[k] : edges[k + 1]`` of some groups in place.
+    code, blocks, workspace, values, first, last, inputs, weights, order, eta, n_steps, bound, every, record,
+    blow_up,
+):  # fmt: skip
+    """Run groups `first` to `last` for `n_steps` steps, in place.
 
-    See the polynomial kernel of the same name; ``memory (n_groups, size)`` has the size of a workspace.
+    `values` are the constants of the rule. Other arrays but the order have the groups as their first axis; see
+    the kernel of the same name for quadratic rules.
     """
-    program, picks = _borrowed_rule(rule), borrowed(order)
-    n_rounds, batch = order.shape
-    for group in range(first, last):
-        low, high = edges[group], edges[group + 1]
-        samples, w = borrowed(inputs[low:high]), borrowed(weights[low:high])
-        space = _workspace(program, borrowed(memory[group]), high - low, w.shape[1], batch)
-        alive = np.ones(high - low, np.bool_)
-        blow_up[low:high] = -1
+    code, values, picks = _borrowed_code(code), borrowed(values), borrowed(order)
+    n_inputs = blocks.n_inputs
+    for k in range(first, last):
+        samples, w, blown = rows_of(inputs[k]), rows_of(weights[k]), borrowed(blow_up[k])
+        space = _opened(code, values, workspace, k)
+        any_blown = False
+        for g in range(blown.shape[0]):
+            blown[g] = -1
+        row = 0
         for t in range(n_steps):
             if t % every == 0:
-                record[low:high, t // every] = w
-            _step(program, samples, picks[t % n_rounds], w, alive, eta, space)
-            for g in range(high - low):
-                if alive[g] and not _dot(w[g], w[g]) <= bound * bound:
-                    blow_up[low + g] = t + 1
-                    alive[g] = False
-                    w[g] = 0.0
-
-
-@njit(inline="always", **OPTIONS)
-def _seed(program, adjoint, step, start, n, n_lanes, pulls):
-    """Start the adjoints of a block: those of its result are given, all others are zero."""
-    n_group = adjoint.shape[0]
-    for r in program.cleared:
-        row = pulls.flat[r, : n * n_lanes]
-        for i in range(row.shape[0]):
-            row[i] = 0.0
-    for low in range(0, n_lanes, n_group):
-        for g in range(n_group):
-            row = pulls.tape[program.output, low + g]
-            source = adjoint[g, start : start + n]
-            for i in range(source.shape[0]):
-                row[i] = step * source[i]
-
-
-@njit(inline="always", **OPTIONS)
-def _gather(program, n, n_lanes, pulls):
-    """Add up over synapses what reaches the registers that a neuron's synapses share."""
-    for r in program.gathered:
-        for lane in range(n_lanes):
-            row = pulls.tape[r, lane, :n]
-            total = 0.0
-            for i in range(row.shape[0]):
-                total += row[i]
-            pulls.neurons[r, lane] += total
-
-
-@njit(**OPTIONS)
-def _step_back(program, samples, picks, w, eta, adjoint, space, pulls, total):
-    """Pull `adjoint` = dL/dw back through one step; `total` collects what reaches the constants.
-
-    `pulls` holds the adjoints of what `space` holds.
-    """
-    n_group, n_inputs = w.shape
-    batch = picks.shape[0]
-    _, n_lanes, width = space.tape.shape
-    chunk = n_lanes // n_group
-    if batch > 1:
-        pulls.change[:] = 0.0
-    change = pulls.change if batch > 1 else adjoint
-    for low in range(0, batch, chunk):
-        part = picks[low : low + chunk]
-        n_lanes = n_group * part.shape[0]
-        _run_neurons(program, samples, part, w, space)
-        pulls.neurons[:] = 0.0
-        for start in range(0, n_inputs, width):
-            stop = min(start + width, n_inputs)
-            n = stop - start
-            _run_synapses(program, samples, part, w, start, n, space)
-            _seed(program, adjoint, eta / batch, start, n, n_lanes, pulls)
-            _pull(program, 1, space.flat, pulls.flat, n * n_lanes)
-            for b in range(part.shape[0]):
-                for g in range(n_group):
-                    _add(1.0, pulls.tape[W, b * n_group + g], change[g, start:stop])
-            _gather(program, n, n_lanes, pulls)
-        _pull(program, 0, space.neurons, pulls.neurons, n_lanes)
-        for b in range(part.shape[0]):
-            for g in range(n_group):
-                lane = b * n_group + g
-                _add(pulls.neurons[Y, lane], samples[g, part[b]], change[g])
-                for c in range(program.constants.shape[0]):
-                    total[g, c] += pulls.neurons[N_VARIABLES + c, lane]
-    if batch > 1:
-        for g in range(n_group):
-            _add(1.0, change[g], adjoint[g])
+                _copy(w, rows_of(record[k, t // every]), n_inputs)
+            norm = _step(code, blocks, space, samples, picks, row, w, eta)
+            row = row + 1 if row + 1 < picks.shape[0] else 0
+            if any_blown or not all_at_most(norm, bound * bound):
+                any_blown = True
+                if _notice(norm, bound * bound, t + 1, blown):
+                    _silence(w, n_inputs, blown)
 
 
 @njit(**OPTIONS)
 def gradient(
-    rule, edges, first, last, inputs, order, eta, n_steps, every, record, blow_up, adjoint, result, memory,
-    adjoint_memory, path_memory,
+    code, blocks, workspace, way_back, back_blocks, back_space, values, first, last, inputs, order, eta,
+    n_steps, every, record, blow_up, adjoint, result, path,
 ):  # fmt: skip
-    """Gradient of some groups' losses with respect to the constants, by reverse mode.
+    """Gradients of the losses of groups `first` to `last` with respect to the constants, by reverse mode.
 
-    Arguments and checkpointing are those of the polynomial kernel of the same name;
-    ``result`` has shape ``(n_problems, n_constants)``; `adjoint_memory` is like `memory`, and
-    ``path_memory (n_groups, size)`` holds the weights of `every` steps of a group.
+    `way_back` is the tape of the gradient, `back_blocks` and `back_space` its blocks and memory. Arguments and
+    checkpointing are those of the kernel of the same name for quadratic rules; ``path (n_groups, every,
+    n_inputs, LANES)`` holds the weights of `every` steps, and nothing where all were recorded (``every == 1``).
     """
-    program, order = _borrowed_rule(rule), borrowed(order)
+    code, way_back = _borrowed_code(code), _borrowed_code(way_back)
+    values, picks = borrowed(values), borrowed(order)
     n_rounds, batch = order.shape
-    for group in range(first, last):
-        low, high = edges[group], edges[group + 1]
-        samples, a = borrowed(inputs[low:high]), borrowed(adjoint[low:high])
-        total = borrowed(result[low:high])
-        n_group, n_inputs = a.shape
-        space = _workspace(program, borrowed(memory[group]), n_group, n_inputs, batch)
-        pulls = _workspace(program, borrowed(adjoint_memory[group]), n_group, n_inputs, batch)
-        path = borrowed(path_memory[group, : every * a.size]).reshape(every, n_group, n_inputs)
-        alive = blow_up[low:high] < 0
-        total[:] = 0.0
+    n_inputs = blocks.n_inputs
+    for k in range(first, last):
+        samples, a, blown = rows_of(inputs[k]), rows_of(adjoint[k]), borrowed(blow_up[k])
+        space = _opened(code, values, workspace, k)
+        back = _opened(way_back, values, back_space, k)
+        any_blown = False
+        for g in range(blown.shape[0]):
+            any_blown = any_blown or blown[g] >= 0
         for segment in range((n_steps - 1) // every, -1, -1):
             start = segment * every
             stop = min(start + every, n_steps)
-            path[0] = record[low:high, segment]
-            for g in range(high - low):
-                if not alive[g]:
-                    path[0, g] = 0.0
+            if every > 1:
+                _copy(rows_of(record[k, segment]), rows_of(path[k, 0]), n_inputs)
             for t in range(start, stop - 1):
-                path[t - start + 1] = path[t - start]
-                _step(program, samples, order[t % n_rounds], path[t - start + 1], alive, eta, space)
+                w = rows_of(path[k, t - start + 1])
+                _copy(rows_of(path[k, t - start]), w, n_inputs)
+                _step(code, blocks, space, samples, picks, t % n_rounds, w, eta)
+                if any_blown:
+                    _silence(w, n_inputs, blown)
             for t in range(stop - 1, start - 1, -1):
-                picks = order[t % n_rounds]
-                _step_back(program, samples, picks, path[t - start], eta, a, space, pulls, total)
-        for g in range(high - low):
-            if not alive[g]:
-                a[g] = 0.0
-                total[g] = 0.0
+                w = rows_of(path[k, t - start] if every > 1 else record[k, t])
+                _step_back(way_back, back_blocks, back, samples, picks, t % n_rounds, w, eta, a)
+        _run_constants(way_back, 4, back)
+        total = rows_of(result[k])
+        _clear(total, 0, result.shape[1])
+        for c in range(result.shape[1]):
+            if way_back.results[2 + c, 0] >= 0:
+                value = load_row(back.constants, way_back.results[2 + c, 1])
+                store_row(total, c, eta / batch * value)
+        if any_blown:
+            _silence(a, n_inputs, blown)
+            _silence(total, result.shape[1], blown)

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims._collapse import quadratic_form, table_form
-from sims._groups import group_edges, run_groups
-from sims.rules import BINARY_OPS, PolynomialRule, Program
+from sims._groups import run_groups
+from sims._tape import Tape, tapes_of
+from sims.rules import PolynomialRule, Program
 
 __all__ = ["BLOW_UP_NORM", "MetaGradient", "RateOutcome", "Schedule", "meta_gradient", "simulate"]
 
@@ -448,119 +449,144 @@ class _QuadraticRun:
         """Arrays (n_problems, n, n_inputs) in the form of the kernels, (n_groups, n, n_inputs[, n_lanes])."""
         if self._n_lanes == 1:
             return rows.copy() if rows.flags.writeable else rows
-        from sims._lane_kernels import into_lanes
-
-        n_groups = -(-len(rows) // self._n_lanes)
-        lanes = np.empty((n_groups, *rows.shape[1:], self._n_lanes))
-        run_groups(
-            lambda first, last: into_lanes(_frozen(rows), first, last, lanes),
-            n_groups,
-            rows.size,
-        )
-        return lanes
+        return _in_lanes(rows)
 
     def _by_problem(self, groups: FloatArray) -> FloatArray:
         """Arrays (n_groups, n, n_inputs[, n_lanes]) as (n_problems, n, n_inputs)."""
-        if self._n_lanes == 1:
-            return groups
-        problems = np.moveaxis(groups, -1, 1).reshape(-1, *groups.shape[1:-1])
-        return problems[: self._n_problems]
+        return groups if self._n_lanes == 1 else _out_of_lanes(groups, self._n_problems)
+
+
+BLOCK_BYTES = 16_384
+"""What the values of one block may take: half of a first-level cache."""
+
+FEWEST_IN_BLOCK, MOST_IN_BLOCK = 16, 64
+"""Vectors of one value of a block: fewer, and reading instructions costs more than running them."""
 
 
 class _Interpreted:
     """Any other program, run instruction by instruction over blocks of synapses."""
 
     def __init__(self, program: Program) -> None:
-        from sims._program_kernels import InterpretedRule
-
-        read = _read_by_synapses(program)
-        first = program.n_registers - len(program.code)
-        is_constant = (read >= len(program.variables)) & (read < first)
-        wanted = _moves_with_weights_or_constants(program)
-        touched = (program.levels == 1) | np.isin(np.arange(program.n_registers), read)
-        touched[program.output] = False
-        self.rule = InterpretedRule(
-            _frozen(program.code), _frozen(program.constants), program.output, _frozen(program.levels),
-            read[~is_constant], read, wanted, np.flatnonzero(wanted & touched),
-        )  # fmt: skip
+        self.constants = _frozen(program.constants)
+        self.forwards, self.backwards = tapes_of(program)
 
     def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _InterpretedRun:
-        return _InterpretedRun(self.rule, x, w, schedule, every)
+        return _InterpretedRun(self, x, w, schedule, every)
 
 
 class _InterpretedRun:
-    """Problems of an interpreted program; as many as fill a block run in lock-step."""
+    """Problems of an interpreted program, side by side in lanes."""
 
-    def __init__(self, rule: Any, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> None:
+    def __init__(
+        self, prepared: _Interpreted, x: FloatArray, w: FloatArray, schedule: Schedule, every: int
+    ) -> None:
         from sims import _program_kernels as kernels
 
         self._kernels = kernels
-        self._rule = rule
-        self._inputs = x
+        self._prepared = prepared
         self._schedule = schedule
         self._every = every
-        self._edges = group_edges(len(x), max(1, int(kernels.BLOCK) // x.shape[2]))
-        self._weights = w.copy()
-        self._record = np.empty((len(x), -(-schedule.n_steps // every), x.shape[2]))
-        self._blow_up = np.empty(len(x), dtype=np.int64)
-        self._most = int(np.diff(self._edges).max())
-        batch = schedule.order.shape[1]
-        sizes = [
-            kernels.workspace_size(len(rule.levels), n_group, x.shape[2], batch)
-            for n_group in {self._most, int(np.diff(self._edges).min())}
-        ]
-        self._memory = np.empty((len(self._edges) - 1, max(sizes)))
+        self._n_problems = len(x)
+        self._amount = _amount(x, schedule)
+        inputs = _in_lanes(x)
+        self._inputs = inputs.reshape(len(inputs), -1, inputs.shape[3])
+        self._weights = _in_lanes(w[:, None])[:, 0]
+        n_groups = len(self._weights)
+        self._record = _aligned((n_groups, -(-schedule.n_steps // every), *self._weights.shape[1:]))
+        self._blow_up = np.empty((n_groups, self._inputs.shape[2]), dtype=np.int64)
+        self._code, self._blocks, self._workspace = self._laid_out(prepared.forwards)
 
         def run(first: int, last: int) -> None:
             kernels.simulate(
-                rule, self._edges, first, last, x, self._weights, _frozen(schedule.order),
-                schedule.learning_rate, schedule.n_steps, BLOW_UP_NORM, every, self._record, self._blow_up,
-                self._memory,
+                self._code, self._blocks, self._workspace, prepared.constants, first, last, self._inputs,
+                self._weights, _frozen(schedule.order), schedule.learning_rate, schedule.n_steps,
+                BLOW_UP_NORM, every, self._record, self._blow_up,
             )  # fmt: skip
 
-        run_groups(run, len(self._edges) - 1, _amount(x, schedule))
+        run_groups(run, n_groups, self._amount)
 
     def weights(self) -> FloatArray:
-        return self._weights
+        return _out_of_lanes(self._weights[:, None], self._n_problems)[:, 0]
 
     def blow_up(self) -> IntArray:
-        return self._blow_up
+        return self._blow_up.reshape(-1)[: self._n_problems]
 
     def record(self) -> FloatArray:
-        return self._record
+        return _out_of_lanes(self._record, self._n_problems)
 
     def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
-        result = np.empty((len(self._inputs), len(self._rule.constants)))
-        schedule = self._schedule
-        adjoint_memory = np.empty_like(self._memory)
-        path_memory = np.empty((len(self._memory), self._every * self._most * self._inputs.shape[2]))
+        prepared, schedule, every = self._prepared, self._schedule, self._every
+        adjoints = _in_lanes(adjoint[:, None])[:, 0]
+        result = np.empty((len(adjoints), len(prepared.constants), adjoints.shape[2]))
+        path = _aligned((len(adjoints), every if every > 1 else 0, *adjoints.shape[1:]))
+        way_back, blocks, back_space = self._laid_out(prepared.backwards)
 
         def run(first: int, last: int) -> None:
             self._kernels.gradient(
-                self._rule, self._edges, first, last, self._inputs, _frozen(schedule.order),
-                schedule.learning_rate, schedule.n_steps, self._every, self._record, self._blow_up, adjoint,
-                result, self._memory, adjoint_memory, path_memory,
+                self._code, self._blocks, self._workspace, way_back, blocks, back_space, prepared.constants,
+                first, last, self._inputs, _frozen(schedule.order), schedule.learning_rate, schedule.n_steps,
+                every, self._record, self._blow_up, adjoints, result, path,
             )  # fmt: skip
 
-        run_groups(run, len(self._edges) - 1, _amount(self._inputs, schedule))
-        return result, adjoint
+        run_groups(run, len(adjoints), self._amount)
+        gradients = _out_of_lanes(result[:, None], self._n_problems)[:, 0]
+        return gradients, _out_of_lanes(adjoints[:, None], self._n_problems)[:, 0]
+
+    def _laid_out(self, tape: Tape) -> tuple[Any, Any, Any]:
+        """Return a tape, the size of its blocks and its memory as the kernels take them."""
+        from sims._lanes import ADDRESS
+
+        n_groups, n_inputs, n_lanes = self._weights.shape
+        n_constants, n_neurons, n_on_tape = tape.n_slots
+        width, together = _block_size(n_on_tape, n_inputs, self._schedule.order.shape[1])
+        workspace = self._kernels.Workspace(
+            _aligned((n_groups, max(1, n_constants), n_lanes)),
+            _aligned((n_groups, n_neurons * together, n_lanes)),
+            _aligned((n_groups, n_on_tape * together * width, n_lanes)),
+            _aligned((n_groups, n_inputs, n_lanes)),
+            np.empty((n_groups, 18), dtype=ADDRESS),
+            np.empty((n_groups, 72), dtype=np.int64),
+            np.empty((n_groups, 6), dtype=np.int64),
+        )
+        rows, results, totals = tape.laid_out((1, together, together * width))
+        code = self._kernels.Code(rows, tape.ends, results, tape.sign, totals)
+        return code, self._kernels.Blocks(n_inputs, width, together), workspace
 
 
-def _read_by_synapses(program: Program) -> IntArray:
-    """Neuron-level registers that a synapse-level instruction reads, or that are the result."""
-    levels = program.levels
-    first = program.n_registers - len(program.code)
-    read = {program.output}
-    for level, (op, a, b) in zip(levels[first:], program.code.tolist(), strict=True):
-        if level == 1:
-            read |= {a, b} if op in BINARY_OPS else {a}
-    return np.array(sorted(r for r in read if levels[r] == 0), dtype=np.int64)
+def _block_size(n_on_tape: int, n_inputs: int, batch: int) -> tuple[int, int]:
+    """Synapses and samples of a block, for a tape of so many slots.
+
+    Examples
+    --------
+    >>> _block_size(8, n_inputs=100, batch=1), _block_size(8, n_inputs=5, batch=100)
+    ((25, 1), (5, 6))
+    """
+    from sims._lanes import LANES
+
+    most = min(MOST_IN_BLOCK, max(FEWEST_IN_BLOCK, BLOCK_BYTES // (8 * LANES * n_on_tape)))
+    n_blocks = -(-n_inputs // most)
+    return -(-n_inputs // n_blocks), max(1, min(batch, most // n_inputs))
 
 
-def _moves_with_weights_or_constants(program: Program) -> NDArray[np.bool_]:
-    """Registers that do not depend on presynaptic activity alone."""
-    first = program.n_registers - len(program.code)
-    moves = [r > 0 for r in range(first)]
-    for op, a, b in program.code.tolist():
-        moves.append(moves[a] or (op in BINARY_OPS and moves[b]))
-    return np.array(moves)
+def _in_lanes(rows: FloatArray) -> FloatArray:
+    """Arrays (n_problems, n, n_inputs) as (n_groups, n, n_inputs, LANES)."""
+    from sims._lane_kernels import into_lanes
+    from sims._lanes import LANES
+
+    n_groups = -(-len(rows) // LANES)
+    lanes = _aligned((n_groups, *rows.shape[1:], LANES))
+    run_groups(lambda first, last: into_lanes(_frozen(rows), first, last, lanes), n_groups, rows.size)
+    return lanes
+
+
+def _out_of_lanes(groups: FloatArray, n_problems: int) -> FloatArray:
+    """Arrays (n_groups, n, n_inputs, LANES) as (n_problems, n, n_inputs)."""
+    return np.moveaxis(groups, -1, 1).reshape(-1, *groups.shape[1:-1])[:n_problems]
+
+
+def _aligned(shape: tuple[int, ...]) -> FloatArray:
+    """Return an empty array whose vectors each lie in one line of the cache."""
+    size = int(np.prod(shape))
+    memory = np.empty(size + 8)
+    first = -(memory.ctypes.data // 8) % 8
+    return memory[first : first + size].reshape(shape)
