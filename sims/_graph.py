@@ -40,6 +40,10 @@ class More(IntEnum):
     POW_LOG = 25  # a * log(b) where b > 0, else 0
     SUM = 26  # add a to a total of a lower level
     DOT = 27  # add a*b to a total of a lower level
+    MULADDMUL = 28  # a*b + c*d
+    MULSUBMUL = 29  # a*b - c*d
+    ROOT = 30  # d * sqrt(a*b + c), of abs(a) where the literal is 1
+    OVER = 31  # d / (a*b + c), of abs(a) where the literal is 1
 
     PARAMETER = 32  # a constant of the rule; its number is the literal
     POST = 33

@@ -5,8 +5,9 @@ last axis of `LANES` problems that the indices leave out, :func:`load` gives a v
 held in vector registers; arithmetic acts on all of them at once. Where the indices name every axis it gives a
 number, as usual. Numba compiles the kernel once for each way.
 
-Where a kernel chooses between arrays while it runs, :func:`rows_of` gives the address of one, a plain number,
-and :func:`load_row` reads a vector from there; without the compiler these are the array and an index.
+Where a kernel chooses between arrays while it runs, :func:`address_of` gives the address of one, a plain
+number, and :func:`load_row` and :func:`load_number` read a vector or an integer from there. Without the
+compiler these are the array itself and an index.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from numba.extending import intrinsic, register_model
 ir = cgutils.ir  # LLVM's own types, as Numba's code generator has them
 
 __all__ = [
-    "ADDRESS", "LANES", "absolute", "all_at_most", "entry", "lane", "load", "load_row", "n_lanes", "rows_of", "square_root",
-    "store", "store_row", "where_at_least", "with_lane", "zero_of",
+    "ADDRESS", "LANES", "absolute", "address_of", "all_at_most", "lane", "load", "load_number", "load_row",
+    "n_lanes", "square_root", "store", "store_number", "store_row", "where_at_least", "with_lane", "zero_of",
 ]  # fmt: skip
 
 LANES = 8
@@ -162,20 +163,8 @@ def _store(_: Any, array: Any, indices: Any, value: Any) -> Any:
 
 
 @intrinsic
-def _entry(_: Any, array: Any, index: Any) -> Any:
-    if not isinstance(array, types.Array) or array.layout != "C" or array.ndim != 1:
-        return None
-
-    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        return builder.load(builder.gep(data, [arguments[1]]))
-
-    return array.dtype(array, types.intp), lower
-
-
-@intrinsic
-def _rows_of(_: Any, array: Any) -> Any:
-    if not isinstance(array, types.Array) or array.layout != "C" or array.dtype != types.float64:
+def _address_of(_: Any, array: Any) -> Any:
+    if not isinstance(array, types.Array) or array.layout != "C":
         return None
 
     def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
@@ -207,6 +196,28 @@ def _store_row(_: Any, rows: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, given), lower
+
+
+def _number_at(context: Any, builder: Any, numbers: Any, index: Any) -> Any:
+    kind = context.get_value_type(types.int64)
+    return builder.gep(builder.inttoptr(numbers, kind.as_pointer()), [index])
+
+
+@intrinsic
+def _load_number(_: Any, numbers: Any, index: Any) -> Any:
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        return builder.load(_number_at(context, builder, *arguments))
+
+    return types.int64(types.intp, types.intp), lower
+
+
+@intrinsic
+def _store_number(_: Any, numbers: Any, index: Any, value: Any) -> Any:
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _number_at(context, builder, *arguments[:2]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.int64), lower
 
 
 # ----------------------------------------------------------------------------------------------------- lanes
@@ -323,9 +334,10 @@ def _plain_with_lane(value: Any, number: int, entry: float) -> Any:
 if config.DISABLE_JIT:
     load, store, with_lane = _plain_load, _plain_store, _plain_with_lane
     zero_of, n_lanes, absolute = np.zeros_like, np.size, np.abs
-    load_row, store_row, entry, ADDRESS = _plain_load, _plain_store, operator.getitem, object
+    load_row, store_row, ADDRESS = _plain_load, _plain_store, object
+    load_number, store_number = operator.getitem, operator.setitem
 
-    def rows_of(array: Any) -> Any:
+    def address_of(array: Any) -> Any:
         """Return the same array; compiled, its address."""
         return array
 
@@ -350,4 +362,5 @@ else:
     load, store, with_lane = _load, _store, _with_lane
     zero_of, n_lanes, lane, all_at_most = _zero_of, _n_lanes, _lane, _all_at_most
     square_root, absolute, where_at_least = _square_root, _absolute, _where_at_least
-    rows_of, load_row, store_row, entry, ADDRESS = _rows_of, _load_row, _store_row, _entry, np.int64
+    address_of, load_row, store_row = _address_of, _load_row, _store_row
+    load_number, store_number, ADDRESS = _load_number, _store_number, np.int64

@@ -22,13 +22,14 @@ from numba import njit
 from sims._borrowed import borrowed
 from sims._lanes import (
     absolute,
+    address_of,
     all_at_most,
-    entry,
     lane,
+    load_number,
     load_row,
     n_lanes,
-    rows_of,
     square_root,
+    store_number,
     store_row,
     where_at_least,
     with_lane,
@@ -44,12 +45,13 @@ ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
 MULADD, MULSUB, SUBMUL, TANH_SLOPE, SQRT_SLOPE, POWI_SLOPE = 16, 17, 18, 19, 20, 21
 AT_LEAST, BELOW, POW_SLOPE, POW_LOG, SUM, DOT = 22, 23, 24, 25, 26, 27
+MULADDMUL, MULSUBMUL, ROOT, OVER = 28, 29, 30, 31
 
 CONSTANTS, NEURONS, TAPE, INPUTS, WEIGHTS, ADJOINTS = 0, 1, 2, 3, 4, 5
 """Kinds of memory that operands are in."""
 
 N_KINDS = 6
-ROW = 11
+ROW = 13
 """Numbers of an instruction."""
 
 START, OUTER, INNER = 0, 1, 2
@@ -64,6 +66,16 @@ class Code(NamedTuple):
     results: np.ndarray
     sign: float
     totals: np.ndarray
+
+
+class Tape(NamedTuple):
+    """The same inside the kernels: where the numbers are."""
+
+    rows: int
+    ends: int
+    results: int
+    sign: float
+    totals: int
 
 
 class Workspace(NamedTuple):
@@ -81,6 +93,7 @@ class Workspace(NamedTuple):
 class Blocks(NamedTuple):
     """Blocks are `width` synapses of `n_together` samples."""
 
+    batch: int
     n_inputs: int
     width: int
     n_together: int
@@ -116,20 +129,23 @@ def _run(rows, first, last, bases, places, sizes):
     """
     k, o = ROW * first, 0
     while k < ROW * last:
-        op, literal, level = entry(rows, k), entry(rows, k + 1), entry(rows, k + 2)
-        n_inner = entry(sizes, level + 1)
-        q = entry(rows, k + 3)
-        out, to_inner = entry(bases, q), entry(places, 4 * q + INNER)
-        r = entry(rows, k + 4) + entry(places, 4 * q + START) + o * entry(places, 4 * q + OUTER)
-        q = entry(rows, k + 5)
-        a, i_inner = entry(bases, q), entry(places, 4 * q + INNER)
-        i = entry(rows, k + 6) + entry(places, 4 * q + START) + o * entry(places, 4 * q + OUTER)
-        q = entry(rows, k + 7)
-        b, j_inner = entry(bases, q), entry(places, 4 * q + INNER)
-        j = entry(rows, k + 8) + entry(places, 4 * q + START) + o * entry(places, 4 * q + OUTER)
-        q = entry(rows, k + 9)
-        c, k_inner = entry(bases, q), entry(places, 4 * q + INNER)
-        m = entry(rows, k + 10) + entry(places, 4 * q + START) + o * entry(places, 4 * q + OUTER)
+        op, literal, level = load_number(rows, k), load_number(rows, k + 1), load_number(rows, k + 2)
+        n_inner = load_number(sizes, level + 1)
+        q = load_number(rows, k + 3)
+        out, to_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
+        r = load_number(rows, k + 4) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
+        q = load_number(rows, k + 5)
+        a, i_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
+        i = load_number(rows, k + 6) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
+        q = load_number(rows, k + 7)
+        b, j_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
+        j = load_number(rows, k + 8) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
+        q = load_number(rows, k + 9)
+        c, k_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
+        m = load_number(rows, k + 10) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
+        q = load_number(rows, k + 11)
+        d, l_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
+        h = load_number(rows, k + 12) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
         if op == MUL:
             for n in range(n_inner):
                 value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
@@ -146,6 +162,27 @@ def _run(rows, first, last, bases, places, sizes):
             for n in range(n_inner):
                 value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
                 store_row(out, r + n * to_inner, value - load_row(c, m + n * k_inner))
+        elif op == MULADDMUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                value += load_row(c, m + n * k_inner) * load_row(d, h + n * l_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == MULSUBMUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                value -= load_row(c, m + n * k_inner) * load_row(d, h + n * l_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == ROOT or op == OVER:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                if literal == 1:
+                    value = absolute(value)
+                value = value * load_row(b, j + n * j_inner) + load_row(c, m + n * k_inner)
+                if op == ROOT:
+                    value = load_row(d, h + n * l_inner) * square_root(value)
+                else:
+                    value = load_row(d, h + n * l_inner) / value
+                store_row(out, r + n * to_inner, value)
         elif op == ADD:
             for n in range(n_inner):
                 value = load_row(a, i + n * i_inner) + load_row(b, j + n * j_inner)
@@ -238,7 +275,7 @@ def _run(rows, first, last, bases, places, sizes):
                     value = with_lane(value, g, _value(op, lane(u, g), lane(v, g)))
                 store_row(out, r + n * to_inner, value)
         o += 1
-        if o >= entry(sizes, level):
+        if o >= load_number(sizes, level):
             k, o = k + ROW, 0
 
 
@@ -246,17 +283,17 @@ def _run(rows, first, last, bases, places, sizes):
 
 
 @njit(**OPTIONS)
-def _lay_out(space, places, sizes):
+def _lay_out(space):
     """Write down what is the same for all blocks."""
-    for n in range(places.shape[0]):
-        places[n] = 0
-    for n in range(sizes.shape[0]):
-        sizes[n] = 1
-    places[4 * (N_KINDS + NEURONS) + INNER] = 1
+    for n in range(3 * N_KINDS * 4):
+        store_number(space.places, n, 0)
+    for n in range(3 * 2):
+        store_number(space.sizes, n, 1)
+    store_number(space.places, 4 * (N_KINDS + NEURONS) + INNER, 1)
     for level in range(3):
-        space.bases[level * N_KINDS + CONSTANTS] = space.constants
-        space.bases[level * N_KINDS + NEURONS] = space.neurons
-        space.bases[level * N_KINDS + TAPE] = space.tape
+        store_number(space.bases, level * N_KINDS + CONSTANTS, space.constants)
+        store_number(space.bases, level * N_KINDS + NEURONS, space.neurons)
+        store_number(space.bases, level * N_KINDS + TAPE, space.tape)
 
 
 @njit(**OPTIONS)
@@ -269,18 +306,18 @@ def _over_samples(blocks):
 def _set_place(blocks, places, kind, first, by_sample, by_synapse):
     over_samples = _over_samples(blocks)
     p = 4 * (2 * N_KINDS + kind)
-    places[p + START] = first
-    places[p + OUTER] = by_synapse if over_samples else by_sample
-    places[p + INNER] = by_sample if over_samples else by_synapse
+    store_number(places, p + START, first)
+    store_number(places, p + OUTER, by_synapse if over_samples else by_sample)
+    store_number(places, p + INNER, by_sample if over_samples else by_synapse)
 
 
 @njit(**OPTIONS)
 def _set_block(blocks, places, sizes, start, n_synapses, n_samples, from_row):
     """Write down where a block is; inputs are read from `from_row` on, or on the tape where it is negative."""
     over_samples = _over_samples(blocks)
-    sizes[3] = n_samples
-    sizes[4] = n_synapses if over_samples else n_samples
-    sizes[5] = n_samples if over_samples else n_synapses
+    store_number(sizes, 3, n_samples)
+    store_number(sizes, 4, n_synapses if over_samples else n_samples)
+    store_number(sizes, 5, n_samples if over_samples else n_synapses)
     by_sample, by_synapse = (1, n_samples) if over_samples else (n_synapses, 1)
     _set_place(blocks, places, TAPE, 0, by_sample, by_synapse)
     _set_place(blocks, places, NEURONS, 0, 1, 0)
@@ -295,7 +332,7 @@ def _set_block(blocks, places, sizes, start, n_synapses, n_samples, from_row):
 @njit(**OPTIONS)
 def _follow_each_other(order, row, low, high):
     for b in range(low + 1, high):
-        if order[row, b] != order[row, b - 1] + 1:
+        if load_number(order, row + b) != load_number(order, row + b - 1) + 1:
             return False
     return True
 
@@ -318,7 +355,7 @@ def _copy_inputs(blocks, samples, order, row, low, high, tape):
     """Bring the inputs of samples that do not follow each other to the tape."""
     over_samples = _over_samples(blocks)
     for b in range(low, high):
-        first = order[row, b] * blocks.n_inputs
+        first = load_number(order, row + b) * blocks.n_inputs
         for i in range(blocks.n_inputs):
             to = i * (high - low) + b - low if over_samples else (b - low) * blocks.n_inputs + i
             store_row(tape, to, load_row(samples, first + i))
@@ -338,23 +375,19 @@ def _clear(rows, first, last):
 
 @njit(**OPTIONS)
 def _add_block(blocks, space, operand, n_synapses, n_samples, target, start, factor):
-    """Add a multiple of an operand, summed over samples, to a stretch of `target`; return its squared norm."""
+    """Add a multiple of an operand, summed over samples, to a stretch of `target`."""
     over_samples = _over_samples(blocks)
     q = operand[0]
-    source = entry(space.bases, q)
-    first = operand[1] + entry(space.places, 4 * q + START)
-    by_synapse = entry(space.places, 4 * q + (OUTER if over_samples else INNER))
-    by_sample = entry(space.places, 4 * q + (INNER if over_samples else OUTER))
-    norm = zero_of(load_row(target, 0))
+    source = load_number(space.bases, q)
+    first = operand[1] + load_number(space.places, 4 * q + START)
+    by_synapse = load_number(space.places, 4 * q + (OUTER if over_samples else INNER))
+    by_sample = load_number(space.places, 4 * q + (INNER if over_samples else OUTER))
     for i in range(n_synapses):
         r = first + i * by_synapse
         total = load_row(source, r)
         for b in range(1, n_samples):
             total += load_row(source, r + b * by_sample)
-        value = load_row(target, start + i) + factor * total
-        store_row(target, start + i, value)
-        norm += value * value
-    return norm
+        store_row(target, start + i, load_row(target, start + i) + factor * total)
 
 
 @njit(**OPTIONS)
@@ -378,80 +411,106 @@ class Space(NamedTuple):
     neurons: int
     tape: int
     change: int
-    bases: np.ndarray
-    places: np.ndarray
-    sizes: np.ndarray
+    bases: int
+    places: int
+    sizes: int
 
 
 @njit(**OPTIONS)
-def _run_block(code, blocks, space, samples, order, row, low, high, start, n, in_place, w, adjoint, last):
-    """Run the operations of a block, and those of its neurons before it and, up to stage `last`, after it."""
-    from_row = order[row, low] * blocks.n_inputs + start if in_place else -1
-    _set_block(blocks, space.places, space.sizes, start, n, high - low, from_row)
+def _set_bases(space, inputs, w, adjoint):
     q = 2 * N_KINDS
-    space.bases[q + INPUTS] = samples if in_place else space.tape
-    space.bases[q + WEIGHTS] = w
-    space.bases[q + ADJOINTS] = adjoint
-    ends = code.ends
-    end = ends[last] if start + n == blocks.n_inputs else ends[3]
-    _run(code.rows, ends[1 if start == 0 else 2], end, space.bases, space.places, space.sizes)
+    store_number(space.bases, q + INPUTS, inputs)
+    store_number(space.bases, q + WEIGHTS, w)
+    store_number(space.bases, q + ADJOINTS, adjoint)
 
 
 @njit(**OPTIONS)
-def _prepare(blocks, space, samples, order, row, low, high, w):
-    """Compute the outputs for some samples of a batch; return whether inputs can be read in place."""
+def _set_outputs(blocks, space, samples, order, row, low, high, w):
     for b in range(low, high):
-        y = _output(samples, order[row, b] * blocks.n_inputs, w, blocks.n_inputs)
+        y = _output(samples, load_number(order, row + b) * blocks.n_inputs, w, blocks.n_inputs)
         store_row(space.neurons, b - low, y)
-    in_place = _follow_each_other(order, row, low, high)
-    if not in_place:
-        _copy_inputs(blocks, samples, order, row, low, high, space.tape)
-    return in_place
 
 
 @njit(**OPTIONS)
-def _step(code, blocks, space, samples, order, row, w, eta):
-    """One update of a group from one sample or from the mean over a batch; return the squared norm."""
-    batch, n_inputs = order.shape[1], blocks.n_inputs
-    update = (code.results[0, 0], code.results[0, 1])
+def _update(space, operand, n, w, start, eta, samples, following):
+    """Change a stretch of the weights; return its squared norm and its share of the output after that.
+
+    The output is that for the inputs from row `following` on, which saves the next step a walk over the weights.
+    """
+    source = load_number(space.bases, operand[0])
+    r = operand[1] + load_number(space.places, 4 * operand[0] + START)
+    by_synapse = load_number(space.places, 4 * operand[0] + INNER)
     norm = zero_of(load_row(w, 0))
-    target, factor = (w, eta) if batch == 1 else (space.change, 1.0)
-    if batch > 1:
-        _clear(space.change, 0, n_inputs)
-    for low in range(0, batch, blocks.n_together):
-        high = min(low + blocks.n_together, batch)
-        in_place = _prepare(blocks, space, samples, order, row, low, high, w)
-        for start in range(0, n_inputs, blocks.width):
-            n = min(blocks.width, n_inputs - start)
-            _run_block(code, blocks, space, samples, order, row, low, high, start, n, in_place, w, w, 3)
-            norm += _add_block(blocks, space, update, n, high - low, target, start, factor)
-    return norm if batch == 1 else _add(space.change, 0, eta / batch, w, n_inputs)
+    other_norm, y, other_y = norm, norm, norm
+    for i in range(start, start + n - 1, 2):
+        u = load_row(w, i) + eta * load_row(source, r)
+        v = load_row(w, i + 1) + eta * load_row(source, r + by_synapse)
+        store_row(w, i, u)
+        store_row(w, i + 1, v)
+        norm += u * u
+        other_norm += v * v
+        y += u * load_row(samples, following + i)
+        other_y += v * load_row(samples, following + i + 1)
+        r += 2 * by_synapse
+    if n % 2 == 1:
+        u = load_row(w, start + n - 1) + eta * load_row(source, r)
+        store_row(w, start + n - 1, u)
+        norm += u * u
+        y += u * load_row(samples, following + start + n - 1)
+    return norm + other_norm, y + other_y
 
 
 @njit(**OPTIONS)
-def _step_back(code, blocks, space, samples, order, row, w, eta, adjoint):
-    """Pull `adjoint` = dL/dw back through one step; totals of constants collect their share."""
-    batch, n_inputs = order.shape[1], blocks.n_inputs
-    share = (code.results[0, 0], code.results[0, 1])
-    post = code.results[1, 1] if code.results[1, 0] >= 0 else -1
-    target, factor = (adjoint, eta) if batch == 1 else (space.change, 1.0)
+def _walk(tape, blocks, space, samples, order, row, next_row, w, adjoint, eta, knows_output, is_way_back):
+    """Run one step of a group, from one sample or a batch, or pull `adjoint` = dL/dw back through it.
+
+    Return the squared norm of new weights. Online, slot 0 of the neurons ends with the output for the next
+    sample; `knows_output` says that it starts with that for this one.
+    """
+    batch, n_inputs = blocks.batch, blocks.n_inputs
+    result = (load_number(tape.results, 0), load_number(tape.results, 1))
+    norm = zero_of(load_row(w, 0))
+    y = norm
+    following = load_number(order, next_row) * n_inputs
+    goal = adjoint if is_way_back else w
+    target, factor = (goal, eta) if batch == 1 else (space.change, 1.0)
     if batch > 1:
         _clear(space.change, 0, n_inputs)
-    for low in range(0, batch, blocks.n_together):
+    low = 0
+    while low < batch:
         high = min(low + blocks.n_together, batch)
-        in_place = _prepare(blocks, space, samples, order, row, low, high, w)
-        _clear(space.neurons, code.totals[1, 0], code.totals[1, 1])
-        for start in range(0, n_inputs, blocks.width):
+        if not knows_output:
+            _set_outputs(blocks, space, samples, order, row, low, high, w)
+        in_place = _follow_each_other(order, row, low, high)
+        if not in_place:
+            _copy_inputs(blocks, samples, order, row, low, high, space.tape)
+        if is_way_back:
+            _clear(space.neurons, load_number(tape.totals, 2), load_number(tape.totals, 3))
+        _set_bases(space, samples if in_place else space.tape, w, adjoint)
+        start = 0
+        while start < n_inputs:
             n = min(blocks.width, n_inputs - start)
-            _run_block(code, blocks, space, samples, order, row, low, high, start, n, in_place, w, adjoint, 4)
-            if share[0] >= 0:
-                _add_block(blocks, space, share, n, high - low, target, start, code.sign * factor)
-        if post >= 0:
+            from_row = load_number(order, row + low) * n_inputs + start if in_place else -1
+            _set_block(blocks, space.places, space.sizes, start, n, high - low, from_row)
+            begin = load_number(tape.ends, 1 if start == 0 else 2)
+            end = load_number(tape.ends, 4 if start + n == n_inputs else 3)
+            _run(tape.rows, begin, end, space.bases, space.places, space.sizes)
+            if batch == 1 and not is_way_back:
+                own_norm, own_y = _update(space, result, n, w, start, eta, samples, following)
+                norm += own_norm
+                y += own_y
+            elif result[0] >= 0:
+                _add_block(blocks, space, result, n, high - low, target, start, tape.sign * factor)
+            start += n
+        if is_way_back and load_number(tape.results, 2) >= 0:
             for b in range(low, high):
-                through = factor * load_row(space.neurons, post + b - low)
-                _add(samples, order[row, b] * n_inputs, through, target, n_inputs)
+                through = factor * load_row(space.neurons, load_number(tape.results, 3) + b - low)
+                _add(samples, load_number(order, row + b) * n_inputs, through, target, n_inputs)
+        low = high
     if batch > 1:
-        _add(space.change, 0, eta / batch, adjoint, n_inputs)
+        return _add(space.change, 0, eta / batch, goal, n_inputs)
+    store_row(space.neurons, 0, y)
+    return norm
 
 
 @njit(**OPTIONS)
@@ -480,31 +539,26 @@ def _notice(norm, bound, steps, blow_up):
 
 
 @njit(**OPTIONS)
-def _opened(code, values, workspace, k):
-    """Memory of one group, with what constants alone decide."""
+def _opened(tape, values, workspace, k):
+    """Memory of one group, with the constants of the rule."""
     space = Space(
-        rows_of(workspace.constants[k]), rows_of(workspace.neurons[k]), rows_of(workspace.tape[k]),
-        rows_of(workspace.change[k]), borrowed(workspace.bases[k]), borrowed(workspace.places[k]),
-        borrowed(workspace.sizes[k]),
+        address_of(workspace.constants[k]), address_of(workspace.neurons[k]), address_of(workspace.tape[k]),
+        address_of(workspace.change[k]), address_of(workspace.bases[k]), address_of(workspace.places[k]),
+        address_of(workspace.sizes[k]),
     )  # fmt: skip
-    _lay_out(space, space.places, space.sizes)
+    _lay_out(space)
     for c in range(values.shape[0]):
         store_row(space.constants, c, values[c])
-    _clear(space.constants, code.totals[0, 0], code.totals[0, 1])
-    _run_constants(code, 0, space)
+    _clear(space.constants, load_number(tape.totals, 0), load_number(tape.totals, 1))
     return space
 
 
 @njit(**OPTIONS)
-def _run_constants(code, stage, space):
-    _run(code.rows, code.ends[stage], code.ends[stage + 1], space.bases, space.places, space.sizes)
-
-
-@njit(**OPTIONS)
-def _borrowed_code(code):
-    return Code(
-        borrowed(code.rows), borrowed(code.ends), borrowed(code.results), code.sign, borrowed(code.totals)
-    )
+def _tape(code):
+    return Tape(
+        address_of(code.rows), address_of(code.ends), address_of(code.results), code.sign,
+        address_of(code.totals),
+    )  # fmt: skip
 
 
 @njit(**OPTIONS)
@@ -517,24 +571,30 @@ def simulate(
     `values` are the constants of the rule. Other arrays but the order have the groups as their first axis; see
     the kernel of the same name for quadratic rules.
     """
-    code, values, picks = _borrowed_code(code), borrowed(values), borrowed(order)
+    tape, values, picks = _tape(code), borrowed(values), address_of(order)
+    stop = order.size
     n_inputs = blocks.n_inputs
     for k in range(first, last):
-        samples, w, blown = rows_of(inputs[k]), rows_of(weights[k]), borrowed(blow_up[k])
-        space = _opened(code, values, workspace, k)
+        samples, w, blown = address_of(inputs[k]), address_of(weights[k]), borrowed(blow_up[k])
+        space = _opened(tape, values, workspace, k)
+        _run(tape.rows, 0, load_number(tape.ends, 1), space.bases, space.places, space.sizes)
         any_blown = False
         for g in range(blown.shape[0]):
             blown[g] = -1
-        row = 0
+        row, knows_output = 0, False
         for t in range(n_steps):
             if t % every == 0:
-                _copy(w, rows_of(record[k, t // every]), n_inputs)
-            norm = _step(code, blocks, space, samples, picks, row, w, eta)
-            row = row + 1 if row + 1 < picks.shape[0] else 0
+                _copy(w, address_of(record[k, t // every]), n_inputs)
+            next_row = row + blocks.batch if row + blocks.batch < stop else 0
+            norm = _walk(
+                tape, blocks, space, samples, picks, row, next_row, w, w, eta, knows_output, False
+            )
+            row, knows_output = next_row, blocks.batch == 1
             if any_blown or not all_at_most(norm, bound * bound):
                 any_blown = True
                 if _notice(norm, bound * bound, t + 1, blown):
                     _silence(w, n_inputs, blown)
+                    knows_output = False
 
 
 @njit(**OPTIONS)
@@ -548,33 +608,41 @@ def gradient(
     checkpointing are those of the kernel of the same name for quadratic rules; ``path (n_groups, every,
     n_inputs, LANES)`` holds the weights of `every` steps, and nothing where all were recorded (``every == 1``).
     """
-    code, way_back = _borrowed_code(code), _borrowed_code(way_back)
-    values, picks = borrowed(values), borrowed(order)
+    tape, back_tape = _tape(code), _tape(way_back)
+    values, picks = borrowed(values), address_of(order)
     n_rounds, batch = order.shape
     n_inputs = blocks.n_inputs
     for k in range(first, last):
-        samples, a, blown = rows_of(inputs[k]), rows_of(adjoint[k]), borrowed(blow_up[k])
-        space = _opened(code, values, workspace, k)
-        back = _opened(way_back, values, back_space, k)
+        samples, a, blown = address_of(inputs[k]), address_of(adjoint[k]), borrowed(blow_up[k])
+        space = _opened(tape, values, workspace, k)
+        back = _opened(back_tape, values, back_space, k)
         any_blown = False
         for g in range(blown.shape[0]):
             any_blown = any_blown or blown[g] >= 0
+        for part in range(2):
+            own, one = (tape, space) if part == 0 else (back_tape, back)
+            _run(own.rows, 0, load_number(own.ends, 1), one.bases, one.places, one.sizes)
         for segment in range((n_steps - 1) // every, -1, -1):
             start = segment * every
             stop = min(start + every, n_steps)
             if every > 1:
-                _copy(rows_of(record[k, segment]), rows_of(path[k, 0]), n_inputs)
-            for t in range(start, stop - 1):
-                w = rows_of(path[k, t - start + 1])
-                _copy(rows_of(path[k, t - start]), w, n_inputs)
-                _step(code, blocks, space, samples, picks, t % n_rounds, w, eta)
-                if any_blown:
+                _copy(address_of(record[k, segment]), address_of(path[k, 0]), n_inputs)
+            # Forwards through all steps of the segment but the last, then back through all.
+            for turn in range(2 * (stop - start) - 1):
+                is_way_back = turn >= stop - start - 1
+                t = 2 * stop - start - 2 - turn if is_way_back else start + turn
+                w = address_of(path[k, t - start] if every > 1 else record[k, t])
+                if not is_way_back:
+                    w = address_of(path[k, t - start + 1])
+                    _copy(address_of(path[k, t - start]), w, n_inputs)
+                own, sizes, one = (back_tape, back_blocks, back) if is_way_back else (tape, blocks, space)
+                row = t % n_rounds * batch
+                _walk(own, sizes, one, samples, picks, row, row, w, a, eta, False, is_way_back)
+                if any_blown and not is_way_back:
                     _silence(w, n_inputs, blown)
-            for t in range(stop - 1, start - 1, -1):
-                w = rows_of(path[k, t - start] if every > 1 else record[k, t])
-                _step_back(way_back, back_blocks, back, samples, picks, t % n_rounds, w, eta, a)
-        _run_constants(way_back, 4, back)
-        total = rows_of(result[k])
+        end = load_number(back_tape.ends, 5)
+        _run(back_tape.rows, load_number(back_tape.ends, 4), end, back.bases, back.places, back.sizes)
+        total = address_of(result[k])
         _clear(total, 0, result.shape[1])
         for c in range(result.shape[1]):
             if way_back.results[2 + c, 0] >= 0:

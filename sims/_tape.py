@@ -8,6 +8,7 @@ reads is fused with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -42,8 +43,8 @@ class Tape:
 
     Attributes
     ----------
-    rows : ndarray of int, shape (n_rows, 11)
-        Operation, level of what it runs over, literal, then kind and slot of the result and of three operands.
+    rows : ndarray of int, shape (n_rows, 13)
+        Operation, level of what it runs over, literal, then kind and slot of the result and of four operands.
     ends : ndarray of int, shape (6,)
         Stage k is ``rows[ends[k] : ends[k + 1]]``.
     results : ndarray of int, shape (n_results, 2)
@@ -53,7 +54,7 @@ class Tape:
         What the first result is multiplied with.
     n_slots : tuple of int
         Slots of constants, of neurons and on the tape; slot 0 of neurons holds the output, slot 0 of the tape
-        inputs that are not read in place, and the first slots of constants hold those of the rule.
+        inputs that are not read in place, and the first slots of constants hold those of the rule and the number one.
     totals : ndarray of int, shape (2, 2)
         First slot of constants that is a total, and the slot after the last; the same of neurons.
     """
@@ -73,7 +74,7 @@ class Tape:
         """
         sizes = np.array([*slot_sizes, 0, 0, 0])
         rows = self.rows.copy()
-        for column in (3, 5, 7, 9):
+        for column in (3, 5, 7, 9, 11):
             kinds = self.rows[:, column]
             rows[:, column] = N_KINDS * self.rows[:, 1] + kinds
             rows[:, column + 1] *= sizes[kinds]
@@ -114,32 +115,63 @@ class _Layout:
         self.results = results
         self.n_constants = n_constants
         wanted = [one.node for one in results if one is not None]
+        self.one = graph.leaf(More.PARAMETER, CONSTANT, n_constants)
         self.readers = _readers(graph, wanted + totals)
-        self.nodes = {n: graph.nodes[n] for n, count in enumerate(self.readers) if count}
+        self.nodes = {n: graph.nodes[n] for n, count in enumerate(self.readers) if count or n == self.one}
         self.fuse()
         self.places: dict[int, Place] = {}
-        self.n_slots = [n_constants, 1, 1]
+        self.n_slots = [n_constants + 1, 1, 1]
 
     def fuse(self) -> None:
-        """Let sums take in the products that they alone read."""
-        for n in list(self.nodes):
-            node = self.nodes[n]
-            if node.op not in (Op.ADD, Op.SUB, More.SUM):
-                continue
-            for k in range(len(node.args) - 1, -1, -1):
-                m = node.args[k]
-                if self.readers[m] == 1 and self.graph.stages[m] == self.graph.stages[n]:
-                    factors = self.factors(m)
-                    if factors is not None:
-                        self.nodes[n] = _fused(node, k, factors)
-                        del self.nodes[m]
+        """Let operations take in what they alone read.
+
+        Sums take in products; square roots and divisions, which take long, take in what can be done meanwhile.
+        """
+        for n, node in list(self.nodes.items()):
+            if node.op in (Op.ADD, Op.SUB, More.SUM):
+                products = [self.alone(n, m, Op.MUL, Op.SQUARE) for m in node.args]
+                if any(products):
+                    self.take(n, _sum_of_products(node, products), *node.args)
+            elif node.op == Op.SQRT:
+                self.take_sum(n, More.ROOT, node.args[0], self.one)
+            elif node.op == Op.DIV:
+                self.take_sum(n, More.OVER, node.args[1], node.args[0])
+            elif node.op == Op.MUL:
+                for m, other in (node.args, node.args[::-1]):
+                    root = self.alone(n, m, More.ROOT)
+                    if root is not None and root.args[3] == self.one:
+                        self.take(n, Node(More.ROOT, (*root.args[:3], other), root.literal), m)
                         break
 
-    def factors(self, m: int) -> tuple[int, int] | None:
+    def alone(self, n: int, m: int, *ops: int) -> Node | None:
+        """Node m if it is one of some operations that only node n reads, in the same stage."""
         node = self.nodes.get(m)
-        if node is None or node.op not in (Op.MUL, Op.SQUARE):
+        if node is None or node.op not in ops or self.readers[m] > 1:
             return None
-        return node.args[0], node.args[-1]
+        return node if self.graph.stages[m] == self.graph.stages[n] else None
+
+    def take_sum(self, n: int, op: More, m: int, factor: int) -> None:
+        """Replace a square root or a division by one that does the sum or product under it, too."""
+        inner = self.alone(n, m, Op.ADD, More.MULADD)
+        if inner is None:
+            return
+        if inner.op == More.MULADD:
+            self.take(n, Node(op, (*inner.args, factor), 0), m)
+            return
+        u, v = inner.args
+        for term, other in ((u, v), (v, u)):
+            size = self.alone(m, term, Op.ABS)
+            if size is not None:
+                self.take(n, Node(op, (size.args[0], self.one, other, factor), 1), m, term)
+                return
+        self.take(n, Node(op, (u, self.one, v, factor), 0), m)
+
+    def take(self, n: int, fused: Node, *parts: int) -> None:
+        """Put a node in the place of one that took in some of its operands."""
+        for m in parts:
+            if m not in fused.args:
+                self.nodes.pop(m, None)
+        self.nodes[n] = fused
 
     def tape(self) -> Tape:
         """Give every value its place, in the order of the stages, and write the rows."""
@@ -155,7 +187,7 @@ class _Layout:
         results = [NOWHERE if one is None else self.places[one.node] for one in self.results]
         first = self.results[0]
         return Tape(
-            _fixed(rows, 11),
+            _fixed(rows, 13),
             _fixed([[0], *[[int(end)] for end in np.cumsum([len(stage) for stage in stages])]], 1)[:, 0],
             _fixed([list(place) for place in results], 2),
             -1.0 if first is not None and first.negative else 1.0,
@@ -209,16 +241,21 @@ class _Layout:
         stage = self.graph.stages[n]
         out = self.totals[node.literal] if node.op in (More.SUM, More.DOT) else self.places[n]
         args = [self.places[m] for m in node.args]
-        operands = args + [args[-1]] * (3 - len(args))
+        operands = args + [args[-1]] * (4 - len(args))
         return [node.op, min(stage, N_STAGES - 1 - stage), node.literal, *out, *sum(operands, ())]
 
 
-def _fused(node: Node, k: int, factors: tuple[int, int]) -> Node:
-    """Sum whose operand k is replaced by a product."""
+def _sum_of_products(node: Node, products: Sequence[Node | None]) -> Node:
+    """Sum some of whose operands are replaced by products."""
+    factors = [() if one is None else (one.args[0], one.args[-1]) for one in products]
     if node.op == More.SUM:
-        return Node(More.DOT, factors, node.literal)
-    op = More.MULADD if node.op == Op.ADD else More.SUBMUL if k == 1 else More.MULSUB
-    return Node(op, (*factors, node.args[1 - k]), 0)
+        return Node(More.DOT, factors[0], node.literal)
+    is_sum = node.op == Op.ADD
+    if all(factors):
+        return Node(More.MULADDMUL if is_sum else More.MULSUBMUL, (*factors[0], *factors[1]), 0)
+    if factors[0]:
+        return Node(More.MULADD if is_sum else More.MULSUB, (*factors[0], node.args[1]), 0)
+    return Node(More.MULADD if is_sum else More.SUBMUL, (*factors[1], node.args[0]), 0)
 
 
 def _readers(graph: Graph, wanted: list[int]) -> list[int]:

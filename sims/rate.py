@@ -467,7 +467,8 @@ class _Interpreted:
     """Any other program, run instruction by instruction over blocks of synapses."""
 
     def __init__(self, program: Program) -> None:
-        self.constants = _frozen(program.constants)
+        self.n_constants = len(program.constants)
+        self.values = _frozen(np.append(program.constants, 1.0))
         self.forwards, self.backwards = tapes_of(program)
 
     def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _InterpretedRun:
@@ -498,7 +499,7 @@ class _InterpretedRun:
 
         def run(first: int, last: int) -> None:
             kernels.simulate(
-                self._code, self._blocks, self._workspace, prepared.constants, first, last, self._inputs,
+                self._code, self._blocks, self._workspace, prepared.values, first, last, self._inputs,
                 self._weights, _frozen(schedule.order), schedule.learning_rate, schedule.n_steps,
                 BLOW_UP_NORM, every, self._record, self._blow_up,
             )  # fmt: skip
@@ -517,13 +518,13 @@ class _InterpretedRun:
     def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
         prepared, schedule, every = self._prepared, self._schedule, self._every
         adjoints = _in_lanes(adjoint[:, None])[:, 0]
-        result = np.empty((len(adjoints), len(prepared.constants), adjoints.shape[2]))
+        result = np.empty((len(adjoints), prepared.n_constants, adjoints.shape[2]))
         path = _aligned((len(adjoints), every if every > 1 else 0, *adjoints.shape[1:]))
         way_back, blocks, back_space = self._laid_out(prepared.backwards)
 
         def run(first: int, last: int) -> None:
             self._kernels.gradient(
-                self._code, self._blocks, self._workspace, way_back, blocks, back_space, prepared.constants,
+                self._code, self._blocks, self._workspace, way_back, blocks, back_space, prepared.values,
                 first, last, self._inputs, _frozen(schedule.order), schedule.learning_rate, schedule.n_steps,
                 every, self._record, self._blow_up, adjoints, result, path,
             )  # fmt: skip
@@ -538,9 +539,10 @@ class _InterpretedRun:
 
         n_groups, n_inputs, n_lanes = self._weights.shape
         n_constants, n_neurons, n_on_tape = tape.n_slots
-        width, together = _block_size(n_on_tape, n_inputs, self._schedule.order.shape[1])
+        batch = self._schedule.order.shape[1]
+        width, together = _block_size(n_on_tape, n_inputs, batch)
         workspace = self._kernels.Workspace(
-            _aligned((n_groups, max(1, n_constants), n_lanes)),
+            _aligned((n_groups, n_constants, n_lanes)),
             _aligned((n_groups, n_neurons * together, n_lanes)),
             _aligned((n_groups, n_on_tape * together * width, n_lanes)),
             _aligned((n_groups, n_inputs, n_lanes)),
@@ -550,7 +552,7 @@ class _InterpretedRun:
         )
         rows, results, totals = tape.laid_out((1, together, together * width))
         code = self._kernels.Code(rows, tape.ends, results, tape.sign, totals)
-        return code, self._kernels.Blocks(n_inputs, width, together), workspace
+        return code, self._kernels.Blocks(batch, n_inputs, width, together), workspace
 
 
 def _block_size(n_on_tape: int, n_inputs: int, batch: int) -> tuple[int, int]:
