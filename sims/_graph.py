@@ -1,4 +1,4 @@
-"""Rules as graphs of operations, written so that few of them run over synapses, and the way back through them.
+"""Rules as graphs of operations of which few run over synapses, and the way back through them.
 
 What an operation costs depends on its level: it runs once for a whole simulation (constants alone), once a
 neuron (outputs too), or once a synapse. Products are therefore reassociated, ``(a*x)*y`` to ``(a*y)*x``, so
@@ -90,7 +90,7 @@ class Graph:
     levels : list of int
         Level of each node's value.
     stages : list of int
-        When it runs: 0 constants, 1 neuron, 2 synapses, 3 neuron on the way back, 4 constants on the way back.
+        When it runs: 0 constants, 1 neuron, 2 synapses; on the way back 3 neuron, 4 constants.
     """
 
     def __init__(self) -> None:
@@ -292,10 +292,11 @@ class _Reverse:
         self.graph = graph
         self.terms: list[list[_Term]] = [[] for _ in graph.nodes]
         self.totals: list[int] = []
-        moves: list[bool] = []
+        self.wanted: list[bool] = []
         for node in graph.nodes:
-            moves.append(node.op != More.PRE if not node.args else any(moves[a] for a in node.args))
-        self.wanted = moves
+            is_flat = node.op == Op.SIGN or (node.op == Op.POWI and node.literal == 0)
+            moves = node.op != More.PRE if not node.args else any(self.wanted[a] for a in node.args)
+            self.wanted.append(moves and not is_flat)
 
     def run(self, result: int, n_constants: int) -> Gradient:
         weight: Signed | None = None
@@ -328,7 +329,7 @@ class _Reverse:
         return total
 
     def pull(self, target: int, level: int, negative: bool, factor: int, other: int | None = None) -> None:
-        """Add ``factor * other``, given at some level, to the adjoint of a node of the same or a lower one."""
+        """Add ``factor * other``, given at a level, to the adjoint of a node of the same or a lower one."""
         if not self.wanted[target]:
             return
         graph = self.graph
@@ -337,14 +338,16 @@ class _Reverse:
             return
         own = graph.levels[target]
         total = graph.leaf(More.TOTAL, own, 2 * target + negative, stage=4 - own)
-        self.totals.append(graph.add_up(total, factor) if other is None else graph.add_up(total, factor, other))
+        self.totals.append(
+            graph.add_up(total, factor) if other is None else graph.add_up(total, factor, other)
+        )
         if (negative, total, None) not in self.terms[target]:
             self.terms[target].append((negative, total, None))
 
     def pull_operation(self, n: int, adjoint: Signed) -> None:
         """Pull the adjoint of an operation back to what it reads."""
         graph, level = self.graph, self.graph.levels[n]
-        op, args, literal = graph.nodes[n]
+        op, args, _ = graph.nodes[n]
         a, b = args[0], args[-1]
         minus, s = adjoint
         if op == Op.ADD or op == Op.SUB:
@@ -371,7 +374,7 @@ class _Reverse:
             self.pull(a, level, not minus, s)
         elif op == Op.LOG:
             self.pull(a, level, minus, graph.add(Op.DIV, s, a))
-        elif op != Op.SIGN and not (op == Op.POWI and literal == 0):
+        else:
             self.pull(a, level, minus, s, self.slope(n))
 
     def slope(self, n: int) -> int:

@@ -9,8 +9,9 @@ other). The way back is a tape too, see `_tape.py`.
 
 Everything these kernels call lives in this file, because the compilation cache does not notice edits in
 another one, but for the arithmetic of lanes: after an edit of `_lanes.py` the cache has to be cleared.
-Shapes of one group: ``samples (n_samples * n_inputs, LANES)``, ``w, adjoint (n_inputs, LANES)``, ``order
-(n_rounds, batch)`` with the sample indices of step ``t`` in row ``t % n_rounds``.
+Shapes of one group: ``samples (n_samples * n_inputs, LANES)``, ``w, adjoint (n_inputs, LANES)``. The sample
+indices of a step are ``order[row : row + batch]``. Arrays are addresses here, see :mod:`sims._lanes`: numbers
+cost little to hand on, and operands are chosen while a program runs.
 """
 
 import math
@@ -119,11 +120,19 @@ def _value(op, a, b):
 
 
 @njit(**OPTIONS)
+def _operand(rows, column, bases, places, o):
+    """Where an operand is: address, first row, and rows from one turn of the inner loop to the next."""
+    q = load_number(rows, column)
+    first = load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
+    return load_number(bases, q), load_number(rows, column + 1) + first, load_number(places, 4 * q + INNER)
+
+
+@njit(**OPTIONS)
 def _run(rows, first, last, bases, places, sizes):
     """Run instructions `first` to `last`, in order.
 
-    An operand is a number q and a row: ``bases[q]`` is where its kind of memory is, and ``places[4 * q :]`` say
-    what the row counts from and how far the two loops move on; see :func:`_set_place`. Both loops of an
+    An operand is a number q and a row: ``bases[q]`` is where its kind of memory is, and ``places[4 * q :]``
+    say what the row counts from and how far the two loops move on; see :func:`_set_place`. Both loops of an
     instruction are one loop here with that over instructions, so that nothing is prepared for operations
     that are not run.
     """
@@ -131,21 +140,11 @@ def _run(rows, first, last, bases, places, sizes):
     while k < ROW * last:
         op, literal, level = load_number(rows, k), load_number(rows, k + 1), load_number(rows, k + 2)
         n_inner = load_number(sizes, level + 1)
-        q = load_number(rows, k + 3)
-        out, to_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
-        r = load_number(rows, k + 4) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
-        q = load_number(rows, k + 5)
-        a, i_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
-        i = load_number(rows, k + 6) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
-        q = load_number(rows, k + 7)
-        b, j_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
-        j = load_number(rows, k + 8) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
-        q = load_number(rows, k + 9)
-        c, k_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
-        m = load_number(rows, k + 10) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
-        q = load_number(rows, k + 11)
-        d, l_inner = load_number(bases, q), load_number(places, 4 * q + INNER)
-        h = load_number(rows, k + 12) + load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
+        out, r, to_inner = _operand(rows, k + 3, bases, places, o)
+        a, i, i_inner = _operand(rows, k + 5, bases, places, o)
+        b, j, j_inner = _operand(rows, k + 7, bases, places, o)
+        c, m, k_inner = _operand(rows, k + 9, bases, places, o)
+        d, h, l_inner = _operand(rows, k + 11, bases, places, o)
         if op == MUL:
             for n in range(n_inner):
                 value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
@@ -172,7 +171,7 @@ def _run(rows, first, last, bases, places, sizes):
                 value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
                 value -= load_row(c, m + n * k_inner) * load_row(d, h + n * l_inner)
                 store_row(out, r + n * to_inner, value)
-        elif op == ROOT or op == OVER:
+        elif op in (ROOT, OVER):
             for n in range(n_inner):
                 value = load_row(a, i + n * i_inner)
                 if literal == 1:
@@ -222,7 +221,7 @@ def _run(rows, first, last, bases, places, sizes):
             for n in range(n_inner):
                 u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
                 store_row(out, r + n * to_inner, where_at_least(v, u, u, where_at_least(u, u, v, u)))
-        elif op == POWI or op == POWI_SLOPE:
+        elif op in (POWI, POWI_SLOPE):
             exponent = literal if op == POWI else literal - 1
             factor = 1.0 if op == POWI else 1.0 * literal
             for n in range(n_inner):
@@ -313,7 +312,7 @@ def _set_place(blocks, places, kind, first, by_sample, by_synapse):
 
 @njit(**OPTIONS)
 def _set_block(blocks, places, sizes, start, n_synapses, n_samples, from_row):
-    """Write down where a block is; inputs are read from `from_row` on, or on the tape where it is negative."""
+    """Write down where a block is; inputs begin at `from_row`, or are on the tape where it is negative."""
     over_samples = _over_samples(blocks)
     store_number(sizes, 3, n_samples)
     store_number(sizes, 4, n_synapses if over_samples else n_samples)
@@ -343,10 +342,10 @@ def _output(samples, first, w, n_inputs):
     even = zero_of(load_row(w, 0))
     odd = even
     for i in range(1, n_inputs, 2):
-        even += load_row(samples, first + i - 1) * load_row(w, i - 1)
-        odd += load_row(samples, first + i) * load_row(w, i)
+        even = even + load_row(samples, first + i - 1) * load_row(w, i - 1)
+        odd = odd + load_row(samples, first + i) * load_row(w, i)
     if n_inputs % 2 == 1:
-        even += load_row(samples, first + n_inputs - 1) * load_row(w, n_inputs - 1)
+        even = even + load_row(samples, first + n_inputs - 1) * load_row(w, n_inputs - 1)
     return even + odd
 
 
@@ -397,7 +396,7 @@ def _add(source, first, factor, target, n):
     for i in range(n):
         value = load_row(target, i) + factor * load_row(source, first + i)
         store_row(target, i, value)
-        norm += value * value
+        norm = norm + value * value
     return norm
 
 
@@ -435,7 +434,7 @@ def _set_outputs(blocks, space, samples, order, row, low, high, w):
 def _update(space, operand, n, w, start, eta, samples, following):
     """Change a stretch of the weights; return its squared norm and its share of the output after that.
 
-    The output is that for the inputs from row `following` on, which saves the next step a walk over the weights.
+    The output is that for the inputs from row `following` on: it saves the next step a walk over the weights.
     """
     source = load_number(space.bases, operand[0])
     r = operand[1] + load_number(space.places, 4 * operand[0] + START)
@@ -447,16 +446,16 @@ def _update(space, operand, n, w, start, eta, samples, following):
         v = load_row(w, i + 1) + eta * load_row(source, r + by_synapse)
         store_row(w, i, u)
         store_row(w, i + 1, v)
-        norm += u * u
-        other_norm += v * v
-        y += u * load_row(samples, following + i)
-        other_y += v * load_row(samples, following + i + 1)
+        norm = norm + u * u
+        other_norm = other_norm + v * v
+        y = y + u * load_row(samples, following + i)
+        other_y = other_y + v * load_row(samples, following + i + 1)
         r += 2 * by_synapse
     if n % 2 == 1:
         u = load_row(w, start + n - 1) + eta * load_row(source, r)
         store_row(w, start + n - 1, u)
-        norm += u * u
-        y += u * load_row(samples, following + start + n - 1)
+        norm = norm + u * u
+        y = y + u * load_row(samples, following + start + n - 1)
     return norm + other_norm, y + other_y
 
 
@@ -497,8 +496,8 @@ def _walk(tape, blocks, space, samples, order, row, next_row, w, adjoint, eta, k
             _run(tape.rows, begin, end, space.bases, space.places, space.sizes)
             if batch == 1 and not is_way_back:
                 own_norm, own_y = _update(space, result, n, w, start, eta, samples, following)
-                norm += own_norm
-                y += own_y
+                norm = norm + own_norm
+                y = y + own_y
             elif result[0] >= 0:
                 _add_block(blocks, space, result, n, high - low, target, start, tape.sign * factor)
             start += n
@@ -568,11 +567,11 @@ def simulate(
 ):  # fmt: skip
     """Run groups `first` to `last` for `n_steps` steps, in place.
 
-    `values` are the constants of the rule. Other arrays but the order have the groups as their first axis; see
-    the kernel of the same name for quadratic rules.
+    `values` are the constants of the rule and the number one; `order` is flat. Other arrays have the groups
+    as their first axis; see the kernel of the same name for quadratic rules.
     """
     tape, values, picks = _tape(code), borrowed(values), address_of(order)
-    stop = order.size
+    stop = order.shape[0]
     n_inputs = blocks.n_inputs
     for k in range(first, last):
         samples, w, blown = address_of(inputs[k]), address_of(weights[k]), borrowed(blow_up[k])
@@ -586,9 +585,7 @@ def simulate(
             if t % every == 0:
                 _copy(w, address_of(record[k, t // every]), n_inputs)
             next_row = row + blocks.batch if row + blocks.batch < stop else 0
-            norm = _walk(
-                tape, blocks, space, samples, picks, row, next_row, w, w, eta, knows_output, False
-            )
+            norm = _walk(tape, blocks, space, samples, picks, row, next_row, w, w, eta, knows_output, False)
             row, knows_output = next_row, blocks.batch == 1
             if any_blown or not all_at_most(norm, bound * bound):
                 any_blown = True
@@ -604,13 +601,13 @@ def gradient(
 ):  # fmt: skip
     """Gradients of the losses of groups `first` to `last` with respect to the constants, by reverse mode.
 
-    `way_back` is the tape of the gradient, `back_blocks` and `back_space` its blocks and memory. Arguments and
-    checkpointing are those of the kernel of the same name for quadratic rules; ``path (n_groups, every,
-    n_inputs, LANES)`` holds the weights of `every` steps, and nothing where all were recorded (``every == 1``).
+    `way_back` is the tape of the gradient, `back_blocks` and `back_space` its blocks and memory. Arguments
+    and checkpointing are those of the kernel of the same name for quadratic rules; ``path (n_groups, every,
+    n_inputs, LANES)`` holds the weights of `every` steps, and none where all were recorded (``every == 1``).
     """
     tape, back_tape = _tape(code), _tape(way_back)
     values, picks = borrowed(values), address_of(order)
-    n_rounds, batch = order.shape
+    batch, n_rounds = blocks.batch, order.shape[0] // blocks.batch
     n_inputs = blocks.n_inputs
     for k in range(first, last):
         samples, a, blown = address_of(inputs[k]), address_of(adjoint[k]), borrowed(blow_up[k])
@@ -645,8 +642,8 @@ def gradient(
         total = address_of(result[k])
         _clear(total, 0, result.shape[1])
         for c in range(result.shape[1]):
-            if way_back.results[2 + c, 0] >= 0:
-                value = load_row(back.constants, way_back.results[2 + c, 1])
+            if way_back.results[4 + 2 * c] >= 0:
+                value = load_row(back.constants, way_back.results[5 + 2 * c])
                 store_row(total, c, eta / batch * value)
         if any_blown:
             _silence(a, n_inputs, blown)

@@ -1,9 +1,9 @@
 """Graphs as rows of numbers that the interpreter of programs runs.
 
-Operations come in five stages, each a stretch of rows (see :class:`sims._graph.Graph`). An operand is a kind of
-memory and a slot in it. Values of synapses live on a tape whose slots are used again as soon as nobody reads
-what they hold; what is read in place (weights, inputs, adjoints) has no slot. A product that only one sum
-reads is fused with it.
+Operations come in five stages, each a stretch of rows (see :class:`sims._graph.Graph`). An operand is a kind
+of memory and a slot in it. Values of synapses live on a tape whose slots are used again as soon as nobody
+reads what they hold; what is read in place (weights, inputs, adjoints) has no slot. Operations that only one
+other reads are fused with it where that saves time.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Tape:
     sign : float
         What the first result is multiplied with.
     n_slots : tuple of int
-        Slots of constants, of neurons and on the tape; slot 0 of neurons holds the output, slot 0 of the tape
-        inputs that are not read in place, and the first slots of constants hold those of the rule and the number one.
+        Slots of constants, of neurons and on the tape. Slot 0 of neurons holds the output, slot 0 of the
+        tape inputs that are not read in place; the first slots of constants hold those of the rule and 1.
     totals : ndarray of int, shape (2, 2)
         First slot of constants that is a total, and the slot after the last; the same of neurons.
     """
@@ -66,11 +66,10 @@ class Tape:
     n_slots: tuple[int, int, int]
     totals: IntArray
 
-
     def laid_out(self, slot_sizes: tuple[int, int, int]) -> tuple[IntArray, IntArray, IntArray]:
-        """Return rows, results and totals with operands as the kernels read them, for slots of so many vectors.
+        """Return rows, results and totals, flat, as the kernels read them, for slots of so many vectors.
 
-        An operand is ``6 * level + kind`` and a row of that memory; rows are flat.
+        An operand becomes ``6 * level + kind`` and a row of that memory.
         """
         sizes = np.array([*slot_sizes, 0, 0, 0])
         rows = self.rows.copy()
@@ -82,7 +81,8 @@ class Tape:
         results = self.results.copy()
         results[:, 1] *= sizes[results[:, 0]]
         results[0, 0] += 2 * N_KINDS * (results[0, 0] >= 0)
-        return _frozen(rows.reshape(-1)), _frozen(results), _frozen(self.totals * sizes[:2, None])
+        totals = self.totals * sizes[:2, None]
+        return _frozen(rows.reshape(-1)), _frozen(results.reshape(-1)), _frozen(totals.reshape(-1))
 
 
 def tapes_of(program: Program) -> tuple[Tape, Tape]:
@@ -125,7 +125,7 @@ class _Layout:
     def fuse(self) -> None:
         """Let operations take in what they alone read.
 
-        Sums take in products; square roots and divisions, which take long, take in what can be done meanwhile.
+        Sums take in products. Square roots and divisions take long, and take in what can be done meanwhile.
         """
         for n, node in list(self.nodes.items()):
             if node.op in (Op.ADD, Op.SUB, More.SUM):

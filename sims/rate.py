@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims._collapse import quadratic_form, table_form
-from sims._groups import run_groups
-from sims._tape import Tape, tapes_of
+from sims._groups import amount_of, frozen, in_lanes, out_of_lanes, run_groups
+from sims._interpreted import Interpreted
 from sims.rules import PolynomialRule, Program
 
 __all__ = ["BLOW_UP_NORM", "MetaGradient", "RateOutcome", "Schedule", "meta_gradient", "simulate"]
@@ -44,7 +44,6 @@ MOST_INPUTS_IN_LANES = 64
 FEWEST_IN_LANES = 3
 """Fewer problems than this run one by one: most lanes would be empty."""
 
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Rule = PolynomialRule | Program
@@ -257,26 +256,12 @@ def _checked(
         raise ValueError("Inputs and initial weights must be finite, got NaN or infinity.")
     if schedule.order.min() < 0 or schedule.order.max() >= x.shape[1]:
         raise ValueError(f"The schedule names samples outside 0..{x.shape[1] - 1}.")
-    return _frozen(x), w
+    return frozen(x), w
 
 
 def _all_finite(array: FloatArray) -> bool:
     """Whether there is no NaN and no infinity; the sum alone says so unless it overflows."""
     return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
-
-
-def _frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
-    """Read-only view: the kernels see one type of array, so that they are compiled once."""
-    view = array.view()
-    view.setflags(write=False)
-    return view
-
-
-def _amount(x: FloatArray, schedule: Schedule) -> int:
-    """Work of a simulation, in updates of single synapses; what is done once a neuron counts as twenty."""
-    n_problems, _, n_inputs = x.shape
-    amount: int = n_problems * (n_inputs + 20) * schedule.order.shape[1] * schedule.n_steps
-    return amount
 
 
 class _Run(Protocol):
@@ -315,7 +300,7 @@ def _prepared(rule: Rule) -> _Prepared:
             "A rate rule has the variables pre, post and weight, of which post alone is shared by a neuron's "
             f"synapses; got {rule.variables} with neuron_level={rule.neuron_level}."
         )
-    return _Quadratic.of_program(rule) or _Interpreted(rule)
+    return _Quadratic.of_program(rule) or Interpreted(rule, BLOW_UP_NORM)
 
 
 @dataclass(frozen=True)
@@ -390,12 +375,12 @@ class _QuadraticRun:
         self._prepared = prepared
         self._schedule = schedule
         self._every = every
-        self._amount = _amount(x, schedule)
+        self._amount = amount_of(x, schedule.order.shape[1], schedule.n_steps)
         self._n_problems = n_problems
         in_lanes = n_inputs <= MOST_INPUTS_IN_LANES and n_problems >= FEWEST_IN_LANES
         self._n_lanes = LANES if in_lanes else 1
         self._lane_axis = (LANES,) if in_lanes else ()
-        self._inputs = _frozen(self._grouped(x))
+        self._inputs = frozen(self._grouped(x))
         self._weights = self._grouped(w[:, None])[:, 0]
         n_groups, n_records = len(self._weights), -(-schedule.n_steps // every)
         self._record = np.empty((n_groups, n_records, *self._weights.shape[1:]))
@@ -409,7 +394,7 @@ class _QuadraticRun:
 
         def run(first: int, last: int) -> None:
             kernels.simulate(
-                prepared.rule, first, last, self._inputs, self._weights, _frozen(schedule.order),
+                prepared.rule, first, last, self._inputs, self._weights, frozen(schedule.order),
                 schedule.learning_rate, schedule.n_steps, BLOW_UP_NORM, every, self._record, self._blow_up,
                 self._workspace,
             )  # fmt: skip
@@ -436,7 +421,7 @@ class _QuadraticRun:
 
         def run(first: int, last: int) -> None:
             self._kernels.gradient(
-                self._prepared.rule, first, last, self._inputs, _frozen(schedule.order),
+                self._prepared.rule, first, last, self._inputs, frozen(schedule.order),
                 schedule.learning_rate, schedule.n_steps, self._every, self._record, self._blow_up, adjoints,
                 result, self._workspace, way_back,
             )  # fmt: skip
@@ -449,146 +434,8 @@ class _QuadraticRun:
         """Arrays (n_problems, n, n_inputs) in the form of the kernels, (n_groups, n, n_inputs[, n_lanes])."""
         if self._n_lanes == 1:
             return rows.copy() if rows.flags.writeable else rows
-        return _in_lanes(rows)
+        return in_lanes(rows)
 
     def _by_problem(self, groups: FloatArray) -> FloatArray:
         """Arrays (n_groups, n, n_inputs[, n_lanes]) as (n_problems, n, n_inputs)."""
-        return groups if self._n_lanes == 1 else _out_of_lanes(groups, self._n_problems)
-
-
-BLOCK_BYTES = 16_384
-"""What the values of one block may take: half of a first-level cache."""
-
-FEWEST_IN_BLOCK, MOST_IN_BLOCK = 16, 64
-"""Vectors of one value of a block: fewer, and reading instructions costs more than running them."""
-
-
-class _Interpreted:
-    """Any other program, run instruction by instruction over blocks of synapses."""
-
-    def __init__(self, program: Program) -> None:
-        self.n_constants = len(program.constants)
-        self.values = _frozen(np.append(program.constants, 1.0))
-        self.forwards, self.backwards = tapes_of(program)
-
-    def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _InterpretedRun:
-        return _InterpretedRun(self, x, w, schedule, every)
-
-
-class _InterpretedRun:
-    """Problems of an interpreted program, side by side in lanes."""
-
-    def __init__(
-        self, prepared: _Interpreted, x: FloatArray, w: FloatArray, schedule: Schedule, every: int
-    ) -> None:
-        from sims import _program_kernels as kernels
-
-        self._kernels = kernels
-        self._prepared = prepared
-        self._schedule = schedule
-        self._every = every
-        self._n_problems = len(x)
-        self._amount = _amount(x, schedule)
-        inputs = _in_lanes(x)
-        self._inputs = inputs.reshape(len(inputs), -1, inputs.shape[3])
-        self._weights = _in_lanes(w[:, None])[:, 0]
-        n_groups = len(self._weights)
-        self._record = _aligned((n_groups, -(-schedule.n_steps // every), *self._weights.shape[1:]))
-        self._blow_up = np.empty((n_groups, self._inputs.shape[2]), dtype=np.int64)
-        self._code, self._blocks, self._workspace = self._laid_out(prepared.forwards)
-
-        def run(first: int, last: int) -> None:
-            kernels.simulate(
-                self._code, self._blocks, self._workspace, prepared.values, first, last, self._inputs,
-                self._weights, _frozen(schedule.order), schedule.learning_rate, schedule.n_steps,
-                BLOW_UP_NORM, every, self._record, self._blow_up,
-            )  # fmt: skip
-
-        run_groups(run, n_groups, self._amount)
-
-    def weights(self) -> FloatArray:
-        return _out_of_lanes(self._weights[:, None], self._n_problems)[:, 0]
-
-    def blow_up(self) -> IntArray:
-        return self._blow_up.reshape(-1)[: self._n_problems]
-
-    def record(self) -> FloatArray:
-        return _out_of_lanes(self._record, self._n_problems)
-
-    def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
-        prepared, schedule, every = self._prepared, self._schedule, self._every
-        adjoints = _in_lanes(adjoint[:, None])[:, 0]
-        result = np.empty((len(adjoints), prepared.n_constants, adjoints.shape[2]))
-        path = _aligned((len(adjoints), every if every > 1 else 0, *adjoints.shape[1:]))
-        way_back, blocks, back_space = self._laid_out(prepared.backwards)
-
-        def run(first: int, last: int) -> None:
-            self._kernels.gradient(
-                self._code, self._blocks, self._workspace, way_back, blocks, back_space, prepared.values,
-                first, last, self._inputs, _frozen(schedule.order), schedule.learning_rate, schedule.n_steps,
-                every, self._record, self._blow_up, adjoints, result, path,
-            )  # fmt: skip
-
-        run_groups(run, len(adjoints), self._amount)
-        gradients = _out_of_lanes(result[:, None], self._n_problems)[:, 0]
-        return gradients, _out_of_lanes(adjoints[:, None], self._n_problems)[:, 0]
-
-    def _laid_out(self, tape: Tape) -> tuple[Any, Any, Any]:
-        """Return a tape, the size of its blocks and its memory as the kernels take them."""
-        from sims._lanes import ADDRESS
-
-        n_groups, n_inputs, n_lanes = self._weights.shape
-        n_constants, n_neurons, n_on_tape = tape.n_slots
-        batch = self._schedule.order.shape[1]
-        width, together = _block_size(n_on_tape, n_inputs, batch)
-        workspace = self._kernels.Workspace(
-            _aligned((n_groups, n_constants, n_lanes)),
-            _aligned((n_groups, n_neurons * together, n_lanes)),
-            _aligned((n_groups, n_on_tape * together * width, n_lanes)),
-            _aligned((n_groups, n_inputs, n_lanes)),
-            np.empty((n_groups, 18), dtype=ADDRESS),
-            np.empty((n_groups, 72), dtype=np.int64),
-            np.empty((n_groups, 6), dtype=np.int64),
-        )
-        rows, results, totals = tape.laid_out((1, together, together * width))
-        code = self._kernels.Code(rows, tape.ends, results, tape.sign, totals)
-        return code, self._kernels.Blocks(batch, n_inputs, width, together), workspace
-
-
-def _block_size(n_on_tape: int, n_inputs: int, batch: int) -> tuple[int, int]:
-    """Synapses and samples of a block, for a tape of so many slots.
-
-    Examples
-    --------
-    >>> _block_size(8, n_inputs=100, batch=1), _block_size(8, n_inputs=5, batch=100)
-    ((25, 1), (5, 6))
-    """
-    from sims._lanes import LANES
-
-    most = min(MOST_IN_BLOCK, max(FEWEST_IN_BLOCK, BLOCK_BYTES // (8 * LANES * n_on_tape)))
-    n_blocks = -(-n_inputs // most)
-    return -(-n_inputs // n_blocks), max(1, min(batch, most // n_inputs))
-
-
-def _in_lanes(rows: FloatArray) -> FloatArray:
-    """Arrays (n_problems, n, n_inputs) as (n_groups, n, n_inputs, LANES)."""
-    from sims._lane_kernels import into_lanes
-    from sims._lanes import LANES
-
-    n_groups = -(-len(rows) // LANES)
-    lanes = _aligned((n_groups, *rows.shape[1:], LANES))
-    run_groups(lambda first, last: into_lanes(_frozen(rows), first, last, lanes), n_groups, rows.size)
-    return lanes
-
-
-def _out_of_lanes(groups: FloatArray, n_problems: int) -> FloatArray:
-    """Arrays (n_groups, n, n_inputs, LANES) as (n_problems, n, n_inputs)."""
-    return np.moveaxis(groups, -1, 1).reshape(-1, *groups.shape[1:-1])[:n_problems]
-
-
-def _aligned(shape: tuple[int, ...]) -> FloatArray:
-    """Return an empty array whose vectors each lie in one line of the cache."""
-    size = int(np.prod(shape))
-    memory = np.empty(size + 8)
-    first = -(memory.ctypes.data // 8) % 8
-    return memory[first : first + size].reshape(shape)
+        return groups if self._n_lanes == 1 else out_of_lanes(groups, self._n_problems)
