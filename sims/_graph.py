@@ -17,12 +17,21 @@ from typing import NamedTuple
 
 from sims.rules import BINARY_OPS, Op
 
-__all__ = ["CONSTANT", "NEURON", "SYNAPSE", "Gradient", "Graph", "More", "Node", "gradient_of", "graph_of"]
+__all__ = [
+    "CONSTANT",
+    "NEURON",
+    "SYNAPSE",
+    "Gradient",
+    "Graph",
+    "More",
+    "Node",
+    "Signed",
+    "gradient_of",
+    "graph_of",
+]
 
 CONSTANT, NEURON, SYNAPSE = 0, 1, 2
 """Levels: what is one number for a simulation, for a neuron and sample, for a synapse and sample."""
-
-PRE, POST, WEIGHT = 0, 1, 2
 
 
 class More(IntEnum):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sims._groups import aligned, amount_of, frozen, in_lanes, out_of_lanes, run_groups
-from sims._tape import Tape, tapes_of
+from sims._tape import N_KINDS, Tape, tapes_of
 from sims.rules import Program
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ class Interpreted:
         self.values = frozen(np.append(program.constants, 1.0))
         self.forwards, self.backwards = tapes_of(program)
 
+    def record_bytes(self, w: FloatArray) -> int:
+        """Size of a record of some weights, in lanes."""
+        from sims._lanes import LANES
+
+        n_groups = -(-len(w) // LANES)
+        return n_groups * LANES * int(w[0].nbytes)
+
     def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _Run:
         return _Run(self, x, w, schedule, every)
 
@@ -63,13 +70,13 @@ class _Run:
         n_groups = len(self._weights)
         self._record = aligned((n_groups, -(-schedule.n_steps // every), *self._weights.shape[1:]))
         self._blow_up = np.empty((n_groups, self._inputs.shape[2]), dtype=np.int64)
-        self._code, self._blocks, self._workspace = self._laid_out(prepared.forwards)
+        self._order = frozen(schedule.order.reshape(-1))
 
         def run(first: int, last: int) -> None:
             kernels.simulate(
-                self._code, self._blocks, self._workspace, prepared.values, first, last, self._inputs,
-                self._weights, frozen(schedule.order.reshape(-1)), schedule.learning_rate, schedule.n_steps,
-                prepared.bound, every, self._record, self._blow_up,
+                *self._laid_out(prepared.forwards), prepared.values, first, last, self._inputs, self._weights,
+                self._order, schedule.learning_rate, schedule.n_steps, prepared.bound, every, self._record,
+                self._blow_up,
             )  # fmt: skip
 
         run_groups(run, n_groups, self._amount)
@@ -87,14 +94,13 @@ class _Run:
         prepared, schedule, every = self._prepared, self._schedule, self._every
         adjoints = in_lanes(adjoint[:, None])[:, 0]
         result = np.empty((len(adjoints), prepared.n_constants, adjoints.shape[2]))
-        path = aligned((len(adjoints), every if every > 1 else 0, *adjoints.shape[1:]))
-        way_back, blocks, back_space = self._laid_out(prepared.backwards)
 
         def run(first: int, last: int) -> None:
+            path = aligned((every if every > 1 else 0, *adjoints.shape[1:]))
             self._kernels.gradient(
-                self._code, self._blocks, self._workspace, way_back, blocks, back_space, prepared.values,
-                first, last, self._inputs, frozen(schedule.order.reshape(-1)), schedule.learning_rate,
-                schedule.n_steps, every, self._record, self._blow_up, adjoints, result, path,
+                *self._laid_out(prepared.forwards), *self._laid_out(prepared.backwards), prepared.values,
+                first, last, self._inputs, self._order, schedule.learning_rate, schedule.n_steps, every,
+                self._record, self._blow_up, adjoints, result, path,
             )  # fmt: skip
 
         run_groups(run, len(adjoints), self._amount)
@@ -102,21 +108,21 @@ class _Run:
         return gradients, out_of_lanes(adjoints[:, None], self._n_problems)[:, 0]
 
     def _laid_out(self, tape: Tape) -> tuple[Any, Any, Any]:
-        """Return a tape, the size of its blocks and its memory as the kernels take them."""
+        """Return a tape, the size of its blocks and memory for one group, as the kernels take them."""
         from sims._lanes import ADDRESS
 
-        n_groups, n_inputs, n_lanes = self._weights.shape
+        _, n_inputs, n_lanes = self._weights.shape
         n_constants, n_neurons, n_on_tape = tape.n_slots
         batch = self._schedule.order.shape[1]
         width, together = _block_size(n_on_tape, n_inputs, batch)
         workspace = self._kernels.Workspace(
-            aligned((n_groups, n_constants, n_lanes)),
-            aligned((n_groups, n_neurons * together, n_lanes)),
-            aligned((n_groups, n_on_tape * together * width, n_lanes)),
-            aligned((n_groups, n_inputs, n_lanes)),
-            np.empty((n_groups, 18), dtype=ADDRESS),
-            np.empty((n_groups, 72), dtype=np.int64),
-            np.empty((n_groups, 6), dtype=np.int64),
+            aligned((n_constants, n_lanes)),
+            aligned((n_neurons * together, n_lanes)),
+            aligned((n_on_tape * together * width, n_lanes)),
+            aligned((n_inputs, n_lanes)),
+            np.empty(3 * N_KINDS, dtype=ADDRESS),
+            np.empty(3 * N_KINDS * 4, dtype=np.int64),
+            np.empty(3 * 2, dtype=np.int64),
         )
         rows, results, totals = tape.laid_out((1, together, together * width))
         code = self._kernels.Code(rows, tape.ends, results, tape.sign, totals)

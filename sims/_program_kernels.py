@@ -80,15 +80,15 @@ class Tape(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory of one tape for all groups; a group's rows are those of `n_slots` slots."""
+    """Memory of one tape, for one group after the other."""
 
-    constants: np.ndarray  # (n_groups, n_constant_slots, LANES)
-    neurons: np.ndarray  # (n_groups, n_neuron_slots * n_together, LANES)
-    tape: np.ndarray  # (n_groups, n_tape_slots * n_together * width, LANES)
-    change: np.ndarray  # (n_groups, n_inputs, LANES)
-    bases: np.ndarray  # (n_groups, 3 * N_KINDS): addresses
-    places: np.ndarray  # (n_groups, 3 * N_KINDS * 4)
-    sizes: np.ndarray  # (n_groups, 3 * 2): lengths of outer and inner loop of each level
+    constants: np.ndarray  # (n_constant_slots, LANES)
+    neurons: np.ndarray  # (n_neuron_slots * n_together, LANES)
+    tape: np.ndarray  # (n_tape_slots * n_together * width, LANES)
+    change: np.ndarray  # (n_inputs, LANES)
+    bases: np.ndarray  # (3 * N_KINDS): addresses
+    places: np.ndarray  # (3 * N_KINDS * 4)
+    sizes: np.ndarray  # (3 * 2): lengths of outer and inner loop of each level
 
 
 class Blocks(NamedTuple):
@@ -538,12 +538,12 @@ def _notice(norm, bound, steps, blow_up):
 
 
 @njit(**OPTIONS)
-def _opened(tape, values, workspace, k):
-    """Memory of one group, with the constants of the rule."""
+def _opened(tape, values, workspace):
+    """Memory for one group, with the constants of the rule."""
     space = Space(
-        address_of(workspace.constants[k]), address_of(workspace.neurons[k]), address_of(workspace.tape[k]),
-        address_of(workspace.change[k]), address_of(workspace.bases[k]), address_of(workspace.places[k]),
-        address_of(workspace.sizes[k]),
+        address_of(workspace.constants), address_of(workspace.neurons), address_of(workspace.tape),
+        address_of(workspace.change), address_of(workspace.bases), address_of(workspace.places),
+        address_of(workspace.sizes),
     )  # fmt: skip
     _lay_out(space)
     for c in range(values.shape[0]):
@@ -575,7 +575,7 @@ def simulate(
     n_inputs = blocks.n_inputs
     for k in range(first, last):
         samples, w, blown = address_of(inputs[k]), address_of(weights[k]), borrowed(blow_up[k])
-        space = _opened(tape, values, workspace, k)
+        space = _opened(tape, values, workspace)
         _run(tape.rows, 0, load_number(tape.ends, 1), space.bases, space.places, space.sizes)
         any_blown = False
         for g in range(blown.shape[0]):
@@ -602,8 +602,8 @@ def gradient(
     """Gradients of the losses of groups `first` to `last` with respect to the constants, by reverse mode.
 
     `way_back` is the tape of the gradient, `back_blocks` and `back_space` its blocks and memory. Arguments
-    and checkpointing are those of the kernel of the same name for quadratic rules; ``path (n_groups, every,
-    n_inputs, LANES)`` holds the weights of `every` steps, and none where all were recorded (``every == 1``).
+    and checkpointing are those of the kernel of the same name for quadratic rules; ``path (every, n_inputs,
+    LANES)`` holds the weights of `every` steps, and none where all were recorded (``every == 1``).
     """
     tape, back_tape = _tape(code), _tape(way_back)
     values, picks = borrowed(values), address_of(order)
@@ -611,8 +611,8 @@ def gradient(
     n_inputs = blocks.n_inputs
     for k in range(first, last):
         samples, a, blown = address_of(inputs[k]), address_of(adjoint[k]), borrowed(blow_up[k])
-        space = _opened(tape, values, workspace, k)
-        back = _opened(back_tape, values, back_space, k)
+        space = _opened(tape, values, workspace)
+        back = _opened(back_tape, values, back_space)
         any_blown = False
         for g in range(blown.shape[0]):
             any_blown = any_blown or blown[g] >= 0
@@ -623,15 +623,15 @@ def gradient(
             start = segment * every
             stop = min(start + every, n_steps)
             if every > 1:
-                _copy(address_of(record[k, segment]), address_of(path[k, 0]), n_inputs)
+                _copy(address_of(record[k, segment]), address_of(path[0]), n_inputs)
             # Forwards through all steps of the segment but the last, then back through all.
             for turn in range(2 * (stop - start) - 1):
                 is_way_back = turn >= stop - start - 1
                 t = 2 * stop - start - 2 - turn if is_way_back else start + turn
-                w = address_of(path[k, t - start] if every > 1 else record[k, t])
+                w = address_of(path[t - start] if every > 1 else record[k, t])
                 if not is_way_back:
-                    w = address_of(path[k, t - start + 1])
-                    _copy(address_of(path[k, t - start]), w, n_inputs)
+                    w = address_of(path[t - start + 1])
+                    _copy(address_of(path[t - start]), w, n_inputs)
                 own, sizes, one = (back_tape, back_blocks, back) if is_way_back else (tape, blocks, space)
                 row = t % n_rounds * batch
                 _walk(own, sizes, one, samples, picks, row, row, w, a, eta, False, is_way_back)

@@ -219,8 +219,10 @@ def meta_gradient(
     """
     x, w = _checked(inputs, initial_weights, schedule)
     prepared = _prepared(rule)
-    most = TRAJECTORY_BYTES if isinstance(prepared, _Quadratic) else INTERPRETED_TRAJECTORY_BYTES
-    run = prepared.simulated(x, w, schedule, _record_interval(w.nbytes, schedule.n_steps, most))
+    most, n_bytes = TRAJECTORY_BYTES, w.nbytes
+    if isinstance(prepared, Interpreted):
+        most, n_bytes = INTERPRETED_TRAJECTORY_BYTES, prepared.record_bytes(w)
+    run = prepared.simulated(x, w, schedule, _record_interval(n_bytes, schedule.n_steps, most))
     weights, blow_up = run.weights(), run.blow_up()
     losses, adjoint = loss(weights)
     if np.shape(losses) != (len(x),) or np.shape(adjoint) != weights.shape:
