@@ -1,39 +1,72 @@
-"""Problems run in groups, and groups on threads.
+"""Problems run in groups, side by side in lanes or alone, and groups on threads.
 
-Which problems form a group depends on sizes alone, never on the number of threads, and each group writes its
-own rows: results are bit-identical for any number of threads. The kernels release Python's global lock, so
-that plain threads do; Numba's ``prange`` would compile every kernel three times over, and its OpenMP threads
-spin while they wait, which costs milliseconds when the cores have other work.
+Which problems form a group depends on their order alone, never on the number of threads, and each group
+writes its own rows: results are bit-identical for any number of threads. The kernels release Python's global
+lock, so that plain threads do; Numba's ``prange`` would compile every kernel three times over, and its
+OpenMP threads spin while they wait, which costs milliseconds when the cores have other work.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["group_edges", "run_groups"]
+__all__ = ["aligned", "amount_of", "frozen", "in_lanes", "out_of_lanes", "run_groups"]
 
 WORTH_A_THREAD = 400_000
 """Updates of single synapses, about 0.3 ms: less is done before another thread has started."""
 
+CACHE_LINE = 8
+"""Numbers in a line of the cache."""
 
-def group_edges(n_problems: int, most: int) -> NDArray[np.int64]:
-    """Problems ``edges[k]`` to ``edges[k + 1]`` form group k: at most `most` of them.
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+FloatArray = NDArray[np.float64]
 
-    The number of groups is even, so that two threads share evenly.
 
-    Examples
-    --------
-    >>> group_edges(20, most=8).tolist()
-    [0, 5, 10, 15, 20]
-    """
-    n_groups = min(n_problems, 2 * -(-n_problems // (2 * most)))
-    return np.arange(n_groups + 1, dtype=np.int64) * n_problems // n_groups
+def amount_of(inputs: FloatArray, batch: int, n_steps: int) -> int:
+    """Work of a simulation, in updates of single synapses; what is done once a neuron counts as twenty."""
+    n_problems, _, n_inputs = inputs.shape
+    amount: int = n_problems * (n_inputs + 20) * batch * n_steps
+    return amount
+
+
+def frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Read-only view: the kernels see one type of array, so that they are compiled once."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def in_lanes(rows: FloatArray) -> FloatArray:
+    """Arrays (n_problems, n, n_inputs) as (n_groups, n, n_inputs, LANES)."""
+    from sims._lane_kernels import into_lanes
+    from sims._lanes import LANES
+
+    n_groups = -(-len(rows) // LANES)
+    lanes = aligned((n_groups, *rows.shape[1:], LANES))
+    run_groups(lambda first, last: into_lanes(frozen(rows), first, last, lanes), n_groups, rows.size)
+    return lanes
+
+
+def out_of_lanes(groups: FloatArray, n_problems: int) -> FloatArray:
+    """Arrays (n_groups, n, n_inputs, LANES) as (n_problems, n, n_inputs)."""
+    n_groups, *rest, n_lanes = groups.shape
+    return np.moveaxis(groups, -1, 1).reshape(n_groups * n_lanes, *rest)[:n_problems]
+
+
+def aligned(shape: tuple[int, ...]) -> FloatArray:
+    """Return an empty array whose vectors of lanes each lie in one line of the cache."""
+    size = math.prod(shape)
+    memory = np.empty(size + CACHE_LINE)
+    first = -(memory.ctypes.data // memory.itemsize) % CACHE_LINE
+    return memory[first : first + size].reshape(shape)
 
 
 def run_groups(run: Callable[[int, int], None], n_groups: int, n_updates: int) -> None:

@@ -14,9 +14,9 @@ def into_lanes(rows, first, last, lanes):
 
     Lanes that are left over in the last group repeat the last problem.
     """
+    n_lanes, final = lanes.shape[3], rows.shape[0] - 1
     for k in range(first, last):
-        for g in range(lanes.shape[3]):
-            p = min(k * lanes.shape[3] + g, rows.shape[0] - 1)
-            for s in range(rows.shape[1]):
-                for i in range(rows.shape[2]):
-                    lanes[k, s, i, g] = rows[p, s, i]
+        for s in range(rows.shape[1]):
+            for i in range(rows.shape[2]):
+                for g in range(n_lanes):
+                    lanes[k, s, i, g] = rows[min(k * n_lanes + g, final), s, i]

@@ -4,6 +4,10 @@ A kernel written with these functions runs in two ways, by the arrays that it is
 last axis of `LANES` problems that the indices leave out, :func:`load` gives a vector of one number a problem,
 held in vector registers; arithmetic acts on all of them at once. Where the indices name every axis it gives a
 number, as usual. Numba compiles the kernel once for each way.
+
+Where a kernel chooses between arrays while it runs, :func:`address_of` gives the address of one, a plain
+number, and :func:`load_row` and :func:`load_number` read a vector or an integer from there. Without the
+compiler these are the array itself and an index.
 """
 
 from __future__ import annotations
@@ -21,7 +25,10 @@ from numba.extending import intrinsic, register_model
 
 ir = cgutils.ir  # LLVM's own types, as Numba's code generator has them
 
-__all__ = ["LANES", "all_at_most", "lane", "load", "n_lanes", "store", "with_lane", "zero_of"]
+__all__ = [
+    "ADDRESS", "LANES", "absolute", "address_of", "all_at_most", "lane", "load", "load_number", "load_row",
+    "n_lanes", "square_root", "store", "store_number", "store_row", "where_at_least", "with_lane", "zero_of",
+]  # fmt: skip
 
 LANES = 8
 """Problems that run side by side."""
@@ -155,6 +162,64 @@ def _store(_: Any, array: Any, indices: Any, value: Any) -> Any:
     return types.void(array, _as_integers(indices), given), lower
 
 
+@intrinsic
+def _address_of(_: Any, array: Any) -> Any:
+    if not isinstance(array, types.Array) or array.layout != "C":
+        return None
+
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, context.get_value_type(types.intp))
+
+    return types.intp(array), lower
+
+
+def _row(builder: Any, rows: Any, index: Any) -> Any:
+    """Return the address of one row."""
+    return builder.gep(builder.inttoptr(rows, _vector_type().as_pointer()), [index])
+
+
+@intrinsic
+def _load_row(_: Any, rows: Any, index: Any) -> Any:
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        return builder.load(_row(builder, *arguments), align=8)
+
+    return _VECTOR(types.intp, types.intp), lower
+
+
+@intrinsic
+def _store_row(_: Any, rows: Any, index: Any, value: Any) -> Any:
+    given = _VECTOR if value == _VECTOR else types.float64
+
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        builder.store(_spread(builder, arguments[2], given), _row(builder, *arguments[:2]), align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, given), lower
+
+
+def _number_at(context: Any, builder: Any, numbers: Any, index: Any) -> Any:
+    kind = context.get_value_type(types.int64)
+    return builder.gep(builder.inttoptr(numbers, kind.as_pointer()), [index])
+
+
+@intrinsic
+def _load_number(_: Any, numbers: Any, index: Any) -> Any:
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        return builder.load(_number_at(context, builder, *arguments))
+
+    return types.int64(types.intp, types.intp), lower
+
+
+@intrinsic
+def _store_number(_: Any, numbers: Any, index: Any, value: Any) -> Any:
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _number_at(context, builder, *arguments[:2]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.int64), lower
+
+
 # ----------------------------------------------------------------------------------------------------- lanes
 
 
@@ -207,6 +272,45 @@ def _all_at_most(_: Any, value: Any, bound: Any) -> Any:
     return types.boolean(value, types.float64), lower
 
 
+# ----------------------------------------------------------------------------------------- more arithmetic
+
+
+def _of_llvm(name: str) -> Any:
+    """Return a function of one number or vector that is an instruction of LLVM's."""
+
+    def typed(_: Any, value: Any) -> Any:
+        own = _VECTOR if value == _VECTOR else types.float64
+
+        def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+            kind = arguments[0].type
+            suffix = f"v{LANES}f64" if own == _VECTOR else "f64"
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(kind, [kind]), f"llvm.{name}.{suffix}"
+            )
+            return builder.call(function, arguments)
+
+        return own(own), lower
+
+    return intrinsic(typed)
+
+
+_square_root, _absolute = _of_llvm("sqrt"), _of_llvm("fabs")
+
+
+@intrinsic
+def _where_at_least(_: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    given = (a, b, yes, no)
+    result = _VECTOR if _VECTOR in given else types.float64
+
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        values = list(arguments)
+        if result == _VECTOR:
+            values = [_spread(builder, *pair) for pair in zip(arguments, types_of.args, strict=True)]
+        return builder.select(builder.fcmp_ordered(">=", values[0], values[1]), values[2], values[3])
+
+    return result(*(_VECTOR if one == _VECTOR else types.float64 for one in given)), lower
+
+
 # ---------------------------------------------------------------------------------------- without a compiler
 
 
@@ -229,7 +333,22 @@ def _plain_with_lane(value: Any, number: int, entry: float) -> Any:
 
 if config.DISABLE_JIT:
     load, store, with_lane = _plain_load, _plain_store, _plain_with_lane
-    zero_of, n_lanes = np.zeros_like, np.size
+    zero_of, n_lanes, absolute = np.zeros_like, np.size, np.abs
+    load_row, store_row, ADDRESS = _plain_load, _plain_store, object
+    load_number, store_number = operator.getitem, operator.setitem
+
+    def address_of(array: Any) -> Any:
+        """Return the same array; compiled, its address."""
+        return array
+
+    def square_root(value: Any) -> Any:
+        """Return square roots, NaN of negative numbers."""
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(value)
+
+    def where_at_least(a: Any, b: Any, yes: Any, no: Any) -> Any:
+        """Return `yes` where a >= b; elsewhere, and where one of them is NaN, `no`."""
+        return np.where(a >= b, yes, no)
 
     def lane(value: Any, number: int) -> Any:
         """Return the number of one problem."""
@@ -242,3 +361,6 @@ if config.DISABLE_JIT:
 else:
     load, store, with_lane = _load, _store, _with_lane
     zero_of, n_lanes, lane, all_at_most = _zero_of, _n_lanes, _lane, _all_at_most
+    square_root, absolute, where_at_least = _square_root, _absolute, _where_at_least
+    address_of, load_row, store_row = _address_of, _load_row, _store_row
+    load_number, store_number, ADDRESS = _load_number, _store_number, np.int64

@@ -1,13 +1,17 @@
-"""Kernels of one linear neuron under any expression: an interpreter of programs and its reverse mode.
+"""Kernels of one linear neuron under any expression: an interpreter of tapes.
 
-Instructions run over blocks of synapses in lock-step, so that reading one costs little beside its
-arithmetic. A block is a stretch of one neuron's synapses or, when neurons are small, all synapses of several
-neurons: those of a group of problems, each for a few samples of a batch. Registers that depend on outputs and
-constants alone hold one value a neuron; where a synapse instruction reads such a register it is spread over
-the block first.
+`LANES` problems run side by side, one in each lane of the vector instructions. An instruction runs over a
+block: a stretch of a neuron's synapses or, where inputs are few, all synapses for several samples of a batch.
+So reading an instruction costs little beside its arithmetic, and the values of a block stay in the first
+caches. Operands are read where they are, by two strides: values of a neuron are not spread over its synapses,
+nor are weights, adjoints and inputs copied (inputs are, where a batch takes samples that do not follow each
+other). The way back is a tape too, see `_tape.py`.
 
 Everything these kernels call lives in this file, because the compilation cache does not notice edits in
-another one. Shapes are those of the polynomial kernels.
+another one, but for the arithmetic of lanes: after an edit of `_lanes.py` the cache has to be cleared.
+Shapes of one group: ``samples (n_samples * n_inputs, LANES)``, ``w, adjoint (n_inputs, LANES)``. The sample
+indices of a step are ``order[row : row + batch]``. Arrays are addresses here, see :mod:`sims._lanes`: numbers
+cost little to hand on, and operands are chosen while a program runs.
 """
 
 import math
@@ -17,488 +21,630 @@ import numpy as np
 from numba import njit
 
 from sims._borrowed import borrowed
+from sims._lanes import (
+    absolute,
+    address_of,
+    all_at_most,
+    lane,
+    load_number,
+    load_row,
+    n_lanes,
+    square_root,
+    store_number,
+    store_row,
+    where_at_least,
+    with_lane,
+    zero_of,
+)
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
 
 OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
-BLOCK = 256
-"""Synapses in one block: a tape of some ten registers stays in the first-level cache."""
-
-X, Y, W = 0, 1, 2
-"""Registers of the variables: presynaptic activity, postsynaptic activity, weight."""
-
-N_VARIABLES = 3
-
 ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
+MULADD, MULSUB, SUBMUL, TANH_SLOPE, SQRT_SLOPE, POWI_SLOPE = 16, 17, 18, 19, 20, 21
+AT_LEAST, BELOW, POW_SLOPE, POW_LOG, SUM, DOT = 22, 23, 24, 25, 26, 27
+MULADDMUL, MULSUBMUL, ROOT, OVER = 28, 29, 30, 31
+
+CONSTANTS, NEURONS, TAPE, INPUTS, WEIGHTS, ADJOINTS = 0, 1, 2, 3, 4, 5
+"""Kinds of memory that operands are in."""
+
+N_KINDS = 6
+ROW = 13
+"""Numbers of an instruction."""
+
+START, OUTER, INNER = 0, 1, 2
+"""What is known of the operands of a kind: the row that theirs count from, and strides of the two loops."""
 
 
-class InterpretedRule(NamedTuple):
-    """A program as these kernels take it.
+class Code(NamedTuple):
+    """A tape as these kernels take it; see :meth:`sims._tape.Tape.laid_out`."""
 
-    Attributes
-    ----------
-    code : ndarray, shape (n_instructions, 3)
-    constants : ndarray, shape (n_constants,)
-    output : int
-    levels : ndarray, shape (n_registers,)
-        1 where a register differs between synapses, 0 where it holds one value a neuron.
-    spread : ndarray
-        Neuron-level registers, other than constants, that the synapses read.
-    gathered : ndarray
-        Neuron-level registers, constants too, that the synapses read.
-    wanted : ndarray of bool, shape (n_registers,)
-        Where an adjoint is needed: all but what depends on inputs alone.
-    cleared : ndarray
-        Registers but the output whose adjoints synapses add to.
-    """
-
-    code: np.ndarray
-    constants: np.ndarray
-    output: int
-    levels: np.ndarray
-    spread: np.ndarray
-    gathered: np.ndarray
-    wanted: np.ndarray
-    cleared: np.ndarray
+    rows: np.ndarray
+    ends: np.ndarray
+    results: np.ndarray
+    sign: float
+    totals: np.ndarray
 
 
-@njit(inline="always", **OPTIONS)
-def _integer_power(base, exponent):
-    result = 1.0
-    for _ in range(abs(exponent)):
-        result *= base
-    return 1.0 / result if exponent < 0 else result
+class Tape(NamedTuple):
+    """The same inside the kernels: where the numbers are."""
 
-
-@njit(inline="always", **OPTIONS)
-def _sign(value):
-    return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
-
-
-@njit(inline="always", **OPTIONS)
-def _apply(op, out, a, b, exponent):
-    """Run one instruction over its registers."""
-    if op == ADD:
-        for i in range(out.shape[0]):
-            out[i] = a[i] + b[i]
-    elif op == SUB:
-        for i in range(out.shape[0]):
-            out[i] = a[i] - b[i]
-    elif op == MUL:
-        for i in range(out.shape[0]):
-            out[i] = a[i] * b[i]
-    elif op == DIV:
-        for i in range(out.shape[0]):
-            out[i] = a[i] / b[i]
-    elif op == POW:
-        for i in range(out.shape[0]):
-            out[i] = a[i] ** b[i]
-    elif op == POWI:
-        for i in range(out.shape[0]):
-            out[i] = _integer_power(a[i], exponent)
-    elif op == NEG:
-        for i in range(out.shape[0]):
-            out[i] = -a[i]
-    elif op == SQUARE:
-        for i in range(out.shape[0]):
-            out[i] = a[i] * a[i]
-    elif op == TANH:
-        for i in range(out.shape[0]):
-            out[i] = math.tanh(a[i])
-    elif op == EXP:
-        for i in range(out.shape[0]):
-            out[i] = math.exp(a[i])
-    elif op == LOG:
-        for i in range(out.shape[0]):
-            out[i] = math.log(a[i])
-    elif op == SQRT:
-        for i in range(out.shape[0]):
-            out[i] = math.sqrt(a[i])
-    elif op == ABS:
-        for i in range(out.shape[0]):
-            out[i] = abs(a[i])
-    elif op == SIGN:
-        for i in range(out.shape[0]):
-            out[i] = _sign(a[i])
-    elif op == MAX:
-        for i in range(out.shape[0]):
-            u, v = a[i], b[i]
-            out[i] = u if u >= v or math.isnan(u) else v
-    elif op == MIN:
-        for i in range(out.shape[0]):
-            u, v = a[i], b[i]
-            out[i] = u if u <= v or math.isnan(u) else v
-
-
-@njit(**OPTIONS)
-def _pull_first(op, tape, adjoints, out, a, b, n):
-    """Add what the adjoint of one instruction's result gives its first operand."""
-    if op in (ADD, SUB):
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i]
-    elif op == MUL:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] * tape[b, i]
-    elif op == DIV:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] / tape[b, i]
-    elif op == POW:
-        for i in range(n):
-            exponent = tape[b, i]
-            adjoints[a, i] += adjoints[out, i] * exponent * tape[a, i] ** (exponent - 1.0)
-    elif op == POWI:
-        if b != 0:
-            for i in range(n):
-                adjoints[a, i] += adjoints[out, i] * b * _integer_power(tape[a, i], b - 1)
-    elif op == NEG:
-        for i in range(n):
-            adjoints[a, i] -= adjoints[out, i]
-    elif op == SQUARE:
-        for i in range(n):
-            adjoints[a, i] += 2.0 * adjoints[out, i] * tape[a, i]
-    elif op == TANH:
-        for i in range(n):
-            value = tape[out, i]
-            adjoints[a, i] += adjoints[out, i] * (1.0 - value * value)
-    elif op == EXP:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] * tape[out, i]
-    elif op == LOG:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] / tape[a, i]
-    elif op == SQRT:
-        for i in range(n):
-            adjoints[a, i] += 0.5 * adjoints[out, i] / tape[out, i]
-    elif op == ABS:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] * _sign(tape[a, i])
-    elif op == MAX:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] if tape[a, i] >= tape[b, i] else 0.0
-    elif op == MIN:
-        for i in range(n):
-            adjoints[a, i] += adjoints[out, i] if tape[a, i] <= tape[b, i] else 0.0
-
-
-@njit(**OPTIONS)
-def _pull_second(op, tape, adjoints, out, a, b, n):
-    """Add what the adjoint of one two-operand instruction's result gives its second operand."""
-    if op == ADD:
-        for i in range(n):
-            adjoints[b, i] += adjoints[out, i]
-    elif op == SUB:
-        for i in range(n):
-            adjoints[b, i] -= adjoints[out, i]
-    elif op == MUL:
-        for i in range(n):
-            adjoints[b, i] += adjoints[out, i] * tape[a, i]
-    elif op == DIV:
-        for i in range(n):
-            adjoints[b, i] -= adjoints[out, i] * tape[out, i] / tape[b, i]
-    elif op == POW:
-        for i in range(n):
-            if tape[a, i] > 0.0:
-                adjoints[b, i] += adjoints[out, i] * tape[out, i] * math.log(tape[a, i])
-    elif op == MAX:
-        for i in range(n):
-            adjoints[b, i] += 0.0 if tape[a, i] >= tape[b, i] else adjoints[out, i]
-    elif op == MIN:
-        for i in range(n):
-            adjoints[b, i] += 0.0 if tape[a, i] <= tape[b, i] else adjoints[out, i]
-
-
-@njit(inline="always", **OPTIONS)
-def _is_binary(op):
-    return op < POWI or op >= MAX
-
-
-@njit(**OPTIONS)
-def _run(program, level, tape, n):
-    """Run all instructions of one level over the first `n` entries of the registers, in order."""
-    first = program.levels.shape[0] - program.code.shape[0]
-    for k in range(program.code.shape[0]):
-        if program.levels[first + k] == level:
-            op, a, b = program.code[k, 0], program.code[k, 1], program.code[k, 2]
-            _apply(op, tape[first + k, :n], tape[a, :n], tape[b if _is_binary(op) else a, :n], b)
-
-
-@njit(**OPTIONS)
-def _pull(program, level, tape, adjoints, n):
-    """Pull adjoints back through all instructions of one level, last first."""
-    first = program.levels.shape[0] - program.code.shape[0]
-    for k in range(program.code.shape[0] - 1, -1, -1):
-        out = first + k
-        if program.levels[out] == level:
-            op, a, b = program.code[k, 0], program.code[k, 1], program.code[k, 2]
-            if program.wanted[a]:
-                _pull_first(op, tape, adjoints, out, a, b, n)
-            if _is_binary(op) and program.wanted[b]:
-                _pull_second(op, tape, adjoints, out, a, b, n)
+    rows: int
+    ends: int
+    results: int
+    sign: float
+    totals: int
 
 
 class Workspace(NamedTuple):
-    """Memory of one group of problems.
+    """Memory of one tape, for one group after the other."""
 
-    A lane is the neuron of one problem seeing one sample: lane ``b * n_group + g``. A block holds a stretch
-    of `width` synapses of every lane; `tape` and `flat` are the same memory.
+    constants: np.ndarray  # (n_constant_slots, LANES)
+    neurons: np.ndarray  # (n_neuron_slots * n_together, LANES)
+    tape: np.ndarray  # (n_tape_slots * n_together * width, LANES)
+    change: np.ndarray  # (n_inputs, LANES)
+    bases: np.ndarray  # (3 * N_KINDS): addresses
+    places: np.ndarray  # (3 * N_KINDS * 4)
+    sizes: np.ndarray  # (3 * 2): lengths of outer and inner loop of each level
+
+
+class Blocks(NamedTuple):
+    """Blocks are `width` synapses of `n_together` samples."""
+
+    batch: int
+    n_inputs: int
+    width: int
+    n_together: int
+
+
+# ------------------------------------------------------------------------------------------- instructions
+
+
+@njit(**OPTIONS)
+def _value(op, a, b):
+    """Result of one instruction that no vector instruction computes."""
+    if op == POW:
+        return a**b
+    if op == TANH:
+        return math.tanh(a)
+    if op == EXP:
+        return math.exp(a)
+    if op == LOG:
+        return math.log(a)
+    if op == POW_SLOPE:
+        return b * a ** (b - 1.0)
+    return a * math.log(b) if b > 0.0 else 0.0
+
+
+@njit(**OPTIONS)
+def _operand(rows, column, bases, places, o):
+    """Where an operand is: address, first row, and rows from one turn of the inner loop to the next."""
+    q = load_number(rows, column)
+    first = load_number(places, 4 * q + START) + o * load_number(places, 4 * q + OUTER)
+    return load_number(bases, q), load_number(rows, column + 1) + first, load_number(places, 4 * q + INNER)
+
+
+@njit(**OPTIONS)
+def _run(rows, first, last, bases, places, sizes):
+    """Run instructions `first` to `last`, in order.
+
+    An operand is a number q and a row: ``bases[q]`` is where its kind of memory is, and ``places[4 * q :]``
+    say what the row counts from and how far the two loops move on; see :func:`_set_place`. Both loops of an
+    instruction are one loop here with that over instructions, so that nothing is prepared for operations
+    that are not run.
     """
+    k, o = ROW * first, 0
+    while k < ROW * last:
+        op, literal, level = load_number(rows, k), load_number(rows, k + 1), load_number(rows, k + 2)
+        n_inner = load_number(sizes, level + 1)
+        out, r, to_inner = _operand(rows, k + 3, bases, places, o)
+        a, i, i_inner = _operand(rows, k + 5, bases, places, o)
+        b, j, j_inner = _operand(rows, k + 7, bases, places, o)
+        c, m, k_inner = _operand(rows, k + 9, bases, places, o)
+        d, h, l_inner = _operand(rows, k + 11, bases, places, o)
+        if op == MUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == MULADD:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value + load_row(c, m + n * k_inner))
+        elif op == SUBMUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, load_row(c, m + n * k_inner) - value)
+        elif op == MULSUB:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value - load_row(c, m + n * k_inner))
+        elif op == MULADDMUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                value += load_row(c, m + n * k_inner) * load_row(d, h + n * l_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == MULSUBMUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                value -= load_row(c, m + n * k_inner) * load_row(d, h + n * l_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op in (ROOT, OVER):
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                if literal == 1:
+                    value = absolute(value)
+                value = value * load_row(b, j + n * j_inner) + load_row(c, m + n * k_inner)
+                if op == ROOT:
+                    value = load_row(d, h + n * l_inner) * square_root(value)
+                else:
+                    value = load_row(d, h + n * l_inner) / value
+                store_row(out, r + n * to_inner, value)
+        elif op == ADD:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) + load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == SUB:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) - load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == DIV:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) / load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value)
+        elif op == NEG:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, -load_row(a, i + n * i_inner))
+        elif op == SQUARE:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                store_row(out, r + n * to_inner, value * value)
+        elif op == SQRT:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, square_root(load_row(a, i + n * i_inner)))
+        elif op == ABS:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, absolute(load_row(a, i + n * i_inner)))
+        elif op == SIGN:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                other = where_at_least(value, 0.0, 1.0, value)
+                down = where_at_least(value, 0.0, value, -1.0)
+                store_row(out, r + n * to_inner, where_at_least(0.0, value, down, other))
+        elif op == MAX:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, where_at_least(u, v, u, where_at_least(u, u, v, u)))
+        elif op == MIN:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, where_at_least(v, u, u, where_at_least(u, u, v, u)))
+        elif op in (POWI, POWI_SLOPE):
+            exponent = literal if op == POWI else literal - 1
+            factor = 1.0 if op == POWI else 1.0 * literal
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                power = 1.0 + zero_of(value)
+                for _ in range(abs(exponent)):
+                    power = power * value
+                if exponent < 0:
+                    power = 1.0 / power
+                store_row(out, r + n * to_inner, factor * power)
+        elif op == TANH_SLOPE:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner)
+                store_row(out, r + n * to_inner, 1.0 - value * value)
+        elif op == SQRT_SLOPE:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, 0.5 / load_row(a, i + n * i_inner))
+        elif op == AT_LEAST:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, where_at_least(u, v, 1.0 + zero_of(u), 0.0))
+        elif op == BELOW:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, where_at_least(u, v, zero_of(u), 1.0))
+        elif op == SUM and to_inner == 0:
+            total = zero_of(load_row(a, i))
+            for n in range(n_inner):
+                total += load_row(a, i + n * i_inner)
+            store_row(out, r, load_row(out, r) + total)
+        elif op == SUM:
+            for n in range(n_inner):
+                total = load_row(out, r + n * to_inner)
+                store_row(out, r + n * to_inner, total + load_row(a, i + n * i_inner))
+        elif op == DOT and to_inner == 0:
+            total = zero_of(load_row(a, i))
+            for n in range(n_inner):
+                total += load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+            store_row(out, r, load_row(out, r) + total)
+        elif op == DOT:
+            for n in range(n_inner):
+                total = load_row(out, r + n * to_inner)
+                total += load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, total)
+        else:
+            for n in range(n_inner):
+                u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)
+                value = u
+                for g in range(n_lanes(u)):
+                    value = with_lane(value, g, _value(op, lane(u, g), lane(v, g)))
+                store_row(out, r + n * to_inner, value)
+        o += 1
+        if o >= load_number(sizes, level):
+            k, o = k + ROW, 0
 
-    neurons: np.ndarray  # (n_registers, n_lanes): what all synapses of a neuron share
-    tape: np.ndarray  # (n_registers, n_lanes, width)
-    flat: np.ndarray  # (n_registers, n_lanes * width)
-    change: np.ndarray  # (n_group, n_inputs)
+
+# ------------------------------------------------------------------------------------------------- blocks
 
 
 @njit(**OPTIONS)
-def _n_lanes(n_group, n_inputs, batch):
-    return n_group * max(1, min(batch, BLOCK // (n_group * min(n_inputs, BLOCK))))
+def _lay_out(space):
+    """Write down what is the same for all blocks."""
+    for n in range(3 * N_KINDS * 4):
+        store_number(space.places, n, 0)
+    for n in range(3 * 2):
+        store_number(space.sizes, n, 1)
+    store_number(space.places, 4 * (N_KINDS + NEURONS) + INNER, 1)
+    for level in range(3):
+        store_number(space.bases, level * N_KINDS + CONSTANTS, space.constants)
+        store_number(space.bases, level * N_KINDS + NEURONS, space.neurons)
+        store_number(space.bases, level * N_KINDS + TAPE, space.tape)
 
 
 @njit(**OPTIONS)
-def workspace_size(n_registers, n_group, n_inputs, batch):
-    """Numbers that :class:`Workspace` holds."""
-    n_lanes = _n_lanes(n_group, n_inputs, batch)
-    return n_registers * n_lanes * (1 + min(n_inputs, BLOCK)) + n_group * n_inputs
+def _over_samples(blocks):
+    """Whether the inner loop goes over samples instead of synapses: it is the longer one."""
+    return blocks.n_together > blocks.width
 
 
 @njit(**OPTIONS)
-def _workspace(program, memory, n_group, n_inputs, batch):
-    """Lay a group's memory out, and write the constants of the program into it."""
-    n_registers = program.levels.shape[0]
-    width = min(n_inputs, BLOCK)
-    n_lanes = _n_lanes(n_group, n_inputs, batch)
-    first = n_registers * n_lanes
-    second = first + first * width
-    neurons = memory[:first].reshape(n_registers, n_lanes)
-    flat = memory[first:second].reshape(n_registers, n_lanes * width)
-    change = memory[second : second + n_group * n_inputs].reshape(n_group, n_inputs)
-    for c in range(program.constants.shape[0]):
-        for lane in range(n_lanes):
-            neurons[N_VARIABLES + c, lane] = program.constants[c]
-        for i in range(n_lanes * width):
-            flat[N_VARIABLES + c, i] = program.constants[c]
-    return Workspace(neurons, flat.reshape(n_registers, n_lanes, width), flat, change)
+def _set_place(blocks, places, kind, first, by_sample, by_synapse):
+    over_samples = _over_samples(blocks)
+    p = 4 * (2 * N_KINDS + kind)
+    store_number(places, p + START, first)
+    store_number(places, p + OUTER, by_synapse if over_samples else by_sample)
+    store_number(places, p + INNER, by_sample if over_samples else by_synapse)
 
 
 @njit(**OPTIONS)
-def _borrowed_rule(program):
-    return InterpretedRule(
-        borrowed(program.code), borrowed(program.constants), program.output, borrowed(program.levels),
-        borrowed(program.spread), borrowed(program.gathered), borrowed(program.wanted),
-        borrowed(program.cleared),
+def _set_block(blocks, places, sizes, start, n_synapses, n_samples, from_row):
+    """Write down where a block is; inputs begin at `from_row`, or are on the tape where it is negative."""
+    over_samples = _over_samples(blocks)
+    store_number(sizes, 3, n_samples)
+    store_number(sizes, 4, n_synapses if over_samples else n_samples)
+    store_number(sizes, 5, n_samples if over_samples else n_synapses)
+    by_sample, by_synapse = (1, n_samples) if over_samples else (n_synapses, 1)
+    _set_place(blocks, places, TAPE, 0, by_sample, by_synapse)
+    _set_place(blocks, places, NEURONS, 0, 1, 0)
+    _set_place(blocks, places, WEIGHTS, start, 0, 1)
+    _set_place(blocks, places, ADJOINTS, start, 0, 1)
+    if from_row < 0:
+        _set_place(blocks, places, INPUTS, 0, by_sample, by_synapse)
+    else:
+        _set_place(blocks, places, INPUTS, from_row, blocks.n_inputs, 1)
+
+
+@njit(**OPTIONS)
+def _follow_each_other(order, row, low, high):
+    for b in range(low + 1, high):
+        if load_number(order, row + b) != load_number(order, row + b - 1) + 1:
+            return False
+    return True
+
+
+@njit(**OPTIONS)
+def _output(samples, first, w, n_inputs):
+    """Output for the sample whose inputs start at row `first`; two sums, as one would wait for itself."""
+    even = zero_of(load_row(w, 0))
+    odd = even
+    for i in range(1, n_inputs, 2):
+        even = even + load_row(samples, first + i - 1) * load_row(w, i - 1)
+        odd = odd + load_row(samples, first + i) * load_row(w, i)
+    if n_inputs % 2 == 1:
+        even = even + load_row(samples, first + n_inputs - 1) * load_row(w, n_inputs - 1)
+    return even + odd
+
+
+@njit(**OPTIONS)
+def _copy_inputs(blocks, samples, order, row, low, high, tape):
+    """Bring the inputs of samples that do not follow each other to the tape."""
+    over_samples = _over_samples(blocks)
+    for b in range(low, high):
+        first = load_number(order, row + b) * blocks.n_inputs
+        for i in range(blocks.n_inputs):
+            to = i * (high - low) + b - low if over_samples else (b - low) * blocks.n_inputs + i
+            store_row(tape, to, load_row(samples, first + i))
+
+
+@njit(**OPTIONS)
+def _copy(source, target, n):
+    for i in range(n):
+        store_row(target, i, load_row(source, i))
+
+
+@njit(**OPTIONS)
+def _clear(rows, first, last):
+    for r in range(first, last):
+        store_row(rows, r, 0.0)
+
+
+@njit(**OPTIONS)
+def _add_block(blocks, space, operand, n_synapses, n_samples, target, start, factor):
+    """Add a multiple of an operand, summed over samples, to a stretch of `target`."""
+    over_samples = _over_samples(blocks)
+    q = operand[0]
+    source = load_number(space.bases, q)
+    first = operand[1] + load_number(space.places, 4 * q + START)
+    by_synapse = load_number(space.places, 4 * q + (OUTER if over_samples else INNER))
+    by_sample = load_number(space.places, 4 * q + (INNER if over_samples else OUTER))
+    for i in range(n_synapses):
+        r = first + i * by_synapse
+        total = load_row(source, r)
+        for b in range(1, n_samples):
+            total += load_row(source, r + b * by_sample)
+        store_row(target, start + i, load_row(target, start + i) + factor * total)
+
+
+@njit(**OPTIONS)
+def _add(source, first, factor, target, n):
+    """Add a multiple of some rows to `target`; return its squared norm."""
+    norm = zero_of(load_row(target, 0))
+    for i in range(n):
+        value = load_row(target, i) + factor * load_row(source, first + i)
+        store_row(target, i, value)
+        norm = norm + value * value
+    return norm
+
+
+# -------------------------------------------------------------------------------------------------- steps
+
+
+class Space(NamedTuple):
+    """Memory of one group: where its rows are, and what blocks write down."""
+
+    constants: int
+    neurons: int
+    tape: int
+    change: int
+    bases: int
+    places: int
+    sizes: int
+
+
+@njit(**OPTIONS)
+def _set_bases(space, inputs, w, adjoint):
+    q = 2 * N_KINDS
+    store_number(space.bases, q + INPUTS, inputs)
+    store_number(space.bases, q + WEIGHTS, w)
+    store_number(space.bases, q + ADJOINTS, adjoint)
+
+
+@njit(**OPTIONS)
+def _set_outputs(blocks, space, samples, order, row, low, high, w):
+    for b in range(low, high):
+        y = _output(samples, load_number(order, row + b) * blocks.n_inputs, w, blocks.n_inputs)
+        store_row(space.neurons, b - low, y)
+
+
+@njit(**OPTIONS)
+def _update(space, operand, n, w, start, eta, samples, following):
+    """Change a stretch of the weights; return its squared norm and its share of the output after that.
+
+    The output is that for the inputs from row `following` on: it saves the next step a walk over the weights.
+    """
+    source = load_number(space.bases, operand[0])
+    r = operand[1] + load_number(space.places, 4 * operand[0] + START)
+    by_synapse = load_number(space.places, 4 * operand[0] + INNER)
+    norm = zero_of(load_row(w, 0))
+    other_norm, y, other_y = norm, norm, norm
+    for i in range(start, start + n - 1, 2):
+        u = load_row(w, i) + eta * load_row(source, r)
+        v = load_row(w, i + 1) + eta * load_row(source, r + by_synapse)
+        store_row(w, i, u)
+        store_row(w, i + 1, v)
+        norm = norm + u * u
+        other_norm = other_norm + v * v
+        y = y + u * load_row(samples, following + i)
+        other_y = other_y + v * load_row(samples, following + i + 1)
+        r += 2 * by_synapse
+    if n % 2 == 1:
+        u = load_row(w, start + n - 1) + eta * load_row(source, r)
+        store_row(w, start + n - 1, u)
+        norm = norm + u * u
+        y = y + u * load_row(samples, following + start + n - 1)
+    return norm + other_norm, y + other_y
+
+
+@njit(**OPTIONS)
+def _walk(tape, blocks, space, samples, order, row, next_row, w, adjoint, eta, knows_output, is_way_back):
+    """Run one step of a group, from one sample or a batch, or pull `adjoint` = dL/dw back through it.
+
+    Return the squared norm of new weights. Online, slot 0 of the neurons ends with the output for the next
+    sample; `knows_output` says that it starts with that for this one.
+    """
+    batch, n_inputs = blocks.batch, blocks.n_inputs
+    result = (load_number(tape.results, 0), load_number(tape.results, 1))
+    norm = zero_of(load_row(w, 0))
+    y = norm
+    following = load_number(order, next_row) * n_inputs
+    goal = adjoint if is_way_back else w
+    target, factor = (goal, eta) if batch == 1 else (space.change, 1.0)
+    if batch > 1:
+        _clear(space.change, 0, n_inputs)
+    low = 0
+    while low < batch:
+        high = min(low + blocks.n_together, batch)
+        if not knows_output:
+            _set_outputs(blocks, space, samples, order, row, low, high, w)
+        in_place = _follow_each_other(order, row, low, high)
+        if not in_place:
+            _copy_inputs(blocks, samples, order, row, low, high, space.tape)
+        if is_way_back:
+            _clear(space.neurons, load_number(tape.totals, 2), load_number(tape.totals, 3))
+        _set_bases(space, samples if in_place else space.tape, w, adjoint)
+        start = 0
+        while start < n_inputs:
+            n = min(blocks.width, n_inputs - start)
+            from_row = load_number(order, row + low) * n_inputs + start if in_place else -1
+            _set_block(blocks, space.places, space.sizes, start, n, high - low, from_row)
+            begin = load_number(tape.ends, 1 if start == 0 else 2)
+            end = load_number(tape.ends, 4 if start + n == n_inputs else 3)
+            _run(tape.rows, begin, end, space.bases, space.places, space.sizes)
+            if batch == 1 and not is_way_back:
+                own_norm, own_y = _update(space, result, n, w, start, eta, samples, following)
+                norm = norm + own_norm
+                y = y + own_y
+            elif result[0] >= 0:
+                _add_block(blocks, space, result, n, high - low, target, start, tape.sign * factor)
+            start += n
+        if is_way_back and load_number(tape.results, 2) >= 0:
+            for b in range(low, high):
+                through = factor * load_row(space.neurons, load_number(tape.results, 3) + b - low)
+                _add(samples, load_number(order, row + b) * n_inputs, through, target, n_inputs)
+        low = high
+    if batch > 1:
+        return _add(space.change, 0, eta / batch, goal, n_inputs)
+    store_row(space.neurons, 0, y)
+    return norm
+
+
+@njit(**OPTIONS)
+def _silence(rows, n, blow_up):
+    """Hold the weights of problems that blew up at zero."""
+    for i in range(n):
+        kept = load_row(rows, i)
+        for g in range(blow_up.shape[0]):
+            if blow_up[g] >= 0:
+                kept = with_lane(kept, g, 0.0)
+        store_row(rows, i, kept)
+
+
+@njit(**OPTIONS)
+def _notice(norm, bound, steps, blow_up):
+    """Note the number of steps for problems whose squared norm left the bound just now.
+
+    Return whether weights have to be set to zero: those of a problem that blew up before mostly stay there.
+    """
+    any_moves = False
+    for g in range(blow_up.shape[0]):
+        if not lane(norm, g) <= bound and blow_up[g] < 0:
+            blow_up[g] = steps
+        any_moves = any_moves or (blow_up[g] >= 0 and lane(norm, g) != 0.0)
+    return any_moves
+
+
+@njit(**OPTIONS)
+def _opened(tape, values, workspace):
+    """Memory for one group, with the constants of the rule."""
+    space = Space(
+        address_of(workspace.constants), address_of(workspace.neurons), address_of(workspace.tape),
+        address_of(workspace.change), address_of(workspace.bases), address_of(workspace.places),
+        address_of(workspace.sizes),
     )  # fmt: skip
-
-
-@njit(inline="always", **OPTIONS)
-def _dot(a, b):
-    total = 0.0
-    for i in range(a.shape[0]):
-        total += a[i] * b[i]
-    return total
-
-
-@njit(inline="always", **OPTIONS)
-def _run_neurons(program, samples, picks, w, space):
-    """Outputs and what depends on them alone, for a few samples; spread over the synapses that read it."""
-    n_group = w.shape[0]
-    n_lanes = n_group * picks.shape[0]
-    for b in range(picks.shape[0]):
-        for g in range(n_group):
-            space.neurons[Y, b * n_group + g] = _dot(samples[g, picks[b]], w[g])
-    _run(program, 0, space.neurons, n_lanes)
-    for r in program.spread:
-        for lane in range(n_lanes):
-            value = space.neurons[r, lane]
-            row = space.tape[r, lane]
-            for i in range(row.shape[0]):
-                row[i] = value
-
-
-@njit(inline="always", **OPTIONS)
-def _run_synapses(program, samples, picks, w, start, n, space):
-    """Updates of synapses ``start : start + n`` of every lane."""
-    n_group = w.shape[0]
-    for b in range(picks.shape[0]):
-        for g in range(n_group):
-            row = samples[g, picks[b], start : start + n]
-            v = w[g, start : start + n]
-            to_x = space.tape[X, b * n_group + g]
-            to_w = space.tape[W, b * n_group + g]
-            for i in range(v.shape[0]):
-                to_x[i] = row[i]
-                to_w[i] = v[i]
-    _run(program, 1, space.flat, n * n_group * picks.shape[0])
-
-
-@njit(inline="always", **OPTIONS)
-def _add(factor, source, target):
-    for i in range(target.shape[0]):
-        target[i] += factor * source[i]
+    _lay_out(space)
+    for c in range(values.shape[0]):
+        store_row(space.constants, c, values[c])
+    _clear(space.constants, load_number(tape.totals, 0), load_number(tape.totals, 1))
+    return space
 
 
 @njit(**OPTIONS)
-def _step(program, samples, picks, w, alive, eta, space):
-    """One update of a group of problems from one sample or the mean over a batch, in place."""
-    n_group, n_inputs = w.shape
-    batch = picks.shape[0]
-    _, n_lanes, width = space.tape.shape
-    chunk = n_lanes // n_group
-    if batch > 1:
-        space.change[:] = 0.0
-    for low in range(0, batch, chunk):
-        part = picks[low : low + chunk]
-        _run_neurons(program, samples, part, w, space)
-        for start in range(0, n_inputs, width):
-            stop = min(start + width, n_inputs)
-            _run_synapses(program, samples, part, w, start, stop - start, space)
-            for b in range(part.shape[0]):
-                for g in range(n_group):
-                    update = space.tape[program.output, b * n_group + g]
-                    if batch > 1:
-                        _add(1.0, update, space.change[g, start:stop])
-                    elif alive[g]:
-                        _add(eta, update, w[g, start:stop])
-    if batch > 1:
-        for g in range(n_group):
-            if alive[g]:
-                _add(eta / batch, space.change[g], w[g])
+def _tape(code):
+    return Tape(
+        address_of(code.rows), address_of(code.ends), address_of(code.results), code.sign,
+        address_of(code.totals),
+    )  # fmt: skip
 
 
 @njit(**OPTIONS)
 def simulate(
-    rule, edges, first, last, inputs, weights, order, eta, n_steps, bound, every, record, blow_up, memory
-):
-    """Run the problems ``edges[k] : edges[k + 1]`` of some groups in place.
+    code, blocks, workspace, values, first, last, inputs, weights, order, eta, n_steps, bound, every, record,
+    blow_up,
+):  # fmt: skip
+    """Run groups `first` to `last` for `n_steps` steps, in place.
 
-    See the polynomial kernel of the same name; ``memory (n_groups, size)`` has the size of a workspace.
+    `values` are the constants of the rule and the number one; `order` is flat. Other arrays have the groups
+    as their first axis; see the kernel of the same name for quadratic rules.
     """
-    program, picks = _borrowed_rule(rule), borrowed(order)
-    n_rounds, batch = order.shape
-    for group in range(first, last):
-        low, high = edges[group], edges[group + 1]
-        samples, w = borrowed(inputs[low:high]), borrowed(weights[low:high])
-        space = _workspace(program, borrowed(memory[group]), high - low, w.shape[1], batch)
-        alive = np.ones(high - low, np.bool_)
-        blow_up[low:high] = -1
+    tape, values, picks = _tape(code), borrowed(values), address_of(order)
+    stop = order.shape[0]
+    n_inputs = blocks.n_inputs
+    for k in range(first, last):
+        samples, w, blown = address_of(inputs[k]), address_of(weights[k]), borrowed(blow_up[k])
+        space = _opened(tape, values, workspace)
+        _run(tape.rows, 0, load_number(tape.ends, 1), space.bases, space.places, space.sizes)
+        any_blown = False
+        for g in range(blown.shape[0]):
+            blown[g] = -1
+        row, knows_output = 0, False
         for t in range(n_steps):
             if t % every == 0:
-                record[low:high, t // every] = w
-            _step(program, samples, picks[t % n_rounds], w, alive, eta, space)
-            for g in range(high - low):
-                if alive[g] and not _dot(w[g], w[g]) <= bound * bound:
-                    blow_up[low + g] = t + 1
-                    alive[g] = False
-                    w[g] = 0.0
-
-
-@njit(inline="always", **OPTIONS)
-def _seed(program, adjoint, step, start, n, n_lanes, pulls):
-    """Start the adjoints of a block: those of its result are given, all others are zero."""
-    n_group = adjoint.shape[0]
-    for r in program.cleared:
-        row = pulls.flat[r, : n * n_lanes]
-        for i in range(row.shape[0]):
-            row[i] = 0.0
-    for low in range(0, n_lanes, n_group):
-        for g in range(n_group):
-            row = pulls.tape[program.output, low + g]
-            source = adjoint[g, start : start + n]
-            for i in range(source.shape[0]):
-                row[i] = step * source[i]
-
-
-@njit(inline="always", **OPTIONS)
-def _gather(program, n, n_lanes, pulls):
-    """Add up over synapses what reaches the registers that a neuron's synapses share."""
-    for r in program.gathered:
-        for lane in range(n_lanes):
-            row = pulls.tape[r, lane, :n]
-            total = 0.0
-            for i in range(row.shape[0]):
-                total += row[i]
-            pulls.neurons[r, lane] += total
-
-
-@njit(**OPTIONS)
-def _step_back(program, samples, picks, w, eta, adjoint, space, pulls, total):
-    """Pull `adjoint` = dL/dw back through one step; `total` collects what reaches the constants.
-
-    `pulls` holds the adjoints of what `space` holds.
-    """
-    n_group, n_inputs = w.shape
-    batch = picks.shape[0]
-    _, n_lanes, width = space.tape.shape
-    chunk = n_lanes // n_group
-    if batch > 1:
-        pulls.change[:] = 0.0
-    change = pulls.change if batch > 1 else adjoint
-    for low in range(0, batch, chunk):
-        part = picks[low : low + chunk]
-        n_lanes = n_group * part.shape[0]
-        _run_neurons(program, samples, part, w, space)
-        pulls.neurons[:] = 0.0
-        for start in range(0, n_inputs, width):
-            stop = min(start + width, n_inputs)
-            n = stop - start
-            _run_synapses(program, samples, part, w, start, n, space)
-            _seed(program, adjoint, eta / batch, start, n, n_lanes, pulls)
-            _pull(program, 1, space.flat, pulls.flat, n * n_lanes)
-            for b in range(part.shape[0]):
-                for g in range(n_group):
-                    _add(1.0, pulls.tape[W, b * n_group + g], change[g, start:stop])
-            _gather(program, n, n_lanes, pulls)
-        _pull(program, 0, space.neurons, pulls.neurons, n_lanes)
-        for b in range(part.shape[0]):
-            for g in range(n_group):
-                lane = b * n_group + g
-                _add(pulls.neurons[Y, lane], samples[g, part[b]], change[g])
-                for c in range(program.constants.shape[0]):
-                    total[g, c] += pulls.neurons[N_VARIABLES + c, lane]
-    if batch > 1:
-        for g in range(n_group):
-            _add(1.0, change[g], adjoint[g])
+                _copy(w, address_of(record[k, t // every]), n_inputs)
+            next_row = row + blocks.batch if row + blocks.batch < stop else 0
+            norm = _walk(tape, blocks, space, samples, picks, row, next_row, w, w, eta, knows_output, False)
+            row, knows_output = next_row, blocks.batch == 1
+            if any_blown or not all_at_most(norm, bound * bound):
+                any_blown = True
+                if _notice(norm, bound * bound, t + 1, blown):
+                    _silence(w, n_inputs, blown)
+                    knows_output = False
 
 
 @njit(**OPTIONS)
 def gradient(
-    rule, edges, first, last, inputs, order, eta, n_steps, every, record, blow_up, adjoint, result, memory,
-    adjoint_memory, path_memory,
+    code, blocks, workspace, way_back, back_blocks, back_space, values, first, last, inputs, order, eta,
+    n_steps, every, record, blow_up, adjoint, result, path,
 ):  # fmt: skip
-    """Gradient of some groups' losses with respect to the constants, by reverse mode.
+    """Gradients of the losses of groups `first` to `last` with respect to the constants, by reverse mode.
 
-    Arguments and checkpointing are those of the polynomial kernel of the same name;
-    ``result`` has shape ``(n_problems, n_constants)``; `adjoint_memory` is like `memory`, and
-    ``path_memory (n_groups, size)`` holds the weights of `every` steps of a group.
+    `way_back` is the tape of the gradient, `back_blocks` and `back_space` its blocks and memory. Arguments
+    and checkpointing are those of the kernel of the same name for quadratic rules; ``path (every, n_inputs,
+    LANES)`` holds the weights of `every` steps, and none where all were recorded (``every == 1``).
     """
-    program, order = _borrowed_rule(rule), borrowed(order)
-    n_rounds, batch = order.shape
-    for group in range(first, last):
-        low, high = edges[group], edges[group + 1]
-        samples, a = borrowed(inputs[low:high]), borrowed(adjoint[low:high])
-        total = borrowed(result[low:high])
-        n_group, n_inputs = a.shape
-        space = _workspace(program, borrowed(memory[group]), n_group, n_inputs, batch)
-        pulls = _workspace(program, borrowed(adjoint_memory[group]), n_group, n_inputs, batch)
-        path = borrowed(path_memory[group, : every * a.size]).reshape(every, n_group, n_inputs)
-        alive = blow_up[low:high] < 0
-        total[:] = 0.0
+    tape, back_tape = _tape(code), _tape(way_back)
+    values, picks = borrowed(values), address_of(order)
+    batch, n_rounds = blocks.batch, order.shape[0] // blocks.batch
+    n_inputs = blocks.n_inputs
+    for k in range(first, last):
+        samples, a, blown = address_of(inputs[k]), address_of(adjoint[k]), borrowed(blow_up[k])
+        space = _opened(tape, values, workspace)
+        back = _opened(back_tape, values, back_space)
+        any_blown = False
+        for g in range(blown.shape[0]):
+            any_blown = any_blown or blown[g] >= 0
+        for part in range(2):
+            own, one = (tape, space) if part == 0 else (back_tape, back)
+            _run(own.rows, 0, load_number(own.ends, 1), one.bases, one.places, one.sizes)
         for segment in range((n_steps - 1) // every, -1, -1):
             start = segment * every
             stop = min(start + every, n_steps)
-            path[0] = record[low:high, segment]
-            for g in range(high - low):
-                if not alive[g]:
-                    path[0, g] = 0.0
-            for t in range(start, stop - 1):
-                path[t - start + 1] = path[t - start]
-                _step(program, samples, order[t % n_rounds], path[t - start + 1], alive, eta, space)
-            for t in range(stop - 1, start - 1, -1):
-                picks = order[t % n_rounds]
-                _step_back(program, samples, picks, path[t - start], eta, a, space, pulls, total)
-        for g in range(high - low):
-            if not alive[g]:
-                a[g] = 0.0
-                total[g] = 0.0
+            if every > 1:
+                _copy(address_of(record[k, segment]), address_of(path[0]), n_inputs)
+            # Forwards through all steps of the segment but the last, then back through all.
+            for turn in range(2 * (stop - start) - 1):
+                is_way_back = turn >= stop - start - 1
+                t = 2 * stop - start - 2 - turn if is_way_back else start + turn
+                w = address_of(path[t - start] if every > 1 else record[k, t])
+                if not is_way_back:
+                    w = address_of(path[t - start + 1])
+                    _copy(address_of(path[t - start]), w, n_inputs)
+                own, sizes, one = (back_tape, back_blocks, back) if is_way_back else (tape, blocks, space)
+                row = t % n_rounds * batch
+                _walk(own, sizes, one, samples, picks, row, row, w, a, eta, False, is_way_back)
+                if any_blown and not is_way_back:
+                    _silence(w, n_inputs, blown)
+        end = load_number(back_tape.ends, 5)
+        _run(back_tape.rows, load_number(back_tape.ends, 4), end, back.bases, back.places, back.sizes)
+        total = address_of(result[k])
+        _clear(total, 0, result.shape[1])
+        for c in range(result.shape[1]):
+            if way_back.results[4 + 2 * c] >= 0:
+                value = load_row(back.constants, way_back.results[5 + 2 * c])
+                store_row(total, c, eta / batch * value)
+        if any_blown:
+            _silence(a, n_inputs, blown)
+            _silence(total, result.shape[1], blown)

@@ -14,14 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims._collapse import quadratic_form, table_form
-from sims._groups import group_edges, run_groups
-from sims.rules import BINARY_OPS, PolynomialRule, Program
+from sims._groups import amount_of, frozen, in_lanes, out_of_lanes, run_groups
+from sims._interpreted import Interpreted
+from sims.rules import PolynomialRule, Program
 
 __all__ = ["BLOW_UP_NORM", "MetaGradient", "RateOutcome", "Schedule", "meta_gradient", "simulate"]
 
@@ -43,7 +44,6 @@ MOST_INPUTS_IN_LANES = 64
 FEWEST_IN_LANES = 3
 """Fewer problems than this run one by one: most lanes would be empty."""
 
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Rule = PolynomialRule | Program
@@ -219,8 +219,10 @@ def meta_gradient(
     """
     x, w = _checked(inputs, initial_weights, schedule)
     prepared = _prepared(rule)
-    most = TRAJECTORY_BYTES if isinstance(prepared, _Quadratic) else INTERPRETED_TRAJECTORY_BYTES
-    run = prepared.simulated(x, w, schedule, _record_interval(w.nbytes, schedule.n_steps, most))
+    most, n_bytes = TRAJECTORY_BYTES, w.nbytes
+    if isinstance(prepared, Interpreted):
+        most, n_bytes = INTERPRETED_TRAJECTORY_BYTES, prepared.record_bytes(w)
+    run = prepared.simulated(x, w, schedule, _record_interval(n_bytes, schedule.n_steps, most))
     weights, blow_up = run.weights(), run.blow_up()
     losses, adjoint = loss(weights)
     if np.shape(losses) != (len(x),) or np.shape(adjoint) != weights.shape:
@@ -256,26 +258,12 @@ def _checked(
         raise ValueError("Inputs and initial weights must be finite, got NaN or infinity.")
     if schedule.order.min() < 0 or schedule.order.max() >= x.shape[1]:
         raise ValueError(f"The schedule names samples outside 0..{x.shape[1] - 1}.")
-    return _frozen(x), w
+    return frozen(x), w
 
 
 def _all_finite(array: FloatArray) -> bool:
     """Whether there is no NaN and no infinity; the sum alone says so unless it overflows."""
     return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
-
-
-def _frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
-    """Read-only view: the kernels see one type of array, so that they are compiled once."""
-    view = array.view()
-    view.setflags(write=False)
-    return view
-
-
-def _amount(x: FloatArray, schedule: Schedule) -> int:
-    """Work of a simulation, in updates of single synapses; what is done once a neuron counts as twenty."""
-    n_problems, _, n_inputs = x.shape
-    amount: int = n_problems * (n_inputs + 20) * schedule.order.shape[1] * schedule.n_steps
-    return amount
 
 
 class _Run(Protocol):
@@ -314,7 +302,7 @@ def _prepared(rule: Rule) -> _Prepared:
             "A rate rule has the variables pre, post and weight, of which post alone is shared by a neuron's "
             f"synapses; got {rule.variables} with neuron_level={rule.neuron_level}."
         )
-    return _Quadratic.of_program(rule) or _Interpreted(rule)
+    return _Quadratic.of_program(rule) or Interpreted(rule, BLOW_UP_NORM)
 
 
 @dataclass(frozen=True)
@@ -389,12 +377,12 @@ class _QuadraticRun:
         self._prepared = prepared
         self._schedule = schedule
         self._every = every
-        self._amount = _amount(x, schedule)
+        self._amount = amount_of(x, schedule.order.shape[1], schedule.n_steps)
         self._n_problems = n_problems
         in_lanes = n_inputs <= MOST_INPUTS_IN_LANES and n_problems >= FEWEST_IN_LANES
         self._n_lanes = LANES if in_lanes else 1
         self._lane_axis = (LANES,) if in_lanes else ()
-        self._inputs = _frozen(self._grouped(x))
+        self._inputs = frozen(self._grouped(x))
         self._weights = self._grouped(w[:, None])[:, 0]
         n_groups, n_records = len(self._weights), -(-schedule.n_steps // every)
         self._record = np.empty((n_groups, n_records, *self._weights.shape[1:]))
@@ -408,7 +396,7 @@ class _QuadraticRun:
 
         def run(first: int, last: int) -> None:
             kernels.simulate(
-                prepared.rule, first, last, self._inputs, self._weights, _frozen(schedule.order),
+                prepared.rule, first, last, self._inputs, self._weights, frozen(schedule.order),
                 schedule.learning_rate, schedule.n_steps, BLOW_UP_NORM, every, self._record, self._blow_up,
                 self._workspace,
             )  # fmt: skip
@@ -435,7 +423,7 @@ class _QuadraticRun:
 
         def run(first: int, last: int) -> None:
             self._kernels.gradient(
-                self._prepared.rule, first, last, self._inputs, _frozen(schedule.order),
+                self._prepared.rule, first, last, self._inputs, frozen(schedule.order),
                 schedule.learning_rate, schedule.n_steps, self._every, self._record, self._blow_up, adjoints,
                 result, self._workspace, way_back,
             )  # fmt: skip
@@ -448,119 +436,8 @@ class _QuadraticRun:
         """Arrays (n_problems, n, n_inputs) in the form of the kernels, (n_groups, n, n_inputs[, n_lanes])."""
         if self._n_lanes == 1:
             return rows.copy() if rows.flags.writeable else rows
-        from sims._lane_kernels import into_lanes
-
-        n_groups = -(-len(rows) // self._n_lanes)
-        lanes = np.empty((n_groups, *rows.shape[1:], self._n_lanes))
-        run_groups(
-            lambda first, last: into_lanes(_frozen(rows), first, last, lanes),
-            n_groups,
-            rows.size,
-        )
-        return lanes
+        return in_lanes(rows)
 
     def _by_problem(self, groups: FloatArray) -> FloatArray:
         """Arrays (n_groups, n, n_inputs[, n_lanes]) as (n_problems, n, n_inputs)."""
-        if self._n_lanes == 1:
-            return groups
-        problems = np.moveaxis(groups, -1, 1).reshape(-1, *groups.shape[1:-1])
-        return problems[: self._n_problems]
-
-
-class _Interpreted:
-    """Any other program, run instruction by instruction over blocks of synapses."""
-
-    def __init__(self, program: Program) -> None:
-        from sims._program_kernels import InterpretedRule
-
-        read = _read_by_synapses(program)
-        first = program.n_registers - len(program.code)
-        is_constant = (read >= len(program.variables)) & (read < first)
-        wanted = _moves_with_weights_or_constants(program)
-        touched = (program.levels == 1) | np.isin(np.arange(program.n_registers), read)
-        touched[program.output] = False
-        self.rule = InterpretedRule(
-            _frozen(program.code), _frozen(program.constants), program.output, _frozen(program.levels),
-            read[~is_constant], read, wanted, np.flatnonzero(wanted & touched),
-        )  # fmt: skip
-
-    def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _InterpretedRun:
-        return _InterpretedRun(self.rule, x, w, schedule, every)
-
-
-class _InterpretedRun:
-    """Problems of an interpreted program; as many as fill a block run in lock-step."""
-
-    def __init__(self, rule: Any, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> None:
-        from sims import _program_kernels as kernels
-
-        self._kernels = kernels
-        self._rule = rule
-        self._inputs = x
-        self._schedule = schedule
-        self._every = every
-        self._edges = group_edges(len(x), max(1, int(kernels.BLOCK) // x.shape[2]))
-        self._weights = w.copy()
-        self._record = np.empty((len(x), -(-schedule.n_steps // every), x.shape[2]))
-        self._blow_up = np.empty(len(x), dtype=np.int64)
-        self._most = int(np.diff(self._edges).max())
-        batch = schedule.order.shape[1]
-        sizes = [
-            kernels.workspace_size(len(rule.levels), n_group, x.shape[2], batch)
-            for n_group in {self._most, int(np.diff(self._edges).min())}
-        ]
-        self._memory = np.empty((len(self._edges) - 1, max(sizes)))
-
-        def run(first: int, last: int) -> None:
-            kernels.simulate(
-                rule, self._edges, first, last, x, self._weights, _frozen(schedule.order),
-                schedule.learning_rate, schedule.n_steps, BLOW_UP_NORM, every, self._record, self._blow_up,
-                self._memory,
-            )  # fmt: skip
-
-        run_groups(run, len(self._edges) - 1, _amount(x, schedule))
-
-    def weights(self) -> FloatArray:
-        return self._weights
-
-    def blow_up(self) -> IntArray:
-        return self._blow_up
-
-    def record(self) -> FloatArray:
-        return self._record
-
-    def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
-        result = np.empty((len(self._inputs), len(self._rule.constants)))
-        schedule = self._schedule
-        adjoint_memory = np.empty_like(self._memory)
-        path_memory = np.empty((len(self._memory), self._every * self._most * self._inputs.shape[2]))
-
-        def run(first: int, last: int) -> None:
-            self._kernels.gradient(
-                self._rule, self._edges, first, last, self._inputs, _frozen(schedule.order),
-                schedule.learning_rate, schedule.n_steps, self._every, self._record, self._blow_up, adjoint,
-                result, self._memory, adjoint_memory, path_memory,
-            )  # fmt: skip
-
-        run_groups(run, len(self._edges) - 1, _amount(self._inputs, schedule))
-        return result, adjoint
-
-
-def _read_by_synapses(program: Program) -> IntArray:
-    """Neuron-level registers that a synapse-level instruction reads, or that are the result."""
-    levels = program.levels
-    first = program.n_registers - len(program.code)
-    read = {program.output}
-    for level, (op, a, b) in zip(levels[first:], program.code.tolist(), strict=True):
-        if level == 1:
-            read |= {a, b} if op in BINARY_OPS else {a}
-    return np.array(sorted(r for r in read if levels[r] == 0), dtype=np.int64)
-
-
-def _moves_with_weights_or_constants(program: Program) -> NDArray[np.bool_]:
-    """Registers that do not depend on presynaptic activity alone."""
-    first = program.n_registers - len(program.code)
-    moves = [r > 0 for r in range(first)]
-    for op, a, b in program.code.tolist():
-        moves.append(moves[a] or (op in BINARY_OPS and moves[b]))
-    return np.array(moves)
+        return groups if self._n_lanes == 1 else out_of_lanes(groups, self._n_problems)

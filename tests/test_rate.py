@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from strategies import trees
 
 from discover.rule import Rule
-from sims import _groups, _program_kernels, _rate_kernels, rate
+from sims import _graph, _groups, _interpreted, _program_kernels, _rate_kernels, _tape, rate
 from sims._collapse import quadratic_form
+from sims._lanes import LANES, address_of
 from sims.rate import BLOW_UP_NORM, Schedule, meta_gradient, simulate
 from sims.rules import BINARY_OPS, Op, PolynomialRule, Program
 
@@ -144,7 +145,7 @@ def test_any_number_of_problems_runs_as_one_by_one(n_problems: int, batch: int) 
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("n_inputs", [1, 2, 3, 5, 8, 16, 31, 70, _program_kernels.BLOCK + 45])
+@pytest.mark.parametrize("n_inputs", [1, 2, 3, 5, 8, 16, 31, 70, 2 * _interpreted.MOST_IN_BLOCK + 45])
 def test_any_number_of_inputs_runs_as_one_by_one(n_inputs: int, batch: int) -> None:
     rng = np.random.default_rng([n_inputs, batch])
     inputs, weights = random_problems(rng, 3 if n_inputs < 100 else 1, n_inputs)
@@ -372,17 +373,6 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.Monk
             assert one.initial_adjoint.tobytes() == two.initial_adjoint.tobytes()
 
 
-@pytest.mark.parametrize("most", [1, 2, 8, 128])
-@pytest.mark.parametrize("n_problems", [1, 2, 3, 8, 9, 17, 20, 1000])
-def test_groups_hold_every_problem_once(n_problems: int, most: int) -> None:
-    edges = _groups.group_edges(n_problems, most)
-    sizes = np.diff(edges)
-    assert (edges[0], edges[-1]) == (0, n_problems)
-    assert sizes.min() >= 1
-    assert sizes.max() <= most
-    assert len(sizes) % 2 == 0 or len(sizes) == n_problems
-
-
 @pytest.mark.parametrize("n_groups", [1, 2, 5, 6])
 def test_every_group_runs_once_and_errors_are_not_lost(n_groups: int) -> None:
     ran: list[int] = []
@@ -529,30 +519,51 @@ EDGES = (0.0, 0.3, 1.0, -1.0, 2.5, -0.7, 3.0, -2.0, 1e200, -1e200, 1e-200, math.
 def kernels_result(op: Op, a: np.ndarray, b: np.ndarray, exponent: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """One instruction run by the interpreter and by the program over outputs."""
     second = exponent if op is Op.POWI else 1
-    tape = np.array([a, b, np.zeros_like(a)])
-    code = np.array([[int(op), 0, second]])
-    one = _program_kernels.InterpretedRule(
-        code, np.empty(0), 2, np.ones(3, dtype=np.int64), np.empty(0, dtype=np.int64),
-        np.empty(0, dtype=np.int64), np.ones(3, dtype=np.bool_), np.arange(2),
-    )  # fmt: skip
-    _program_kernels._run(one, 1, tape, len(a))
+    rows = np.array([[int(op), 2, second, *on_tape(0), *on_tape(1), *on_tape(2), *on_tape(2), *on_tape(2)]])
+    interpreted = run_rows(rows, a, b)
     other = np.array([_rate_kernels._value(int(op), a[i], b[i], second) for i in range(len(a))])
-    return tape[2], other
+    return interpreted, other
+
+
+def on_tape(slot: int) -> tuple[int, int]:
+    return _tape.ON_TAPE, slot
+
+
+def run_rows(rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Slot 0 of a tape after some instructions, with numbers in slots 1 and 2."""
+    n = -(-len(a) // LANES)
+    tape = np.zeros((3, n, LANES))
+    tape.reshape(3, -1)[1:, : len(a)] = a, b
+    no_results, no_totals = np.zeros((1, 2), dtype=np.int64), np.zeros((2, 2), dtype=np.int64)
+    one = _tape.Tape(rows, np.zeros(6, dtype=np.int64), no_results, 1.0, (0, 0, 3), no_totals)
+    places = np.zeros((18, 4), dtype=np.int64)
+    places[:, 2] = 1
+    bases = np.full(18, tape.ctypes.data)
+    run_on_tape(one.laid_out((1, 1, n))[0], len(rows), bases, places.reshape(-1), np.array([1, n] * 3))
+    return tape[0].reshape(-1)[: len(a)]
+
+
+@numba.njit
+def run_on_tape(rows, n_rows, bases, places, sizes):
+    _program_kernels._run(
+        address_of(rows), 0, n_rows, address_of(bases), address_of(places), address_of(sizes)
+    )
 
 
 def kernels_slopes(op: Op, a: float, b: float, exponent: int = 2) -> list[tuple[float, float]]:
-    """Derivatives of one instruction by both kernels."""
-    second = exponent if op is Op.POWI else 1
-    tape = np.array([[a], [b], [0.0]])
-    one = _program_kernels.InterpretedRule(
-        np.array([[int(op), 0, second]]), np.empty(0), 2, np.ones(3, dtype=np.int64),
-        np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.ones(3, dtype=np.bool_), np.arange(2),
-    )  # fmt: skip
-    adjoints = np.array([[0.0], [0.0], [1.0]])
-    _program_kernels._run(one, 1, tape, 1)
-    _program_kernels._pull(one, 1, tape, adjoints, 1)
-    slopes = _rate_kernels._slopes(int(op), tape[2, 0], a, b if op in BINARY_OPS else a, second)
-    return [(adjoints[0, 0], adjoints[1, 0]), (slopes[0], slopes[1])]
+    """Derivatives of one instruction by both kernels; those of the interpreter come from its way back."""
+    second = exponent if op is Op.POWI else 4
+    rule = Program.build(("x", "y", "w"), (False, True, False), [a, b], [(op, 3, second)])
+    schedule = Schedule.online(1, 1, 1.0)
+    with interpreter_only(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rate, "BLOW_UP_NORM", math.inf)
+        patch.setattr(rate, "table_form", lambda rule: None)
+        result = meta_gradient(
+            rule, np.ones((1, 1, 1)), np.zeros((1, 1)), schedule, lambda w: (w.sum(1), np.ones_like(w))
+        )
+    out = naive.program_value(rule, {"x": 1.0, "y": 0.0, "w": 0.0})
+    slopes = _rate_kernels._slopes(int(op), out, a, b if op in BINARY_OPS else a, second)
+    return [(result.gradients[0, 0], result.gradients[0, 1]), (slopes[0], slopes[1])]
 
 
 SIMPLE = (Op.MUL, Op.ADD, Op.SUB, Op.DIV, Op.NEG, Op.SQUARE)
@@ -627,8 +638,8 @@ def test_kernels_number_the_operations_as_rules_do() -> None:
     for kernels in (_rate_kernels, _program_kernels):
         for op in Op:
             assert getattr(kernels, op.name) == op
-    binary = {op for op in Op if _program_kernels._is_binary(int(op))}
-    assert binary == BINARY_OPS
+    for more in _graph.More:
+        assert more >= _graph.More.PARAMETER or getattr(_program_kernels, more.name) == more
     assert {op for op in Op if _rate_kernels._second(int(op), 0, 1) == 1} == BINARY_OPS
 
 
