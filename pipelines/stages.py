@@ -22,6 +22,7 @@ from pipelines.manifest import Manifest, StageRecord, digest
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
+    from discover.journal import Journal
     from discover.rule import Rule
 
 __all__ = ["STAGES", "Context", "Outcome", "Stage", "run_stages", "stage_seed"]
@@ -41,19 +42,23 @@ class Context:
         Seed of this stage's random numbers.
     progress : Progress
         Called with the fraction done and a message.
+    journal : Journal
+        Keeps what the task's simulations give, so that a stage that was cut off goes on where it was.
     """
 
     folder: Path
     config: PipelineConfig
     seed: int
     progress: Progress
+    journal: Journal
 
     @property
     def task(self) -> Any:
         """The task that the pipeline names."""
+        from discover.journal import JournaledTask
         from discover.tasks import get_task
 
-        return get_task(self.config.task)
+        return JournaledTask(get_task(self.config.task), self.journal)
 
     def read(self, name: str, artefact: type[artefacts.Artefact]) -> dict[str, Any]:
         """Read an artefact of the run."""
@@ -289,15 +294,22 @@ def run_stages(
             _touch(folder, STAGES[name].outputs)
             reporter.up_to_date(name)
         else:
-            _run_stage(name, config, record, manifest, reporter)
+            _run_stage(name, config, record, manifest, reporter, fresh)
 
 
 def _run_stage(
-    name: str, config: PipelineConfig, wanted: StageRecord, manifest: Manifest, reporter: Reporter
+    name: str,
+    config: PipelineConfig,
+    wanted: StageRecord,
+    manifest: Manifest,
+    reporter: Reporter,
+    fresh: bool,
 ) -> None:
     stage, folder, started = STAGES[name], manifest.folder, time.perf_counter()
-    with reporter.stage(name) as progress:
-        outcome = stage.work(Context(folder, config, stage_seed(config.seed, name), progress))
+    with reporter.stage(name) as progress, _journal(name, folder, wanted, fresh) as journal:
+        if journal.n_kept:
+            progress(0.0, f"going on after {journal.n_kept} simulations that an earlier run had done")
+        outcome = stage.work(Context(folder, config, stage_seed(config.seed, name), progress, journal))
         # The old record goes when the old files do, not before: a stage that fails leaves all as it was.
         manifest.write(config, wanted.threads, name, None)
         try:
@@ -309,6 +321,20 @@ def _run_stage(
         }
         changes = {"outputs": written, "seconds": time.perf_counter() - started, "engine": outcome.engine}
         manifest.write(config, wanted.threads, name, wanted.model_copy(update=changes))
+        journal.remove()
+
+
+def _journal(name: str, folder: Path, wanted: StageRecord, fresh: bool) -> Journal:
+    """Return the stage's journal; an earlier run's is used when settings, code and inputs are the same."""
+    from discover.journal import Journal
+
+    path = folder / f".{name}.journal"
+    if fresh and path.exists():
+        try:
+            path.unlink()
+        except OSError as error:
+            artefacts.unwritable(path, error)
+    return Journal(path, digest({"settings": wanted.settings, "code": wanted.code, "inputs": wanted.inputs}))
 
 
 def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:

@@ -1,0 +1,188 @@
+"""The journal of simulations: what was cut off goes on where it was, with the same result to the last bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from discover.fit import FitSettings, fit
+from discover.journal import Journal, JournaledTask
+from discover.tasks import get_task
+
+QUICK = FitSettings(
+    restarts=2, n_train=8, n_heldout=8, penalties=(0.0, 0.02), steps=6, path_steps=4, refit_steps=3, batch=4
+)
+
+
+def entries(path: Path, purpose: str, names: str, start: float = 0.0) -> list[float]:
+    """Ask for one result a letter; those that are not kept are numbered from `start`."""
+    given = []
+    with Journal(path, purpose) as journal:
+        for number, name in enumerate(names):
+            arrays = journal.recall(name, b"?", lambda n=number: {"value": np.array([start + n])})
+            given.append(float(arrays["value"][0]))
+    return given
+
+
+def test_results_come_back_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    assert entries(path, "p", "abc") == [0, 1, 2]
+    assert entries(path, "p", "abcd", 100) == [0, 1, 2, 103]
+    assert entries(path, "p", "abcd", 200) == [0, 1, 2, 103]
+
+
+def test_a_question_that_differs_drops_what_is_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    entries(path, "p", "abc")
+    assert entries(path, "p", "axc", 100) == [0, 101, 102]
+    assert entries(path, "p", "axc", 200) == [0, 101, 102]
+
+
+def test_a_journal_for_another_purpose_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    entries(path, "p", "abc")
+    assert entries(path, "q", "abc", 100) == [100, 101, 102]
+    assert entries(path, "p", "abc", 200) == [200, 201, 202]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_damage_ends_the_part_that_is_used(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal"
+    entries(path, "p", "abcde")
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content = content[:place]
+    else:
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    found = entries(path, "p", "abcde", 100)
+    n_kept = sum(value < 100 for value in found)
+    assert n_kept < 5
+    assert found == [*range(n_kept), *range(100 + n_kept, 105)]
+    assert entries(path, "p", "abcde", 200) == found
+
+
+def test_arrays_keep_their_shapes_types_and_last_bits(tmp_path: Path) -> None:
+    arrays = {
+        "floats": np.array([[np.nan, -0.0, 1 / 3], [np.inf, 5e-324, -1e308]]),
+        "whole": np.arange(6).reshape(1, 2, 3),
+        "flags": np.array([True, False]),
+        "empty": np.empty((0, 4)),
+    }
+    for _ in range(2):
+        with Journal(tmp_path / "journal", "p") as journal:
+            found = journal.recall("a", b"", lambda: arrays)
+        for name, array in arrays.items():
+            assert found[name].dtype == array.dtype
+            assert found[name].tobytes() == array.tobytes()
+            assert found[name].shape == array.shape
+        assert list(found) == list(arrays)
+
+
+def test_a_full_disk_does_not_stop_the_computation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Journal(tmp_path / "journal", "p") as journal:
+        monkeypatch.setattr(Journal, "_append", fail)
+        assert journal.recall("a", b"", lambda: {"v": np.ones(1)})["v"] == 1
+
+
+class Cut(Exception):
+    """Stands for the moment at which a run is killed."""
+
+
+class Mortal:
+    """A task that dies after a number of simulations."""
+
+    def __init__(self, task: Any, lifetime: int) -> None:
+        self.task, self.left = task, lifetime
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.task, name)
+        if name not in ("losses", "gradient", "visit"):
+            return found
+
+        def call(*arguments: Any) -> Any:
+            if self.left == 0:
+                raise Cut
+            self.left -= 1
+            return found(*arguments)
+
+        return call
+
+
+@pytest.mark.parametrize("name", ["oja", "pca-network"])
+def test_a_fit_that_was_cut_off_ends_as_if_it_had_not_been(tmp_path: Path, name: str) -> None:
+    task = get_task(name)
+    sizes = {"n_inputs": 3, "n_samples": 20, "n_steps": 40, "batch": 10}
+    problems = task.settings_type(**sizes)
+    whole = fit(task, problems, QUICK, seed=5).to_json()
+    rng = np.random.default_rng(7)
+    pieces = 0
+    while True:
+        with Journal(tmp_path / "journal", name) as journal:
+            mortal = Mortal(task, int(rng.integers(1, 60)))
+            try:
+                found = fit(JournaledTask(mortal, journal), problems, QUICK, seed=5).to_json()
+            except Cut:
+                pieces += 1
+                continue
+        break
+    assert pieces > 3
+    assert found == whole
+
+
+RUN = "import sys; from pipelines.cli import main; sys.argv[0] = 'discover'; main()"
+
+
+def run_smoke(results: Path, killed_at: tuple[str, int] | None = None) -> None:
+    """Run the smoke pipeline, or kill it as soon as a stage has kept a number of simulations."""
+    command = [sys.executable, "-c", RUN, "run", "pipelines/oja-smoke.toml", "--results", str(results)]
+    process = subprocess.Popen(
+        [*command, "--threads", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    if killed_at is not None:
+        stage, n_kept = killed_at
+        journal = results / f"oja-smoke/.{stage}.journal"
+        while process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") > n_kept:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.002)
+    output, _ = process.communicate()
+    assert process.returncode == (-signal.SIGKILL if killed_at else 0), output.decode()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    run_smoke(tmp_path / "whole")
+    for killed_at in (
+        ("simulate", 2),
+        ("fit", 5),
+        ("fit", 60),
+        ("search", 10),
+        ("validate", 6),
+        ("compare", 4),
+    ):
+        run_smoke(tmp_path / "cut", killed_at)
+    run_smoke(tmp_path / "cut")
+    for name in ("path.json", "front.json", "front.csv", "validation.json", "comparison.json"):
+        whole, cut = (tmp_path / side / "oja-smoke" / name for side in ("whole", "cut"))
+        assert cut.read_bytes() == whole.read_bytes()
+    assert not list((tmp_path / "cut/oja-smoke").glob(".*.journal"))
