@@ -204,6 +204,7 @@ def _fit_settings(n_synapses: int) -> FitSettings:
         settings,
         n_train=24,
         n_heldout=32,
+        n_tuning=32,
         penalties=(0.0, 0.002, 0.01, 0.03),
         path_steps=60,
         refit_steps=60,

@@ -353,6 +353,8 @@ def _apply(drive, w, step):
 @njit(forceinline=True, **OPTIONS)
 def _moments(samples, pick, w, adjoint, needs_all):
     """``sum_n adjoint_n x_n**i w_n**k`` for each power that a rule needs."""
+    # No ``+=``: without the compiler a register of lanes is an array, which that would change in place, and
+    # all these sums begin as the same one.
     zero = zero_of(load(w, (0,)))
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = zero, zero, zero, zero, zero, zero, zero, zero, zero
     if needs_all:
@@ -362,21 +364,21 @@ def _moments(samples, pick, w, adjoint, needs_all):
             a0 = load(adjoint, (i,))
             a1 = a0 * u
             a2 = a1 * u
-            m00 += a0
-            m01 += a1
-            m02 += a2
-            m10 += a0 * x
-            m11 += a1 * x
-            m12 += a2 * x
-            m20 += a0 * xx
-            m21 += a1 * xx
-            m22 += a2 * xx
+            m00 = m00 + a0
+            m01 = m01 + a1
+            m02 = m02 + a2
+            m10 = m10 + a0 * x
+            m11 = m11 + a1 * x
+            m12 = m12 + a2 * x
+            m20 = m20 + a0 * xx
+            m21 = m21 + a1 * xx
+            m22 = m22 + a2 * xx
     else:
         for i in range(w.shape[0]):
             a0 = load(adjoint, (i,))
-            m00 += a0
-            m01 += a0 * load(w, (i,))
-            m10 += a0 * load(samples, (pick, i))
+            m00 = m00 + a0
+            m01 = m01 + a0 * load(w, (i,))
+            m10 = m10 + a0 * load(samples, (pick, i))
     return m00, m01, m02, m10, m11, m12, m20, m21, m22
 
 

@@ -11,6 +11,7 @@ from discover.fit import FitResult, FitSettings, PathPoint, choose, fit
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.proximal import ProximalAdam
+from discover.fit.tuning import tuned
 from discover.multiple import best_multiple
 from discover.progress import silent
 from discover.recover import coefficient_angle, recover, recover_presets, wilson_interval
@@ -138,8 +139,9 @@ def test_presets_are_judged_on_problems_that_no_fit_has_seen():
 
     quick = replace(SHORT, steps=2, path_steps=2, refit_steps=2, penalties=(0.02,))
     (row,) = recover_presets(Recording(), ["d3"], quick)
-    train, heldout, fresh = Recording.drawn
-    assert not fresh & (train | heldout)
+    *of_the_fit, fresh = Recording.drawn
+    assert len(of_the_fit) == 3
+    assert not fresh & set.union(*of_the_fit)
     assert row["known, scaled"] <= row["known"]
 
 
@@ -223,3 +225,39 @@ def test_recovery_at_several_numbers_of_outputs():
     assert (row["inputs"], row["outputs"]) == (3, 2)
     assert 0 <= row["feedforward angle (deg)"] <= 180
     assert 0 <= row["lateral angle (deg)"] <= 180
+
+
+class Hasty:
+    """Two slots, each best at a speed of its own; beyond it one problem of many fails."""
+
+    BEST: ClassVar[dict[str, float]] = {"feedforward": 0.6, "lateral": 1.9}
+
+    def losses(self, rule, problems):
+        table = rule.coefficients()
+        speeds = {"feedforward": table["feedforward"]["x*y"], "lateral": -table["lateral"]["y_pre*y_post"]}
+        slow = sum(np.log(speeds[slot] / best) ** 2 for slot, best in self.BEST.items())
+        fails = np.arange(problems) % 50 == 49 if speeds["lateral"] < speeds["feedforward"] else False
+        return np.minimum(1.0, 0.01 * slow + np.where(fails, 1.0, np.zeros(problems)))
+
+
+def test_speed_is_set_slot_by_slot_on_many_problems():
+    hasty = Rule.parse({"feedforward": "1.5*x*y - 1.5*w*y**2", "lateral": "-0.8*y_pre*y_post"})
+    found = tuned(Hasty(), hasty, 200).coefficients()
+    assert found["feedforward"]["x*y"] == pytest.approx(0.6, rel=0.05)
+    assert found["feedforward"]["w*y**2"] == pytest.approx(-found["feedforward"]["x*y"])
+    assert found["lateral"]["y_pre*y_post"] == pytest.approx(-1.9, rel=0.05)
+
+
+def test_tuning_leaves_what_is_best():
+    best = Rule.parse({"feedforward": "0.6*x*y - 0.6*w*y**2", "lateral": "-1.9*y_pre*y_post"})
+    assert tuned(Hasty(), best, 200) == best
+
+
+def test_the_chosen_point_is_tuned_on_further_problems(result):
+    chosen = result.points[result.chosen]
+    assert chosen.origin == "tuning"
+    before = [one for one in result.points if one.support == chosen.support and one.origin != "tuning"]
+    assert any(one.penalty == chosen.penalty and one.restart == chosen.restart for one in before)
+    assert "its speed was then set on 256 further problems" in result.reason
+    untuned = fit(TASK, SMALL, replace(SHORT, restarts=2, n_tuning=0), seed=3)
+    assert untuned.points == result.points[:-1]

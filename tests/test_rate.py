@@ -860,6 +860,13 @@ WITHOUT_JIT = """
             for p in range(0, n_problems, 7):
                 path, blow_up = naive.rate_neuron(rule, inputs[p], weights[p], schedule)
                 np.testing.assert_allclose(result.outcome.weights[p], path[-1], rtol=1e-10)
+        result = meta_gradient(table, inputs, weights, schedule, lambda w: (w.sum(1), np.ones_like(w)))
+        way, slopes = rng.normal(size=(3, 3, 3)), []
+        for step in (1e-6, -1e-6):
+            moved = simulate(PolynomialRule(table.coefficients + step * way), inputs, weights, schedule)
+            slopes.append(moved.weights.sum(1) / 2e-6)
+        along = result.gradients.reshape(n_problems, -1) @ way.ravel()
+        np.testing.assert_allclose(along, slopes[0] - slopes[1], rtol=1e-5)
     print("no index out of bounds")
 """
 

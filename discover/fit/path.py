@@ -13,9 +13,10 @@ from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.result import FitResult, PathPoint
 from discover.fit.settings import FitSettings
+from discover.fit.tuning import tuned
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
-from discover.tasks.base import Task, bases, rule_of
+from discover.tasks.base import Task, bases, coefficients_of, rule_of
 
 __all__ = ["fit"]
 
@@ -34,7 +35,7 @@ def fit(
     to its full length. From there the path is walked: for each penalty the terms that survive are refitted
     without it, at the multiple that suits the horizon. Among all points the simplest one is chosen whose
     held-out loss lies within one standard error of the best, and terms that it can do without by the same
-    measure are dropped.
+    measure are dropped. Last, many further problems say how fast the chosen rule's slots should learn.
 
     Parameters
     ----------
@@ -55,7 +56,8 @@ def fit(
     Confavreux et al. (NeurIPS 2020), section 3; Hastie, Tibshirani & Friedman (2009), The elements of
     statistical learning, section 7.10 (one-standard-error rule).
     """
-    train_seed, heldout_seed, *restart_seeds = np.random.SeedSequence(seed).spawn(2 + settings.restarts)
+    seeds = np.random.SeedSequence(seed).spawn(3 + settings.restarts)
+    train_seed, heldout_seed, *restart_seeds, tuning_seed = seeds
     progress(0.0, "drawing problems")
     train = task.draw(problem_settings, settings.n_train, train_seed)
     heldout = task.draw(problem_settings, settings.n_heldout, heldout_seed)
@@ -64,11 +66,20 @@ def fit(
     for number, child in enumerate(restart_seeds):
         label = f"restart {number + 1} of {settings.restarts}: "
         inner = part(progress, number / settings.restarts, (number + 1) / settings.restarts, label)
-        restart = _Restart(task, train, heldout, settings, number)
-        found, choice = restart.run(child, inner)
+        found, choice = _Restart(task, train, heldout, settings, number).run(child, inner)
         points += found
         choices.append(choice)
     chosen, reason = choose(points, settings.resolution)
+    if settings.n_tuning > 0 and points[chosen].n_terms > 0:
+        progress(1.0, f"setting the speed on {settings.n_tuning} further problems")
+        further = task.draw(problem_settings, settings.n_tuning, tuning_seed)
+        points.append(
+            _tuned(points[chosen], further, _Restart(task, train, heldout, settings, points[chosen].restart))
+        )
+        chosen, reason = (
+            len(points) - 1,
+            f"{reason}; its speed was then set on {settings.n_tuning} further problems",
+        )
     return FitResult(
         task=task.name,
         points=tuple(points),
@@ -167,7 +178,7 @@ class _Restart:
         refitted = self._refit(
             objective, np.where(support, sparse, 0.0), rng, part(progress, 0.5, 1, f"{name}refit, ")
         )
-        return self._judge(objective.coefficients(refitted), weight), objective.coefficients(sparse)
+        return self.judge(objective.coefficients(refitted), weight), objective.coefficients(sparse)
 
     def _refit(
         self, objective: Objective, start: FloatArray, rng: np.random.Generator, progress: Progress
@@ -191,7 +202,8 @@ class _Restart:
         factor, loss = best_multiple(lambda factor: float(objective.losses(factor * scaled).mean()))
         return factor * scaled, loss
 
-    def _judge(self, coefficients: FloatArray, penalty: float, origin: str = "path") -> PathPoint:
+    def judge(self, coefficients: FloatArray, penalty: float, origin: str = "path") -> PathPoint:
+        """Return a point of the path with its losses."""
         train = self.task.losses(coefficients, self.train)
         heldout = self.task.losses(coefficients, self.heldout)
         return PathPoint(
@@ -235,7 +247,12 @@ class _Restart:
         objective = Objective.start(self.task, self.train, seed)
         objective = objective.with_effects_of(objective.scaled(coefficients), seed)
         refitted = self._refit(objective, objective.scaled(coefficients), rng, silent)
-        return self._judge(objective.coefficients(refitted), point.penalty, "elimination")
+        return self.judge(objective.coefficients(refitted), point.penalty, "elimination")
+
+
+def _tuned(point: PathPoint, further: Any, restart: _Restart) -> PathPoint:
+    rule = tuned(restart.task, point.rule, further)
+    return restart.judge(coefficients_of(restart.task, rule), point.penalty, "tuning")
 
 
 def _reweighted(scaled: FloatArray) -> FloatArray:

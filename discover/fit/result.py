@@ -30,7 +30,8 @@ class PathPoint:
     restart : int
         Which random start it came from.
     origin : str
-        ``path``, or ``elimination`` where terms were dropped from a point of the path.
+        ``path``; ``elimination`` where terms were dropped from a point of the path; ``tuning`` where the
+        speed of the chosen point was set anew.
     """
 
     penalty: float

@@ -24,6 +24,8 @@ class FitSettings:
         Fits from independent random starts.
     n_train, n_heldout : int
         Problems to fit on, and problems to choose on.
+    n_tuning : int
+        Further problems on which the speed of the chosen rule is set, slot by slot; 0 leaves it as it is.
     penalties : tuple of float
         Weights of the L1 norm along the path, in units of relative effect; 0 gives the dense rule.
     first_penalty : float
@@ -50,6 +52,7 @@ class FitSettings:
     restarts: Annotated[int, Ge(1), Le(1000)] = 4
     n_train: Annotated[int, Ge(2), Le(100_000)] = 48
     n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
+    n_tuning: Annotated[int, Ge(0), Le(100_000)] = 256
     penalties: Annotated[tuple[Annotated[float, Ge(0), Le(100)], ...], MinLen(1)] = (
         0.0,
         0.001,
