@@ -12,7 +12,17 @@ from discover.expression import Node
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, LATERAL, get_slot, role_exponents, term_exponents
 
-__all__ = ["Term", "angle_degrees", "flipped", "is_odd", "projection", "rule_of_terms", "table", "term_text"]
+__all__ = [
+    "Term",
+    "angle_degrees",
+    "flipped",
+    "is_odd",
+    "projection",
+    "rule_of_terms",
+    "synapses_of",
+    "table",
+    "term_text",
+]
 
 FloatArray = NDArray[np.float64]
 Term = tuple[str, str]
@@ -26,12 +36,16 @@ _FLIPS = {
 
 
 def table(rule: Rule) -> dict[Term, float] | None:
-    """Return the expanded coefficients, low degrees first; None when the rule is not a polynomial."""
+    """Return the expanded coefficients, low degrees first; None when the rule is not a polynomial.
+
+    Constants of the synapse are left out.
+    """
     if not rule.is_polynomial:
         return None
     return {
         (slot, term): value
         for slot, terms in rule.coefficients().items()
+        if not get_slot(slot).is_constant
         for term, value in terms.items()
         if value != 0
     }
@@ -57,8 +71,15 @@ def term_text(term: Term) -> str:
     return name if slot == FEEDFORWARD.name else f"{slot} {name}"
 
 
+def synapses_of(term: Term) -> str:
+    """Return which synapses a term belongs to."""
+    return get_slot(term[0]).synapses
+
+
 def is_odd(term: Term) -> bool:
     """Whether a term changes sign with all inputs, so that its mean vanishes when these are symmetric.
+
+    Traces of spikes have one sign, so that no term of a spiking synapse is odd.
 
     Examples
     --------
@@ -66,6 +87,8 @@ def is_odd(term: Term) -> bool:
     (True, False)
     """
     slot = get_slot(term[0])
+    if slot.name not in _FLIPS:
+        return False
     pre, post, _ = role_exponents(term_exponents(term[1], slot), slot)
     return (pre + post) % 2 == 1
 
@@ -99,10 +122,10 @@ def _negated(node: Node, variables: tuple[str, ...]) -> Node:
 
 
 def angle_degrees(terms: Mapping[Term, float], others: Mapping[Term, float]) -> float | None:
-    """Return the angle between two coefficient vectors, in the slot where it is largest.
+    """Return the angle between two coefficient vectors, at the synapses where it is largest.
 
-    Slots have learning rates of their own, so that angles between the vectors of all slots mean little. 90
-    where one rule acts in a slot and the other does not; None when a rule is zero.
+    Kinds of synapses have learning rates of their own, so that angles between the vectors of all slots mean
+    little. 90 where one rule acts at some synapses and the other does not; None when a rule is zero.
 
     Examples
     --------
@@ -112,8 +135,8 @@ def angle_degrees(terms: Mapping[Term, float], others: Mapping[Term, float]) -> 
     if not any(terms.values()) or not any(others.values()):
         return None
     angles = []
-    for slot in {slot for slot, _ in (*terms, *others)}:
-        union = dict.fromkeys(term for term in (*terms, *others) if term[0] == slot)
+    for synapses in {synapses_of(term) for term in (*terms, *others)}:
+        union = dict.fromkeys(term for term in (*terms, *others) if synapses_of(term) == synapses)
         a = np.array([terms.get(term, 0.0) for term in union])
         b = np.array([others.get(term, 0.0) for term in union])
         angles.append(_angle(a, b) if a.any() and b.any() else 90.0)

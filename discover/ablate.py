@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from discover.progress import Progress, silent
 from discover.rule import Rule
+from discover.slots import get_slot
 from discover.tasks.base import Task
 from discover.validate import Metric, bootstrap_metric
 
@@ -65,18 +66,25 @@ def ablated_rules(rule: Rule) -> dict[str, Rule]:
     without w*y**2: feedforward: x*y; lateral: -y_pre*y_post
     """
     result: dict[str, Rule] = {}
-    expressions = rule.to_dict()
-    if len(expressions) > 1:
-        for slot, text in expressions.items():
-            result[f"{slot} alone"] = Rule.parse({slot: text})
+    constants = {slot: node for slot, node in rule.expressions.items() if get_slot(slot).is_constant}
+    updates = {slot: node for slot, node in rule.expressions.items() if slot not in constants}
+    if len(updates) > 1:
+        for slot, node in updates.items():
+            result[f"{slot} alone"] = Rule({slot: node, **constants})
     if not rule.is_polynomial:
         return result
     tables = rule.coefficients()
-    for slot, terms in tables.items():
+    for slot in updates:
+        terms = tables[slot]
         for term in terms if len(terms) > 1 else ():
             rest = {name: value for name, value in terms.items() if name != term}
-            result[f"without {term}"] = Rule.from_coefficients({**tables, slot: rest})
+            result[f"without {_named(term, slot)}"] = Rule.from_coefficients({**tables, slot: rest})
     return result
+
+
+def _named(term: str, slot: str) -> str:
+    """Return the name of a term, with its slot for the constant term, which says nothing by itself."""
+    return f"1 ({slot})" if term == "1" else term
 
 
 def ablate(

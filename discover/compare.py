@@ -1,11 +1,11 @@
 """Comparison with the known rules: by coefficients, by the update on frozen states, and by behaviour.
 
-Rules count as the same when they differ in a positive factor, which belongs to the learning rate of a slot,
-or in the sign of all outputs and feed-forward weights (``y -> -y``, ``w -> -w``), which no input can tell
-apart. Terms that are odd in the activities average to zero for inputs that are symmetric about zero; such
-terms are called idle and left out of the verdict when the losses along the inner loop stay the same without
-them. Known rules that need more than a synapse's own variables run in networks of their own and are compared
-by behaviour alone.
+Rules count as the same when they differ in a positive factor, which belongs to the learning rate of the slots
+of some synapses, or in the sign of all outputs and feed-forward weights (``y -> -y``, ``w -> -w``), which no
+input can tell apart. Terms that are odd in the activities average to zero for inputs that are symmetric
+about zero; such terms are called idle and left out of the verdict when the losses along the inner loop stay
+the same without them. Known rules that need more than a synapse's own variables run in networks of their own
+and are compared by behaviour alone.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from discover._compared_rules import (
     is_odd,
     projection,
     rule_of_terms,
+    synapses_of,
     table,
     term_text,
 )
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
+from discover.slots import SLOTS, get_slot
 from discover.tasks import get_task
 from discover.tasks.base import Task, known_networks_of, known_rules_of
 
@@ -107,7 +109,8 @@ class Match:
     flipped : bool
         Whether the known rule was taken with outputs and feed-forward weights of the other sign.
     ratios : mapping from str to float
-        The candidate's terms relative to the known rule's first one in their slot, as ``w*y**2 : x*y``.
+        The candidate's terms relative to the known rule's first one at the same synapses, as
+        ``w*y**2 : x*y``, and its constants of the synapse relative to the known rule's.
     extra_terms, missing_terms : mapping from str to float
         Terms with their coefficients, in the candidate and in the known rule.
     idle_terms, negligible_terms : mapping from str to float
@@ -351,18 +354,24 @@ def _match_of_behaviour(bench: _Bench, rule: Rule, known: KnownRule) -> Match:
 def _projection(
     update: Mapping[str, FloatArray], other: Mapping[str, FloatArray]
 ) -> tuple[dict[str, float], float | None]:
-    """Return the best factor on `other` in each slot, and the largest of the slots' distances.
+    """Return the best factor on `other` in each slot, and the largest of the distances.
 
-    A slot in which neither rule acts is left out.
+    Slots of the same synapses share a factor and a distance. Synapses at which neither rule acts are left
+    out.
     """
     scales: dict[str, float] = {}
     distances: list[float | None] = []
-    for slot, values in update.items():
-        if values.any() or other[slot].any():
-            scale, distance = projection(values, other[slot])
+    groups: dict[str, list[str]] = {}
+    for slot in update:
+        groups.setdefault(get_slot(slot).synapses, []).append(slot)
+    for slots in groups.values():
+        values = np.concatenate([update[slot] for slot in slots])
+        others = np.concatenate([other[slot] for slot in slots])
+        if values.any() or others.any():
+            scale, distance = projection(values, others)
             distances.append(distance)
             if scale is not None:
-                scales[slot] = scale
+                scales |= dict.fromkeys(slots, scale)
     if not distances or None in distances:
         return scales, None if distances else 1.0
     return scales, max(_or_infinite(distance) for distance in distances)
@@ -392,9 +401,11 @@ def _compare_terms(bench: _Bench, rule: Rule, known: Rule) -> _Terms:
     extra = _without(terms, known_terms)
     missing = _without(known_terms, terms)
     return _Terms(
-        verdict=_structural_verdict(terms, known_terms, bench.settings.ratio_tolerance),
+        verdict=_structural_verdict(
+            terms, known_terms, _constant_ratios(rule, known), bench.settings.ratio_tolerance
+        ),
         angle=angle_degrees(all_terms, known_terms),
-        ratios=_ratios(all_terms, known_terms),
+        ratios=_ratios(all_terms, known_terms) | _constant_ratios(rule, known),
         extra=extra,
         missing=missing,
         idle=idle,
@@ -402,14 +413,26 @@ def _compare_terms(bench: _Bench, rule: Rule, known: Rule) -> _Terms:
     )
 
 
+def _constant_ratios(rule: Rule, known: Rule) -> dict[str, float]:
+    """Constants of the synapse relative to the known rule's, where one of the two rules states them."""
+    stated = [
+        slot for slot in SLOTS.values() if slot.is_constant and {slot.name} & {*rule.slots, *known.slots}
+    ]
+    return {f"{slot.name} : known": rule.constant(slot.name) / known.constant(slot.name) for slot in stated}
+
+
 def _structural_verdict(
-    terms: Mapping[Term, float], known: Mapping[Term, float], tolerance: float
+    terms: Mapping[Term, float],
+    known: Mapping[Term, float],
+    constant_ratios: Mapping[str, float],
+    tolerance: float,
 ) -> Verdict | None:
     if terms.keys() == known.keys() and terms:
         factors: dict[str, list[float]] = {}
         for term in known:
-            factors.setdefault(term[0], []).append(terms[term] / known[term])
+            factors.setdefault(synapses_of(term), []).append(terms[term] / known[term])
         is_one_scale = all(min(one) > 0 and max(one) / min(one) <= 1 + tolerance for one in factors.values())
+        is_one_scale &= all(max(one, 1 / one) <= 1 + tolerance for one in constant_ratios.values())
         return "same up to scale" if is_one_scale else "same terms"
     if terms.keys() > known.keys():
         return "extra terms"
@@ -444,13 +467,13 @@ def _without(terms: Mapping[Term, float], others: Mapping[Term, float]) -> dict[
 
 def _ratios(terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[str, float]:
     ratios: dict[str, float] = {}
-    for slot in dict.fromkeys(slot for slot, _ in terms):
-        first = next((term for term in known if term in terms and term[0] == slot), None)
+    for synapses in dict.fromkeys(synapses_of(term) for term in terms):
+        first = next((term for term in known if term in terms and synapses_of(term) == synapses), None)
         if first is not None:
             ratios |= {
                 f"{term_text(term)} : {term_text(first)}": value / terms[first]
                 for term, value in terms.items()
-                if term[0] == slot and term != first
+                if synapses_of(term) == synapses and term != first
             }
     return ratios
 

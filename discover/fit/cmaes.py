@@ -8,15 +8,16 @@ section 3, with a population of 50 and an initial step of 0.1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.fit.objective import Objective
-from discover.progress import Progress
+from discover.progress import Progress, silent
 
-__all__ = ["CMAES"]
+__all__ = ["CMAES", "evolve"]
 
 FloatArray = NDArray[np.float64]
 
@@ -45,8 +46,6 @@ class CMAES:
         progress: Progress,
     ) -> FloatArray:
         """Return scaled coefficients; those with an infinite penalty stay at zero."""
-        import cma
-
         free = np.isfinite(penalty)
         if not free.any():
             return np.zeros_like(start)
@@ -57,24 +56,65 @@ class CMAES:
             point[free] = part
             return point
 
-        def value(part: FloatArray) -> float:
-            return float(objective.losses(whole(part)).mean() + weights @ np.abs(part))
+        def values_of(parts: list[FloatArray]) -> list[float]:
+            losses = objective.all_losses([whole(part) for part in parts]).mean(axis=1)
+            return [float(loss + weights @ np.abs(part)) for loss, part in zip(losses, parts, strict=True)]
 
-        # pycma's own seed would set NumPy's global generator: it gets random numbers handed in instead.
-        options = {
-            "popsize": self.population,
-            "maxiter": n_steps,
-            "seed": np.nan,
-            "randn": lambda *shape: rng.standard_normal(shape),
-            "verbose": -9,
-        }
         spread = min(self.sigma, max(np.abs(start[free]).max(), 0.02))
-        strategy = cma.CMAEvolutionStrategy(start[free], spread, options)
-        generation = 0
-        while not strategy.stop():
-            points = strategy.ask()
-            values = [value(np.asarray(point)) for point in points]
-            strategy.tell(points, values)
-            generation += 1
-            progress(min(1.0, generation / n_steps), f"meta-loss {min(values):.3f}")
-        return whole(np.asarray(strategy.result.xbest))
+        best, _ = evolve(values_of, start[free], spread, self.population, n_steps, rng, progress)
+        return whole(best)
+
+
+def evolve(
+    values_of: Callable[[list[FloatArray]], list[float]],
+    start: FloatArray,
+    spread: float,
+    population: int,
+    n_generations: int,
+    rng: np.random.Generator,
+    progress: Progress = silent,
+) -> tuple[FloatArray, float]:
+    """Minimise a function by CMA-ES; return the best point that was looked at, and its value.
+
+    Parameters
+    ----------
+    values_of : callable
+        Takes the points of a generation, each of shape (n,); returns a value for each.
+    start : ndarray, shape (n,)
+    spread : float
+        First step size.
+    population, n_generations : int
+    rng : numpy.random.Generator
+    progress : callable, optional
+    """
+    import cma
+
+    if len(start) == 1:
+        # pycma does not search along a line: a second coordinate that means nothing goes along.
+        best, value = evolve(
+            lambda points: values_of([point[:1] for point in points]),
+            np.append(start, 0.0),
+            spread,
+            population,
+            n_generations,
+            rng,
+            progress,
+        )
+        return best[:1], value
+    # pycma's own seed would set NumPy's global generator: it gets random numbers handed in instead.
+    options = {
+        "popsize": population,
+        "maxiter": n_generations,
+        "seed": np.nan,
+        "randn": lambda *shape: rng.standard_normal(shape),
+        "verbose": -9,
+    }
+    strategy = cma.CMAEvolutionStrategy(start, spread, options)
+    generation = 0
+    while not strategy.stop():
+        points = strategy.ask()
+        values = values_of([np.asarray(point) for point in points])
+        strategy.tell(points, values)
+        generation += 1
+        progress(min(1.0, generation / n_generations), f"meta-loss {min(values):.3f}")
+    return np.asarray(strategy.result.xbest), float(strategy.result.fbest)

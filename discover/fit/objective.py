@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.tasks.base import Task, VisitedStates, bases
+from discover.tasks.base import Task, VisitedStates, are_constants, bases, losses_of_rules
 
 __all__ = ["Objective", "Slope"]
 
@@ -25,6 +26,9 @@ SMALLEST_EFFECT = 1e-3
 """Terms with a smaller effect than this share of the largest are scaled as if they had it."""
 
 N_EFFECT_STATES = 2_000
+
+LARGEST_LOG = 3.0
+"""Constants of the synapse stay within this many natural logarithms of their usual values."""
 
 
 class Slope(NamedTuple):
@@ -42,6 +46,8 @@ class Objective:
     Coordinates are ``coefficient * effect``: the root-mean-square of what a term adds to the update on the
     states that synapses visit, relative to the size of the weights. In these, all terms have comparable
     slopes whatever the number of inputs, and an L1 penalty weighs what a term does and not what it is called.
+    A constant of the synapse, such as the time constant of a trace, has the logarithm of its ratio to the
+    usual value for a coordinate.
 
     Parameters
     ----------
@@ -51,6 +57,8 @@ class Objective:
         Root-mean-square of each term on visited states, relative to `units`.
     units : ndarray, shape (n_coefficients,)
         Root-mean-square of the weights that each term changes, at the size that the task asks for.
+
+    For constants of the synapse both are 1.
     """
 
     task: Task
@@ -65,15 +73,40 @@ class Objective:
 
     def coefficients(self, scaled: FloatArray) -> FloatArray:
         """Return the rule's coefficients."""
-        return scaled / self.effects
+        coefficients = scaled / self.effects
+        for n, usual in self._usual.items():
+            coefficients[n] = usual * np.exp(np.clip(scaled[n], -LARGEST_LOG, LARGEST_LOG))
+        return coefficients
 
     def scaled(self, coefficients: FloatArray) -> FloatArray:
         """Return the coordinates of a rule's coefficients."""
-        return coefficients * self.effects
+        scaled = coefficients * self.effects
+        for n, usual in self._usual.items():
+            scaled[n] = np.log(coefficients[n] / usual)
+        return scaled
+
+    @cached_property
+    def is_constant(self) -> NDArray[np.bool_]:
+        """Which coordinates are constants of the synapse, shape (n_coefficients,)."""
+        return are_constants(self.task)
+
+    @cached_property
+    def _usual(self) -> dict[int, float]:
+        """Position of each constant of the synapse -> usual value."""
+        slots = [slot for basis in bases(self.task) for slot in len(basis) * [basis.slot]]
+        return {n: slot.usual for n, slot in enumerate(slots) if slot.is_constant}
+
+    def multiplied(self, scaled: FloatArray, factor: float) -> FloatArray:
+        """Return a multiple of a rule; constants of the synapse stay as they are."""
+        return np.where(self.is_constant, scaled, factor * scaled)
 
     def losses(self, scaled: FloatArray, n_steps: int | None = None) -> FloatArray:
         """Loss of each problem, shape (n_problems,)."""
         return self.task.losses(self.coefficients(scaled), self.problems, n_steps)
+
+    def all_losses(self, points: Sequence[FloatArray]) -> FloatArray:
+        """Loss of each of several rules on each problem, shape (n_rules, n_problems)."""
+        return losses_of_rules(self.task, [self.coefficients(point) for point in points], self.problems)
 
     def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
         """Mean loss and mean gradient over some problems.
@@ -132,6 +165,9 @@ def _weight_sizes(task: Task, states: Mapping[str, VisitedStates]) -> FloatArray
     parts = []
     for basis in bases(task):
         slot = basis.slot
+        if slot.is_constant:
+            parts.append(np.ones(len(basis)))
+            continue
         weights = states[slot.name].values[:, slot.variables.index(str(slot.weight))]
         parts.append(np.full(len(basis), np.sqrt(np.mean(weights**2))))
     return np.concatenate(parts)
@@ -141,6 +177,9 @@ def _sizes(task: Task, visited: Mapping[str, VisitedStates]) -> FloatArray:
     """Root-mean-square of each term, with a floor for terms that hardly show."""
     parts = []
     for basis in bases(task):
+        if basis.slot.is_constant:
+            parts.append(np.ones(len(basis)))
+            continue
         columns = dict(zip(basis.slot.variables, visited[basis.slot.name].values.T, strict=True))
         size = np.sqrt(np.mean(basis.design(columns) ** 2, axis=0))
         parts.append(np.maximum(size, SMALLEST_EFFECT * size.max()))

@@ -54,7 +54,7 @@ def minimiser(settings: FitSettings, step_size: float, growth: float = 0.0) -> M
     from discover.fit.proximal import ProximalAdam
 
     if settings.optimiser == "cmaes":
-        return CMAES()
+        return CMAES(settings.population, settings.sigma)
     return ProximalAdam(
         step_size=step_size,
         batch=settings.batch,

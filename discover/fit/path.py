@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.errors import RuleError, TaskError
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.result import FitResult, PathPoint
@@ -16,11 +17,12 @@ from discover.fit.settings import FitSettings
 from discover.fit.tuning import tuned
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
-from discover.tasks.base import Task, bases, coefficients_of, rule_of
+from discover.tasks.base import Task, bases, coefficients_of, has_gradient, rule_of, update_slots
 
 __all__ = ["fit"]
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 MAX_DROPS = 12
 """Terms beyond this number are not tried away one by one."""
@@ -51,11 +53,22 @@ def fit(
     -------
     FitResult
 
+    Raises
+    ------
+    TaskError
+        If the optimiser needs gradients that the task does not have.
+    RuleError
+        If the settings allow a term that the basis does not have.
+
     References
     ----------
     Confavreux et al. (NeurIPS 2020), section 3; Hastie, Tibshirani & Friedman (2009), The elements of
     statistical learning, section 7.10 (one-standard-error rule).
     """
+    if settings.optimiser == "proximal" and not has_gradient(task):
+        raise TaskError(
+            f'The task {task.name!r} has no gradients. Fit it without: optimiser = "cmaes" under [fit].'
+        )
     seeds = np.random.SeedSequence(seed).spawn(3 + settings.restarts)
     train_seed, heldout_seed, *restart_seeds, tuning_seed = seeds
     progress(0.0, "drawing problems")
@@ -143,7 +156,8 @@ class _Restart:
         rng = np.random.default_rng(rng_seed)
         objective = Objective.start(self.task, self.train, effect_seed)
         start = rng.normal(0, self.settings.start_scale, objective.n_coefficients)
-        penalty = np.full(objective.n_coefficients, self.settings.first_penalty)
+        free = _allowed(self.task, self.settings.terms)
+        penalty = self._penalty(objective, free, self.settings.first_penalty)
         first = minimiser(self.settings, self.settings.step_size, growth=self.settings.growth).minimise(
             objective, start, penalty, self.settings.steps, rng, part(progress, 0.0, 0.3, "first fit, ")
         )
@@ -168,16 +182,19 @@ class _Restart:
     ) -> tuple[PathPoint, FloatArray]:
         """Return the point of one penalty, and the penalised coefficients, from which the next one starts."""
         start = objective.scaled(coefficients)
-        penalty = weight * _reweighted(start) if weight > 0 else np.zeros_like(start)
+        free = _allowed(self.task, self.settings.terms)
+        penalty = self._penalty(
+            objective, free, weight * _reweighted(start, objective.is_constant) if weight > 0 else 0.0
+        )
         learn = minimiser(self.settings, self.settings.path_step_size)
         name = f"penalty {weight:g}, "
         sparse = learn.minimise(
             objective, start, penalty, self.settings.path_steps, rng, part(progress, 0, 0.5, name)
         )
-        support = np.abs(sparse) > (self.settings.negligible * np.abs(sparse).max() if weight > 0 else 0)
-        refitted = self._refit(
-            objective, np.where(support, sparse, 0.0), rng, part(progress, 0.5, 1, f"{name}refit, ")
-        )
+        sizes = np.where(objective.is_constant, 0.0, np.abs(sparse))
+        support = sizes > (self.settings.negligible * sizes.max() if weight > 0 else 0)
+        kept = np.where(support | objective.is_constant, sparse, 0.0)
+        refitted = self._refit(objective, kept, rng, part(progress, 0.5, 1, f"{name}refit, "))
         return self.judge(objective.coefficients(refitted), weight), objective.coefficients(sparse)
 
     def _refit(
@@ -189,18 +206,26 @@ class _Restart:
         for it. The multiple is searched before them, because the ratios that are best depend on it, and once
         more behind them.
         """
-        if not start.any():
+        fitted = (start != 0) | objective.is_constant
+        if not start[~objective.is_constant].any():
             return start
         faster, loss = self._at_best_multiple(objective, start)
-        frozen = np.where(start != 0, 0.0, np.inf)
+        frozen = self._penalty(objective, fitted, 0.0)
         learn = minimiser(self.settings, self.settings.path_step_size)
         refitted = learn.minimise(objective, faster, frozen, self.settings.refit_steps, rng, progress)
         refitted, refitted_loss = self._at_best_multiple(objective, refitted)
         return refitted if refitted_loss < loss else faster
 
     def _at_best_multiple(self, objective: Objective, scaled: FloatArray) -> tuple[FloatArray, float]:
-        factor, loss = best_multiple(lambda factor: float(objective.losses(factor * scaled).mean()))
-        return factor * scaled, loss
+        factor, loss = best_multiple(
+            lambda factor: float(objective.losses(objective.multiplied(scaled, factor)).mean())
+        )
+        return objective.multiplied(scaled, factor), loss
+
+    @staticmethod
+    def _penalty(objective: Objective, free: BoolArray, weight: FloatArray | float) -> FloatArray:
+        """Weights of the L1 norm: infinite for terms that are not free, none for constants of the synapse."""
+        return np.where(objective.is_constant, 0.0, np.where(free, weight, np.inf))
 
     def judge(self, coefficients: FloatArray, penalty: float, origin: str = "path") -> PathPoint:
         """Return a point of the path with its losses."""
@@ -255,14 +280,30 @@ def _tuned(point: PathPoint, further: Any, restart: _Restart) -> PathPoint:
     return restart.judge(coefficients_of(restart.task, rule), point.penalty, "tuning")
 
 
-def _reweighted(scaled: FloatArray) -> FloatArray:
+def _allowed(task: Task, terms: Mapping[str, Sequence[str]] | None) -> BoolArray:
+    """Return which coefficients a rule may have."""
+    unknown = set(terms or ()) - {slot.name for slot in update_slots(task)}
+    if unknown:
+        raise RuleError(
+            f"The terms of slot {min(unknown)!r} cannot be chosen. "
+            f"Slots: {', '.join(slot.name for slot in update_slots(task))}."
+        )
+    parts = []
+    for basis in bases(task):
+        part = np.full(len(basis), basis.slot.name not in (terms or ()))
+        part[[basis.index(term) for term in (terms or {}).get(basis.slot.name, ())]] = True
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def _reweighted(scaled: FloatArray, is_constant: BoolArray) -> FloatArray:
     """Weights of a reweighted L1 norm: 1 for the largest coefficient, more for smaller ones.
 
     References
     ----------
     Candes, Wakin & Boyd (2008), J. Fourier Anal. Appl. 14:877, equation 7.
     """
-    relative = np.abs(scaled) / max(np.abs(scaled).max(), 1e-300)
+    relative = np.abs(scaled) / max(np.abs(scaled[~is_constant]).max(), 1e-300)
     weights: FloatArray = 1.1 / (relative + 0.1)
     return weights
 
@@ -274,7 +315,7 @@ def _terms(task: Task, coefficients: FloatArray) -> dict[str, dict[str, float]]:
 def _vector(task: Task, terms: Any) -> FloatArray:
     parts = []
     for basis in bases(task):
-        values = np.zeros(len(basis))
+        values = np.full(len(basis), basis.slot.usual)
         for name, value in terms[basis.slot.name].items():
             values[basis.index(name)] = value
         parts.append(values)
@@ -303,6 +344,8 @@ def _summary(choice: PathPoint) -> dict[str, Any]:
 def _stability(task: Task, choices: Sequence[PathPoint]) -> dict[str, dict[str, float]]:
     result: dict[str, dict[str, float]] = {}
     for basis in bases(task):
+        if basis.slot.is_constant:
+            continue
         shares = {
             name: sum((basis.slot.name, name) in choice.support for choice in choices) / len(choices)
             for name in basis.names

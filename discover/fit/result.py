@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from discover.rule import Rule
+from discover.slots import get_slot
 
 __all__ = ["FitResult", "PathPoint"]
 
@@ -44,13 +45,18 @@ class PathPoint:
 
     @property
     def n_terms(self) -> int:
-        """Number of terms, over all slots."""
-        return sum(len(terms) for terms in self.coefficients.values())
+        """Number of terms, over all slots; constants of the synapse are none."""
+        return len(self.support)
 
     @property
     def support(self) -> frozenset[tuple[str, str]]:
         """The terms, as pairs of slot and name."""
-        return frozenset((slot, term) for slot, terms in self.coefficients.items() for term in terms)
+        return frozenset(
+            (slot, term)
+            for slot, terms in self.coefficients.items()
+            if not get_slot(slot).is_constant
+            for term in terms
+        )
 
     @property
     def rule(self) -> Rule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -33,7 +34,11 @@ class FitSettings:
     steps, path_steps, refit_steps : int
         Outer-loop steps of the first fit, of each point of the path, and of each refit without penalty.
     batch : int
-        Problems a step looks at.
+        Problems a step looks at; CMA-ES looks at all of them.
+    population : int
+        Rules in a generation of CMA-ES, for which a step is a generation.
+    sigma : float
+        First spread of CMA-ES, in units of relative effect.
     step_size, path_step_size : float
         Step of the optimiser during the first fit, and along the path, in units of relative effect.
     growth : float
@@ -46,6 +51,8 @@ class FitSettings:
     resolution : float
         Held-out losses that differ by less are equally good, however sure the difference is: of two rules
         whose weights end half a percent of their length nearer to the target, the simpler one is chosen.
+    terms : mapping from str to tuple of str, optional
+        Slot -> the terms that a rule may have there; slots that it does not name have all of the basis.
     """
 
     optimiser: Optimiser = "proximal"
@@ -67,9 +74,12 @@ class FitSettings:
     path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
     refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 80
     batch: Annotated[int, Ge(1), Le(100_000)] = 8
+    population: Annotated[int, Ge(4), Le(10_000)] = 50
+    sigma: Annotated[float, Gt(0), Le(10)] = 0.1
     step_size: Annotated[float, Gt(0), Le(10)] = 0.05
     path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02
     growth: Annotated[float, Ge(0), Le(1)] = 0.6
     start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
     resolution: Annotated[float, Ge(0), Le(1)] = 0.005
+    terms: Mapping[str, tuple[str, ...]] | None = None

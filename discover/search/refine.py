@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RuleError
+from discover.expression import constants
+from discover.fit.cmaes import evolve
 from discover.multiple import best_multiple
 from discover.rule import Rule
-from discover.tasks.base import Task
+from discover.slots import get_slot
+from discover.tasks.base import Task, has_gradient, losses_of_rules
 
 __all__ = ["refined"]
 
@@ -20,17 +23,18 @@ SMALLEST_UNIT = 0.05
 """Constants closer to zero than this move in absolute steps of it."""
 
 STEP_SIZE = 0.05
+SPREAD = 0.1
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-10
 
 
 def refined(
     task: Task, rule: Rule, problems: Any, n_steps: int, batch: int, rng: np.random.Generator
 ) -> tuple[Rule, FloatArray]:
-    """Refine a rule's constants on the meta-loss by exact gradients.
+    """Refine a rule's constants on the meta-loss, by exact gradients or, where the task has none, by CMA-ES.
 
     The best multiple first, then Adam in relative coordinates; the gradient of a problem is clipped and left
-    out where it blew up. The rule is never made worse: where the mean loss does not fall the old constants
-    stay.
+    out where it blew up. CMA-ES looks at all problems, and at the logarithms of constants of the synapse.
+    The rule is never made worse: where the mean loss does not fall the old constants stay.
 
     Parameters
     ----------
@@ -52,11 +56,27 @@ def refined(
     ----------
     Kingma & Ba (2015), ICLR, algorithm 1.
     """
-    rule = best = _at_best_multiple(task, rule, problems)
-    best_losses = task.losses(rule, problems)
-    start = rule.constants()
-    if start.size == 0 or n_steps == 0:
+    best = _at_best_multiple(task, rule, problems)
+    best_losses = task.losses(best, problems)
+    if best.constants().size == 0 or n_steps == 0:
         return best, best_losses
+    if has_gradient(task):
+        last = _descended(task, best, problems, n_steps, batch, rng)
+    else:
+        last = _evolved(task, best, problems, n_steps, rng)
+    if last is None:
+        return best, best_losses
+    last_losses = task.losses(last, problems)
+    if last_losses.mean() < best_losses.mean():
+        return last, last_losses
+    return best, best_losses
+
+
+def _descended(
+    task: Task, rule: Rule, problems: Any, n_steps: int, batch: int, rng: np.random.Generator
+) -> Rule | None:
+    """Return the rule after Adam; None where its constants would become part of its structure."""
+    start = rule.constants()
     unit = np.maximum(np.abs(start), SMALLEST_UNIT)
     point = start / unit
     first, second = np.zeros_like(point), np.zeros_like(point)
@@ -74,13 +94,35 @@ def refined(
         scale = np.sqrt(second / (1 - BETA2 ** (t + 1))) + EPSILON
         point = point - rate * first / (1 - BETA1 ** (t + 1)) / scale
     try:
-        last = _with_constants(rule, point * unit)
+        return _with_constants(rule, point * unit)
     except RuleError:
-        return best, best_losses
-    last_losses = task.losses(last, problems)
-    if last_losses.mean() < best_losses.mean():
-        return last, last_losses
-    return best, best_losses
+        return None
+
+
+def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random.Generator) -> Rule | None:
+    """Return the rule after CMA-ES; None where no generation has seen one without a flaw."""
+    start = rule.constants()
+    unit = np.maximum(np.abs(start), SMALLEST_UNIT)
+    in_logs = np.concatenate(
+        [np.full(len(constants(node)), get_slot(slot).is_constant) for slot, node in rule.expressions.items()]
+    )
+
+    def rule_at(point: FloatArray) -> Rule | None:
+        moved = np.where(in_logs, start * np.exp(np.clip(point, -3, 3)), start + unit * point)
+        try:
+            return _with_constants(rule, moved)
+        except RuleError:
+            return None
+
+    def values_of(points: list[FloatArray]) -> list[float]:
+        rules = [rule_at(point) for point in points]
+        sound = [one for one in rules if one is not None]
+        losses = iter(losses_of_rules(task, sound, problems).mean(axis=1) if sound else ())
+        return [float("inf") if one is None else float(next(losses)) for one in rules]
+
+    population = 4 + int(3 * np.log(len(start)))
+    best, _ = evolve(values_of, np.zeros_like(start), SPREAD, population, n_steps, rng)
+    return rule_at(best)
 
 
 def _at_best_multiple(task: Task, rule: Rule, problems: Any) -> Rule:

@@ -9,7 +9,7 @@ import numpy as np
 from discover.errors import RunFailed
 from discover.fit import FitResult, PathPoint
 from discover.search.engine import MIN_ROWS, Samples
-from discover.tasks.base import Task, coefficients_of
+from discover.tasks.base import Task, coefficients_of, update_slots
 
 __all__ = ["teacher_samples"]
 
@@ -48,7 +48,7 @@ def teacher_samples(
         visited = task.visit(coefficients_of(task, rule), problems, n_states, seed)
         if all(len(states.values) >= MIN_ROWS for states in visited.values()):
             samples = {}
-            for slot in task.slots:
+            for slot in update_slots(task):
                 values = visited[slot.name].values
                 update = rule.numpy()[slot.name](**dict(zip(slot.variables, values.T, strict=True)))
                 samples[slot.name] = Samples(slot.variables, values, update)

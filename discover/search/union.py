@@ -18,7 +18,8 @@ from discover.search.engine import AUTO, Engine, Samples, resolve
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
 from discover.search.teacher import teacher_samples
-from discover.tasks.base import Task
+from discover.slots import get_slot
+from discover.tasks.base import Task, has_gradient
 
 __all__ = ["L1_PATH", "search"]
 
@@ -26,6 +27,7 @@ L1_PATH = "l1-path"
 """Name under which the rules of the coefficient fit enter the union."""
 
 META_GRADIENT = "meta-gradient"
+META_EVOLUTION = "cma-es"
 
 
 @dataclass
@@ -51,8 +53,8 @@ def search(
 
     The engines fit expressions to the update of the dense fitted rule on the states that it visits. Their
     fronts and the rules of the L1 path are united; each form runs in the network, its constants are refined
-    there by exact gradients, and held-out problems give the loss by which the front is built and the rule is
-    chosen.
+    there by exact gradients or CMA-ES, and held-out problems give the loss by which the front is built and
+    the rule is chosen.
 
     Parameters
     ----------
@@ -87,12 +89,13 @@ def search(
     heldout = task.draw(problem_settings, settings.network.n_heldout, heldout_seed)
     teacher, samples = teacher_samples(task, train, fit, settings.network.n_states, state_seed)
     samples = {name: _joined(one, name, teacher.rule, trajectories) for name, one in samples.items()}
+    constants = {slot: node for slot, node in teacher.rule.expressions.items() if get_slot(slot).is_constant}
     forms = _forms_of_path(fit)
     for number, engine in enumerate(chosen):
         inner = part(
             progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen), f"{engine.name}: "
         )
-        rules = _proposals(engine, samples, settings, engine_seed, inner)
+        rules = _proposals(engine, samples, constants, settings, engine_seed, inner)
         _unite(forms, rules, engine.name)
     candidates = _scored(
         task, forms, train, heldout, settings, np.random.default_rng(refine_seed), part(progress, 0.5, 1.0)
@@ -127,11 +130,15 @@ def _forms_of_path(fit: FitResult) -> dict[str, _Form]:
 def _proposals(
     engine: Engine,
     samples: Mapping[str, Samples],
+    constants: Mapping[str, Node],
     settings: SearchSettings,
     seed: np.random.SeedSequence,
     progress: Progress,
 ) -> list[Rule]:
-    """Rules that an engine proposes; with several slots, all pairs of entries of the fronts."""
+    """Rules that an engine proposes; with several slots, all pairs of entries of the fronts.
+
+    Constants of the synapse are the teacher's.
+    """
     words = seed.generate_state(len(samples))
     fronts: list[list[tuple[str, Node]]] = []
     for number, (slot, one) in enumerate(samples.items()):
@@ -141,7 +148,7 @@ def _proposals(
     rules: list[dict[str, Node]] = [{}]
     for front in fronts:
         rules = [{**rule, slot: expression} for rule in rules for slot, expression in front]
-    return [Rule(expressions) for expressions in rules if expressions]
+    return [Rule({**expressions, **constants}) for expressions in rules if expressions]
 
 
 def _unite(forms: dict[str, _Form], rules: Iterable[Rule], engine: str) -> None:
@@ -200,7 +207,8 @@ def _scored(
         if rank < network.n_refined and loss < network.hopeless:
             better, losses = refined(task, rule, train, network.refine_steps, network.batch, rng)
             if better is not rule:
-                rule, refined_by, train_loss = better, META_GRADIENT, float(losses.mean())
+                refined_by = META_GRADIENT if has_gradient(task) else META_EVOLUTION
+                rule, train_loss = better, float(losses.mean())
         held = task.losses(rule, heldout)
         candidates.append((rule, form.proposed_by, refined_by, train_loss, held))
         progress((rank + 1) / len(screened), f"candidate {rank + 1} of {len(screened)}")

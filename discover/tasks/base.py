@@ -22,13 +22,17 @@ __all__ = [
     "TaskGradient",
     "VisitedStates",
     "all_known_of",
+    "are_constants",
     "bases",
     "coefficients_of",
     "collect",
+    "has_gradient",
     "known_networks_of",
     "known_rules_of",
+    "losses_of_rules",
     "n_coefficients",
     "rule_of",
+    "update_slots",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -153,7 +157,10 @@ class Task(Protocol):
         ...
 
     def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
-        """Losses and exact gradients with respect to the coefficients, or to a rule's constants."""
+        """Losses and exact gradients with respect to the coefficients, or to a rule's constants.
+
+        A task without gradients leaves this method out; its rules are fitted and refined by CMA-ES.
+        """
         ...
 
     def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
@@ -187,6 +194,18 @@ class Task(Protocol):
         ...
 
 
+def losses_of_rules(task: Task, rules: Sequence[Rule | FloatArray], problems: Any) -> FloatArray:
+    """Return the loss of each of several rules on each problem, shape (n_rules, n_problems).
+
+    A task whose simulator shares work between rules has a method of this name, which is used.
+    """
+    at_once = getattr(task, "losses_of_rules", None)
+    if at_once is not None:
+        losses: FloatArray = at_once(rules, problems)
+        return losses
+    return np.array([task.losses(rule, problems) for rule in rules])
+
+
 def known_rules_of(task: Task) -> dict[str, Rule]:
     """Return the known rules that can run in a task's network, by name.
 
@@ -210,6 +229,16 @@ def all_known_of(task: Task) -> dict[str, Rule | KnownRule]:
     return {**known_rules_of(task), **known_networks_of(task)}
 
 
+def has_gradient(task: Task) -> bool:
+    """Whether a task's losses come with gradients."""
+    return callable(getattr(task, "gradient", None))
+
+
+def update_slots(task: Task) -> tuple[Slot, ...]:
+    """Return the slots in which an update acts: those that do not hold a constant of the synapse."""
+    return tuple(slot for slot in task.slots if not slot.is_constant)
+
+
 def bases(task: Task) -> tuple[VolterraBasis, ...]:
     """Return the polynomial basis of each slot."""
     return tuple(VolterraBasis(slot) for slot in task.slots)
@@ -220,8 +249,20 @@ def n_coefficients(task: Task) -> int:
     return sum(len(basis) for basis in bases(task))
 
 
+def are_constants(task: Task) -> NDArray[np.bool_]:
+    """Return which coefficients are constants of the synapse and no terms of an update.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_coefficients,)
+    """
+    return np.concatenate([np.full(len(basis), basis.slot.is_constant) for basis in bases(task)])
+
+
 def coefficients_of(task: Task, rule: Rule) -> FloatArray:
     """Return a polynomial rule as the vector of all coefficients, slot by slot.
+
+    Constants of the synapse that the rule does not state have their usual values.
 
     Raises
     ------
@@ -230,8 +271,10 @@ def coefficients_of(task: Task, rule: Rule) -> FloatArray:
     """
     parts = []
     for basis in bases(task):
-        if basis.slot.name in rule.slots:
-            parts.append(rule.polynomial(basis.slot.name).coefficients.reshape(-1))
+        if basis.slot.is_constant:
+            parts.append(np.array([rule.constant(basis.slot.name)]))
+        elif basis.slot.name in rule.slots:
+            parts.append(rule.polynomial(basis.slot.name).coefficients[tuple(basis.exponents.T)])
         else:
             parts.append(np.zeros(len(basis)))
     return np.concatenate(parts)
@@ -268,7 +311,7 @@ def collect(task: Task, settings: Any, seed: int, progress: Progress = silent) -
     """Record what synapses visit under baseline rules that know nothing of the task.
 
     The baselines are the zero rule, under which weights stay where they start, and random small polynomial
-    rules.
+    rules; constants of the synapse have their usual values.
 
     Returns
     -------
@@ -281,6 +324,10 @@ def collect(task: Task, settings: Any, seed: int, progress: Progress = silent) -
     problems = task.draw(settings, N_BASELINE_PROBLEMS, draw_seed)
     table = np.random.default_rng(rule_seed).normal(0, BASELINE_SCALE, (N_BASELINES, n_coefficients(task)))
     table[0] = 0.0
+    are_kept = are_constants(task)
+    table[:, are_kept] = coefficients_of(
+        task, Rule.from_coefficients({slot.name: {} for slot in update_slots(task)})
+    )[are_kept]
     parts: dict[str, list[NDArray[Any]]] = {}
     for number, (coefficients, child) in enumerate(zip(table, state_seed.spawn(N_BASELINES), strict=True)):
         rule = rule_of(task, coefficients)
