@@ -1,0 +1,156 @@
+"""Rules inside the spiking kernels: for one synapse, or for a row of synapses in lock-step.
+
+Both spiking kernels call these functions. The compilation cache does not notice edits in another file: after
+an edit of this one it has to be cleared, so what is here is small and stays as it is.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
+
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+
+ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
+TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
+
+N_VARIABLES = 2
+"""Programs of spiking slots have a trace and the weight, in this order; constants and results follow."""
+
+
+NOTHING = -1
+"""Output register of an update that is always zero."""
+
+
+class KernelRule(NamedTuple):
+    """A spiking rule as the kernels take it.
+
+    Where `is_linear`, an update is ``alpha + kappa * x_post`` at a presynaptic spike and
+    ``beta + gamma * x_pre`` at a postsynaptic one. Elsewhere programs say it, whose output
+    register is `NOTHING` for no update at all.
+    Time constants are in ms.
+    """
+
+    is_linear: bool
+    alpha: float
+    beta: float
+    gamma: float
+    kappa: float
+    tau_pre: float
+    tau_post: float
+    pre_code: np.ndarray
+    pre_constants: np.ndarray
+    pre_output: int
+    post_code: np.ndarray
+    post_constants: np.ndarray
+    post_output: int
+
+
+@njit(inline="always", **OPTIONS)
+def clipped(weight, largest):
+    """Weight within its bounds; NaN stays NaN, so that the caller sees it."""
+    return 0.0 if weight < 0.0 else largest if weight > largest else weight
+
+
+@njit(inline="always", **OPTIONS)
+def _integer_power(base, exponent):
+    result = 1.0
+    for _ in range(abs(exponent)):
+        result *= base
+    return 1.0 / result if exponent < 0 else result
+
+
+@njit(inline="always", **OPTIONS)
+def _value(op, a, b, exponent):
+    """Result of one instruction."""
+    if op == MUL:
+        return a * b
+    if op == ADD:
+        return a + b
+    if op == SUB:
+        return a - b
+    if op == DIV:
+        return a / b
+    if op == NEG:
+        return -a
+    if op == SQUARE:
+        return a * a
+    if op == POW:
+        return a**b
+    if op == POWI:
+        return _integer_power(a, exponent)
+    if op == TANH:
+        return math.tanh(a)
+    if op == EXP:
+        return math.exp(a)
+    if op == LOG:
+        return math.log(a)
+    if op == SQRT:
+        return math.sqrt(a)
+    if op == ABS:
+        return abs(a)
+    if op == SIGN:
+        return 1.0 if a > 0.0 else -1.0 if a < 0.0 else a
+    if op == MAX:
+        return a if a >= b or math.isnan(a) else b
+    return a if a <= b or math.isnan(a) else b
+
+
+@njit(**OPTIONS)
+def synapse_update(code, constants, output, trace, weight, registers):
+    """Result of a program for one synapse; `registers` is workspace of shape (n_registers,)."""
+    registers[0] = trace
+    registers[1] = weight
+    for n in range(constants.shape[0]):
+        registers[N_VARIABLES + n] = constants[n]
+    first = N_VARIABLES + constants.shape[0]
+    for n in range(code.shape[0]):
+        op, i, j = code[n, 0], code[n, 1], code[n, 2]
+        has_second = op < POWI or op >= MAX
+        registers[first + n] = _value(op, registers[i], registers[j if has_second else i], j)
+    return registers[output]
+
+
+@njit(**OPTIONS)
+def row_update(code, constants, tape, n):
+    """Run a program over the first `n` synapses of a `tape` (n_registers, at least n).
+
+    Rows 0 and 1 of the tape hold traces and weights; the row of the program's output is the result.
+    """
+    for c in range(constants.shape[0]):
+        for s in range(n):
+            tape[N_VARIABLES + c, s] = constants[c]
+    first = N_VARIABLES + constants.shape[0]
+    for r in range(code.shape[0]):
+        op, i, j = code[r, 0], code[r, 1], code[r, 2]
+        out, a = tape[first + r], tape[i]
+        if op == MUL:
+            b = tape[j]
+            for s in range(n):
+                out[s] = a[s] * b[s]
+        elif op == ADD:
+            b = tape[j]
+            for s in range(n):
+                out[s] = a[s] + b[s]
+        elif op == SUB:
+            b = tape[j]
+            for s in range(n):
+                out[s] = a[s] - b[s]
+        elif op == DIV:
+            b = tape[j]
+            for s in range(n):
+                out[s] = a[s] / b[s]
+        elif op == NEG:
+            for s in range(n):
+                out[s] = -a[s]
+        elif op == SQUARE:
+            for s in range(n):
+                out[s] = a[s] * a[s]
+        else:
+            b = tape[j if op < POWI or op >= MAX else i]
+            for s in range(n):
+                out[s] = _value(op, a[s], b[s], j)

@@ -1,0 +1,198 @@
+"""Plasticity rules of spiking synapses, for the feed-forward and the recurrent simulator alike.
+
+A synapse keeps two traces. ``x_pre`` jumps by one at a presynaptic spike, ``x_post`` at a postsynaptic one;
+in between they decay exponentially. At a presynaptic spike the weight changes by ``learning_rate *
+on_pre(x_post, w)``, at a postsynaptic one by ``learning_rate * on_post(x_pre, w)``; then it is clipped to
+``[0, largest weight]``.
+
+In one time step the presynaptic spike comes first. Its update does not see a postsynaptic spike of the same
+step; the update of that one sees ``x_pre`` with the presynaptic spike already counted. A trace is read before
+its own jump.
+
+References
+----------
+Vogels et al. (2011), Science 334:1569; Confavreux et al. (NeurIPS 2020), section 4.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sims._spike_programs import NOTHING, KernelRule
+from sims.rules import Op, Program
+
+__all__ = ["ActivityLimits", "LinearSpikeRule", "SpikeRule"]
+
+ON_PRE_LEVELS = (True, False)
+ON_POST_LEVELS = (False, False)
+
+
+@dataclass(frozen=True)
+class SpikeRule:
+    """A rule whose two updates may be any expression.
+
+    Parameters
+    ----------
+    on_pre : Program or None
+        Update at a presynaptic spike, over ``(x_post, w)`` with neuron levels (True, False); None for none.
+    on_post : Program or None
+        Update at a postsynaptic spike, over ``(x_pre, w)`` with neuron levels (False, False); None for none.
+    tau_pre_ms, tau_post_ms : float
+        Time constants of the traces, positive.
+
+    Raises
+    ------
+    ValueError
+        If a program has other variables or a time constant is not a positive number.
+
+    Examples
+    --------
+    >>> decay = Program.build(("x_post", "w"), (True, False), [], [(Op.NEG, 1, 0)])
+    >>> SpikeRule(decay, None).tau_pre_ms
+    20.0
+    """
+
+    on_pre: Program | None
+    on_post: Program | None
+    tau_pre_ms: float = 20.0
+    tau_post_ms: float = 20.0
+
+    def __post_init__(self) -> None:
+        _check_program(self.on_pre, "on_pre", ON_PRE_LEVELS)
+        _check_program(self.on_post, "on_post", ON_POST_LEVELS)
+        _check_time_constants(self.tau_pre_ms, self.tau_post_ms)
+
+    def kernel_rule(self) -> KernelRule:
+        """Return the rule in the form that the kernels take."""
+        pre, post = self.on_pre or _NO_UPDATE, self.on_post or _NO_UPDATE
+        return KernelRule(
+            False, 0.0, 0.0, 0.0, 0.0, float(self.tau_pre_ms), float(self.tau_post_ms),
+            pre.code, pre.constants, NOTHING if self.on_pre is None else pre.output,
+            post.code, post.constants, NOTHING if self.on_post is None else post.output,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LinearSpikeRule:
+    """The published family: ``on_pre = alpha + kappa x_post`` and ``on_post = beta + gamma x_pre``.
+
+    Parameters
+    ----------
+    alpha, beta, gamma, kappa : float
+    tau_pre_ms, tau_post_ms : float
+        Time constants of the traces, positive.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not finite or a time constant is not a positive number.
+
+    References
+    ----------
+    Confavreux et al. (NeurIPS 2020), section 4.
+
+    Examples
+    --------
+    >>> LinearSpikeRule.vogels(6.25).alpha
+    -0.25
+    """
+
+    alpha: float
+    beta: float
+    gamma: float
+    kappa: float
+    tau_pre_ms: float = 20.0
+    tau_post_ms: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "gamma", "kappa"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"A linear rule has finite parameters, got {name}={getattr(self, name)}.")
+        _check_time_constants(self.tau_pre_ms, self.tau_post_ms)
+
+    @classmethod
+    def vogels(cls, rate_hz: float, tau_ms: float = 20.0) -> LinearSpikeRule:
+        """Return the rule of inhibitory plasticity that holds the postsynaptic neuron at a rate.
+
+        References
+        ----------
+        Vogels et al. (2011), Science 334:1569, equation 1 of the supplement.
+        """
+        return cls(-2.0 * rate_hz * tau_ms / 1000.0, 0.0, 1.0, 1.0, tau_ms, tau_ms)
+
+    def as_programs(self) -> SpikeRule:
+        """Return the same rule as two programs."""
+        code = [(Op.MUL, 3, 0), (Op.ADD, 2, 4)]
+        return SpikeRule(
+            Program.build(("x_post", "w"), ON_PRE_LEVELS, [self.alpha, self.kappa], code),
+            Program.build(("x_pre", "w"), ON_POST_LEVELS, [self.beta, self.gamma], code),
+            self.tau_pre_ms,
+            self.tau_post_ms,
+        )
+
+    def kernel_rule(self) -> KernelRule:
+        """Return the rule in the form that the kernels take."""
+        none = _NO_UPDATE
+        return KernelRule(
+            True, float(self.alpha), float(self.beta), float(self.gamma), float(self.kappa),
+            float(self.tau_pre_ms), float(self.tau_post_ms),
+            none.code, none.constants, NOTHING, none.code, none.constants, NOTHING,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ActivityLimits:
+    """When a simulation is stopped because its activity has left the range of a working circuit.
+
+    From `grace_s` on, spikes are counted in windows of `window_s`, one after the other. A window whose mean
+    rate is outside the limits stops the run at the window's end.
+
+    Parameters
+    ----------
+    lowest_hz, highest_hz : float
+    window_s : float
+    grace_s : float
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    lowest_hz: float = 0.1
+    highest_hz: float = 100.0
+    window_s: float = 10.0
+    grace_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lowest_hz < self.highest_hz:
+            raise ValueError(
+                "Limits of activity need 0 <= lowest_hz < highest_hz, "
+                f"got lowest_hz={self.lowest_hz} and highest_hz={self.highest_hz}."
+            )
+        if not (0 < self.window_s < math.inf and self.grace_s >= 0):
+            raise ValueError(
+                "Limits of activity need window_s > 0 and grace_s >= 0, "
+                f"got window_s={self.window_s} and grace_s={self.grace_s}."
+            )
+
+
+_NO_UPDATE = Program.build(("x", "w"), ON_POST_LEVELS, [0.0], [])
+
+
+def _check_program(program: Program | None, slot: str, levels: tuple[bool, bool]) -> None:
+    if program is not None and program.neuron_level != levels:
+        trace = "x_post" if slot == "on_pre" else "x_pre"
+        raise ValueError(
+            f"A program for {slot} has the variables ({trace}, w) with neuron_level={levels}, "
+            f"got {program.variables} with neuron_level={program.neuron_level}."
+        )
+
+
+def _check_time_constants(*tau_ms: float) -> None:
+    for value in tau_ms:
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"Time constants of traces are positive and finite, in ms; got {value}.")
