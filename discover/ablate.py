@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import get_slot
-from discover.tasks.base import Task
+from discover.tasks.base import Task, evaluate_rules
 from discover.validate import Metric, bootstrap_metric
 
 __all__ = ["COMPLETE", "Ablation", "ablate", "ablated_rules"]
@@ -117,8 +117,8 @@ def ablate(
     resamples = np.random.default_rng(resample_seed).integers(n_problems, size=(N_RESAMPLES, n_problems))
     rules = {COMPLETE: rule, **ablated_rules(rule)}
     ablations = []
-    for number, (name, one) in enumerate(rules.items()):
-        measured = task.evaluate(one, problems)
+    measures = evaluate_rules(task, list(rules.values()), problems)
+    for number, ((name, one), measured) in enumerate(zip(rules.items(), measures, strict=True)):
         metrics = {
             measure: bootstrap_metric(values, resamples, CONFIDENCE) for measure, values in measured.items()
         }

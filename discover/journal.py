@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.rule import Rule
-from discover.tasks.base import TaskGradient, VisitedStates
+from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, losses_of_rules
 
 __all__ = ["Journal", "JournaledTask"]
 
@@ -212,12 +212,28 @@ class JournaledTask:
         )
         return arrays["losses"]
 
-    def gradient(self, rule: Any, problems: Any, n_steps: int | None = None) -> TaskGradient:
-        """See :meth:`discover.tasks.base.Task.gradient`."""
+    def losses_of_rules(self, rules: Sequence[Any], problems: Any) -> NDArray[np.float64]:
+        """See :func:`discover.tasks.base.losses_of_rules`."""
         arrays = self._recall(
-            "gradient", problems, (rule, n_steps), lambda: vars(self._task.gradient(rule, problems, n_steps))
+            "losses_of_rules",
+            problems,
+            tuple(rules),
+            lambda: {"losses": losses_of_rules(self._task, rules, problems)},
         )
-        return TaskGradient(**arrays)
+        return arrays["losses"]
+
+    @property
+    def gradient(self) -> Callable[..., TaskGradient]:
+        """See :meth:`discover.tasks.base.Task.gradient`; a task that has none has none here either."""
+        compute = self._task.gradient
+
+        def recalled(rule: Any, problems: Any, n_steps: int | None = None) -> TaskGradient:
+            arrays = self._recall(
+                "gradient", problems, (rule, n_steps), lambda: vars(compute(rule, problems, n_steps))
+            )
+            return TaskGradient(**arrays)
+
+        return recalled
 
     def visit(
         self, rule: Any, problems: Any, n_states: int, seed: np.random.SeedSequence
@@ -240,6 +256,20 @@ class JournaledTask:
     def evaluate(self, rule: Any, problems: Any) -> Arrays:
         """See :meth:`discover.tasks.base.Task.evaluate`."""
         return self._recall("evaluate", problems, (rule,), lambda: self._task.evaluate(rule, problems))
+
+    def evaluate_rules(self, rules: Sequence[Any], problems: Any) -> list[dict[str, NDArray[np.float64]]]:
+        """See :func:`discover.tasks.base.evaluate_rules`."""
+
+        def compute() -> Arrays:
+            measured = evaluate_rules(self._task, rules, problems)
+            return {f"{n}.{name}": values for n, one in enumerate(measured) for name, values in one.items()}
+
+        arrays = self._recall("evaluate_rules", problems, tuple(rules), compute)
+        measured: list[dict[str, NDArray[np.float64]]] = [{} for _ in rules]
+        for key, values in arrays.items():
+            number, name = key.split(".", 1)
+            measured[int(number)][name] = values
+        return measured
 
     def learning_curve(
         self, rule: Any, problems: Any, n_points: int

@@ -199,6 +199,20 @@ _LIBRARY = (
         note="The expressions are the updates of W (w) and M (v) at tau = 1/2, each divided by 2 eta; the "
         "network that they belong to inhibits through M.",
     ),
+    KnownRule(
+        name="vogels",
+        title="Vogels et al. (2011)",
+        formula="dw = eta * (x_post - alpha) at a presynaptic spike, eta * x_pre at a postsynaptic one; "
+        "alpha = 2 * rho0 * tau",
+        expressions={"on_pre": "x_post - 0.25", "on_post": "x_pre", "tau_pre": "20", "tau_post": "20"},
+        constants={"alpha": 0.25, "rho0_hz": 6.25, "tau_ms": 20.0},
+        citation="Vogels TP, Sprekeler H, Zenke F, Clopath C, Gerstner W (2011). Inhibitory plasticity "
+        "balances excitation and inhibition in sensory pathways and memory networks. Science "
+        "334:1569-1573.",
+        doi="10.1126/science.1211095",
+        year=2011,
+        note="For inhibitory synapses. alpha sets the target rate rho0 of the postsynaptic neuron.",
+    ),
 )
 
 KNOWN_RULES: Mapping[str, KnownRule] = MappingProxyType({known.name: known for known in _LIBRARY})

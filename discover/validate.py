@@ -21,7 +21,7 @@ from discover.errors import RuleError, TaskError, did_you_mean
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.tasks.base import Fold, Task, all_known_of
+from discover.tasks.base import Fold, Task, all_known_of, evaluate_rules
 
 __all__ = [
     "FoldResult",
@@ -243,7 +243,7 @@ def _try_fold(
     resamples = np.random.default_rng(resample_seed).integers(
         settings.n_problems, size=(settings.n_bootstrap, settings.n_problems)
     )
-    measured = {name: task.evaluate(rule, problems) for name, rule in rules.items()}
+    measured = dict(zip(rules, evaluate_rules(task, list(rules.values()), problems), strict=True))
     reference = measured[task.reference]["loss"]
     results = {}
     for name, measures in measured.items():

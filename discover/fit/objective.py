@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.tasks.base import Task, VisitedStates, are_constants, bases, losses_of_rules
+from discover.tasks.base import Task, VisitedStates, are_constants, bases, differentiable, losses_of_rules
 
 __all__ = ["Objective", "Slope"]
 
@@ -114,7 +114,9 @@ class Objective:
         The gradient of each problem is clipped to a norm of one and left out where the problem blew up, so
         that no single problem can throw the search off.
         """
-        result = self.task.gradient(self.coefficients(scaled), self.problems.subset(picks), n_steps)
+        result = differentiable(self.task).gradient(
+            self.coefficients(scaled), self.problems.subset(picks), n_steps
+        )
         gradient = _clipped_mean(result.gradients / self.effects, ~result.blown)
         return Slope(float(result.losses.mean()), gradient, float(result.blown.mean()))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.errors import RuleError, TaskError
+from discover.errors import RuleError
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.result import FitResult, PathPoint
@@ -17,7 +17,7 @@ from discover.fit.settings import FitSettings
 from discover.fit.tuning import tuned
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
-from discover.tasks.base import Task, bases, coefficients_of, has_gradient, rule_of, update_slots
+from discover.tasks.base import Task, bases, coefficients_of, differentiable, rule_of, update_slots
 
 __all__ = ["fit"]
 
@@ -65,10 +65,8 @@ def fit(
     Confavreux et al. (NeurIPS 2020), section 3; Hastie, Tibshirani & Friedman (2009), The elements of
     statistical learning, section 7.10 (one-standard-error rule).
     """
-    if settings.optimiser == "proximal" and not has_gradient(task):
-        raise TaskError(
-            f'The task {task.name!r} has no gradients. Fit it without: optimiser = "cmaes" under [fit].'
-        )
+    if settings.optimiser == "proximal":
+        differentiable(task)
     seeds = np.random.SeedSequence(seed).spawn(3 + settings.restarts)
     train_seed, heldout_seed, *restart_seeds, tuning_seed = seeds
     progress(0.0, "drawing problems")

@@ -13,7 +13,7 @@ from discover.fit.cmaes import evolve
 from discover.multiple import best_multiple
 from discover.rule import Rule
 from discover.slots import get_slot
-from discover.tasks.base import Task, has_gradient, losses_of_rules
+from discover.tasks.base import Task, differentiable, has_gradient, losses_of_rules
 
 __all__ = ["refined"]
 
@@ -152,7 +152,7 @@ def _with_constants(rule: Rule, values: FloatArray) -> Rule:
 
 
 def _clipped_mean(task: Task, rule: Rule, problems: Any, unit: FloatArray) -> FloatArray:
-    result = task.gradient(rule, problems)
+    result = differentiable(task).gradient(rule, problems)
     gradients = result.gradients * unit
     norms = np.linalg.norm(gradients, axis=1)
     usable = ~result.blown & np.isfinite(norms)

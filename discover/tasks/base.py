@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.basis import VolterraBasis
+from discover.errors import TaskError
 from discover.known_rules import KnownRule, get_known_rule
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import Slot
 
 __all__ = [
+    "DifferentiableTask",
     "Fold",
     "Problems",
     "Task",
@@ -26,6 +28,8 @@ __all__ = [
     "bases",
     "coefficients_of",
     "collect",
+    "differentiable",
+    "evaluate_rules",
     "has_gradient",
     "known_networks_of",
     "known_rules_of",
@@ -156,13 +160,6 @@ class Task(Protocol):
         """
         ...
 
-    def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
-        """Losses and exact gradients with respect to the coefficients, or to a rule's constants.
-
-        A task without gradients leaves this method out; its rules are fitted and refined by CMA-ES.
-        """
-        ...
-
     def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
         """States, by slot, at random weights of the size that the task asks for."""
         ...
@@ -194,6 +191,14 @@ class Task(Protocol):
         ...
 
 
+class DifferentiableTask(Task, Protocol):
+    """A task whose losses come with gradients; rules of others are fitted and refined by CMA-ES."""
+
+    def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
+        """Losses and exact gradients with respect to the coefficients, or to a rule's constants."""
+        ...
+
+
 def losses_of_rules(task: Task, rules: Sequence[Rule | FloatArray], problems: Any) -> FloatArray:
     """Return the loss of each of several rules on each problem, shape (n_rules, n_problems).
 
@@ -204,6 +209,20 @@ def losses_of_rules(task: Task, rules: Sequence[Rule | FloatArray], problems: An
         losses: FloatArray = at_once(rules, problems)
         return losses
     return np.array([task.losses(rule, problems) for rule in rules])
+
+
+def evaluate_rules(
+    task: Task, rules: Sequence[Rule | KnownRule], problems: Any
+) -> list[dict[str, FloatArray]]:
+    """Return the measures of each of several rules, see :meth:`Task.evaluate`.
+
+    A task whose simulator shares work between rules has a method of this name, which is used.
+    """
+    at_once = getattr(task, "evaluate_rules", None)
+    if at_once is not None:
+        measured: list[dict[str, FloatArray]] = at_once(rules, problems)
+        return measured
+    return [task.evaluate(rule, problems) for rule in rules]
 
 
 def known_rules_of(task: Task) -> dict[str, Rule]:
@@ -232,6 +251,21 @@ def all_known_of(task: Task) -> dict[str, Rule | KnownRule]:
 def has_gradient(task: Task) -> bool:
     """Whether a task's losses come with gradients."""
     return callable(getattr(task, "gradient", None))
+
+
+def differentiable(task: Task) -> DifferentiableTask:
+    """Return the task, as one with gradients.
+
+    Raises
+    ------
+    TaskError
+        If it has none.
+    """
+    if not has_gradient(task):
+        raise TaskError(
+            f'The task {task.name!r} has no gradients. Fit it without: optimiser = "cmaes" under [fit].'
+        )
+    return cast("DifferentiableTask", task)
 
 
 def update_slots(task: Task) -> tuple[Slot, ...]:

@@ -1,0 +1,67 @@
+"""Conditions of cross-validation for the balance of excitation and inhibition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from discover.tasks._balance_problems import BalanceSettings
+from discover.tasks.base import Fold
+
+__all__ = ["balance_folds"]
+
+Settings = TypeVar("Settings", bound=BalanceSettings)
+
+LONGER = 3.0
+"""Folds run so many times longer than the fitted problems: conditions may need more time to settle."""
+
+TOLERANCES: Mapping[str, tuple[float, float]] = {
+    "rate_error": (0.0, 0.25),
+    "tuning": (0.8, 1.0),
+    "drift": (0.0, 0.02),
+}
+"""What a rule that has settled reaches."""
+
+
+def balance_folds(settings: BalanceSettings) -> tuple[Fold, ...]:
+    """Return the folds for problems with these settings."""
+    base = replace(
+        settings,
+        duration_s=LONGER * settings.duration_s,
+        measured_s=LONGER * settings.measured_s,
+        retuned=False,
+    )
+    return tuple(Fold(name, title, changed, TOLERANCES) for name, title, changed in _conditions(base))
+
+
+def _conditions(base: Settings) -> Iterator[tuple[str, str, Settings]]:
+    yield "rates-half", "input rates halved", _rates(base, 0.5)
+    yield "rates-double", "input rates doubled", _rates(base, 2.0)
+    for tuning in ("broad", "two-peaks"):
+        if base.tuning != tuning:
+            yield f"tuning-{tuning}", f"excitation with {_WORDS[tuning]}", replace(base, tuning=tuning)
+    half = replace(base, n_excitatory=base.n_excitatory // 2, n_inhibitory=base.n_inhibitory // 2)
+    yield "inputs-half", f"{half.n_excitatory} + {half.n_inhibitory} inputs", half
+    channels = 2 * base.n_channels
+    yield "channels-double", f"{channels} channels", replace(base, n_channels=channels)
+    for factor in (0.6, 1.6):
+        target = round(factor * base.target_hz, 3)
+        changed = replace(base, target_hz=target, constant_factor=factor * base.constant_factor)
+        yield f"target-{target:g}", f"target {target:g} Hz, through the constant term", changed
+    strong = replace(base, initial_inhibition=(1.0, 2.0))
+    yield "start-strong", "inhibition that is too strong at the start", strong
+    yield "rate-third", "learning rate a third", replace(base, learning_rate=base.learning_rate / 3)
+    yield "rate-triple", "learning rate tripled", replace(base, learning_rate=base.learning_rate * 3)
+    yield (
+        "retuned",
+        "excitation moves to other channels; inhibition has to follow",
+        replace(base, retuned=True),
+    )
+
+
+_WORDS = {"broad": "a broad peak", "two-peaks": "two peaks"}
+
+
+def _rates(base: Settings, factor: float) -> Settings:
+    return replace(base, rate_factor=factor * base.rate_factor)
