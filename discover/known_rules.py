@@ -26,6 +26,8 @@ class KnownRule:
     needs : str
         What the published rule needs besides: further state, or other neurons' activity. The expressions of
         such a rule are a stand-in, and `note` says which. Empty when nothing is missing.
+    is_local : bool
+        Whether all that it needs can be found at the synapse and its two neurons.
     constants : mapping from str to float
         Constants of the expressions, as they were put in.
     citation : str
@@ -44,6 +46,7 @@ class KnownRule:
     doi: str
     year: int
     needs: str = ""
+    is_local: bool = True
     constants: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
 
@@ -51,11 +54,6 @@ class KnownRule:
     def slots(self) -> tuple[str, ...]:
         """Slots that the rule has an expression for."""
         return tuple(self.expressions)
-
-    @property
-    def local(self) -> bool:
-        """Whether the expressions are the published rule, which then needs nothing but local variables."""
-        return bool(self.expressions) and not self.needs
 
     @property
     def rule(self) -> Rule | None:
@@ -117,6 +115,7 @@ _LIBRARY = (
         formula="dw_ij = eta * y_j * (x_i - sum over k <= j of w_ik * y_k)",
         expressions={},
         needs="the outputs and weights of all neurons before this one",
+        is_local=False,
         citation="Sanger TD (1989). Optimal unsupervised learning in a single-layer linear feedforward "
         "neural network. Neural Networks 2:459-473.",
         doi="10.1016/0893-6080(89)90044-0",
@@ -129,6 +128,7 @@ _LIBRARY = (
         formula="dw_ij = eta * y_j * (x_i - sum over all k of w_ik * y_k)",
         expressions={},
         needs="the outputs and weights of all neurons",
+        is_local=False,
         citation="Oja E (1989). Neural networks, principal components, and subspaces. "
         "International Journal of Neural Systems 1:61-68.",
         doi="",

@@ -163,6 +163,7 @@ def artefacts() -> dict[str, Any]:
                     "speed": 1.0,
                     "measures": {"loss": standing("worse"), "cosine": standing()},
                 },
+                {"name": "covariance", "speed": 1.0, "measures": {"loss": standing()}},
             ],
         },
         "manifest": {

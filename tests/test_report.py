@@ -270,7 +270,13 @@ def test_the_report_says_what_the_rule_beats_and_on_what(run: Path) -> None:
     text = page(run).text
     assert "The chosen rule beats Hebb on loss, equal on cosine" in text
     assert "is beaten by Sanger" in text
-    assert "Not local: Sanger" in text
+
+
+def test_rules_that_are_not_local_are_told_from_those_that_need_more_of_their_own(run: Path) -> None:
+    text = page(run).text
+    assert "Not local: Sanger's generalized Hebbian algorithm needs the outputs and weights" in text
+    assert "Covariance rule needs running means" in text
+    assert "Not local: Covariance" not in text
 
 
 def test_rules_of_several_slots(tmp_path: Path) -> None:

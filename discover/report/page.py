@@ -242,7 +242,18 @@ def _contest_row(one: Contest) -> ContestRow:
     known = KNOWN_RULES.get(one.name)
     title = _title(one.name)
     verdicts = {measure: standing.verdict for measure, standing in one.measures.items()}
-    return ContestRow(title, contest_text(title, verdicts), known.needs if known is not None else "", one)
+    return ContestRow(title, contest_text(title, verdicts), _needs(known), one)
+
+
+def _needs(known: KnownRule | None) -> str:
+    """What a known rule needs besides a synapse's own variables, as a sentence; empty for nothing."""
+    if known is None or not known.needs:
+        return ""
+    return (
+        f"{known.title} needs {known.needs}."
+        if known.is_local
+        else (f"Not local: {known.title} needs {known.needs}.")
+    )
 
 
 def _ablation_measures(run: Run, task: Task) -> dict[str, str]:
