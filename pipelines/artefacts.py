@@ -28,6 +28,7 @@ from discover.errors import ArtefactError, RunFailed
 __all__ = [
     "Comparison",
     "Front",
+    "Manifold",
     "RulePath",
     "Validation",
     "checksum",
@@ -198,6 +199,21 @@ class Comparison(Artefact):
     candidates: dict[str, Compared]
     ablations: list[Ablation] = []
     contests: list[Contest] = []
+
+
+class Manifold(Artefact):
+    """``manifold.json``: rules that many restarts found beside those that a mean field predicts."""
+
+    kind = "manifold"
+    task: str
+    target_hz: float
+    pre_hz: float
+    tolerance: float
+    searched: list[dict[str, Any]]
+    rate_only: list[dict[str, Any]]
+    surface: list[dict[str, Any]]
+    directions: list[dict[str, Any]]
+    answers: dict[str, str]
 
 
 def checksum(path: Path, remedy: str = "") -> str:

@@ -199,6 +199,35 @@ def recover(
 
 
 @app.command()
+def manifold(
+    name: RunName,
+    restarts: Annotated[int, typer.Option(min=1, max=100_000, help="Random starts of the search.")] = 20,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Search a spiking rule from many starts and set what is found beside the mean field."""
+    use_threads(threads)
+    from pipelines.events import open_reporter
+    from pipelines.runs import find_run, locked
+    from pipelines.stages import run_stages
+    from pipelines.studies import study_manifold
+
+    found = find_run(name, results)
+    with locked(found.folder):
+        reporter = open_reporter(found.folder)
+        try:
+            with reporter.stage("manifold") as progress:
+                answers = study_manifold(found, restarts, progress)
+            if (found.folder / "report.html").is_file():
+                run_stages(found.folder, found.config, ("report",), reporter, fresh=True)
+        finally:
+            reporter.close()
+    for answer in answers.values():
+        typer.echo(answer)
+    typer.echo(f"figures and numbers: {found.folder / 'manifold.json'}, {found.folder / 'figures'}")
+
+
+@app.command()
 def doctor(
     install_julia: Annotated[
         bool, typer.Option("--install-julia", help="Download Julia and PySR's Julia packages first.")

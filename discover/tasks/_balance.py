@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.known_rules import KnownRule
+from discover.predict import linear_parameters
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE, Slot
 from discover.tasks._balance_folds import balance_folds
 from discover.tasks._balance_problems import (
     LARGEST_INHIBITORY,
     BalanceProblems,
+    BalanceSettings,
     drawn,
     mean_input_rate,
     retuned,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from sims.spike_rules import ActivityLimits, LinearSpikeRule, SpikeRule
     from sims.spiking import ExcitatoryPlasticity, FeedforwardOutcome
 
-__all__ = ["BalanceTask", "kernel_rule", "rate_loss"]
+__all__ = ["BalanceTask", "SpikeTrains", "kernel_rule", "losses_of", "rate_loss", "tuning_of"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -45,6 +47,24 @@ N_SEGMENTS = 10
 
 WINDOW_MS = 100.0
 """How long before the end of a part the spikes are drawn at which states are sampled."""
+
+
+@dataclass(frozen=True)
+class SpikeTrains:
+    """Spikes of one run, in time order.
+
+    Attributes
+    ----------
+    pre_ms : ndarray, shape (n_pre_spikes,)
+        Of all inhibitory inputs.
+    source : ndarray of int, shape (n_pre_spikes,)
+        Which of them.
+    post_ms : ndarray, shape (n_post_spikes,)
+    """
+
+    pre_ms: FloatArray
+    source: IntArray
+    post_ms: FloatArray
 
 
 class BalanceTask:
@@ -91,7 +111,7 @@ class BalanceTask:
         seconds = problems.settings.duration_s
         if n_steps is not None:
             seconds = n_steps * problems.circuit.dt_ms / 1000.0
-        return _losses(self._run(rules, problems, seconds), problems.settings.target_hz)
+        return losses_of(self._run(rules, problems, seconds), problems.settings)
 
     def evaluate(self, rule: Rule | KnownRule, problems: Any) -> dict[str, FloatArray]:
         """Measures of each problem after the inner loop; a run that stopped has the worst value of each."""
@@ -104,8 +124,8 @@ class BalanceTask:
             outcome = self._run(
                 rules, retuned(problems), problems.settings.duration_s, outcome.inhibitory_weights
             )
-        target = problems.settings.target_hz
-        measured = {"loss": _losses(outcome, target), **_measures(outcome, target)}
+        settings = problems.settings
+        measured = {"loss": losses_of(outcome, settings), **_measures(outcome, settings.target_hz)}
         return [{name: values[n] for name, values in measured.items()} for n in range(len(rules))]
 
     def folds(self, settings: Any) -> tuple[Fold, ...]:
@@ -122,9 +142,9 @@ class BalanceTask:
         """
         seconds = problems.settings.duration_s / max(1, n_points - 1)
         parts = list(self._parts(rule, problems, n_points - 1, seconds))
-        losses = [_losses(outcome, problems.settings.target_hz)[0] for outcome in parts]
+        losses = [losses_of(outcome, problems.settings)[0] for outcome in parts]
         frozen = Rule.from_coefficients({ON_PRE.name: {}, ON_POST.name: {}})
-        start = _losses(self._run([frozen], problems, seconds), problems.settings.target_hz)[0]
+        start = losses_of(self._run([frozen], problems, seconds), problems.settings)[0]
         steps = problems.circuit.steps(1000.0 * seconds) * np.arange(n_points)
         return steps, np.array([start, *losses])
 
@@ -137,7 +157,7 @@ class BalanceTask:
         rng = np.random.default_rng(seed)
         settings, circuit = problems.settings, problems.circuit
         strength = strength_by_channel(problems)
-        rate = mean_input_rate(circuit)
+        rates = np.array([mean_input_rate(circuit, factor) for factor in problems.rate_factors])
         states = {}
         for slot in (ON_PRE, ON_POST):
             problem = np.sort(rng.integers(problems.n_problems, size=n_states))
@@ -146,7 +166,7 @@ class BalanceTask:
             if slot is ON_PRE:
                 trace = _stationary_trace(np.full(n_states, settings.target_hz), TAU_POST.usual, rng)
             else:
-                trace = _stationary_trace(rate * problems.rate_factors[problem], TAU_PRE.usual, rng)
+                trace = _stationary_trace(rates[problem], TAU_PRE.usual, rng)
             step = np.zeros(n_states, dtype=np.int64)
             states[slot.name] = VisitedStates(np.stack([trace, weights], axis=1), problem, step)
         return states
@@ -172,6 +192,41 @@ class BalanceTask:
                 table = table[np.sort(rng.integers(len(table), size=n_states))]
             states[slot] = VisitedStates(table[:, :2], table[:, 2].astype(int), table[:, 3].astype(int))
         return states
+
+    def outcome(self, rules: Sequence[Rule], problems: Any) -> FeedforwardOutcome:
+        """Simulate the inner loop of all rules and problems, first axes (n_rules, n_problems)."""
+        return self._run(rules, problems, problems.settings.duration_s)
+
+    def spike_trains(self, rule: Rule, problems: Any) -> list[SpikeTrains | None]:
+        """Spikes of inhibitory inputs and output of each problem; None where the run stopped."""
+        from sims.circuits import draw_input_spikes
+        from sims.spiking import simulate_feedforward
+
+        settings, circuit = problems.settings, problems.circuit
+        start = problems.at(0, problems.inhibitory_weights)
+        outcome = simulate_feedforward(
+            [self._kernel_rule(rule, settings)],
+            start,
+            settings.duration_s,
+            circuit=circuit,
+            limits=_limits(settings.duration_s),
+            excitatory=self.excitation(settings),
+            keep_spikes=int(2 * HIGHEST_HZ * settings.duration_s),
+        )
+        trains: list[SpikeTrains | None] = []
+        for problem, spikes in enumerate(draw_input_spikes(circuit, start, settings.duration_s)):
+            is_inhibitory = spikes.source >= circuit.n_excitatory
+            output = 1000.0 * outcome.spike_times_s[0, problem]
+            trains.append(
+                None
+                if outcome.stop[0, problem] != 0
+                else SpikeTrains(
+                    spikes.step[is_inhibitory] * circuit.dt_ms,
+                    spikes.source[is_inhibitory] - circuit.n_excitatory,
+                    output[np.isfinite(output)],
+                )
+            )
+        return trains
 
     def _run(
         self,
@@ -241,20 +296,27 @@ def kernel_rule(rule: Rule, constant_factor: float = 1.0) -> SpikeRule | LinearS
     """
     from sims.spike_rules import LinearSpikeRule, SpikeRule
 
-    tau_pre, tau_post = rule.constant(TAU_PRE.name), rule.constant(TAU_POST.name)
-    table: Mapping[str, Mapping[str, float]] = rule.coefficients() if rule.is_polynomial else {}
-    pre, post = dict(table.get(ON_PRE.name, {})), dict(table.get(ON_POST.name, {}))
-    if "1" in pre:
-        pre["1"] *= constant_factor
-    if rule.is_polynomial and set(pre) <= {"1", "x_post"} and set(post) <= {"1", "x_pre"}:
-        alpha, kappa = pre.get("1", 0.0), pre.get("x_post", 0.0)
-        return LinearSpikeRule(alpha, post.get("1", 0.0), post.get("x_pre", 0.0), kappa, tau_pre, tau_post)
-    if constant_factor != 1.0 and pre:
+    linear = linear_parameters(rule)
+    if linear is not None:
+        return LinearSpikeRule(
+            constant_factor * linear.alpha,
+            linear.beta,
+            linear.gamma,
+            linear.kappa,
+            linear.tau_pre,
+            linear.tau_post,
+        )
+    if constant_factor != 1.0 and rule.is_polynomial:
+        table = rule.coefficients()
+        pre = {
+            term: value * (constant_factor if term == "1" else 1)
+            for term, value in table[ON_PRE.name].items()
+        }
         rule = Rule.from_coefficients({**table, ON_PRE.name: pre})
     on_pre, on_post = (
         rule.program(slot.name) if slot.name in rule.slots else None for slot in (ON_PRE, ON_POST)
     )
-    return SpikeRule(on_pre, on_post, tau_pre, tau_post)
+    return SpikeRule(on_pre, on_post, rule.constant(TAU_PRE.name), rule.constant(TAU_POST.name))
 
 
 def rate_loss(rate_hz: FloatArray, target_hz: float) -> FloatArray:
@@ -279,19 +341,19 @@ def _sound(weights: FloatArray) -> FloatArray:
     return np.clip(np.nan_to_num(weights), 0.0, LARGEST_INHIBITORY)
 
 
-def _losses(outcome: FeedforwardOutcome, target_hz: float) -> FloatArray:
+def losses_of(outcome: FeedforwardOutcome, settings: BalanceSettings) -> FloatArray:
     """Loss of each run; one that stopped costs more than the worst that did not, the more the sooner."""
-    tuning = _tuning(outcome)
+    target_hz, weight = settings.target_hz, settings.tuning_weight
     with np.errstate(invalid="ignore"):
-        sound = rate_loss(outcome.rate_hz, target_hz) + 1 - tuning
-    silent, wild = rate_loss(np.array([0.0, HIGHEST_HZ]), target_hz) + 2.0
+        sound = rate_loss(outcome.rate_hz, target_hz) + weight * (1 - tuning_of(outcome))
+    silent, wild = rate_loss(np.array([0.0, HIGHEST_HZ]), target_hz) + 2.0 * weight
     from sims.spiking import Stop
 
     worst = np.where(outcome.stop == Stop.TOO_QUIET, silent, np.maximum(silent, wild))
     return np.where(outcome.stop == Stop.RAN, sound, worst + GRACE * (1 - outcome.completed))
 
 
-def _tuning(outcome: FeedforwardOutcome) -> FloatArray:
+def tuning_of(outcome: FeedforwardOutcome) -> FloatArray:
     """Correlation over channels of the mean currents; 0 where one of them is the same everywhere."""
     excitatory, inhibitory = (
         current - current.mean(axis=-1, keepdims=True)
@@ -310,7 +372,7 @@ def _measures(outcome: FeedforwardOutcome, target_hz: float) -> dict[str, FloatA
         drift = np.abs(outcome.weight_drift) / np.maximum(mean_weight, 1e-3)
     return {
         "rate_error": np.where(ran, np.abs(outcome.rate_hz - target_hz) / target_hz, HIGHEST_HZ / target_hz),
-        "tuning": np.where(ran, _tuning(outcome), -1.0),
+        "tuning": np.where(ran, tuning_of(outcome), -1.0),
         "interval_cv": np.where(ran & np.isfinite(outcome.interval_cv), outcome.interval_cv, 0.0),
         "fano_factor": np.where(ran & np.isfinite(outcome.fano_factor), outcome.fano_factor, 0.0),
         "drift": np.where(ran & np.isfinite(drift), drift, 1.0),

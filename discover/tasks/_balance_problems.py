@@ -58,6 +58,8 @@ class BalanceSettings:
     tuning : str
         Excitatory weight by channel: ``published`` (one sharp peak), ``broad`` or ``two-peaks``. The
         preferred channel is drawn for each problem.
+    tuning_weight : float
+        Weight of ``1 - r`` in the loss; 0 asks for the rate alone.
     constant_factor : float
         Multiplies the constant term of the update at presynaptic spikes, which sets the target of a rule.
     retuned : bool
@@ -77,6 +79,7 @@ class BalanceSettings:
     weight_spread: Annotated[float, Ge(1), Le(10)] = 1.25
     initial_inhibition: tuple[float, float] = (0.05, 0.5)
     tuning: Tuning = "published"
+    tuning_weight: Annotated[float, Ge(0), Le(100)] = 1.0
     constant_factor: Annotated[float, Gt(0), Le(100)] = 1.0
     retuned: bool = False
 
@@ -186,15 +189,24 @@ def drawn(settings: BalanceSettings, n_problems: int, seed: np.random.SeedSequen
     return BalanceProblems(excitatory, inhibitory, channels, preferred_channels, rates, seeds, settings)
 
 
-def mean_input_rate(circuit: FeedforwardCircuit) -> float:
-    """Return the mean rate of one input in Hz, by its signal's stationary distribution, for rate factor 1.
+def mean_input_rate(circuit: FeedforwardCircuit, factor: float = 1.0) -> float:
+    """Return the mean rate of one input in Hz, by the stationary distribution of its signal.
 
-    The signal is close to Gaussian: a sum of many uniform numbers with decaying weights.
+    The signal is close to Gaussian: a sum of many uniform numbers with decaying weights. Refractoriness
+    takes its share of every rate that a signal passes through.
+
+    Parameters
+    ----------
+    circuit : FeedforwardCircuit
+    factor : float
+        Factor of the rates.
     """
     keep = np.exp(-circuit.dt_ms / circuit.tau_signal_ms)
     spread = circuit.signal_noise / np.sqrt(3) * np.sqrt((1 - keep) / (1 + keep))
-    drive = circuit.base_rate_hz + circuit.signal_gain_hz * spread / np.sqrt(2 * np.pi)
-    return float(drive / (1 + drive * circuit.input_refractory_ms / 1000.0))
+    points, weights = np.polynomial.hermite_e.hermegauss(80)
+    drive = factor * (circuit.base_rate_hz + circuit.signal_gain_hz * np.maximum(0.0, spread * points))
+    rates = drive / (1 + drive * circuit.input_refractory_ms / 1000.0)
+    return float(weights @ rates / weights.sum())
 
 
 def retuned(problems: BalanceProblems) -> BalanceProblems:
