@@ -163,6 +163,42 @@ def front(name: RunName, results: Results = DEFAULT_RESULTS) -> None:
 
 
 @app.command()
+def export(
+    name: RunName,
+    to: Annotated[str, typer.Option("--to", metavar="FORM", help="latex, sympy, python or brian2.")],
+    candidate: Annotated[
+        str, typer.Option("--id", metavar="ID", help="A candidate of the front; the chosen one by default.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Where to; printed by default.")
+    ] = None,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Take a rule away as LaTeX, as a SymPy or Python script, or as a Brian2 simulation."""
+    from discover.errors import did_you_mean
+    from discover.export import exported
+    from discover.rule import Rule
+    from pipelines.artefacts import Front, read_json, write_text
+    from pipelines.runs import find_folder
+
+    folder = find_folder(name, results)
+    remedy = f"Make it: `discover search {folder} --fresh`, or all stages: `discover run {name}`."
+    content = read_json(folder / "front.json", Front, remedy)
+    rules = {one["id"]: one["slots"] for one in content["candidates"]}
+    chosen = candidate or content["chosen"]
+    if chosen not in rules:
+        raise ArtefactError(
+            f"{folder / 'front.json'} has no candidate {chosen[:40]!r}.{did_you_mean(chosen, rules)} "
+            f"Candidates: {', '.join(rules)}."
+        )
+    text = exported(Rule.parse(rules[chosen]), to, f"Rule {chosen} of {folder}, task {content['task']}.")
+    if output is None:
+        typer.echo(text.rstrip("\n"))
+    else:
+        write_text(output, text.rstrip("\n") + "\n")
+
+
+@app.command()
 def recover(
     task: Annotated[str, typer.Argument(help="Task whose known rule is to be found again.")],
     inputs: Annotated[str, typer.Option(help="Numbers of inputs, with commas between.")] = "2,10",
