@@ -1,13 +1,13 @@
 """Kernels that draw the spikes of inputs which share a signal channel by channel, exactly and event by event.
 
 In every step each input of a channel that is not refractory spikes with the channel's probability p. Lay out
-the trials of a step, one for each input, as intervals on a line with random points, one point a unit of length
-on average (a Poisson process): a trial of length ``-log(1 - p)``, its hazard, holds at least one point with
-probability p, independently of all others. So the trial of the next spike is found by one exponential random
-number, however many trials lie in between. To save logarithms a trial takes a little more room,
-``h = p + p**2 / 2 + p**3 / 2``; a point in the room beyond the hazard, or in a refractory input's trial, is no
-spike, and neither is a second point in a trial. What remains has exactly the statistics of one draw for every
-input and step.
+the trials of a step, one for each input, as intervals on a line with random points, one point a unit of
+length on average (a Poisson process): a trial of length ``-log(1 - p)``, its hazard, holds at least one point
+with probability p, independently of all others. So the trial of the next spike is found by one exponential
+random number, however many trials lie in between. To save logarithms a trial takes a little more room,
+``p + p**2 / 2 + p**3 / 2``; a point in the room beyond the hazard, or in a refractory input's trial, is no
+spike, and neither is a second point in a trial. What remains has exactly the statistics of one draw for
+every input and step.
 """
 
 import math

@@ -175,6 +175,8 @@ class FeedforwardProblems:
         n_problems, n_inputs = len(excitatory), excitatory.shape[1] + inhibitory.shape[1]
         if n_problems == 0:
             raise ValueError("There is no problem: weights have no rows.")
+        if np.shape(self.channels)[-1:] != (n_inputs,):
+            raise ValueError(f"Each of {n_inputs} inputs has a channel, got {np.shape(self.channels)}.")
         channels = np.array(_broadcast("channels", self.channels, (n_problems, n_inputs)), dtype=np.int64)
         factor = np.array(_broadcast("rate_factor", self.rate_factor, (n_problems,)), dtype=np.float64)
         seeds = np.array(self.seeds, dtype=np.int64)
