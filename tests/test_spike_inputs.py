@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sims.circuits import (
+    BLOCK_STEPS,
     FeedforwardCircuit,
     FeedforwardProblems,
     InputSpikes,
@@ -59,8 +60,11 @@ def channel_rates(table: NDArray[np.float64]) -> NDArray[np.float64]:
 def signal_noise(circuit: FeedforwardCircuit, seed: int, n_steps: int) -> NDArray[np.float64]:
     """The noise between -1 and 1 that the signals of a problem with this seed follow."""
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[0])
-    shape = n_steps, circuit.n_channels
-    return rng.integers(-(2**31), 2**31, size=shape, dtype=np.int32) / 2.0**31
+    shape = circuit.n_channels, BLOCK_STEPS
+    blocks = [
+        rng.integers(-(2**31), 2**31, size=shape, dtype=np.int32).T for _ in range(0, n_steps, BLOCK_STEPS)
+    ]
+    return np.concatenate(blocks)[:n_steps] / 2.0**31
 
 
 def correlations(table: NDArray[np.float64]) -> tuple[float, float]:
