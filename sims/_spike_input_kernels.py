@@ -18,8 +18,8 @@ FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
-LARGEST_IN_SERIES = 0.03
-"""Up to this probability nine terms of the logarithm's series are exact to the last bit."""
+LARGEST_IN_SERIES = 0.1
+"""Up to this probability fourteen terms of the logarithm's series are exact but for the last bit or two."""
 
 LARGEST_PROBABILITY = 0.999
 """Probabilities are clipped to this."""
@@ -52,24 +52,28 @@ class Channels(NamedTuple):
     refractory: int
 
 
-@njit(inline="always", **OPTIONS)
-def _hazard(p):
-    """``-log(1 - p)``."""
-    if p > LARGEST_IN_SERIES:
-        return -math.log1p(-p)
-    series = 1 / 6 + p * (1 / 7 + p * (1 / 8 + p * (1 / 9)))
-    return p * (1.0 + p * (1 / 2 + p * (1 / 3 + p * (1 / 4 + p * (1 / 5 + p * series)))))
-
-
 @njit(**OPTIONS)
 def _accumulate(noise, channels, signal, hazard):
     """Let a channel's signal go on and sum its hazard, step by step; return the signal."""
     move = (1.0 - channels.keep) * channels.half_width * 2.0**-31
-    total = 0.0
+    n_large = 0
     for k in range(noise.shape[0]):
         signal = channels.keep * signal + move * noise[k]
         p = min(channels.base + channels.gain * max(0.0, signal), LARGEST_PROBABILITY)
-        total += _hazard(p)
+        hazard[k] = p
+        n_large += p > LARGEST_IN_SERIES
+    if n_large == 0:
+        for k in range(noise.shape[0]):
+            p = hazard[k]
+            series = 1 / 10 + p * (1 / 11 + p * (1 / 12 + p * (1 / 13 + p / 14)))
+            series = 1 / 5 + p * (1 / 6 + p * (1 / 7 + p * (1 / 8 + p * (1 / 9 + p * series))))
+            hazard[k] = p * (1.0 + p * (1 / 2 + p * (1 / 3 + p * (1 / 4 + p * series))))
+    else:
+        for k in range(noise.shape[0]):
+            hazard[k] = -math.log1p(-hazard[k])
+    total = 0.0
+    for k in range(noise.shape[0]):
+        total += hazard[k]
         hazard[k] = total
     return signal
 
