@@ -99,23 +99,28 @@ def _tabulate(hazard, guess):
 
 
 @njit(**OPTIONS)
-def _draw_input(rng, hazard, guess, scale, first, refractory, free_at, waiting, spike_step, n_spikes):
-    """Draw the spikes of one input; return from when on it waits, what it waits for, the number of spikes."""
-    n = hazard.shape[0]
-    free = free_at - first
-    while free < n:
-        before = hazard[free - 1] if free > 0 else 0.0
-        goal = before + waiting
-        if goal > hazard[n - 1]:
-            return first + n, goal - hazard[n - 1], n_spikes
-        k = max(guess[min(int(goal * scale), n)], free)
-        while hazard[k] < goal:
-            k += 1
-        spike_step[n_spikes] = k
-        n_spikes += 1
-        free = k + refractory
-        waiting = rng.standard_exponential()
-    return first + free, waiting, n_spikes
+def _draw_channel(
+    rng, hazard, guess, scale, first, refractory, inputs, waiting, free_at, spike_step, source, n_spikes
+):
+    """Draw the spikes of the inputs of one channel, input by input; return how many there are then."""
+    n, end = hazard.shape[0], hazard[hazard.shape[0] - 1]
+    for i in inputs:
+        free, wait = free_at[i] - first, waiting[i]
+        while free < n:
+            goal = wait + (hazard[free - 1] if free > 0 else 0.0)
+            if goal > end:
+                free, wait = n, goal - end
+                break
+            k = max(guess[min(int(goal * scale), n)], free)
+            while hazard[k] < goal:
+                k += 1
+            spike_step[n_spikes] = k
+            source[n_spikes] = i
+            n_spikes += 1
+            free = k + refractory
+            wait = rng.standard_exponential()
+        free_at[i], waiting[i] = first + free, wait
+    return n_spikes
 
 
 @njit(**OPTIONS)
@@ -163,13 +168,10 @@ def draw(rng, noise, channels, first, signals, waiting, free_at, event_step, eve
         if hazard[n_steps - 1] <= 0.0:
             continue
         scale = _tabulate(hazard, guess)
-        for m in range(channels.start[c], channels.start[c + 1]):
-            i = channels.members[m]
-            begin = n_spikes
-            free_at[i], waiting[i], n_spikes = _draw_input(
-                rng, hazard, guess, scale, first, channels.refractory, free_at[i], waiting[i], step, n_spikes
-            )
-            for s in range(begin, n_spikes):
-                source[s] = i
+        inputs = channels.members[channels.start[c] : channels.start[c + 1]]
+        n_spikes = _draw_channel(
+            rng, hazard, guess, scale, first, channels.refractory, inputs, waiting, free_at, step, source,
+            n_spikes,
+        )  # fmt: skip
     _sort(step, source, n_spikes, n_steps, event_step, event_input)
     return n_spikes
