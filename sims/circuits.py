@@ -36,7 +36,7 @@ SIGNAL_DT_MS = 0.1
 """Step for which the signals' noise is stated; with another one signals keep their variance."""
 
 BLOCK_STEPS = 5_000
-"""Input spikes are drawn in blocks of this many steps."""
+"""Input spikes are drawn in blocks of this many steps, an even number."""
 
 MAX_INPUTS = 1_000_000
 
@@ -289,7 +289,7 @@ class InputStream:
         self, circuit: FeedforwardCircuit, channels: IntArray, rate_factor: float, seed: int
     ) -> None:
         noise, points = np.random.SeedSequence(int(seed)).spawn(2)
-        self._noise, self._points = np.random.default_rng(noise), np.random.default_rng(points)
+        self._noise, self._points = np.random.PCG64(noise), np.random.default_rng(points)
         self._channels = _channel_settings(circuit, channels, rate_factor)
         self._signals = np.zeros(circuit.n_channels)
         self._waiting = self._points.standard_exponential(circuit.n_inputs)
@@ -324,7 +324,10 @@ class InputStream:
     def _draw_block(self) -> None:
         """Draw the next block, always of the same length, so that pieces do not matter."""
         shape = len(self._signals), BLOCK_STEPS
-        noise = self._noise.integers(-(2**31), 2**31, size=shape, dtype=np.int32)
+        # Uniform over all integers of 32 bits, in half the time of Generator.integers.
+        noise = (
+            self._noise.random_raw(math.prod(shape) // 2).astype("<u8", copy=False).view("<i4").reshape(shape)
+        )
         self._n_spikes = draw(
             self._points, noise, self._channels, self._first, self._signals, self._waiting, self._free_at,
             self._step, self._source,

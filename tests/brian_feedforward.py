@@ -60,7 +60,10 @@ def drawn_inputs(a: dict) -> list:
 
 def main(arguments: Path, result: Path) -> None:
     a = json.loads(arguments.read_text(encoding="utf-8"))
-    b.prefs.codegen.target = a["target"]
+    if a["target"] == "cpp_standalone":
+        b.set_device("cpp_standalone", directory=str(result.with_suffix(".standalone")))
+    else:
+        b.prefs.codegen.target = a["target"]
     b.defaultclock.dt = a["dt_ms"] * b.ms
     b.seed(a["seed"])
     inputs = [given_inputs(a, arguments.parent)] if a["given"] else drawn_inputs(a)
@@ -93,7 +96,8 @@ def main(arguments: Path, result: Path) -> None:
     net = b.Network(*inputs, neuron, excitatory, inhibitory, monitor)
     net.run(a["duration_s"] * b.second)
     step = np.round(np.asarray(monitor.t / b.ms) / a["dt_ms"]).astype(np.int64)
-    np.savez(result, step=step, weights=np.asarray(inhibitory.w))
+    seconds = getattr(b.get_device(), "_last_run_time", None) or np.nan
+    np.savez(result, step=step, weights=np.asarray(inhibitory.w), seconds=seconds)
 
 
 if __name__ == "__main__":

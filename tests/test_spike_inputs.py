@@ -61,9 +61,8 @@ def signal_noise(circuit: FeedforwardCircuit, seed: int, n_steps: int) -> NDArra
     """The noise between -1 and 1 that the signals of a problem with this seed follow."""
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[0])
     shape = circuit.n_channels, BLOCK_STEPS
-    blocks = [
-        rng.integers(-(2**31), 2**31, size=shape, dtype=np.int32).T for _ in range(0, n_steps, BLOCK_STEPS)
-    ]
+    whole = [rng.integers(0, 2**32, size=shape, dtype=np.uint32) for _ in range(0, n_steps, BLOCK_STEPS)]
+    blocks = [block.view(np.int32).T for block in whole]
     return np.concatenate(blocks)[:n_steps] / 2.0**31
 
 
