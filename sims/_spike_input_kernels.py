@@ -1,13 +1,10 @@
 """Kernels that draw the spikes of inputs which share a signal channel by channel, exactly and event by event.
 
-In every step each input of a channel that is not refractory spikes with the channel's probability p. Lay out
-the trials of a step, one for each input, as intervals on a line with random points, one point a unit of length
-on average (a Poisson process): a trial of length ``-log(1 - p)``, its hazard, holds at least one point with
-probability p, independently of all others. So the trial of the next spike is found by one exponential random
-number, however many trials lie in between. To save logarithms a trial takes a little more room,
-``h = p + p**2 / 2 + p**3 / 2``; a point in the room beyond the hazard, or in a refractory input's trial, is no
-spike, and neither is a second point in a trial. What remains has exactly the statistics of one draw for every
-input and step.
+In every step each input of a channel that is not refractory spikes with the channel's probability p. The
+chance to stay silent for many steps is the product of all ``1 - p``, that is ``exp(-hazard)`` with the hazard
+``sum of -log(1 - p)``. So an input's next spike falls in the step in which the hazard since the end of its
+refractory time exceeds an exponential random number: one random number a spike, whatever lies in between, and
+exactly the statistics of one draw for every input and step.
 """
 
 import math
@@ -21,8 +18,8 @@ FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
-LARGEST_QUICK = 0.4
-"""Up to this probability a polynomial bounds the hazard from above; beyond it the exact one is taken."""
+LARGEST_IN_SERIES = 0.1
+"""Up to this probability fourteen terms of the logarithm's series are exact but for the last bit or two."""
 
 LARGEST_PROBABILITY = 0.999
 """Probabilities are clipped to this."""
@@ -55,36 +52,90 @@ class Channels(NamedTuple):
     refractory: int
 
 
-@njit(inline="always", **OPTIONS)
-def _is_spike(point, p):
-    """Whether a point, measured from where its trial begins, lies within the hazard."""
-    return point < p + 0.5 * p * p or point < -math.log1p(-p)
+@njit(**OPTIONS)
+def _accumulate(noise, channels, signal, hazard):
+    """Let a channel's signal go on and sum its hazard, step by step; return the signal."""
+    move = (1.0 - channels.keep) * channels.half_width * 2.0**-31
+    n_large = 0
+    for k in range(noise.shape[0]):
+        signal = channels.keep * signal + move * noise[k]
+        p = min(channels.base + channels.gain * max(0.0, signal), LARGEST_PROBABILITY)
+        hazard[k] = p
+        n_large += p > LARGEST_IN_SERIES
+    if n_large == 0:
+        for k in range(noise.shape[0]):
+            p = hazard[k]
+            series = 1 / 10 + p * (1 / 11 + p * (1 / 12 + p * (1 / 13 + p / 14)))
+            series = 1 / 5 + p * (1 / 6 + p * (1 / 7 + p * (1 / 8 + p * (1 / 9 + p * series))))
+            hazard[k] = p * (1.0 + p * (1 / 2 + p * (1 / 3 + p * (1 / 4 + p * series))))
+    else:
+        for k in range(noise.shape[0]):
+            hazard[k] = -math.log1p(-hazard[k])
+    total = 0.0
+    for k in range(noise.shape[0]):
+        total += hazard[k]
+        hazard[k] = total
+    return signal
 
 
 @njit(**OPTIONS)
-def _lay_out(noise, channels, n_members, signals, probability, room, end):
-    """Let the signals go on for a step and lay out its trials; return the length of the line.
+def _tabulate(hazard, guess):
+    """Cut the range of the hazard into as many equal parts as there are steps; return parts a unit.
 
-    `room` receives the length of a trial of each channel, `end` where the channel's trials end.
+    ``guess[m]`` receives the first step whose hazard reaches part m, where a search can begin.
     """
-    unit = channels.half_width * 2.0**-31
-    largest = 0.0
-    for c in range(signals.shape[0]):
-        r = noise[c] * unit
-        signal = r - (r - signals[c]) * channels.keep
-        signals[c] = signal
-        p = min(channels.base + channels.gain * max(0.0, signal), LARGEST_PROBABILITY)
-        probability[c] = p
-        room[c] = p * (1.0 + 0.5 * p * (1.0 + p))
-        largest = max(largest, p)
-    if largest > LARGEST_QUICK:
-        for c in range(signals.shape[0]):
-            room[c] = -math.log1p(-probability[c])
-    total = 0.0
-    for c in range(signals.shape[0]):
-        total += room[c] * n_members[c]
-        end[c] = total
-    return total
+    n = hazard.shape[0]
+    scale = n / hazard[n - 1]
+    m = 0
+    for k in range(n):
+        last = int(hazard[k] * scale)
+        while m <= last and m <= n:
+            guess[m] = k
+            m += 1
+    while m <= n:
+        guess[m] = n - 1
+        m += 1
+    return scale
+
+
+@njit(**OPTIONS)
+def _draw_channel(
+    rng, hazard, guess, scale, first, refractory, inputs, waiting, free_at, spike_step, source, n_spikes
+):
+    """Draw the spikes of the inputs of one channel, input by input; return how many there are then."""
+    n, end = hazard.shape[0], hazard[hazard.shape[0] - 1]
+    for i in inputs:
+        free, wait = free_at[i] - first, waiting[i]
+        while free < n:
+            goal = wait + (hazard[free - 1] if free > 0 else 0.0)
+            if goal > end:
+                free, wait = n, goal - end
+                break
+            k = max(guess[min(int(goal * scale), n)], free)
+            while hazard[k] < goal:
+                k += 1
+            spike_step[n_spikes] = k
+            source[n_spikes] = i
+            n_spikes += 1
+            free = k + refractory
+            wait = rng.standard_exponential()
+        free_at[i], waiting[i] = first + free, wait
+    return n_spikes
+
+
+@njit(**OPTIONS)
+def _sort(step, source, n_spikes, n_steps, event_step, event_input):
+    """Sort spikes by step; those of one step keep their order."""
+    place = np.zeros(n_steps + 1, dtype=np.int64)
+    for s in range(n_spikes):
+        place[step[s] + 1] += 1
+    for k in range(n_steps):
+        place[k + 1] += place[k]
+    for s in range(n_spikes):
+        at = place[step[s]]
+        place[step[s]] += 1
+        event_step[at] = step[s]
+        event_input[at] = source[s]
 
 
 @njit(**OPTIONS)
@@ -94,40 +145,33 @@ def draw(rng, noise, channels, first, signals, waiting, free_at, event_step, eve
     Parameters
     ----------
     rng : numpy.random.Generator
-    noise : ndarray of int32, shape (n_steps, n_channels)
+    noise : ndarray of int32, shape (n_channels, n_steps)
         Uniform over all integers of its type.
     channels : Channels
     first : int
     signals : ndarray, shape (n_channels,)
         Carried on.
-    waiting : ndarray, shape (1,)
-        Distance to the next point on the line; carried on.
+    waiting : ndarray, shape (n_inputs,)
+        Hazard that an input still waits for, at the start an exponential random number; carried on.
     free_at : ndarray of int, shape (n_inputs,)
-        Step from which an input can spike again; carried on.
+        Step from which on it waits; carried on.
     event_step, event_input : ndarray of int
         Results, sorted by step, steps counted from `first`. At least
         ``n_inputs * (1 + (n_steps - 1) // refractory)`` long, which no draw exceeds.
     """
-    n_channels = signals.shape[0]
-    probability, room, end = np.empty(n_channels), np.empty(n_channels), np.empty(n_channels)
-    n_members = (channels.start[1:] - channels.start[:-1]).astype(np.float64)
-    point = waiting[0]
-    n_events = 0
-    for k in range(noise.shape[0]):
-        length = _lay_out(noise[k], channels, n_members, signals, probability, room, end)
-        while point < length:
-            c = 0
-            for other in range(n_channels - 1):  # without branches: a search cannot be predicted
-                c += point >= end[other]
-            before = end[c] - room[c] * n_members[c]
-            at = min(int((point - before) / room[c]), channels.start[c + 1] - channels.start[c] - 1)
-            i = channels.members[channels.start[c] + at]
-            if first + k >= free_at[i] and _is_spike(point - before - room[c] * at, probability[c]):
-                free_at[i] = first + k + channels.refractory
-                event_step[n_events] = k
-                event_input[n_events] = i
-                n_events += 1
-            point += rng.standard_exponential()
-        point -= length
-    waiting[0] = point
-    return n_events
+    n_steps = noise.shape[1]
+    step, source = np.empty_like(event_step), np.empty_like(event_input)
+    hazard, guess = np.empty(n_steps), np.empty(n_steps + 1, dtype=np.int64)
+    n_spikes = 0
+    for c in range(signals.shape[0]):
+        signals[c] = _accumulate(noise[c], channels, signals[c], hazard)
+        if hazard[n_steps - 1] <= 0.0:
+            continue
+        scale = _tabulate(hazard, guess)
+        inputs = channels.members[channels.start[c] : channels.start[c + 1]]
+        n_spikes = _draw_channel(
+            rng, hazard, guess, scale, first, channels.refractory, inputs, waiting, free_at, step, source,
+            n_spikes,
+        )  # fmt: skip
+    _sort(step, source, n_spikes, n_steps, event_step, event_input)
+    return n_spikes

@@ -30,9 +30,13 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Events = NDArray[np.int32]
 
 SIGNAL_DT_MS = 0.1
 """Step for which the signals' noise is stated; with another one signals keep their variance."""
+
+BLOCK_STEPS = 5_000
+"""Input spikes are drawn in blocks of this many steps, an even number."""
 
 MAX_INPUTS = 1_000_000
 
@@ -175,6 +179,8 @@ class FeedforwardProblems:
         n_problems, n_inputs = len(excitatory), excitatory.shape[1] + inhibitory.shape[1]
         if n_problems == 0:
             raise ValueError("There is no problem: weights have no rows.")
+        if np.shape(self.channels)[-1:] != (n_inputs,):
+            raise ValueError(f"Each of {n_inputs} inputs has a channel, got {np.shape(self.channels)}.")
         channels = np.array(_broadcast("channels", self.channels, (n_problems, n_inputs)), dtype=np.int64)
         factor = np.array(_broadcast("rate_factor", self.rate_factor, (n_problems,)), dtype=np.float64)
         seeds = np.array(self.seeds, dtype=np.int64)
@@ -283,31 +289,51 @@ class InputStream:
         self, circuit: FeedforwardCircuit, channels: IntArray, rate_factor: float, seed: int
     ) -> None:
         noise, points = np.random.SeedSequence(int(seed)).spawn(2)
-        self._noise, self._points = np.random.default_rng(noise), np.random.default_rng(points)
+        self._noise, self._points = np.random.PCG64(noise), np.random.default_rng(points)
         self._channels = _channel_settings(circuit, channels, rate_factor)
         self._signals = np.zeros(circuit.n_channels)
-        self._waiting = self._points.standard_exponential(1)
+        self._waiting = self._points.standard_exponential(circuit.n_inputs)
         self._free_at = np.zeros(circuit.n_inputs, dtype=np.int64)
-        self._step = np.empty(0, dtype=np.int32)
-        self._source = np.empty(0, dtype=np.int32)
-        self._first = 0
+        most = circuit.n_inputs * (1 + (BLOCK_STEPS - 1) // self._channels.refractory)
+        self._step, self._source = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int32)
+        self._n_spikes = 0
+        self._first = 0  # step of the run at which the block begins
+        self._at = BLOCK_STEPS  # steps of the block that were handed out
 
-    def draw(self, n_steps: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def draw(self, n_steps: int) -> tuple[Events, Events]:
         """Return steps, counted from the start of the piece, and inputs of the next piece's spikes.
 
-        The arrays are reused by the next call.
+        The arrays are valid until the next call.
         """
-        most = len(self._free_at) * (1 + (n_steps - 1) // self._channels.refractory)
-        if len(self._step) < most:
-            self._step, self._source = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int32)
-        shape = n_steps, len(self._signals)
-        noise = self._noise.integers(-(2**31), 2**31, size=shape, dtype=np.int32)
-        n = draw(
+        steps, sources, done = [], [], 0
+        while done < n_steps:
+            if self._at == BLOCK_STEPS:
+                self._draw_block()
+            length = min(BLOCK_STEPS - self._at, n_steps - done)
+            step = self._step[: self._n_spikes]
+            begin, end = np.searchsorted(step, [self._at, self._at + length])
+            whole = length == n_steps
+            # Blocks are used again: what lies in more than one has to be copied.
+            offset = done - self._at
+            steps.append(step[begin:end] if whole and offset == 0 else step[begin:end] + np.int32(offset))
+            sources.append(self._source[begin:end] if whole else self._source[begin:end].copy())
+            self._at += length
+            done += length
+        return (steps[0], sources[0]) if len(steps) == 1 else (np.concatenate(steps), np.concatenate(sources))
+
+    def _draw_block(self) -> None:
+        """Draw the next block, always of the same length, so that pieces do not matter."""
+        shape = len(self._signals), BLOCK_STEPS
+        # Uniform over all integers of 32 bits, in half the time of Generator.integers.
+        noise = (
+            self._noise.random_raw(math.prod(shape) // 2).astype("<u8", copy=False).view("<i4").reshape(shape)
+        )
+        self._n_spikes = draw(
             self._points, noise, self._channels, self._first, self._signals, self._waiting, self._free_at,
             self._step, self._source,
         )  # fmt: skip
-        self._first += n_steps
-        return self._step[:n], self._source[:n]
+        self._first += BLOCK_STEPS
+        self._at = 0
 
 
 def draw_input_spikes(

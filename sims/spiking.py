@@ -1,8 +1,9 @@
 """One spiking neuron whose inhibitory synapses change by a rule, for many rules and problems at once.
 
 All rules see the same input spikes of a problem: they are drawn once for a chunk of time, then every rule
-runs over the chunk. So a comparison of rules carries no noise of the input, and a further rule costs a fraction
-of a simulation. Problems run on threads; results are bit-identical for any number of threads and any chunk.
+runs over the chunk. So a comparison of rules carries no noise of the input, and a further rule costs a
+fraction of a simulation. Problems run on threads; results are bit-identical for any number of threads and any
+chunk.
 
 See :mod:`sims._spiking_kernels` for the order of operations in a step.
 
