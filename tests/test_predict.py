@@ -99,7 +99,7 @@ def test_vogels_is_predicted_at_its_target_whatever_the_input():
     np.testing.assert_allclose(mean_field_rate(linear_parameters(VOGELS), [1.0, 10.0, 80.0]), 6.25)
 
 
-@pytest.mark.parametrize("alpha, beta", [(0.2, 0.0), (-0.2, -5.0)])
+@pytest.mark.parametrize(("alpha", "beta"), [(0.2, 0.0), (-0.2, -5.0)])
 def test_an_unstable_rule_has_no_rate(alpha, beta):
     assert np.isnan(mean_field_rate(LinearParameters(alpha, beta, 1.0, 1.0, 20.0, 20.0), 10.0))
 
