@@ -26,7 +26,7 @@ from discover.tasks._balance import BalanceTask, SpikeTrains, losses_of, tuning_
 from discover.tasks._balance_problems import BalanceProblems, mean_input_rate
 from discover.tasks.base import Task, losses_of_rules
 
-__all__ = ["Direction", "ManifoldResult", "Solution", "covariances", "manifold", "surface_rules"]
+__all__ = ["Direction", "ManifoldResult", "Solution", "covariances", "judged", "manifold", "surface_rules"]
 
 FloatArray = NDArray[np.float64]
 
@@ -248,21 +248,21 @@ def manifold(
         )  # fmt: skip
         found.append(_searched(task, train, fit, np.random.default_rng(child), inner))
     progress(0.8, "trying the rules on held-out problems")
-    judged = _judged(task, found, heldout)
+    solutions = judged(task, found, heldout)
     progress(0.9, "trying rules of the mean-field surface")
     drawn = surface_rules(
         settings.target_hz, _pre_hz(heldout), n_surface, np.random.default_rng(surface_seed)
     )
-    on_surface = _judged(task, drawn, heldout)
+    on_surface = judged(task, drawn, heldout)
     progress(1.0, f"{len(starts)} restarts done")
-    searched = judged[:restarts]
+    searched = solutions[:restarts]
     return ManifoldResult(
         task.name,
         settings.target_hz,
         float(_pre_hz(heldout).mean()),
         TOLERANCE,
         tuple(searched),
-        tuple(judged[restarts:]),
+        tuple(solutions[restarts:]),
         tuple(on_surface),
         _directions([one.parameters for one in searched if one.converged], settings.target_hz),
     )
@@ -376,10 +376,8 @@ def _pre_hz(problems: BalanceProblems) -> FloatArray:
     return np.array([mean_input_rate(problems.circuit, factor) for factor in problems.rate_factors])
 
 
-def _judged(
-    task: BalanceTask, found: Sequence[LinearParameters], problems: BalanceProblems
-) -> list[Solution]:
-    """Simulate rules on held-out problems and set the mean field beside them."""
+def judged(task: BalanceTask, found: Sequence[LinearParameters], problems: BalanceProblems) -> list[Solution]:
+    """Simulate rules of the published family on problems and set the mean field beside them."""
     rules: list[Rule] = [parameters.rule for parameters in found]
     pre = _pre_hz(problems)
     solutions = []

@@ -48,7 +48,7 @@ class ValidateSettings:
     folds : "all" or tuple of str
         Conditions to try.
     n_problems : int
-        Problems of a fold.
+        Problems of a fold; conditions that take long have fewer.
     n_bootstrap : int
         Resamples of the problems for the intervals.
     confidence : float
@@ -239,9 +239,10 @@ def _try_fold(
     task: Task, fold: Fold, rules: Mapping[str, Rule | KnownRule], settings: ValidateSettings, seed: int
 ) -> dict[str, FoldResult]:
     draw_seed, resample_seed = np.random.SeedSequence([seed, crc32(fold.name.encode())]).spawn(2)
-    problems = task.draw(fold.settings, settings.n_problems, draw_seed)
+    n_problems = min(settings.n_problems, fold.most_problems or settings.n_problems)
+    problems = task.draw(fold.settings, n_problems, draw_seed)
     resamples = np.random.default_rng(resample_seed).integers(
-        settings.n_problems, size=(settings.n_bootstrap, settings.n_problems)
+        n_problems, size=(settings.n_bootstrap, n_problems)
     )
     measured = dict(zip(rules, evaluate_rules(task, list(rules.values()), problems), strict=True))
     reference = measured[task.reference]["loss"]

@@ -34,6 +34,7 @@ def write_report(run_folder: Path) -> Path:
     from discover.report.files import write_bytes
     from discover.report.page import render_page
     from discover.report.reading import read_run
+    from discover.report.spiking import spiking_section
     from discover.tasks import get_task
 
     run = read_run(run_folder)
@@ -45,6 +46,7 @@ def write_report(run_folder: Path) -> Path:
     curves = learning_curves(task, run.config.problems, run.config.seed, rules)
     figures = run_folder / "figures"
     draw_figures(run, curves, figures)
+    section = spiking_section(run, task, task.settings_type(**run.config.problems), figures)
     page = run_folder / "report.html"
-    write_bytes(page, render_page(run, task, curves, figures).encode())
+    write_bytes(page, render_page(run, task, curves, figures, section).encode())
     return page

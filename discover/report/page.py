@@ -20,6 +20,7 @@ from discover.report.figures import FIGURES, ordered_names
 from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
 from discover.report.reading import Candidate, Comparison, Contest, Distances, Evidence, Fold, Metric, Run
+from discover.report.spiking import SpikingSection
 from discover.report.style import data_uri
 from discover.tasks import Task
 
@@ -38,7 +39,13 @@ _VERDICTS = {
 """Verdict of the comparison -> what comes after "The rule is"."""
 
 
-def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: Path) -> str:
+def render_page(
+    run: Run,
+    task: Task,
+    curves: Sequence[LearningCurve],
+    figures: Path,
+    spiking: SpikingSection | None = None,
+) -> str:
     """Return the report as HTML that holds everything it shows.
 
     Parameters
@@ -48,6 +55,8 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
     curves : sequence of LearningCurve
     figures : Path
         Folder of the figures, which must have been drawn.
+    spiking : SpikingSection, optional
+        What is said of spiking rules only.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -91,7 +100,11 @@ def render_page(run: Run, task: Task, curves: Sequence[LearningCurve], figures: 
         },
         known_rules=KNOWN_RULES,
         settings=_settings_rows(run),
-        figures={name: data_uri(figures / f"{name}.svg") for name in FIGURES},
+        figures={
+            name: data_uri(figures / f"{name}.svg")
+            for name in (*FIGURES, *(spiking.figures if spiking is not None else ()))
+        },
+        spiking=spiking,
         plot=front_plot(run.front),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
         scripts=[Markup(script) for script in scripts],  # our own file, and Plotly's

@@ -30,6 +30,7 @@ __all__ = [
     "RulePath",
     "Run",
     "Standing",
+    "read_optional",
     "read_run",
 ]
 
@@ -323,6 +324,17 @@ def read_run(folder: Path) -> Run:
         contests=comparison.contests,
         manifest=_read(folder, "manifest.json", Manifest, "run"),
     )
+
+
+def read_optional(folder: Path, name: str, model: type[_Model], command: str) -> _Model | None:
+    """Read an artefact that a run may have; None where there is no such file.
+
+    Raises
+    ------
+    ArtefactError
+        When it is damaged, or written by a later version.
+    """
+    return _read(folder, name, model, command) if (folder / name).exists() else None
 
 
 def _path(folder: Path) -> RulePath:

@@ -71,7 +71,7 @@ def manifold_figure(content: Mapping[str, Any]) -> Figure:
         (content["searched"], True, "o", BLUE, "found by the search"),
         (content["surface"], True, "x", ORANGE, "drawn from the surface, works"),
         (content["surface"], False, "x", GREY, "drawn from the surface, fails"),
-        (content["rate_only"], False, "s", VERMILLION, "rate alone: excluded by tuning"),
+        (content["rate_only"], False, "s", VERMILLION, "rate alone: not tuned"),
     ]
     for solutions, converged, marker, colour, label in shown:
         chosen = [one for one in solutions if one["converged"] is converged]
@@ -97,13 +97,13 @@ def manifold_figure(content: Mapping[str, Any]) -> Figure:
     plane.set(xlim=(-2, 2), ylim=(-3, 1))
     plane.set_xlabel(f"beta / (coincidence term at {pre:.0f} Hz)")
     plane.set_ylabel("alpha / (coincidence term\nat the target rate)")
-    line = np.array([0.3 * target, 3 * target])
+    line = np.array([0.5 * target, 2 * target])
     rates.plot(line, line, color=BLACK, linewidth=1)
     low, high = 1 - content["tolerance"], 1 + content["tolerance"]
     rates.fill_between(line, low * line, high * line, color=GREY, alpha=0.2, linewidth=0)
     rates.axvline(target, color=GREY, linewidth=1, linestyle=":")
-    rates.set_xlim(0.3 * target, 3 * target)
-    rates.set_ylim(0.3 * target, 3 * target)
+    rates.set_xlim(0.5 * target, 2 * target)
+    rates.set_ylim(0.5 * target, 2 * target)
     rates.set(xlabel="simulated rate (Hz)", ylabel="rate predicted by the mean field (Hz)")
     handles, labels = rates.get_legend_handles_labels()
     lines, names = plane.get_legend_handles_labels()

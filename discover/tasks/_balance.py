@@ -14,6 +14,7 @@ from discover.predict import linear_parameters
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE, Slot
 from discover.tasks._balance_folds import balance_folds
+from discover.tasks._balance_loss import GRACE, HIGHEST_HZ, rate_loss
 from discover.tasks._balance_problems import (
     LARGEST_INHIBITORY,
     BalanceProblems,
@@ -23,27 +24,23 @@ from discover.tasks._balance_problems import (
     retuned,
     strength_by_channel,
 )
+from discover.tasks._recurrent_balance import RecurrentProblems, RecurrentSettings, evaluate_recurrent
 from discover.tasks.base import Fold, VisitedStates, rule_of
 
 if TYPE_CHECKING:
     from sims.spike_rules import ActivityLimits, LinearSpikeRule, SpikeRule
     from sims.spiking import ExcitatoryPlasticity, FeedforwardOutcome
 
-__all__ = ["BalanceTask", "SpikeTrains", "kernel_rule", "losses_of", "rate_loss", "tuning_of"]
+__all__ = ["BalanceTask", "SpikeTrains", "kernel_rule", "losses_of", "tuning_of"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-SOFT_HZ = 2.0
-"""Softens the rate's share of the loss at low rates."""
-
-GRACE = 10.0
-"""A run that stopped at once costs so much more than one that stopped at its end."""
-
-HIGHEST_HZ = 100.0
-
 N_SEGMENTS = 10
 """States are sampled at the ends of so many parts of the inner loop."""
+
+SHORTEST_PART_S = 1.0
+"""In less time a rate of a few Hz cannot be told."""
 
 WINDOW_MS = 100.0
 """How long before the end of a part the spikes are drawn at which states are sampled."""
@@ -95,8 +92,10 @@ class BalanceTask:
         """Return what excitatory synapses follow; None where they stay as they are."""
         return None
 
-    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> BalanceProblems:
-        """Draw problems; problem `n` is the same however many are drawn."""
+    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
+        """Draw problems, or networks for settings of these; the n-th is the same however many are drawn."""
+        if isinstance(settings, RecurrentSettings):
+            return RecurrentProblems.draw(settings, n_problems, seed)
         return drawn(settings, n_problems, seed)
 
     def losses(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> FloatArray:
@@ -118,7 +117,11 @@ class BalanceTask:
         return self.evaluate_rules([rule], problems)[0]
 
     def evaluate_rules(self, rules: Sequence[Rule | KnownRule], problems: Any) -> list[dict[str, FloatArray]]:
-        """Measures of several rules that all see the same input spikes."""
+        """Measures of several rules that all see the same input spikes, or run in the same networks."""
+        if isinstance(problems, RecurrentProblems):
+            return evaluate_recurrent(
+                [self._kernel_rule(rule, problems.settings) for rule in rules], problems
+            )
         outcome = self._run(rules, problems, problems.settings.duration_s)
         if problems.settings.retuned:
             outcome = self._run(
@@ -138,9 +141,11 @@ class BalanceTask:
         """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems).
 
         The first entry is the loss with the initial weights; every later one is measured in one of
-        ``n_points - 1`` equal parts, one after the other.
+        ``n_points - 1`` equal parts, one after the other. Parts last a second or more: where the inner loop
+        is too short for that there are fewer points.
         """
-        seconds = problems.settings.duration_s / max(1, n_points - 1)
+        n_points = max(2, min(n_points, 1 + int(problems.settings.duration_s / SHORTEST_PART_S)))
+        seconds = problems.settings.duration_s / (n_points - 1)
         parts = list(self._parts(rule, problems, n_points - 1, seconds))
         losses = [losses_of(outcome, problems.settings)[0] for outcome in parts]
         frozen = Rule.from_coefficients({ON_PRE.name: {}, ON_POST.name: {}})
@@ -317,16 +322,6 @@ def kernel_rule(rule: Rule, constant_factor: float = 1.0) -> SpikeRule | LinearS
         rule.program(slot.name) if slot.name in rule.slots else None for slot in (ON_PRE, ON_POST)
     )
     return SpikeRule(on_pre, on_post, rule.constant(TAU_PRE.name), rule.constant(TAU_POST.name))
-
-
-def rate_loss(rate_hz: FloatArray, target_hz: float) -> FloatArray:
-    """Return the rate's share of the loss.
-
-    References
-    ----------
-    Confavreux et al. (NeurIPS 2020), section 4.
-    """
-    return (rate_hz - target_hz) ** 2 / (rate_hz + SOFT_HZ)
 
 
 def _limits(seconds: float) -> ActivityLimits:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from discover.tasks._balance_problems import BalanceSettings
+from discover.tasks._recurrent_balance import RecurrentSettings
 from discover.tasks.base import Fold
 
 __all__ = ["balance_folds"]
@@ -24,6 +25,19 @@ TOLERANCES: Mapping[str, tuple[float, float]] = {
 """What a rule that has settled reaches."""
 
 
+RECURRENT_TOLERANCES: Mapping[str, tuple[float, float]] = {
+    "rate_error": (0.0, 0.2),
+    "interval_cv": (0.5, 2.0),
+    "drift": (0.0, 0.02),
+}
+
+PUBLISHED_RATE, PUBLISHED_RECURRENT_RATE = 0.001, 0.01
+"""Learning rates of the published feed-forward circuit and of the published network."""
+
+USUAL_SIZE = 100
+"""Number of inhibitory inputs below which a circuit is one for quick tests."""
+
+
 def balance_folds(settings: BalanceSettings) -> tuple[Fold, ...]:
     """Return the folds for problems with these settings."""
     base = replace(
@@ -32,7 +46,35 @@ def balance_folds(settings: BalanceSettings) -> tuple[Fold, ...]:
         measured_s=LONGER * settings.measured_s,
         retuned=False,
     )
-    return tuple(Fold(name, title, changed, TOLERANCES) for name, title, changed in _conditions(base))
+    feedforward = [Fold(name, title, changed, TOLERANCES) for name, title, changed in _conditions(base)]
+    return (*feedforward, *_recurrent(settings))
+
+
+def _recurrent(settings: BalanceSettings) -> Iterator[Fold]:
+    """Yield recurrent networks: a small one, and the published one where the circuit has its usual size."""
+    speed = settings.learning_rate / PUBLISHED_RATE
+    base = RecurrentSettings(
+        target_hz=settings.target_hz,
+        learning_rate=speed * PUBLISHED_RECURRENT_RATE,
+        constant_factor=settings.constant_factor,
+    )
+    small = replace(base, n_excitatory=800, n_inhibitory=200, connection_probability=0.2)
+    if settings.n_inhibitory < USUAL_SIZE:
+        tiny = replace(
+            small,
+            n_excitatory=160,
+            n_inhibitory=40,
+            duration_s=settings.duration_s,
+            measured_s=settings.measured_s,
+        )
+        yield Fold("recurrent-tiny", _network_title(tiny), tiny, RECURRENT_TOLERANCES, 1)
+        return
+    yield Fold("recurrent-small", _network_title(small), small, RECURRENT_TOLERANCES, 4)
+    yield Fold("recurrent", _network_title(base), base, RECURRENT_TOLERANCES, 1)
+
+
+def _network_title(settings: RecurrentSettings) -> str:
+    return f"recurrent network of {settings.n_excitatory} + {settings.n_inhibitory} neurons"
 
 
 def _conditions(base: Settings) -> Iterator[tuple[str, str, Settings]]:

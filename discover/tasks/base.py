@@ -108,12 +108,15 @@ class Fold:
         Settings of the task to draw the problems with.
     tolerances : mapping from str to tuple of float
         Measure -> lowest and highest mean that passes.
+    most_problems : int, optional
+        Largest number of problems, for a condition that takes long.
     """
 
     name: str
     title: str
     settings: Any
     tolerances: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    most_problems: int | None = None
 
 
 class Task(Protocol):
