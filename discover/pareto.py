@@ -92,6 +92,8 @@ class ParetoFront:
         other are not on the front.
     selector : str
         Name of the way to choose, one of :data:`SELECTORS`.
+    resolution : float
+        Held-out losses that differ by less count as equal for the selector ``1se``.
 
     Raises
     ------
@@ -110,6 +112,7 @@ class ParetoFront:
     engines: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     selector: str = "1se"
+    resolution: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.candidates:
@@ -133,12 +136,12 @@ class ParetoFront:
     @property
     def chosen(self) -> Candidate:
         """The candidate that the selector takes."""
-        return SELECTORS[self.selector](self.front)[0]
+        return SELECTORS[self.selector](self.front, self.resolution)[0]
 
     @property
     def reason(self) -> str:
         """Why it was taken."""
-        return SELECTORS[self.selector](self.front)[1]
+        return SELECTORS[self.selector](self.front, self.resolution)[1]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -150,6 +153,7 @@ class ParetoFront:
             "chosen": self.chosen.id,
             "reason": self.reason,
             "selector": self.selector,
+            "resolution": self.resolution,
         }
 
     @classmethod
@@ -162,7 +166,8 @@ class ParetoFront:
             If an expression is not a rule.
         """
         candidates = tuple(Candidate.from_json(candidate) for candidate in data["candidates"])
-        return cls(data["task"], tuple(data["engine"]), candidates, data.get("selector", "1se"))
+        selector, resolution = data.get("selector", "1se"), data.get("resolution", 0.0)
+        return cls(data["task"], tuple(data["engine"]), candidates, selector, resolution)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row a candidate, expressions in columns ``slot:<name>``."""
@@ -182,27 +187,32 @@ class ParetoFront:
         return rows
 
 
-def _one_standard_error(front: Sequence[Candidate]) -> tuple[Candidate, str]:
-    """Simplest candidate within one standard error of the best held-out loss."""
+def _one_standard_error(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, str]:
+    """Simplest candidate within one standard error of the best held-out loss, or within the resolution."""
     best = front[-1]
-    limit = best.heldout_loss + best.heldout_error
+    limit = best.heldout_loss + max(best.heldout_error, resolution)
+    reach = (
+        f"one standard error ({best.heldout_error:.2g})"
+        if best.heldout_error >= resolution
+        else f"the resolution ({resolution:g})"
+    )
     chosen = next(candidate for candidate in front if candidate.heldout_loss <= limit)
     if chosen is best:
         return (
             best,
-            f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is within one standard error",
+            f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is within {reach}",
         )
     return chosen, (
-        f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within one standard error "
-        f"({best.heldout_error:.2g}) of the best ({best.heldout_loss:.4g}, complexity {best.complexity})"
+        f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within {reach} "
+        f"of the best ({best.heldout_loss:.4g}, complexity {best.complexity})"
     )
 
 
-def _lowest(front: Sequence[Candidate]) -> tuple[Candidate, str]:
+def _lowest(front: Sequence[Candidate], _: float) -> tuple[Candidate, str]:
     return front[-1], f"lowest held-out loss, {front[-1].heldout_loss:.4g}"
 
 
-def _elbow(front: Sequence[Candidate]) -> tuple[Candidate, str]:
+def _elbow(front: Sequence[Candidate], _: float) -> tuple[Candidate, str]:
     """Candidate furthest below the line from the simplest to the best, both axes scaled to one."""
     first, last = front[0], front[-1]
     width = max(last.complexity - first.complexity, 1)
@@ -215,9 +225,9 @@ def _elbow(front: Sequence[Candidate]) -> tuple[Candidate, str]:
     return max(front, key=gain), "elbow of the front: the most loss saved for its complexity"
 
 
-SELECTORS: Mapping[str, Callable[[Sequence[Candidate]], tuple[Candidate, str]]] = {
+SELECTORS: Mapping[str, Callable[[Sequence[Candidate], float], tuple[Candidate, str]]] = {
     "1se": _one_standard_error,
     "lowest": _lowest,
     "elbow": _elbow,
 }
-"""Ways to choose on a front, by name; each takes the front, simplest first."""
+"""Ways to choose on a front, by name; each takes the front, simplest first, and the resolution."""

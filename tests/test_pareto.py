@@ -53,3 +53,13 @@ def test_impossible_fronts_are_refused():
         ParetoFront("oja", (), ())
     with pytest.raises(TaskError, match="Did you mean 'elbow'"):
         ParetoFront("oja", (), ALL, "elbo")
+
+
+def test_losses_within_the_resolution_are_equal():
+    simple = Candidate("c1", Rule.parse("x*y - w*y**2"), 0.1, 0.112, 0.001, ("terms",))
+    better = Candidate("c2", Rule.parse("x*y - w*y**2 + 0.01*w"), 0.1, 0.105, 0.001, ("terms",))
+    assert ParetoFront("oja", ("terms",), (simple, better)).chosen is better
+    front = ParetoFront("oja", ("terms",), (simple, better), resolution=0.01)
+    assert front.chosen is simple
+    assert "within the resolution (0.01)" in front.reason
+    assert ParetoFront.from_json(front.to_json()).chosen == simple

@@ -169,6 +169,8 @@ class SearchSettings:
         Largest complexity of a proposal, in nodes of its tree.
     selector : str
         How the rule is chosen on the front: ``1se``, ``lowest`` or ``elbow``.
+    resolution : float
+        Held-out losses that differ by less are equally good for the selector ``1se``.
     terms : TermsSettings
     operon : OperonSettings
     pysr : PySRSettings
@@ -178,6 +180,7 @@ class SearchSettings:
     operators: tuple[Operator, ...] = ("div", "tanh", "exp", "sqrt", "abs")
     max_nodes: Annotated[int, Ge(1), Le(200)] = 30
     selector: Literal["1se", "lowest", "elbow"] = "1se"
+    resolution: Annotated[float, Ge(0), Le(1)] = 0.005
     terms: TermsSettings = field(default_factory=TermsSettings)
     operon: OperonSettings = field(default_factory=OperonSettings)
     pysr: PySRSettings = field(default_factory=PySRSettings)

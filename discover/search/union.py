@@ -101,7 +101,11 @@ def search(
         task, forms, train, heldout, settings, np.random.default_rng(refine_seed), part(progress, 0.5, 1.0)
     )
     return ParetoFront(
-        task.name, tuple(engine.name for engine in chosen), tuple(candidates), settings.selector
+        task.name,
+        tuple(engine.name for engine in chosen),
+        tuple(candidates),
+        settings.selector,
+        settings.resolution,
     )
 
 
