@@ -282,6 +282,8 @@ class BalanceTask:
             )
             yield outcome
             weights = _sound(outcome.inhibitory_weights[0])
+            if outcome.excitatory_weights is not None:
+                problems = replace(problems, excitatory_weights=np.nan_to_num(outcome.excitatory_weights[0]))
 
     def _kernel_rule(self, rule: Any, settings: Any) -> SpikeRule | LinearSpikeRule:
         whole = rule.rule if isinstance(rule, KnownRule) else rule

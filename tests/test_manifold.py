@@ -1,0 +1,81 @@
+"""The manifold of rules that balance a neuron: theory, covariances, and what a study says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from discover.errors import TaskError
+from discover.fit import FitSettings
+from discover.manifold import covariances, judged, manifold, surface_rules
+from discover.predict import LinearParameters, mean_field_rate
+from discover.tasks import get_task
+from discover.tasks._balance import SpikeTrains
+from discover.tasks._balance_problems import BalanceSettings
+
+TASK = get_task("ei-balance")
+VOGELS = LinearParameters(-0.25, 0.0, 1.0, 1.0, 20.0, 20.0)
+
+
+def poisson(rate_hz, seconds, rng):
+    return np.sort(rng.uniform(0, 1000.0 * seconds, rng.poisson(rate_hz * seconds)))
+
+
+def test_independent_trains_have_no_covariance():
+    rng = np.random.default_rng(0)
+    seconds, n = 400.0, 20
+    rows = [(time, k) for k in range(n) for time in poisson(30.0, seconds, rng)]
+    rows.sort()
+    pre, source = (np.array(column) for column in zip(*rows, strict=True))
+    trains = SpikeTrains(pre, source, poisson(8.0, seconds, rng))
+    at_pre, at_post = covariances(trains, VOGELS, 1000.0, n)
+    # Each mean is 30 * 8 * 0.02 = 4.8 a second.
+    assert abs(at_pre) < 0.15
+    assert abs(at_post) < 0.15
+
+
+def test_covariances_of_trains_that_follow_each_other_by_hand():
+    pre = np.arange(0, 100_000, 100.0)
+    trains = SpikeTrains(pre, np.zeros(len(pre), dtype=int), pre + 10.0)
+    at_pre, at_post = covariances(trains, VOGELS, 1000.0, 1)
+    chance = 10 * 10 * 0.02
+    memory = 1 / (1 - np.exp(-5))
+    assert at_post == pytest.approx(10 * np.exp(-0.5) * memory - chance, rel=0.02)
+    assert at_pre == pytest.approx(10 * np.exp(-4.5) * memory - chance, rel=0.02)
+
+
+def test_rules_of_the_surface_are_predicted_at_the_target():
+    for parameters in surface_rules(6.25, np.array([30.0, 50.0]), 50, np.random.default_rng(1)):
+        assert mean_field_rate(parameters, 40.0) == pytest.approx(6.25)
+
+
+def test_measured_covariances_explain_what_the_mean_field_leaves_out():
+    settings = BalanceSettings(duration_s=40.0, measured_s=20.0, rate_spread=1.2)
+    (one,) = judged(TASK, [VOGELS], TASK.draw(settings, 4, np.random.SeedSequence(3)))
+    assert one.predicted_hz == pytest.approx(6.25)
+    assert one.simulated_hz < 6.2
+    assert abs(one.corrected_hz - one.simulated_hz) < abs(one.predicted_hz - one.simulated_hz)
+    assert one.corrected_hz == pytest.approx(one.simulated_hz, rel=0.1)
+    assert one.converged
+    assert one.on_surface
+
+
+def test_a_small_study_says_what_it_found():
+    settings = BalanceSettings(n_excitatory=160, n_inhibitory=40, duration_s=1.0, measured_s=0.5)
+    budget = FitSettings(optimiser="cmaes", population=4, steps=2, n_train=2, n_heldout=2)
+    found = manifold(TASK, settings, budget, 2, seed=1, n_rate_only=1, n_surface=3)
+    assert (len(found.searched), len(found.rate_only), len(found.surface)) == (2, 1, 3)
+    assert set(found.answers()) == {
+        "on the surface",
+        "not predicted",
+        "covariance",
+        "fails in simulation",
+        "excluded by tuning",
+    }
+    again = manifold(TASK, settings, budget, 2, seed=1, n_rate_only=1, n_surface=3)
+    assert again.to_json() == found.to_json()
+
+
+def test_other_tasks_have_no_manifold():
+    with pytest.raises(TaskError, match="tasks of balance"):
+        manifold(get_task("oja"), None, FitSettings(), 1, 0)
