@@ -468,3 +468,30 @@ def test_a_rule_on_the_front_that_is_none_is_said(toy: Toy) -> None:
     assert result.exit_code == 2
     assert "holds a rule that is none" in result.stderr
     assert "Traceback" not in result.output
+
+
+# ---------------------------------------------------------------------------------------------------- export
+
+
+def test_a_rule_is_taken_away(toy: Toy) -> None:
+    discover("run", "toy.toml")
+    result = discover("export", "toy", "--to", "python")
+    assert result.exit_code == 0, result.output
+    assert "def feedforward(x, y, w):" in result.stdout
+    assert discover("export", "toy", "--to", "latex").stdout.startswith("\\Delta w_{ij}")
+    assert discover("export", "toy", "--to", "sympy", "--output", "rule.py").exit_code == 0
+    assert "symbols(" in Path("rule.py").read_text(encoding="utf-8")
+
+
+def test_an_export_that_cannot_be_is_one_paragraph(toy: Toy) -> None:
+    refused(discover("export", "toy", "--to", "latex"), "no run")
+    discover("run", "toy.toml")
+    refused(discover("export", "toy", "--to", "brian2"), "spiking neurons")
+    refused(discover("export", "toy", "--to", "word"), "Forms: latex, sympy, python, brian2")
+    refused(discover("export", "toy", "--to", "latex", "--id", "c99"), "no candidate 'c99'")
+    refused(discover("export", "toy", "--to", "latex", "--output", "no/such/rule.tex"), "no/such")
+
+
+def test_a_manifold_is_studied_for_tasks_of_balance_only(toy: Toy) -> None:
+    discover("run", "toy.toml")
+    refused(discover("manifold", "toy", "--restarts", "1"), "tasks of balance")

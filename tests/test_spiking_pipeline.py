@@ -1,0 +1,44 @@
+"""The pipeline of a spiking task in small, from start to end, with the study and the export behind it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from discover.rule import Rule
+from pipelines.cli import app
+
+SMOKE = str(Path(__file__).resolve().parent.parent / "pipelines/ei-balance-smoke.toml")
+
+
+@pytest.mark.slow
+def test_every_stage_runs_and_the_report_shows_what_spiking_rules_have(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(app, ["run", SMOKE])
+    assert run.exit_code == 0, run.output
+    folder = tmp_path / "results/ei-balance-smoke"
+    front = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    for candidate in front["candidates"]:
+        rule = Rule.parse(candidate["slots"])
+        assert rule.constant("tau_pre") > 0
+    refined = {candidate["provenance"]["refined_by"] for candidate in front["candidates"]}
+    assert refined <= {"", "cma-es"}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "What an experiment would see" in page
+    assert "The manifold of rules" not in page
+    study = CliRunner().invoke(app, ["manifold", "ei-balance-smoke", "--restarts", "2"])
+    assert study.exit_code == 0, study.output
+    assert "converged restarts" in study.stdout
+    content = json.loads((folder / "manifold.json").read_text(encoding="utf-8"))
+    assert len(content["searched"]) == 2
+    assert "The manifold of rules" in (folder / "report.html").read_text(encoding="utf-8")
+    for name in ("experiment", "manifold"):
+        assert (folder / "figures" / f"{name}.svg").stat().st_size > 1000
+    exported = CliRunner().invoke(app, ["export", "ei-balance-smoke", "--to", "brian2"])
+    assert exported.exit_code == 0, exported.output
+    compile(exported.stdout, "exported", "exec")
+    compared = CliRunner().invoke(app, ["compare", "ei-balance-smoke"])
+    assert compared.exit_code == 0, compared.output
