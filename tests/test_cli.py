@@ -490,8 +490,3 @@ def test_an_export_that_cannot_be_is_one_paragraph(toy: Toy) -> None:
     refused(discover("export", "toy", "--to", "word"), "Forms: latex, sympy, python, brian2")
     refused(discover("export", "toy", "--to", "latex", "--id", "c99"), "no candidate 'c99'")
     refused(discover("export", "toy", "--to", "latex", "--output", "no/such/rule.tex"), "no/such")
-
-
-def test_a_manifold_is_studied_for_tasks_of_balance_only(toy: Toy) -> None:
-    discover("run", "toy.toml")
-    refused(discover("manifold", "toy", "--restarts", "1"), "tasks of balance")
