@@ -489,4 +489,4 @@ def test_an_export_that_cannot_be_is_one_paragraph(toy: Toy) -> None:
     refused(discover("export", "toy", "--to", "brian2"), "spiking neurons")
     refused(discover("export", "toy", "--to", "word"), "Forms: latex, sympy, python, brian2")
     refused(discover("export", "toy", "--to", "latex", "--id", "c99"), "no candidate 'c99'")
-    refused(discover("export", "toy", "--to", "latex", "--output", "no/such/rule.tex"), "no/such")
+    refused(discover("export", "toy", "--to", "latex", "--output", "toy.toml/rule.tex"), "toy.toml")
