@@ -73,7 +73,14 @@ class BalanceTask:
     name: ClassVar[str]
     title: ClassVar[str]
     settings_type: ClassVar[type]
-    known_rules: ClassVar[tuple[str, ...]]
+    known_rules: ClassVar[tuple[str, ...]] = (
+        "vogels",
+        "stdp-additive",
+        "stdp-guetig",
+        "stdp-power-law",
+        "stdp-multiplicative",
+        "stdp-inhibitory",
+    )
     slots: ClassVar[tuple[Slot, ...]] = (ON_PRE, ON_POST, TAU_PRE, TAU_POST)
     reference: ClassVar[str] = "vogels"
     known_networks: ClassVar[tuple[str, ...]] = ()

@@ -21,7 +21,6 @@ class EiBalanceTask(BalanceTask):
     name: ClassVar[str] = "ei-balance"
     title: ClassVar[str] = "Balance of excitation and inhibition in a spiking neuron"
     settings_type: ClassVar[type] = BalanceSettings
-    known_rules: ClassVar[tuple[str, ...]] = ("vogels",)
 
 
 TASK = EiBalanceTask()

@@ -60,7 +60,6 @@ class EiCoplasticTask(BalanceTask):
     name: ClassVar[str] = "ei-coplastic"
     title: ClassVar[str] = "Balance of excitation and inhibition while excitation learns"
     settings_type: ClassVar[type] = EiCoplasticSettings
-    known_rules: ClassVar[tuple[str, ...]] = ("vogels",)
 
     def excitation(self, settings: Any) -> ExcitatoryPlasticity | None:
         """Return the rule that excitatory synapses follow."""

@@ -1,0 +1,147 @@
+"""Published rules of rate neurons."""
+
+from __future__ import annotations
+
+from discover._known_rule import KnownRule
+
+__all__ = ["RATE_RULES"]
+
+RATE_RULES = (
+    KnownRule(
+        name="hebb",
+        title="Hebb",
+        formula="dw = eta * x * y",
+        expressions={"feedforward": "x*y"},
+        citation="Hebb DO (1949). The Organization of Behavior. Wiley, New York.",
+        doi="",
+        year=1949,
+        note="Hebb gave no formula; the product of activities is its usual reading. Weights grow forever.",
+    ),
+    KnownRule(
+        name="oja",
+        title="Oja (1982)",
+        formula="dw = eta * y * (x - w*y)",
+        expressions={"feedforward": "x*y - w*y**2"},
+        citation="Oja E (1982). Simplified neuron model as a principal component analyzer. "
+        "Journal of Mathematical Biology 15:267-273.",
+        doi="10.1007/BF00275687",
+        year=1982,
+    ),
+    KnownRule(
+        name="covariance",
+        title="Covariance rule",
+        formula="dw = eta * (x - <x>) * (y - <y>)",
+        expressions={"feedforward": "x*y"},
+        needs="running means <x> and <y>",
+        constants={"mean_x": 0.0, "mean_y": 0.0},
+        citation="Sejnowski TJ (1977). Storing covariance with nonlinearly interacting neurons. "
+        "Journal of Mathematical Biology 4:303-321.",
+        doi="10.1007/BF00275079",
+        year=1977,
+        note="With inputs of zero mean both means are zero, and the rule is Hebb's: that is the expression.",
+    ),
+    KnownRule(
+        name="bcm",
+        title="Bienenstock-Cooper-Munro, threshold held fixed",
+        formula="dw = eta * x * y * (y - theta),  tau * dtheta/dt = y**2 - theta",
+        expressions={"feedforward": "x*y**2 - x*y"},
+        needs="a sliding threshold theta for each neuron",
+        constants={"theta": 1.0},
+        citation="Bienenstock EL, Cooper LN, Munro PW (1982). Theory for the development of neuron "
+        "selectivity: orientation specificity and binocular interaction in visual cortex. "
+        "Journal of Neuroscience 2:32-48.",
+        doi="10.1523/JNEUROSCI.02-01-00032.1982",
+        year=1982,
+        note="The expression has the threshold fixed at theta = 1; without sliding it is not stable.",
+    ),
+    KnownRule(
+        name="sanger",
+        title="Sanger's generalized Hebbian algorithm",
+        formula="dw_ij = eta * y_j * (x_i - sum over k <= j of w_ik * y_k)",
+        expressions={},
+        needs="the outputs and weights of all neurons before this one",
+        is_local=False,
+        citation="Sanger TD (1989). Optimal unsupervised learning in a single-layer linear feedforward "
+        "neural network. Neural Networks 2:459-473.",
+        doi="10.1016/0893-6080(89)90044-0",
+        year=1989,
+        note="For the first neuron, and so for a single one, it is Oja's rule.",
+    ),
+    KnownRule(
+        name="oja-subspace",
+        title="Oja's subspace rule",
+        formula="dw_ij = eta * y_j * (x_i - sum over all k of w_ik * y_k)",
+        expressions={},
+        needs="the outputs and weights of all neurons",
+        is_local=False,
+        citation="Oja E (1989). Neural networks, principal components, and subspaces. "
+        "International Journal of Neural Systems 1:61-68.",
+        doi="",
+        year=1989,
+        note="For a single neuron it is Oja's rule. Finds the subspace, not the components.",
+    ),
+    KnownRule(
+        name="rubner-tavan",
+        title="Rubner and Tavan: Hebbian inputs, hierarchical anti-Hebbian lateral weights",
+        formula="dw = eta * y * (x - w*y),  dv = -mu * y_pre * y_post  (from earlier to later neurons)",
+        expressions={"feedforward": "x*y - w*y**2", "lateral": "-y_pre*y_post"},
+        citation="Rubner J, Tavan P (1989). A self-organizing network for principal-component analysis. "
+        "Europhysics Letters 10:693-698.",
+        doi="",
+        year=1989,
+        note="Published with weight vectors normalised after each step; Oja's term does so to first order.",
+    ),
+    KnownRule(
+        name="foldiak",
+        title="Foldiak: Hebbian inputs, symmetric anti-Hebbian lateral weights",
+        formula="dq = beta * y * (x - q),  dv = -alpha * (y_pre*y_post - p**2),  dt = gamma * (y - p)",
+        expressions={"feedforward": "x*y - w*y", "lateral": "0.015625 - y_pre*y_post"},
+        needs="a threshold t for each neuron and binary outputs of a settled network",
+        constants={"p": 0.125},
+        citation="Foldiak P (1990). Forming sparse representations by local anti-Hebbian learning. "
+        "Biological Cybernetics 64:165-170.",
+        doi="10.1007/BF02331346",
+        year=1990,
+        note="The expressions are the two weight updates with p = 1/8, without thresholds; v stays <= 0.",
+    ),
+    KnownRule(
+        name="foldiak-linear",
+        title="Foldiak, linear: Oja inputs, symmetric anti-Hebbian lateral weights",
+        formula="dw = eta * y * (x - w*y),  dv = -alpha * y_pre * y_post  (both ways between neurons)",
+        expressions={"feedforward": "x*y - w*y**2", "lateral": "-y_pre*y_post"},
+        needs="lateral weights in both directions, through which the outputs settle at y = W x + V y",
+        citation="Foldiak P (1989). Adaptive network for optimal linear feature extraction. Proceedings of "
+        "the International Joint Conference on Neural Networks 1:401-405.",
+        doi="",
+        year=1989,
+        note="The expressions are those of Rubner and Tavan; the network that they belong to is not "
+        "hierarchical, and finds the subspace with uncorrelated outputs.",
+    ),
+    KnownRule(
+        name="hyvarinen-oja",
+        title="Hyvarinen and Oja, non-linear Hebbian with tanh",
+        formula="w <- w + eta * sigma * x * g(y),  w <- w / |w|;  sigma = +1 or -1 by the sources' kurtosis",
+        expressions={"feedforward": "x*tanh(y) - w*y*tanh(y)"},
+        constants={"sigma": 1.0},
+        citation="Hyvarinen A, Oja E (1998). Independent component analysis by general nonlinear "
+        "Hebbian-like learning rules. Signal Processing 64:301-313.",
+        doi="",
+        year=1998,
+        note="The expression is g = tanh, sigma = +1, with the division by |w| to first order in eta at "
+        "|w| = 1; so written it is unstable for sigma = -1. Published for whitened inputs.",
+    ),
+    KnownRule(
+        name="similarity-matching",
+        title="Online similarity matching",
+        formula="y = M^-1 W x,  dW = 2 * eta * (y * x - W),  dM = eta/tau * (y_pre * y_post - M)",
+        expressions={"feedforward": "x*y - w", "lateral": "y_pre*y_post - v"},
+        needs="lateral weights M through which the outputs settle at y = M^-1 W x",
+        constants={"tau": 0.5},
+        citation="Pehlevan C, Sengupta AM, Chklovskii DB (2018). Why do similarity matching objectives lead "
+        "to Hebbian/anti-Hebbian networks? Neural Computation 30:84-124.",
+        doi="10.1162/neco_a_01018",
+        year=2018,
+        note="The expressions are the updates of W (w) and M (v) at tau = 1/2, each divided by 2 eta; the "
+        "network that they belong to inhibits through M.",
+    ),
+)

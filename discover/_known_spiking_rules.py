@@ -1,0 +1,124 @@
+"""Published rules of spiking synapses.
+
+Weights of rules with an upper bound are in the units of the feed-forward circuit of balance, where that bound
+is 10. The constants of the traces are part of a rule.
+"""
+
+from __future__ import annotations
+
+from discover._known_rule import KnownRule
+
+__all__ = ["SPIKING_RULES"]
+
+SPIKING_RULES = (
+    KnownRule(
+        name="vogels",
+        title="Vogels et al. (2011)",
+        formula="dw = eta * (x_post - alpha) at a presynaptic spike, eta * x_pre at a postsynaptic one; "
+        "alpha = 2 * rho0 * tau",
+        expressions={"on_pre": "x_post - 0.25", "on_post": "x_pre", "tau_pre": "20", "tau_post": "20"},
+        constants={"alpha": 0.25, "rho0_hz": 6.25, "tau_ms": 20.0},
+        citation="Vogels TP, Sprekeler H, Zenke F, Clopath C, Gerstner W (2011). Inhibitory plasticity "
+        "balances excitation and inhibition in sensory pathways and memory networks. Science "
+        "334:1569-1573.",
+        doi="10.1126/science.1211095",
+        year=2011,
+        note="For inhibitory synapses. alpha sets the target rate rho0 of the postsynaptic neuron.",
+    ),
+    KnownRule(
+        name="stdp-additive",
+        title="Song, Miller and Abbott (2000), additive STDP",
+        formula="dw = A_plus * exp(-dt/tau) for a presynaptic spike dt before a postsynaptic one, "
+        "-A_minus * exp(dt/tau) for the other order",
+        expressions={"on_pre": "-1.05*x_post", "on_post": "x_pre", "tau_pre": "20", "tau_post": "20"},
+        constants={"A_minus/A_plus": 1.05, "tau_ms": 20.0},
+        citation="Song S, Miller KD, Abbott LF (2000). Competitive Hebbian learning through "
+        "spike-timing-dependent synaptic plasticity. Nature Neuroscience 3:919-926.",
+        doi="10.1038/78829",
+        year=2000,
+        note="Published for excitatory synapses; weights compete for the postsynaptic spikes.",
+    ),
+    KnownRule(
+        name="stdp-guetig",
+        title="Guetig et al. (2003), non-linear STDP",
+        formula="dw = lambda * (1 - w)**mu * exp(-dt/tau) for pre before post, "
+        "-lambda * alpha * w**mu * exp(dt/tau) for the other order",
+        expressions={
+            "on_pre": "-1.05*(w/10)**0.02*x_post",
+            "on_post": "abs(1 - w/10)**0.02*x_pre",
+            "tau_pre": "20",
+            "tau_post": "20",
+        },
+        constants={"alpha": 1.05, "mu": 0.02, "largest_weight": 10.0, "tau_ms": 20.0},
+        citation="Guetig R, Aharonov R, Rotter S, Sompolinsky H (2003). Learning input correlations through "
+        "nonlinear temporally asymmetric Hebbian plasticity. Journal of Neuroscience 23:3697-3714.",
+        doi="10.1523/JNEUROSCI.23-09-03697.2003",
+        year=2003,
+        note="mu leads from additive (0) to multiplicative (1) rules; the value here is one that is nearly "
+        "additive, as most of the paper's figures are.",
+    ),
+    KnownRule(
+        name="stdp-power-law",
+        title="Morrison, Aertsen and Diesmann (2007), power-law STDP",
+        formula="dw = lambda * w0**(1 - mu) * w**mu * exp(-dt/tau) for pre before post, "
+        "-lambda * alpha * w * exp(dt/tau) for the other order",
+        expressions={
+            "on_pre": "-0.11*w*x_post",
+            "on_post": "w**0.4*x_pre",
+            "tau_pre": "20",
+            "tau_post": "20",
+        },
+        constants={"alpha": 0.11, "mu": 0.4, "w0": 1.0, "tau_ms": 20.0},
+        citation="Morrison A, Aertsen A, Diesmann M (2007). Spike-timing-dependent plasticity in balanced "
+        "random networks. Neural Computation 19:1437-1467.",
+        doi="10.1162/neco.2007.19.6.1437",
+        year=2007,
+        note="Published for excitatory synapses, with w0 = 1 pA.",
+    ),
+    KnownRule(
+        name="stdp-multiplicative",
+        title="van Rossum, Bi and Turrigiano (2000), multiplicative depression",
+        formula="dw = c_p * exp(-dt/tau) for pre before post, -c_d * w * exp(dt/tau) for the other order; "
+        "weights are scaled slowly towards an average activity",
+        expressions={"on_pre": "-w*x_post", "on_post": "x_pre", "tau_pre": "20", "tau_post": "20"},
+        needs="a running mean of the postsynaptic activity, for the scaling",
+        constants={"c_d/c_p": 1.0, "tau_ms": 20.0},
+        citation="van Rossum MCW, Bi GQ, Turrigiano GG (2000). Stable Hebbian learning from spike "
+        "timing-dependent plasticity. Journal of Neuroscience 20:8812-8821.",
+        doi="10.1523/JNEUROSCI.20-23-08812.2000",
+        year=2000,
+        note="The expressions are the spike-timing part, with weights in units of c_p / c_d.",
+    ),
+    KnownRule(
+        name="stdp-inhibitory",
+        title="Luz and Shamir (2012), Hebbian inhibitory STDP",
+        formula="dw = lambda * (1 - w)**mu * exp(-dt/tau) for pre before post, "
+        "-lambda * alpha * w**mu * exp(dt/tau) for the other order, at inhibitory synapses",
+        expressions={
+            "on_pre": "-(w/10)**0.01*x_post",
+            "on_post": "abs(1 - w/10)**0.01*x_pre",
+            "tau_pre": "20",
+            "tau_post": "20",
+        },
+        constants={"alpha": 1.0, "mu": 0.01, "largest_weight": 10.0, "tau_ms": 20.0},
+        citation="Luz Y, Shamir M (2012). Balancing feed-forward excitation and inhibition via Hebbian "
+        "inhibitory synaptic plasticity. PLoS Computational Biology 8:e1002334.",
+        doi="10.1371/journal.pcbi.1002334",
+        year=2012,
+        note="The window is antisymmetric; alpha, mu and the time constants are chosen within the family.",
+    ),
+    KnownRule(
+        name="stdp-triplet",
+        title="Pfister and Gerstner (2006), triplet STDP",
+        formula="dw = A3 * x_pre * o2 at a postsynaptic spike, -A2 * x_post at a presynaptic one; o2 is a "
+        "slow trace of postsynaptic spikes, tau_y = 114 ms",
+        expressions={},
+        needs="a second, slower trace of the postsynaptic spikes",
+        constants={"A3": 6.5e-3, "A2": 7.1e-3, "tau_plus_ms": 16.8, "tau_minus_ms": 33.7, "tau_y_ms": 114.0},
+        citation="Pfister JP, Gerstner W (2006). Triplets of spikes in a model of spike timing-dependent "
+        "plasticity. Journal of Neuroscience 26:9673-9682.",
+        doi="10.1523/JNEUROSCI.1425-06.2006",
+        year=2006,
+        note="The minimal model, with the constants of the data from visual cortex.",
+    ),
+)
