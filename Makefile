@@ -64,7 +64,7 @@ $(DEV_STAMP): $(RUN_STAMP)
 
 $(BENCH_STAMP): $(RUN_STAMP)
 	@echo 'installing what the benchmarks compare with'
-	@$(PIP) --no-build-isolation --editable '.[bench]'
+	@$(PIP) --no-build-isolation --editable '.[bench,brian2]'
 	@touch $@
 
 # ------------------------------------------------------------------------------------------------- pipelines

@@ -22,6 +22,7 @@ from benchmarks.problems import (
     square_root_program,
     work,
 )
+from benchmarks.spiking import spiking
 from benchmarks.timing import interleaved, ratio, row
 from sims import network
 from sims._groups import run_groups
@@ -177,7 +178,7 @@ def network_gradient_cost(repeats: int) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Where the figures come from."""
-    names = ("numpy", "numba", "jax", "jaxlib")
+    names = ("numpy", "numba", "jax", "jaxlib", "brian2")
     found = {name: importlib.metadata.version(name) for name in names if importlib.util.find_spec(name)}
     return {
         "python": platform.python_version(),
@@ -205,6 +206,8 @@ def table(name: str, part: dict[str, Any]) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "-"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -221,6 +224,7 @@ def main() -> None:
         "program": beside_hand(tuple(size for size in sizes if size >= 10), arguments.repeats),
         "gradient_cost": gradient_cost(sizes, arguments.repeats),
         "network_gradient_cost": network_gradient_cost(arguments.repeats),
+        "spiking": spiking(max(3, arguments.repeats // 3)),
     }
     for name, part in parts.items():
         print(table(name, part), end="\n\n")

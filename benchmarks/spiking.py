@@ -1,0 +1,130 @@
+"""Speed of the spiking simulators in biological time, and beside Brian2's C++ programs, on one core."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sims.recurrent import RecurrentNetwork, simulate_recurrent
+from sims.spike_rules import LinearSpikeRule
+from sims.spiking import FeedforwardCircuit, published_problems, simulate_feedforward
+
+__all__ = ["spiking"]
+
+ROOT = Path(__file__).resolve().parent.parent
+FEEDFORWARD_S, RECURRENT_S = 20.0, 10.0
+"""Biological time of a run."""
+
+N_RULES = 30
+VOGELS = LinearSpikeRule.vogels(6.25)
+
+
+def spiking(repeats: int) -> dict[str, Any]:
+    """Biological seconds a second, the median over turns; where Brian2 is, its program in the same turns."""
+    problems = published_problems(FeedforwardCircuit(), seeds=[1], inhibitory_weight=0.4)
+    rules = [VOGELS] * N_RULES
+    network = RecurrentNetwork(learning_rate=0.05)
+    ours: dict[str, tuple[Callable[[], Any], float]] = {
+        "feed-forward": (lambda: simulate_feedforward(VOGELS, problems, FEEDFORWARD_S), FEEDFORWARD_S),
+        f"feed-forward, {N_RULES} rules at once": (
+            lambda: simulate_feedforward(rules, problems, FEEDFORWARD_S),
+            FEEDFORWARD_S * N_RULES,
+        ),
+        "recurrent, 10,000 neurons": (
+            lambda: simulate_recurrent(VOGELS, network, RECURRENT_S),
+            RECURRENT_S,
+        ),
+    }
+    for run, _ in ours.values():
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        programs = _brian_programs(Path(folder)) if importlib.util.find_spec("brian2") else {}
+        rows = []
+        for name, (run, biological) in ours.items():
+            program = programs.get(name.split(",")[0])
+            here, there = [], []
+            for _ in range(repeats):
+                here.append(biological / _seconds(run))
+                if program is not None:
+                    there.append(program())
+            speed = float(np.median(here))
+            brian = float(np.median(there)) if there else float("nan")
+            rows.append(
+                {
+                    "network": name,
+                    "x real time": speed,
+                    "Brian2 C++": brian if there else None,
+                    "ratio": speed / brian if there else None,
+                }
+            )
+    return {"what": "biological seconds a second on one core; beside Brian2's C++ program", "rows": rows}
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _brian_programs(folder: Path) -> dict[str, Callable[[], float]]:
+    """Build both programs, and return what runs one again and says how fast it was."""
+    circuit = FeedforwardCircuit()
+    problems = published_problems(circuit, seeds=[1], inhibitory_weight=0.4)
+    feedforward = folder / "feedforward"
+    feedforward.mkdir()
+    arguments = _feedforward_arguments(circuit, problems)
+    (feedforward / "arguments.json").write_text(json.dumps(arguments), encoding="utf-8")
+    result = feedforward / "result.npz"
+    script = ROOT / "tests" / "brian_feedforward.py"
+    _checked([str(script), str(feedforward / "arguments.json"), str(result)], feedforward)
+    recurrent = folder / "recurrent"
+    _checked([str(ROOT / "benchmarks" / "brian_recurrent.py"), str(recurrent), str(RECURRENT_S)], folder)
+    return {
+        "feed-forward": lambda: FEEDFORWARD_S / _rerun(result.with_suffix(".standalone")),
+        "recurrent": lambda: RECURRENT_S / _rerun(recurrent),
+    }
+
+
+def _checked(arguments: list[str], folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"Brian2 failed:\n{done.stderr[-2000:]}")
+
+
+def _rerun(folder: Path) -> float:
+    """Run a compiled program again; return the seconds of its main loop, by its own clock."""
+    subprocess.run(["./main"], cwd=folder, capture_output=True, check=True)
+    found = re.findall(r"[-+.\deE]+", (folder / "results" / "last_run_info.txt").read_text(encoding="utf-8"))
+    return float(found[0])
+
+
+def _feedforward_arguments(circuit: FeedforwardCircuit, problems: Any) -> dict[str, Any]:
+    c, rule = circuit, VOGELS
+    return {
+        "target": "cpp_standalone", "given": False, "seed": 11, "duration_s": FEEDFORWARD_S,
+        "dt_ms": c.dt_ms, "n_inputs": c.n_inputs, "n_excitatory": c.n_excitatory,
+        "n_channels": c.n_channels, "channels": problems.channels[0].tolist(), "rest": c.rest_mv,
+        "reset": c.reset_mv, "threshold": c.threshold_mv, "reversal_e": c.excitatory_reversal_mv,
+        "reversal_i": c.inhibitory_reversal_mv, "unit_e": c.excitatory_unit, "unit_i": c.inhibitory_unit,
+        "tau_membrane_ms": c.tau_membrane_ms, "tau_e_ms": c.tau_excitatory_ms,
+        "tau_i_ms": c.tau_inhibitory_ms, "refractory_ms": c.refractory_ms,
+        "input_refractory_ms": c.input_refractory_ms, "tau_signal_ms": c.tau_signal_ms,
+        "signal_noise": c.signal_noise, "base_rate_hz": c.base_rate_hz,
+        "signal_gain_hz": c.signal_gain_hz, "eta": c.learning_rate, "largest": c.largest_inhibitory,
+        "alpha": rule.alpha, "beta": rule.beta, "gamma": rule.gamma, "kappa": rule.kappa,
+        "tau_input_ms": rule.tau_pre_ms, "tau_output_ms": rule.tau_post_ms,
+        "excitatory_weights": problems.excitatory_weights[0].tolist(),
+        "inhibitory_weights": problems.inhibitory_weights[0].tolist(),
+    }  # fmt: skip
