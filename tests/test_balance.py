@@ -166,6 +166,12 @@ def test_a_fit_keeps_to_the_terms_that_it_is_given():
         fit(TASK, SMALL, replace(QUICK, terms={"tau_pre": ("1",)}), seed=0)
 
 
+def test_without_a_choice_of_terms_a_fit_has_all_of_degree_two():
+    dense = fit(TASK, SMALL, replace(QUICK, terms=None), seed=0).dense
+    assert dense.n_terms == 18
+    assert set(dense.coefficients["on_pre"]) >= {"1", "w**2*x_post**2"}
+
+
 def test_the_same_fit_twice_and_through_a_journal(tmp_path):
     whole = fit(TASK, SMALL, QUICK, seed=3).to_json()
     for _ in range(2):
