@@ -101,8 +101,8 @@ def test_what_cannot_be_exported_is_said():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("brian2")
 def test_brian2_runs_the_script_as_written(tmp_path):
-    pytest.importorskip("brian2", reason="Brian2 is not installed (extra brian2)", exc_type=ImportError)
     script = tmp_path / "rule.py"
     script.write_text(exported(SPIKING, "brian2"), encoding="utf-8")
     done = subprocess.run([sys.executable, str(script), "0.3"], capture_output=True, text=True, timeout=600)
