@@ -61,7 +61,7 @@ def _global_random_state_is_left_alone() -> Iterator[None]:
 
 
 collect_ignore = ["brian_feedforward.py"]
-"""A script for Brian2, which changes how pytest collects once it is imported: it runs in its own processes."""
+"""Brian2 changes how pytest collects once it is imported: this script runs in processes of its own."""
 
 
 @pytest.fixture(scope="session")
