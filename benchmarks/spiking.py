@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.brian import FEEDFORWARD_SCRIPT, RECURRENT_SCRIPT, feedforward_arguments
 from sims.recurrent import RecurrentNetwork, simulate_recurrent
 from sims.spike_rules import LinearSpikeRule
 from sims.spiking import FeedforwardCircuit, published_problems, simulate_feedforward
 
 __all__ = ["spiking"]
 
-ROOT = Path(__file__).resolve().parent.parent
 FEEDFORWARD_S, RECURRENT_S = 20.0, 10.0
 """Biological time of a run."""
 
@@ -82,13 +82,14 @@ def _brian_programs(folder: Path) -> dict[str, Callable[[], float]]:
     problems = published_problems(circuit, seeds=[1], inhibitory_weight=0.4)
     feedforward = folder / "feedforward"
     feedforward.mkdir()
-    arguments = _feedforward_arguments(circuit, problems)
+    arguments = feedforward_arguments(
+        circuit, problems, VOGELS, FEEDFORWARD_S, target="cpp_standalone", given=False, seed=11
+    )
     (feedforward / "arguments.json").write_text(json.dumps(arguments), encoding="utf-8")
     result = feedforward / "result.npz"
-    script = ROOT / "tests" / "brian_feedforward.py"
-    _checked([str(script), str(feedforward / "arguments.json"), str(result)], feedforward)
+    _checked([str(FEEDFORWARD_SCRIPT), str(feedforward / "arguments.json"), str(result)], feedforward)
     recurrent = folder / "recurrent"
-    _checked([str(ROOT / "benchmarks" / "brian_recurrent.py"), str(recurrent), str(RECURRENT_S)], folder)
+    _checked([str(RECURRENT_SCRIPT), str(recurrent), str(RECURRENT_S)], folder)
     return {
         "feed-forward": lambda: FEEDFORWARD_S / _rerun(result.with_suffix(".standalone")),
         "recurrent": lambda: RECURRENT_S / _rerun(recurrent),
@@ -108,23 +109,3 @@ def _rerun(folder: Path) -> float:
     subprocess.run(["./main"], cwd=folder, capture_output=True, check=True)
     found = re.findall(r"[-+.\deE]+", (folder / "results" / "last_run_info.txt").read_text(encoding="utf-8"))
     return float(found[0])
-
-
-def _feedforward_arguments(circuit: FeedforwardCircuit, problems: Any) -> dict[str, Any]:
-    c, rule = circuit, VOGELS
-    return {
-        "target": "cpp_standalone", "given": False, "seed": 11, "duration_s": FEEDFORWARD_S,
-        "dt_ms": c.dt_ms, "n_inputs": c.n_inputs, "n_excitatory": c.n_excitatory,
-        "n_channels": c.n_channels, "channels": problems.channels[0].tolist(), "rest": c.rest_mv,
-        "reset": c.reset_mv, "threshold": c.threshold_mv, "reversal_e": c.excitatory_reversal_mv,
-        "reversal_i": c.inhibitory_reversal_mv, "unit_e": c.excitatory_unit, "unit_i": c.inhibitory_unit,
-        "tau_membrane_ms": c.tau_membrane_ms, "tau_e_ms": c.tau_excitatory_ms,
-        "tau_i_ms": c.tau_inhibitory_ms, "refractory_ms": c.refractory_ms,
-        "input_refractory_ms": c.input_refractory_ms, "tau_signal_ms": c.tau_signal_ms,
-        "signal_noise": c.signal_noise, "base_rate_hz": c.base_rate_hz,
-        "signal_gain_hz": c.signal_gain_hz, "eta": c.learning_rate, "largest": c.largest_inhibitory,
-        "alpha": rule.alpha, "beta": rule.beta, "gamma": rule.gamma, "kappa": rule.kappa,
-        "tau_input_ms": rule.tau_pre_ms, "tau_output_ms": rule.tau_post_ms,
-        "excitatory_weights": problems.excitatory_weights[0].tolist(),
-        "inhibitory_weights": problems.inhibitory_weights[0].tolist(),
-    }  # fmt: skip

@@ -25,6 +25,7 @@ from discover.rule import Rule
 from discover.tasks._balance import BalanceTask, SpikeTrains, losses_of, tuning_of
 from discover.tasks._balance_problems import BalanceProblems, mean_input_rate
 from discover.tasks.base import Task, losses_of_rules
+from discover.traces import trace_at
 
 __all__ = ["Direction", "ManifoldResult", "Solution", "covariances", "judged", "manifold", "surface_rules"]
 
@@ -234,19 +235,17 @@ def manifold(
     train_seed, heldout_seed, surface_seed, *starts = np.random.SeedSequence(seed).spawn(
         3 + restarts + n_flat
     )
+    train = task.draw(settings, fit.n_train, train_seed)
     heldout = task.draw(settings, fit.n_heldout, heldout_seed)
     rate_settings = replace(settings, tuning_weight=0.0)
     found: list[LinearParameters] = []
     for number, child in enumerate(starts):
-        one = settings if number < restarts else rate_settings
-        train = task.draw(
-            one, fit.n_train, np.random.SeedSequence(train_seed.entropy, spawn_key=train_seed.spawn_key)
-        )
+        one = train if number < restarts else replace(train, settings=rate_settings)
         inner = part(
             progress, 0.8 * number / len(starts), 0.8 * (number + 1) / len(starts),
             f"restart {number + 1} of {len(starts)}{', rate alone' if number >= restarts else ''}: ",
         )  # fmt: skip
-        found.append(_searched(task, train, fit, np.random.default_rng(child), inner))
+        found.append(_searched(task, one, fit, np.random.default_rng(child), inner))
     progress(0.8, "trying the rules on held-out problems")
     solutions = judged(task, found, heldout)
     progress(0.9, "trying rules of the mean-field surface")
@@ -326,26 +325,12 @@ def covariances(
     late_post = trains.post_ms >= from_ms
     pre_hz = late_pre.sum() / n_synapses / seconds
     post_hz = late_post.sum() / seconds
-    at_pre = _trace_at(trains.post_ms, trains.pre_ms[late_pre], parameters.tau_post, counts_ties=False).sum()
-    at_post = _trace_at(trains.pre_ms, trains.post_ms[late_post], parameters.tau_pre, counts_ties=True).sum()
+    at_pre = trace_at(trains.post_ms, trains.pre_ms[late_pre], parameters.tau_post, counts_ties=False).sum()
+    at_post = trace_at(trains.pre_ms, trains.post_ms[late_post], parameters.tau_pre, counts_ties=True).sum()
     return (
         float(at_pre / n_synapses / seconds - pre_hz * post_hz * parameters.tau_post / 1000.0),
         float(at_post / n_synapses / seconds - pre_hz * post_hz * parameters.tau_pre / 1000.0),
     )
-
-
-def _trace_at(spikes_ms: FloatArray, at_ms: FloatArray, tau_ms: float, *, counts_ties: bool) -> FloatArray:
-    """Trace of a sorted train at sorted times; of spikes at the very time only if they count."""
-    if len(spikes_ms) == 0:
-        return np.zeros(len(at_ms))
-    after = np.empty(len(spikes_ms))  # the trace just after each spike
-    level, last = 0.0, float(spikes_ms[0])
-    for k, time in enumerate(spikes_ms.tolist()):
-        level = level * np.exp((last - time) / tau_ms) + 1.0
-        after[k], last = level, time
-    place = np.searchsorted(spikes_ms, at_ms, side="right" if counts_ties else "left") - 1
-    values = after[np.maximum(place, 0)] * np.exp((spikes_ms[np.maximum(place, 0)] - at_ms) / tau_ms)
-    return np.where(place >= 0, values, 0.0)
 
 
 def _searched(

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from discover.errors import RuleError
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE
+from discover.traces import drawn_traces
 
 __all__ = [
     "LinearParameters",
@@ -31,9 +32,6 @@ FloatArray = NDArray[np.float64]
 
 N_DRAWS = 4_000
 """Draws of a trace over which the drift of a rule that is not linear in it is averaged."""
-
-TRACE_MEMORY = 12.0
-"""Time constants that a trace is followed back; what is older has decayed to less than 1e-5."""
 
 
 @dataclass(frozen=True)
@@ -323,16 +321,10 @@ def _mean_update(
     """Mean of an update over the trace of a Poisson train at each rate, shape (n_rates,)."""
     if _is_affine_in_trace(update, weight):
         return update(rates_hz * tau_ms / 1000.0, np.full(len(rates_hz), weight))
-    # The trace of a train is made of spikes at random ages.
-    horizon = TRACE_MEMORY * tau_ms
-    means = []
-    for rate in rates_hz:
-        child = np.random.default_rng(int(rng.integers(2**32)))
-        counts = child.poisson(rate * horizon / 1000.0, N_DRAWS)
-        trace = np.zeros(N_DRAWS)
-        for k in range(int(counts.max(initial=0))):
-            trace += np.where(counts > k, np.exp(-child.uniform(0, horizon, N_DRAWS) / tau_ms), 0.0)
-        means.append(float(np.mean(update(trace, np.full(N_DRAWS, weight)))))
+    means = [
+        update(drawn_traces(np.full(N_DRAWS, rate), tau_ms, rng), np.full(N_DRAWS, weight)).mean()
+        for rate in rates_hz
+    ]
     return np.array(means)
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sims._checks import check_numbers
 from sims._spike_input_kernels import Channels, draw
 
 __all__ = [
@@ -37,8 +38,6 @@ SIGNAL_DT_MS = 0.1
 
 BLOCK_STEPS = 5_000
 """Input spikes are drawn in blocks of this many steps, an even number."""
-
-MAX_INPUTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -104,24 +103,19 @@ class FeedforwardCircuit:
     input_refractory_ms: float = 5.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if not math.isfinite(getattr(self, field.name)):
-                raise ValueError(f"A circuit's {field.name} is finite, got {getattr(self, field.name)}.")
-        for name in (
-            "dt_ms", "tau_membrane_ms", "tau_excitatory_ms", "tau_inhibitory_ms", "tau_signal_ms",
-            "largest_inhibitory", "learning_rate",
-        ):  # fmt: skip
-            if getattr(self, name) <= 0:
-                raise ValueError(f"A circuit's {name} is positive, got {getattr(self, name)}.")
-        for name in (
-            "refractory_ms", "input_refractory_ms", "excitatory_unit", "inhibitory_unit", "base_rate_hz",
-            "signal_gain_hz", "signal_noise",
-        ):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise ValueError(f"A circuit's {name} is not negative, got {getattr(self, name)}.")
-        for name in ("n_excitatory", "n_inhibitory", "n_channels"):
-            if not 1 <= getattr(self, name) <= MAX_INPUTS:
-                raise ValueError(f"A circuit's {name} is 1 to {MAX_INPUTS}, got {getattr(self, name)}.")
+        check_numbers(
+            self,
+            "circuit",
+            positive=(
+                "dt_ms", "tau_membrane_ms", "tau_excitatory_ms", "tau_inhibitory_ms", "tau_signal_ms",
+                "largest_inhibitory", "learning_rate",
+            ),
+            not_negative=(
+                "refractory_ms", "input_refractory_ms", "excitatory_unit", "inhibitory_unit",
+                "base_rate_hz", "signal_gain_hz", "signal_noise",
+            ),
+            counts=("n_excitatory", "n_inhibitory", "n_channels"),
+        )  # fmt: skip
         if self.reset_mv > self.threshold_mv:
             raise ValueError(f"The reset lies below the threshold, got {self.reset_mv} mV.")
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sims import _recurrent_kernels as kernels
+from sims._checks import check_numbers
 from sims.spike_rules import ActivityLimits, LinearSpikeRule, SpikeRule
 from sims.spiking import BIN_MS, Stop
 
@@ -95,21 +96,16 @@ class RecurrentNetwork:
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if not math.isfinite(getattr(self, field.name)):
-                raise ValueError(f"A network's {field.name} is finite, got {getattr(self, field.name)}.")
-        for name in ("n_excitatory", "n_inhibitory"):
-            if not 1 <= getattr(self, name) <= 1_000_000:
-                raise ValueError(f"A network's {name} is 1 to 1000000, got {getattr(self, name)}.")
-        for name in (
-            "dt_ms", "capacitance_pf", "leak_ns", "tau_excitatory_ms", "tau_inhibitory_ms", "unit_ns",
-            "largest_weight", "learning_rate",
-        ):  # fmt: skip
-            if getattr(self, name) <= 0:
-                raise ValueError(f"A network's {name} is positive, got {getattr(self, name)}.")
-        for name in ("refractory_ms", "excitatory_ns", "inhibitory_ns", "initial_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"A network's {name} is not negative, got {getattr(self, name)}.")
+        check_numbers(
+            self,
+            "network",
+            positive=(
+                "dt_ms", "capacitance_pf", "leak_ns", "tau_excitatory_ms", "tau_inhibitory_ms", "unit_ns",
+                "largest_weight", "learning_rate",
+            ),
+            not_negative=("refractory_ms", "excitatory_ns", "inhibitory_ns", "initial_weight"),
+            counts=("n_excitatory", "n_inhibitory"),
+        )  # fmt: skip
         if not 0 < self.connection_probability <= 1:
             raise ValueError(
                 f"The connection probability is above 0 and at most 1, got {self.connection_probability}."

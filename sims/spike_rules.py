@@ -24,7 +24,7 @@ import numpy as np
 from sims._spike_programs import NOTHING, KernelRule
 from sims.rules import Op, Program
 
-__all__ = ["ActivityLimits", "LinearSpikeRule", "SpikeRule"]
+__all__ = ["ActivityLimits", "ExcitatoryPlasticity", "LinearSpikeRule", "SpikeRule"]
 
 ON_PRE_LEVELS = (True, False)
 ON_POST_LEVELS = (False, False)
@@ -141,6 +141,38 @@ class LinearSpikeRule:
             float(self.tau_pre_ms), float(self.tau_post_ms),
             none.code, none.constants, NOTHING, none.code, none.constants, NOTHING,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ExcitatoryPlasticity:
+    """A rule that excitatory synapses follow while the rule of inhibition is looked for.
+
+    Parameters
+    ----------
+    rule : SpikeRule or LinearSpikeRule
+    learning_rate : float
+    largest_weight : float
+        Upper bound of excitatory weights.
+    normalise_every_s : float, optional
+        After each such time, all excitatory weights are multiplied by one factor that brings their sum back
+        to what it was at the start. Default: never.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive.
+    """
+
+    rule: SpikeRule | LinearSpikeRule
+    learning_rate: float
+    largest_weight: float
+    normalise_every_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "largest_weight", "normalise_every_s"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"Excitatory plasticity needs a positive {name}, got {value}.")
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,10 @@ from sims.circuits import (
     draw_input_spikes,
     published_problems,
 )
-from sims.spike_rules import ActivityLimits, LinearSpikeRule, SpikeRule
+from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
 
 __all__ = [
     "BIN_MS",
-    "ExcitatoryPlasticity",
     "FeedforwardCircuit",
     "FeedforwardOutcome",
     "FeedforwardProblems",
@@ -77,38 +76,6 @@ class Stop(IntEnum):
     TOO_QUIET = kernels.TOO_QUIET
     TOO_ACTIVE = kernels.TOO_ACTIVE
     NOT_A_NUMBER = kernels.NOT_A_NUMBER
-
-
-@dataclass(frozen=True)
-class ExcitatoryPlasticity:
-    """A rule that excitatory synapses follow while the rule of inhibition is looked for.
-
-    Parameters
-    ----------
-    rule : SpikeRule or LinearSpikeRule
-    learning_rate : float
-    largest_weight : float
-        Upper bound of excitatory weights.
-    normalise_every_s : float, optional
-        After each such time, all excitatory weights are multiplied by one factor that brings their sum back
-        to what it was at the start. Default: never.
-
-    Raises
-    ------
-    ValueError
-        If a number is not positive.
-    """
-
-    rule: Rule
-    learning_rate: float
-    largest_weight: float
-    normalise_every_s: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "largest_weight", "normalise_every_s"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"Excitatory plasticity needs a positive {name}, got {value}.")
 
 
 @dataclass(frozen=True)

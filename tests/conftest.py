@@ -60,13 +60,12 @@ def _global_random_state_is_left_alone() -> Iterator[None]:
     assert same, "NumPy's global random state was touched; pass a numpy.random.Generator instead"
 
 
-collect_ignore = ["brian_feedforward.py"]
-"""Brian2 changes how pytest collects once it is imported: this script runs in processes of its own."""
-
-
 @pytest.fixture(scope="session")
 def brian2() -> None:
-    """Skip a test where Brian2 cannot be imported, and say why."""
+    """Skip a test where Brian2 cannot be imported, and say why.
+
+    Once it is imported it changes how pytest collects, so that only processes of their own import it.
+    """
     probe = subprocess.run(
         [sys.executable, "-c", "import brian2"], capture_output=True, text=True, check=False
     )

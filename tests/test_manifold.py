@@ -85,9 +85,9 @@ def test_the_published_optimum_fires_below_its_target_as_covariances_say():
     """Parameters that were published as the optimum for 10 Hz in a recurrent network."""
     optimum = LinearParameters(-1.411, 0.016, 0.716, 1.081, 54.4, 97.5)
     settings = BalanceSettings(
-        target_hz=10.0, duration_s=60.0, measured_s=40.0, learning_rate=0.001, rate_spread=1.2
+        target_hz=10.0, duration_s=120.0, measured_s=80.0, learning_rate=0.001, rate_spread=1.2
     )
     (one,) = judged(TASK, [optimum], TASK.draw(settings, 4, np.random.SeedSequence(1)))
     assert one.predicted_hz == pytest.approx(9.75, abs=0.05)
     assert 8.5 < one.simulated_hz < 9.5
-    assert one.corrected_hz == pytest.approx(one.simulated_hz, rel=0.05)
+    assert one.corrected_hz == pytest.approx(one.simulated_hz, rel=0.03)

@@ -12,9 +12,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sims.rules import Op, Program
-from sims.spike_rules import ActivityLimits, LinearSpikeRule, SpikeRule
+from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
 from sims.spiking import (
-    ExcitatoryPlasticity,
     FeedforwardCircuit,
     FeedforwardOutcome,
     FeedforwardProblems,

@@ -12,6 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+from benchmarks.brian import FEEDFORWARD_SCRIPT, feedforward_arguments
 from sims.spike_rules import LinearSpikeRule
 from sims.spiking import (
     FeedforwardCircuit,
@@ -22,7 +23,6 @@ from sims.spiking import (
     simulate_feedforward,
 )
 
-SCRIPT = Path(__file__).with_name("brian_feedforward.py")
 CIRCUIT = FeedforwardCircuit()
 
 
@@ -38,28 +38,14 @@ def run_in_brian(
     target: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Spikes (as steps) and final inhibitory weights of the first problem."""
-    c = CIRCUIT
     if events is not None:
         np.savez(folder / "spikes.npz", step=events.step, source=events.source)
-    arguments = {
-        "target": target, "given": events is not None, "seed": 11, "duration_s": duration_s, "dt_ms": c.dt_ms,
-        "n_inputs": c.n_inputs, "n_excitatory": c.n_excitatory, "n_channels": c.n_channels,
-        "channels": problems.channels[0].tolist(), "rest": c.rest_mv, "reset": c.reset_mv,
-        "threshold": c.threshold_mv, "reversal_e": c.excitatory_reversal_mv,
-        "reversal_i": c.inhibitory_reversal_mv, "unit_e": c.excitatory_unit, "unit_i": c.inhibitory_unit,
-        "tau_membrane_ms": c.tau_membrane_ms, "tau_e_ms": c.tau_excitatory_ms,
-        "tau_i_ms": c.tau_inhibitory_ms,
-        "refractory_ms": c.refractory_ms, "input_refractory_ms": c.input_refractory_ms,
-        "tau_signal_ms": c.tau_signal_ms, "signal_noise": c.signal_noise, "base_rate_hz": c.base_rate_hz,
-        "signal_gain_hz": c.signal_gain_hz, "eta": c.learning_rate, "largest": c.largest_inhibitory,
-        "alpha": rule.alpha, "beta": rule.beta, "gamma": rule.gamma, "kappa": rule.kappa,
-        "tau_input_ms": rule.tau_pre_ms, "tau_output_ms": rule.tau_post_ms,
-        "excitatory_weights": problems.excitatory_weights[0].tolist(),
-        "inhibitory_weights": problems.inhibitory_weights[0].tolist(),
-    }  # fmt: skip
+    arguments = feedforward_arguments(
+        CIRCUIT, problems, rule, duration_s, target=target, given=events is not None, seed=11
+    )
     (folder / "arguments.json").write_text(json.dumps(arguments), encoding="utf-8")
     result = folder / "result.npz"
-    command = [sys.executable, str(SCRIPT), str(folder / "arguments.json"), str(result)]
+    command = [sys.executable, str(FEEDFORWARD_SCRIPT), str(folder / "arguments.json"), str(result)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     with np.load(result) as arrays:

@@ -9,9 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from sims.rules import Op, Program
-from sims.spike_rules import LinearSpikeRule, SpikeRule
+from sims.spike_rules import ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
 from sims.spiking import (
-    ExcitatoryPlasticity,
     FeedforwardCircuit,
     FeedforwardOutcome,
     FeedforwardProblems,

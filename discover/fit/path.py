@@ -69,6 +69,7 @@ def fit(
         differentiable(task)
     seeds = np.random.SeedSequence(seed).spawn(3 + settings.restarts)
     train_seed, heldout_seed, *restart_seeds, tuning_seed = seeds
+    free = _allowed(task, settings.terms)
     progress(0.0, "drawing problems")
     train = task.draw(problem_settings, settings.n_train, train_seed)
     heldout = task.draw(problem_settings, settings.n_heldout, heldout_seed)
@@ -77,20 +78,17 @@ def fit(
     for number, child in enumerate(restart_seeds):
         label = f"restart {number + 1} of {settings.restarts}: "
         inner = part(progress, number / settings.restarts, (number + 1) / settings.restarts, label)
-        found, choice = _Restart(task, train, heldout, settings, number).run(child, inner)
+        found, choice = _Restart(task, train, heldout, settings, free, number).run(child, inner)
         points += found
         choices.append(choice)
     chosen, reason = choose(points, settings.resolution)
     if settings.n_tuning > 0 and points[chosen].n_terms > 0:
         progress(1.0, f"setting the speed on {settings.n_tuning} further problems")
         further = task.draw(problem_settings, settings.n_tuning, tuning_seed)
-        points.append(
-            _tuned(points[chosen], further, _Restart(task, train, heldout, settings, points[chosen].restart))
-        )
-        chosen, reason = (
-            len(points) - 1,
-            f"{reason}; its speed was then set on {settings.n_tuning} further problems",
-        )
+        restart = _Restart(task, train, heldout, settings, free, points[chosen].restart)
+        points.append(_tuned(points[chosen], further, restart))
+        chosen = len(points) - 1
+        reason += f"; its speed was then set on {settings.n_tuning} further problems"
     return FitResult(
         task=task.name,
         points=tuple(points),
@@ -146,6 +144,7 @@ class _Restart:
     train: Any
     heldout: Any
     settings: FitSettings
+    free: BoolArray
     number: int
 
     def run(self, seed: np.random.SeedSequence, progress: Progress) -> tuple[list[PathPoint], PathPoint]:
@@ -154,8 +153,7 @@ class _Restart:
         rng = np.random.default_rng(rng_seed)
         objective = Objective.start(self.task, self.train, effect_seed)
         start = rng.normal(0, self.settings.start_scale, objective.n_coefficients)
-        free = _allowed(self.task, self.settings.terms)
-        penalty = self._penalty(objective, free, self.settings.first_penalty)
+        penalty = self._penalty(objective, self.free, self.settings.first_penalty)
         first = minimiser(self.settings, self.settings.step_size, growth=self.settings.growth).minimise(
             objective, start, penalty, self.settings.steps, rng, part(progress, 0.0, 0.3, "first fit, ")
         )
@@ -180,10 +178,8 @@ class _Restart:
     ) -> tuple[PathPoint, FloatArray]:
         """Return the point of one penalty, and the penalised coefficients, from which the next one starts."""
         start = objective.scaled(coefficients)
-        free = _allowed(self.task, self.settings.terms)
-        penalty = self._penalty(
-            objective, free, weight * _reweighted(start, objective.is_constant) if weight > 0 else 0.0
-        )
+        weights = weight * _reweighted(start, objective.is_constant) if weight > 0 else 0.0
+        penalty = self._penalty(objective, self.free, weights)
         learn = minimiser(self.settings, self.settings.path_step_size)
         name = f"penalty {weight:g}, "
         sparse = learn.minimise(

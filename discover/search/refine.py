@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from discover.errors import RuleError
 from discover.expression import constants
 from discover.fit.cmaes import evolve
+from discover.fit.objective import LARGEST_LOG
 from discover.multiple import best_multiple
 from discover.rule import Rule
 from discover.slots import get_slot
@@ -108,7 +109,9 @@ def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random
     )
 
     def rule_at(point: FloatArray) -> Rule | None:
-        moved = np.where(in_logs, start * np.exp(np.clip(point, -3, 3)), start + unit * point)
+        moved = np.where(
+            in_logs, start * np.exp(np.clip(point, -LARGEST_LOG, LARGEST_LOG)), start + unit * point
+        )
         try:
             return _with_constants(rule, moved)
         except RuleError:

@@ -26,10 +26,11 @@ from discover.tasks._balance_problems import (
 )
 from discover.tasks._recurrent_balance import RecurrentProblems, RecurrentSettings, evaluate_recurrent
 from discover.tasks.base import Fold, VisitedStates, rule_of
+from discover.traces import drawn_traces, trace_at
 
 if TYPE_CHECKING:
-    from sims.spike_rules import ActivityLimits, LinearSpikeRule, SpikeRule
-    from sims.spiking import ExcitatoryPlasticity, FeedforwardOutcome
+    from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
+    from sims.spiking import FeedforwardOutcome
 
 __all__ = ["BalanceTask", "SpikeTrains", "kernel_rule", "losses_of", "tuning_of"]
 
@@ -176,9 +177,9 @@ class BalanceTask:
             channel = rng.integers(settings.n_channels, size=n_states)
             weights = strength[problem, channel] * rng.uniform(0, 2, n_states)
             if slot is ON_PRE:
-                trace = _stationary_trace(np.full(n_states, settings.target_hz), TAU_POST.usual, rng)
+                trace = drawn_traces(np.full(n_states, settings.target_hz), TAU_POST.usual, rng)
             else:
-                trace = _stationary_trace(rates[problem], TAU_PRE.usual, rng)
+                trace = drawn_traces(rates[problem], TAU_PRE.usual, rng)
             step = np.zeros(n_states, dtype=np.int64)
             states[slot.name] = VisitedStates(np.stack([trace, weights], axis=1), problem, step)
         return states
@@ -394,16 +395,6 @@ def _joined(outcomes: Sequence[FeedforwardOutcome]) -> FeedforwardOutcome:
     return replace(first, **columns)
 
 
-def _stationary_trace(rate_hz: FloatArray, tau_ms: float, rng: np.random.Generator) -> FloatArray:
-    """Draw values of the trace of a Poisson train at its stationary distribution."""
-    horizon_ms = 8 * tau_ms
-    counts = rng.poisson(rate_hz * horizon_ms / 1000.0)
-    trace = np.zeros(len(rate_hz))
-    for k in range(int(counts.max(initial=0))):
-        trace += np.where(counts > k, np.exp(-rng.uniform(0, horizon_ms, len(rate_hz)) / tau_ms), 0.0)
-    return trace
-
-
 def _states_at_end(
     rule: Rule,
     problems: BalanceProblems,
@@ -424,21 +415,15 @@ def _states_at_end(
     outputs = outputs[np.isfinite(outputs)]
     weights = outcome.inhibitory_weights[0, problem]
     recent = np.flatnonzero(times > 1000.0 * seconds - WINDOW_MS)
-    post = _traces(outputs, times[recent], rule.constant(TAU_POST.name))
+    post = trace_at(outputs, times[recent], rule.constant(TAU_POST.name), counts_ties=False)
     at_pre = np.stack([post, weights[sources[recent]]], axis=1)
     at_post = np.empty((0, 2))
     if len(outputs):
         last: FloatArray = outputs[-1:]
+        tau = rule.constant(TAU_PRE.name)
         pre = [
-            float(_traces(times[sources == n], last, rule.constant(TAU_PRE.name))[0])
+            float(trace_at(times[sources == n], last, tau, counts_ties=True)[0])
             for n in range(circuit.n_inhibitory)
         ]
         at_post = np.stack([np.array(pre), weights], axis=1)
     return {ON_PRE.name: at_pre, ON_POST.name: at_post}
-
-
-def _traces(spikes_ms: FloatArray, at_ms: FloatArray, tau_ms: float) -> FloatArray:
-    """Trace of a spike train at some times; spikes at or after a time do not count."""
-    ages = at_ms[:, None] - spikes_ms[None, :]
-    trace: FloatArray = np.where(ages > 0, np.exp(-np.maximum(ages, 0.0) / tau_ms), 0.0).sum(axis=1)
-    return trace

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from discover.tasks._balance_loss import GRACE, HIGHEST_HZ, rate_loss
 
 if TYPE_CHECKING:
-    from sims.recurrent import RecurrentOutcome
+    from sims.recurrent import RecurrentNetwork, RecurrentOutcome
     from sims.spike_rules import LinearSpikeRule, SpikeRule
 
 __all__ = ["RecurrentProblems", "RecurrentSettings", "evaluate_recurrent"]
@@ -78,7 +78,20 @@ class RecurrentProblems:
     @property
     def n_steps(self) -> int:
         """Length of the run, in time steps."""
-        return round(1000.0 * self.settings.duration_s / 0.1)
+        return self.network.steps(1000.0 * self.settings.duration_s)
+
+    @property
+    def network(self) -> RecurrentNetwork:
+        """The network that is drawn anew for each seed."""
+        from sims.recurrent import RecurrentNetwork
+
+        settings = self.settings
+        return RecurrentNetwork(
+            settings.n_excitatory,
+            settings.n_inhibitory,
+            settings.connection_probability,
+            learning_rate=settings.learning_rate,
+        )
 
     def subset(self, indices: Sequence[int] | IntArray) -> RecurrentProblems:
         """Return some of the networks."""
@@ -93,15 +106,9 @@ def evaluate_recurrent(
     Runs go on threads, one network and rule each.
     """
     from sims._groups import run_groups
-    from sims.recurrent import RecurrentNetwork, simulate_recurrent
+    from sims.recurrent import simulate_recurrent
 
-    settings = problems.settings
-    network = RecurrentNetwork(
-        settings.n_excitatory,
-        settings.n_inhibitory,
-        settings.connection_probability,
-        learning_rate=settings.learning_rate,
-    )
+    settings, network = problems.settings, problems.network
     n_runs = len(rules) * problems.n_problems
     outcomes: list[RecurrentOutcome | None] = [None] * n_runs
 

@@ -25,7 +25,7 @@ from discover.tasks._balance import BalanceTask, kernel_rule
 from discover.tasks._balance_problems import BalanceSettings
 
 if TYPE_CHECKING:
-    from sims.spiking import ExcitatoryPlasticity
+    from sims.spike_rules import ExcitatoryPlasticity
 
 __all__ = ["TASK", "EiCoplasticSettings", "EiCoplasticTask"]
 
@@ -69,7 +69,7 @@ class EiCoplasticTask(BalanceTask):
 
     def excitation(self, settings: Any) -> ExcitatoryPlasticity | None:
         """Return the rule that excitatory synapses follow."""
-        from sims.spiking import ExcitatoryPlasticity
+        from sims.spike_rules import ExcitatoryPlasticity
 
         if settings.excitatory_rule == "soft-bounds":
             on_pre = {"w*x_post": -settings.depression}
