@@ -91,13 +91,13 @@ def front_figure(front: Front) -> Figure:
     )
     chosen = front.chosen
     axes.scatter(chosen.complexity, chosen.heldout_loss, s=130, facecolors="none", edgecolors=VERMILLION)
-    middle = max(one.complexity for one in front.candidates) / 2
-    axes.annotate(
+    on_left = chosen.complexity <= max(one.complexity for one in front.candidates) / 2
+    note = axes.annotate(
         f"chosen: {_shortened(rule_text(chosen.rule), 44)}",
         (chosen.complexity, chosen.heldout_loss),
-        xytext=(-16 if chosen.complexity <= middle else 16, -40),
-        textcoords="offset points",
-        ha="left" if chosen.complexity <= middle else "right",
+        xytext=(0.02 if on_left else 0.98, 0.06),
+        textcoords="axes fraction",
+        ha="left" if on_left else "right",
         va="center",
         parse_math=False,
         arrowprops={
@@ -105,9 +105,10 @@ def front_figure(front: Front) -> Figure:
             "color": VERMILLION,
             "shrinkB": 8,
             "linewidth": 1.4,
-            "relpos": (0.04 if chosen.complexity <= middle else 0.96, 1.0),
+            "relpos": (0.5, 1.0),
         },
     )
+    note.set_in_layout(False)  # or a long rule would squeeze the axes
     logarithmic, low, high = front_range(front)
     axes.set_yscale("log" if logarithmic else "linear")
     axes.set_ylim((10**low, 10**high) if logarithmic else (low, high))
@@ -131,7 +132,10 @@ def path_figure(path: RulePath) -> Figure:
     lower.set_xlabel("weight of the L1 penalty (sparser to the right)")
     positions.label(lower)
     handles, labels = upper.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4, handlelength=2.6, columnspacing=1.2)
+    columns = 4 if len(chosen.coefficients) == 1 else 2  # with several slots labels name theirs
+    figure.legend(
+        handles, labels, loc="outside upper left", ncols=columns, handlelength=2.6, columnspacing=1.2
+    )
     return figure
 
 

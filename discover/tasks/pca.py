@@ -109,13 +109,15 @@ def draw_inputs(
         sources = rng.laplace(scale=np.sqrt(0.5), size=(n_samples, rank))
     else:
         sources = rng.uniform(-np.sqrt(3), np.sqrt(3), size=(n_samples, rank))
-    return (sources * np.sqrt(variances[:rank])) @ axes.T
+    samples: FloatArray = (sources * np.sqrt(variances[:rank])) @ axes.T
+    return samples
 
 
 def _random_axes(n_inputs: int, rank: int, rng: np.random.Generator) -> FloatArray:
     """Uniformly distributed orthonormal axes, shape (n_inputs, rank)."""
     q, r = np.linalg.qr(rng.normal(size=(n_inputs, rank)))
-    return q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    axes: FloatArray = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    return axes
 
 
 @lru_cache(maxsize=1)
