@@ -79,15 +79,15 @@ SOURCES := $(wildcard sims/*.py discover/*.py discover/*/*.py discover/*/templat
 $(RESULTS)/%/trajectories.npz: pipelines/%.toml $(SOURCES) $(RUN_STAMP)
 	@$(DISCOVER) simulate $< --results $(RESULTS)
 $(RESULTS)/%/path.json: $(RESULTS)/%/trajectories.npz
-	@$(DISCOVER) fit $(@D)
+	@$(DISCOVER) fit pipelines/$*.toml --results $(RESULTS)
 $(RESULTS)/%/front.json: $(RESULTS)/%/path.json
-	@$(DISCOVER) search $(@D)
+	@$(DISCOVER) search pipelines/$*.toml --results $(RESULTS)
 $(RESULTS)/%/validation.json: $(RESULTS)/%/front.json
-	@$(DISCOVER) validate $(@D)
+	@$(DISCOVER) validate pipelines/$*.toml --results $(RESULTS)
 $(RESULTS)/%/comparison.json: $(RESULTS)/%/validation.json
-	@$(DISCOVER) compare $(@D)
+	@$(DISCOVER) compare pipelines/$*.toml --results $(RESULTS)
 $(RESULTS)/%/report.html: $(RESULTS)/%/comparison.json
-	@$(DISCOVER) report $(@D)
+	@$(DISCOVER) report pipelines/$*.toml --results $(RESULTS)
 
 .PHONY: all $(FULL) $(STAGES) smoke
 oja: ## re-discover Oja's rule, from simulation to report

@@ -338,10 +338,12 @@ def _journal(name: str, folder: Path, wanted: StageRecord, fresh: bool) -> Journ
 
 
 def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:
-    stage = STAGES[name]
+    from discover.user_tasks import source_of
+
+    stage, own_file = STAGES[name], source_of(config.task)
     return StageRecord(
         settings=_settings_digest(name, config),
-        code=code_hash(stage.modules),
+        code=code_hash(stage.modules, [own_file] if own_file is not None else []),
         inputs={file: artefacts.checksum(folder / file) for file in stage.inputs},
         outputs={},
         seconds=0.0,

@@ -35,6 +35,7 @@ __all__ = [
     "known_rules_of",
     "losses_of_rules",
     "n_coefficients",
+    "reference_of",
     "rule_of",
     "update_slots",
 ]
@@ -249,6 +250,17 @@ def known_networks_of(task: Task) -> dict[str, KnownRule]:
 def all_known_of(task: Task) -> dict[str, Rule | KnownRule]:
     """Return the known rules of a task's network and those with networks of their own, by name."""
     return {**known_rules_of(task), **known_networks_of(task)}
+
+
+def reference_of(task: Task, settings: Any) -> str:
+    """Return the name of the known rule that solves a task under some settings.
+
+    It is ``task.reference`` unless the task has a method ``reference_for(settings)``: where no single rule
+    solves all that the task can be set to.
+    """
+    choose = getattr(task, "reference_for", None)
+    name: str = task.reference if choose is None else choose(settings)
+    return name
 
 
 def has_gradient(task: Task) -> bool:
