@@ -131,6 +131,20 @@ RATE_RULES = (
         "|w| = 1; so written it is unstable for sigma = -1. Published for whitened inputs.",
     ),
     KnownRule(
+        name="hyvarinen-oja-heavy",
+        title="Hyvarinen and Oja, for heavy tails",
+        formula="w <- w + eta * sigma * x * g(y),  w <- w / |w|;  sigma = -1 for sources with heavy tails",
+        expressions={"feedforward": "-x*tanh(y) + w*y*tanh(y) + 2*w - 2*w*y**2"},
+        constants={"sigma": -1.0},
+        citation="Hyvarinen A, Oja E (1998). Independent component analysis by general nonlinear "
+        "Hebbian-like learning rules. Signal Processing 64:301-313.",
+        doi="",
+        year=1998,
+        note="The expression is g = tanh, sigma = -1, with the division by |w| to first order in eta at "
+        "|w| = 1, which is not stable by itself for this sign; for whitened inputs, where y**2 is |w|**2 in "
+        "the mean, 2*w*(1 - y**2) brings the norm back to one.",
+    ),
+    KnownRule(
         name="similarity-matching",
         title="Online similarity matching",
         formula="y = M^-1 W x,  dW = 2 * eta * (y * x - W),  dM = eta/tau * (y_pre * y_post - M)",

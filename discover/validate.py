@@ -102,8 +102,7 @@ class ValidationResult:
     ----------
     task : str
     reference : str
-        Known rule that the others' losses are compared with; in a fold whose problems another one solves, with
-        that one's.
+        Known rule that the others' losses are compared with, unless a fold's problems have another one.
     measures : mapping from str to str
         What each measure is, in words.
     tolerances : mapping from str to mapping from str to tuple of float

@@ -1,9 +1,9 @@
 """Tasks: functions that a circuit should acquire, one module each.
 
 A task is found by its name. Every module of this package that defines ``TASK`` is one, under its own name
-with hyphens for underscores; adding a task means adding a file. Installed packages offer further ones as entry
-points of the group ``plasticity_discovery.tasks``, and a file of the user's own is named by its path, as in
-``path/to/file.py:MyTask`` (see :mod:`discover.user_tasks`).
+with hyphens for underscores; adding a task means adding a file. Installed packages offer further ones as
+entry points of the group ``plasticity_discovery.tasks``, and a file of the user's own is named by its path,
+as in ``path/to/file.py:MyTask`` (see :mod:`discover.user_tasks`).
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ __all__ = [
     "NeuronSettings",
     "NeuronTask",
     "nearest_distance",
+    "plain_conditions",
     "reached_by_reference",
     "unit_vectors",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "eigenvalues",
     "mini_batches",
     "principal_components",
+    "random_axes",
     "sign_free_distance",
 ]
 
@@ -102,7 +103,7 @@ def draw_inputs(
         return drawn
     n_inputs = len(variances)
     rank = int(np.count_nonzero(variances))
-    axes = _random_axes(n_inputs, rank, rng)
+    axes = random_axes(n_inputs, rank, rng)
     if source == "gaussian":
         sources = rng.normal(size=(n_samples, rank))
     elif source == "laplace":
@@ -112,7 +113,7 @@ def draw_inputs(
     return (sources * np.sqrt(variances[:rank])) @ axes.T
 
 
-def _random_axes(n_inputs: int, rank: int, rng: np.random.Generator) -> FloatArray:
+def random_axes(n_inputs: int, rank: int, rng: np.random.Generator) -> FloatArray:
     """Uniformly distributed orthonormal axes, shape (n_inputs, rank)."""
     q, r = np.linalg.qr(rng.normal(size=(n_inputs, rank)))
     return q * np.where(np.diag(r) < 0, -1.0, 1.0)
