@@ -28,6 +28,20 @@ RATE_RULES = (
         year=1982,
     ),
     KnownRule(
+        name="oja-minor",
+        title="Oja, minor component",
+        formula="w <- w - eta * x * y,  w <- w / |w|",
+        expressions={"feedforward": "-x*y + 0.5*w - 4*w*y**2"},
+        constants={"smallest_variance": 0.1},
+        citation="Oja E (1992). Principal components, minor components, and linear neural networks. "
+        "Neural Networks 5:927-935.",
+        doi="",
+        year=1992,
+        note="The expression has growth held back by the output in place of the division by |w|: with "
+        "c*w - k*w*y**2 the weights end at |w|**2 = (c - v)/(k*v), where v is the smallest variance of the "
+        "inputs. Here c = .5 and k = 4, for unit norm at v = .1.",
+    ),
+    KnownRule(
         name="covariance",
         title="Covariance rule",
         formula="dw = eta * (x - <x>) * (y - <y>)",

@@ -75,7 +75,7 @@ def known_rule_names(slots: Collection[str] | None = None) -> tuple[str, ...]:
     Examples
     --------
     >>> known_rule_names(slots=["feedforward"])
-    ('hebb', 'oja', 'covariance', 'bcm', 'hyvarinen-oja', 'hyvarinen-oja-heavy')
+    ('hebb', 'oja', 'oja-minor', 'covariance', 'bcm', 'hyvarinen-oja', 'hyvarinen-oja-heavy')
     """
     return tuple(
         name for name, known in KNOWN_RULES.items() if slots is None or set(known.slots) == set(slots)

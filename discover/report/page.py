@@ -168,6 +168,8 @@ def _summary(run: Run) -> str:
         failed = ", ".join(fold.title or fold.name for fold in card.folds if not fold.passed)
         count = f"{card.n_passed} of {len(card.folds)} folds of cross-validation"
         sentences.append(f"It passed {count}; not passed: {failed}.")
+    if run.baseline is not None and run.baseline.text:
+        sentences.append(run.baseline.text)
     return " ".join(sentences)
 
 

@@ -17,6 +17,7 @@ from discover.slots import get_slot, term_exponents
 
 __all__ = [
     "Ablation",
+    "Baseline",
     "Candidate",
     "Comparison",
     "Contest",
@@ -247,10 +248,18 @@ class Contest(_Part):
     measures: dict[str, Standing]
 
 
+class Baseline(_Part):
+    """The found rules beside a rule that knows nothing of the inputs: in words, and a row for each rule."""
+
+    rows: list[Ablation] = []
+    text: str = ""
+
+
 class _Comparisons(_Part):
     candidates: dict[str, Comparison]
     ablations: list[Ablation] = []
     contests: list[Contest] = []
+    baseline: Baseline | None = None
 
 
 class _Stage(_Part):
@@ -287,6 +296,8 @@ class Run:
         The complete rule first.
     contests : sequence of Contest
         The chosen rule beside each known rule.
+    baseline : Baseline or None
+        None where the run does not say.
     manifest : Manifest
     """
 
@@ -299,6 +310,7 @@ class Run:
     comparison: Mapping[str, Comparison]
     ablations: Sequence[Ablation]
     contests: Sequence[Contest]
+    baseline: Baseline | None
     manifest: Manifest
 
 
@@ -322,6 +334,7 @@ def read_run(folder: Path) -> Run:
         comparison=comparison.candidates,
         ablations=comparison.ablations,
         contests=comparison.contests,
+        baseline=comparison.baseline,
         manifest=_read(folder, "manifest.json", Manifest, "run"),
     )
 

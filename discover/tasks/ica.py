@@ -1,10 +1,11 @@
 """Task ``ica``: one linear neuron should find one of the independent sources that its inputs are mixed from.
 
 Inputs are sources of unit variance, rotated: all directions have the same variance, so that second moments
-say nothing, and rules of degree two in the output hardly know more. What tells a source from a mixture is that it
-is further from a Gaussian, by tails that are heavier (Laplace) or lighter (uniform). A rule that looks for
-heavy tails turns away from light ones: known rules come with a sign for each kind, and a fold with sources of
-the other kind asks a rule for what it cannot do.
+say nothing. What tells a source from a mixture is that it is further from a Gaussian, by tails that are
+heavier (Laplace) or lighter (uniform). A bounded function of the output sees that. So does, a little, the
+polynomial term ``x**2 * y**2``, a fourth moment that depends on the axes: in three dimensions it comes
+near, in more it does not. A rule that looks for heavy tails turns away from light ones: known rules come
+with a sign for each kind, and a fold with sources of the other kind asks a rule for what it cannot do.
 
 References
 ----------
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from discover.errors import TaskError
 from discover.tasks.base import Fold
 from discover.tasks.neuron import NeuronSettings, NeuronTask, plain_conditions, reached_by_reference
-from discover.tasks.pca import random_axes
+from discover.tasks.pca import random_axes, whitened
 
 __all__ = ["TASK", "IcaSettings", "IcaTask", "SourceKind", "draw_sources"]
 
@@ -153,16 +154,6 @@ def draw_sources(kind: SourceKind, n_samples: int, n_sources: int, rng: np.rando
         return signs
     sizes = rng.gamma(1 / SPARSE_POWER, size=shape) ** (1 / SPARSE_POWER)
     return signs * sizes / _sparse_deviation()
-
-
-def whitened(samples: FloatArray) -> FloatArray:
-    """Return samples (n_samples, n_inputs) with second moments of exactly one and products of zero.
-
-    It is the nearest such sample: each column stays as near as can be to what it was.
-    """
-    variances, axes = np.linalg.eigh(samples.T @ samples / len(samples))
-    white: FloatArray = samples @ (axes / np.sqrt(variances)) @ axes.T
-    return white
 
 
 def _sparse_deviation() -> float:

@@ -15,15 +15,18 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
+from discover.errors import TaskError
 from discover.tasks.base import Fold
 from discover.tasks.neuron import NeuronProblems, NeuronTask, unit_vectors
 from discover.tasks.pca import (
+    Isotropic,
     Source,
     Spectrum,
     complete_settings,
     draw_inputs,
     eigenvalues,
     principal_components,
+    whitened,
 )
 
 __all__ = ["TASK", "OjaProblems", "OjaSettings", "OjaTask"]
@@ -63,7 +66,9 @@ class OjaSettings:
     n_inputs : int
         Number of synapses (D).
     spectrum : str or tuple of float
-        Variances along the principal axes: ``published``, ``linear``, ``power-law``, ``steep`` or numbers.
+        Variances along the principal axes: ``published``, ``linear``, ``power-law``, ``steep`` or numbers; or
+        ``isotropic``, a null task: samples are exactly white, so that they have no first component, and the
+        target is any direction.
     n_samples : int
         Inputs of a problem; the target is the first principal component of these.
     n_steps : int
@@ -79,7 +84,7 @@ class OjaSettings:
 
     preset: Preset = "project"
     n_inputs: Annotated[int, Ge(1), Le(100_000)] = FROM_PRESET
-    spectrum: Spectrum | tuple[float, ...] = FROM_PRESET
+    spectrum: Spectrum | Isotropic | tuple[float, ...] = FROM_PRESET
     n_samples: Annotated[int, Ge(2), Le(1_000_000)] = FROM_PRESET
     n_steps: Annotated[int, Ge(1), Le(10_000_000)] = FROM_PRESET
     learning_rate: Annotated[float, Gt(0), Le(10)] = FROM_PRESET
@@ -89,6 +94,11 @@ class OjaSettings:
 
     def __post_init__(self) -> None:
         complete_settings(self, PRESETS)
+        if self.spectrum == "isotropic" and (self.n_samples <= self.n_inputs or self.source == "digits"):
+            raise TaskError(
+                "Isotropic inputs are drawn, no digits, and more samples than inputs; got "
+                f"{self.n_samples} samples of {self.n_inputs} inputs, source {self.source!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,9 @@ class OjaTask(NeuronTask):
         """Draw inputs and find the first principal component of the sample."""
         variances = eigenvalues(settings.spectrum, settings.n_inputs)
         x = draw_inputs(settings.source, variances, settings.n_samples, rng)
+        if settings.spectrum == "isotropic":
+            target = unit_vectors(rng.normal(size=settings.n_inputs))
+            return {"inputs": whitened(x), "targets": target, "variances": np.array(1.0)}
         components, mean_squares = principal_components(x, 1)
         return {"inputs": x, "targets": components[0], "variances": mean_squares[0]}
 
