@@ -33,6 +33,8 @@ __all__ = [
 ENTRY_POINTS = "plasticity_discovery.tasks"
 """Group of the entry points by which installed packages offer tasks."""
 
+OWN_TASKS = Path(__file__).parent / "tasks"
+
 HELP = "docs/new_task.md shows a whole one."
 
 
@@ -130,6 +132,8 @@ def source_of(name: str) -> Path | None:
     """Return the file that holds a task from outside of this package, None for the package's own tasks."""
     if is_file_task(name):
         return _LOADED[name].path if name in _LOADED else None
+    if (OWN_TASKS / f"{name.replace('-', '_')}.py").is_file():
+        return None
     for entry in metadata.entry_points(group=ENTRY_POINTS, name=name):
         found = importlib.util.find_spec(entry.module)
         return Path(found.origin) if found is not None and found.origin else None

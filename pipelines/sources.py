@@ -16,15 +16,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 FOLLOWED = ("sims", "discover")
 
 
-def code_hash(modules: Iterable[str], others: Iterable[Path] = ()) -> str:
+def code_hash(modules: Iterable[str]) -> str:
     """Return a checksum of all code that some modules depend on.
 
     Parameters
     ----------
     modules : iterable of str
         Dotted names, such as ``discover.fit``. Of a package every file counts, templates too.
-    others : iterable of Path
-        Further files, outside of this project; their content counts and not their place.
 
     Returns
     -------
@@ -36,8 +34,6 @@ def code_hash(modules: Iterable[str], others: Iterable[Path] = ()) -> str:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(CHECKOUT).as_posix()} {len(content)}\n".encode())
         digest.update(content)
-    for path in others:
-        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -347,17 +347,23 @@ def _journal(name: str, folder: Path, wanted: StageRecord, fresh: bool) -> Journ
 
 
 def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:
-    from discover.user_tasks import source_of
-
-    stage, own_file = STAGES[name], source_of(config.task)
+    stage = STAGES[name]
     return StageRecord(
         settings=_settings_digest(name, config),
-        code=code_hash(stage.modules, [own_file] if own_file is not None else []),
+        code=_code(stage, config.task),
         inputs={file: artefacts.checksum(folder / file) for file in stage.inputs},
         outputs={},
         seconds=0.0,
         threads=threads,
     )
+
+
+def _code(stage: Stage, task: str) -> str:
+    """Return the checksum of a stage's code, with the file of a task from outside of this package."""
+    from discover.user_tasks import source_of
+
+    code, path = code_hash(stage.modules), source_of(task)
+    return code if path is None else digest({"package": code, "task": artefacts.checksum(path)})
 
 
 def _settings_digest(name: str, config: PipelineConfig) -> str:

@@ -252,6 +252,7 @@ class Baseline(_Part):
     """The found rules beside a rule that knows nothing of the inputs: in words, and a row for each rule."""
 
     rows: list[Ablation] = []
+    beaten_by: list[str] = []
     text: str = ""
 
 
