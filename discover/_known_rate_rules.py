@@ -106,6 +106,18 @@ RATE_RULES = (
         note="Published with weight vectors normalised after each step; Oja's term does so to first order.",
     ),
     KnownRule(
+        name="homeostatic-decorrelation",
+        title="Homeostatic scaling with anti-Hebbian decorrelation",
+        formula="dw = eta * w * (1 - y**2),  dv = -mu * y_pre * y_post  (from earlier to later neurons)",
+        expressions={"feedforward": "w - w*y**2", "lateral": "-y_pre*y_post"},
+        citation="Barlow HB, Foldiak P (1989). Adaptation and decorrelation in the cortex. In: The Computing "
+        "Neuron (Durbin R, Miall C, Mitchison G, eds), pp 54-72. Addison-Wesley.",
+        doi="",
+        year=1989,
+        note="The lateral rule is theirs, in a hierarchical network; multiplicative scaling, by which each "
+        "neuron holds its mean square at one, was put beside it for this program.",
+    ),
+    KnownRule(
         name="foldiak",
         title="Foldiak: Hebbian inputs, symmetric anti-Hebbian lateral weights",
         formula="dq = beta * y * (x - q),  dv = -alpha * (y_pre*y_post - p**2),  dt = gamma * (y - p)",

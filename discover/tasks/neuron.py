@@ -25,6 +25,7 @@ from discover.tasks.pca import mini_batches, sign_free_distance
 from sims.rules import PolynomialRule, Program
 
 __all__ = [
+    "DrawnProblems",
     "NeuronProblems",
     "NeuronSettings",
     "NeuronTask",
@@ -73,21 +74,18 @@ class NeuronSettings:
 
 
 @dataclass(frozen=True)
-class NeuronProblems:
-    """Drawn problems; subclasses may add arrays whose first axis is the problem.
+class DrawnProblems:
+    """Drawn problems of a rate network; subclasses add arrays whose first axis is the problem.
 
     Attributes
     ----------
     inputs : ndarray, shape (n_problems, n_samples, n_inputs)
-    initial_weights : ndarray, shape (n_problems, n_inputs)
-    targets : ndarray, shape (n_problems, n_inputs) or (n_problems, n_targets, n_inputs)
-        Weights to end with, either sign; any one of them where there are several.
+    initial_weights : ndarray, shape (n_problems, ..., n_inputs)
     settings : dataclass
     """
 
     inputs: FloatArray
     initial_weights: FloatArray
-    targets: FloatArray
     settings: Any
 
     @property
@@ -108,6 +106,19 @@ class NeuronProblems:
         return replace(
             self, **{name: array[picks] for name, array in arrays.items() if isinstance(array, np.ndarray)}
         )
+
+
+@dataclass(frozen=True)
+class NeuronProblems(DrawnProblems):
+    """Drawn problems of one neuron; `initial_weights` have the shape (n_problems, n_inputs).
+
+    Attributes
+    ----------
+    targets : ndarray, shape (n_problems, n_inputs) or (n_problems, n_targets, n_inputs)
+        Weights to end with, either sign; any one of them where there are several.
+    """
+
+    targets: FloatArray
 
 
 class NeuronTask:
