@@ -92,6 +92,10 @@ $(RESULTS)/%/report.html: $(RESULTS)/%/comparison.json
 .PHONY: all $(FULL) $(STAGES) smoke
 oja: ## re-discover Oja's rule, from simulation to report
 pca-network: ## two rules at once: Oja's and an anti-Hebbian lateral one
+ica: ## one of the independent sources that inputs are mixed from (ica-uniform: light tails)
+mca: ## the direction of least variance
+whitening: ## two rules at once, for outputs that are uncorrelated and of unit variance
+oja-null: ## a task with nothing to find, on which the program must say so
 all: $(FULL) ## every pipeline (make -j2 all runs two at a time)
 $(FULL): %: $(RESULTS)/%/report.html
 simulate: $(RESULTS)/$(TASK)/trajectories.npz ## the stages of pipelines/$(TASK).toml, one at a time: states visited

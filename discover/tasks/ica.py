@@ -188,9 +188,7 @@ def _conditions(settings: IcaSettings) -> Iterator[tuple[str, str, Any]]:
         if kind != settings.source:
             title = f"{kind} sources ({KURTOSIS[kind]})"
             if "mixed" not in (kind, settings.source) and TAILS[kind] != TAILS[settings.source]:
-                title += (
-                    f": {TAILS[kind]} tails, from which a rule for {TAILS[settings.source]} ones turns away"
-                )
+                title += ", tails of the other kind"
             yield kind, title, replace(settings, source=kind)
     if settings.whitened:
         yield "not-whitened", "samples with chance correlations", replace(settings, whitened=False)
