@@ -135,8 +135,8 @@ repro: $(RUN_STAMP) ## two runs with one seed, on 1 and on 2 threads, must be eq
 
 REFERENCE := path.json front.json front.csv validation.json comparison.json figures/front.png figures/learning-curves.png
 
-reference: $(RESULTS)/oja/report.html $(RESULTS)/pca-network/report.html ## renew the committed results in results/reference
-	@for task in oja pca-network; do \
+reference: $(RESULTS)/oja/report.html $(RESULTS)/pca-network/report.html $(RESULTS)/ei-balance/report.html ## renew the committed results in results/reference
+	@for task in oja pca-network ei-balance; do \
 		mkdir -p results/reference/$$task && \
 		cp $(foreach file,$(REFERENCE),$(RESULTS)/$$task/$(file)) results/reference/$$task/ || exit; \
 	done

@@ -260,8 +260,8 @@ def rate_dependence(
     pre, post = np.asarray(pre_hz, dtype=np.float64), np.asarray(post_hz, dtype=np.float64)
     on_pre, on_post = _updates(rule)
     rng = np.random.default_rng(seed)
-    by_post = _mean_update(rule, ON_PRE.name, on_pre, post, rule.constant(TAU_POST.name), weight, rng)
-    by_pre = _mean_update(rule, ON_POST.name, on_post, pre, rule.constant(TAU_PRE.name), weight, rng)
+    by_post = _mean_update(on_pre, post, rule.constant(TAU_POST.name), weight, rng)
+    by_pre = _mean_update(on_post, pre, rule.constant(TAU_PRE.name), weight, rng)
     drift = learning_rate * (pre[:, None] * by_post[None, :] + post[None, :] * by_pre[:, None])
     return RateMap(pre, post, drift)
 
@@ -318,19 +318,12 @@ def _paired(
 
 
 def _mean_update(
-    rule: Rule,
-    slot: str,
-    update: Update,
-    rates_hz: FloatArray,
-    tau_ms: float,
-    weight: float,
-    rng: np.random.Generator,
+    update: Update, rates_hz: FloatArray, tau_ms: float, weight: float, rng: np.random.Generator
 ) -> FloatArray:
     """Mean of an update over the trace of a Poisson train at each rate, shape (n_rates,)."""
-    if _is_linear_in_trace(rule, slot):
+    if _is_affine_in_trace(update, weight):
         return update(rates_hz * tau_ms / 1000.0, np.full(len(rates_hz), weight))
-    # The trace of a train is made of spikes at random ages; one set of ages serves all rates, so that the
-    # means are smooth in the rate.
+    # The trace of a train is made of spikes at random ages.
     horizon = TRACE_MEMORY * tau_ms
     means = []
     for rate in rates_hz:
@@ -343,7 +336,9 @@ def _mean_update(
     return np.array(means)
 
 
-def _is_linear_in_trace(rule: Rule, slot: str) -> bool:
-    if not rule.is_polynomial or slot not in rule.slots:
-        return slot not in rule.slots
-    return not any("x_post**" in term or "x_pre**" in term for term in rule.coefficients()[slot])
+def _is_affine_in_trace(update: Update, weight: float) -> bool:
+    """Whether an update is a straight line in the trace, at this weight."""
+    trace = np.array([0.0, 0.5, 1.0, 2.0, 5.0])
+    values = update(trace, np.full(len(trace), weight))
+    line = values[0] + (values[2] - values[0]) * trace
+    return bool(np.allclose(values, line, rtol=1e-9, atol=1e-12 * float(np.abs(values).max())))

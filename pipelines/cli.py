@@ -5,6 +5,8 @@ Heavy imports happen inside the commands, so that `discover --help` answers at o
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,8 +35,10 @@ class _Group(TyperGroup):
             typer.echo(f"discover: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
+            command = shlex.join(["discover", *sys.argv[1:]])
             typer.echo(
-                "discover: interrupted. Finished stages are kept; the same command goes on from there.",
+                "discover: interrupted. Finished stages and the simulations of this one are kept; "
+                f"go on with: {command}",
                 err=True,
             )
             raise typer.Exit(INTERRUPTED) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +58,21 @@ def _global_random_state_is_left_alone() -> Iterator[None]:
     same = all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     np.random.set_state(before)  # noqa: NPY002
     assert same, "NumPy's global random state was touched; pass a numpy.random.Generator instead"
+
+
+collect_ignore = ["brian_feedforward.py"]
+"""Brian2 changes how pytest collects once it is imported: this script runs in processes of its own."""
+
+
+@pytest.fixture(scope="session")
+def brian2() -> None:
+    """Skip a test where Brian2 cannot be imported, and say why."""
+    probe = subprocess.run(
+        [sys.executable, "-c", "import brian2"], capture_output=True, text=True, check=False
+    )
+    if probe.returncode:
+        last = (probe.stderr.strip().splitlines() or ["no message"])[-1]
+        pytest.skip(f"Brian2 cannot be imported (pip install 'plasticity-discovery[brian2]'): {last}")
 
 
 @pytest.fixture

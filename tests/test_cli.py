@@ -431,7 +431,8 @@ def test_a_stage_that_fails_keeps_what_was_there(toy: Toy) -> None:
 
 def test_an_interrupted_run_goes_on_where_it_stopped(toy: Toy) -> None:
     toy.accident = accident("search", KeyboardInterrupt())
-    refused(discover("run", "toy.toml"), "interrupted", code=130)
+    said = refused(discover("run", "toy.toml"), "interrupted", "are kept; go on with: discover", code=130)
+    assert "Traceback" not in said
     assert toy.taken() == ["simulate", "fit"]
     toy.accident = lambda stage: None
     discover("run", "toy.toml")

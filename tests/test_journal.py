@@ -148,9 +148,9 @@ def test_a_fit_that_was_cut_off_ends_as_if_it_had_not_been(tmp_path: Path, name:
 RUN = "import sys; from pipelines.cli import main; sys.argv[0] = 'discover'; main()"
 
 
-def run_smoke(results: Path, killed_at: tuple[str, int] | None = None) -> None:
-    """Run the smoke pipeline, or kill it as soon as a stage has kept a number of simulations."""
-    command = [sys.executable, "-c", RUN, "run", "pipelines/oja-smoke.toml", "--results", str(results)]
+def run_smoke(results: Path, pipeline: str, killed_at: tuple[str, int] | None = None) -> None:
+    """Run a smoke pipeline, or kill it as soon as a stage has kept a number of simulations."""
+    command = [sys.executable, "-c", RUN, "run", f"pipelines/{pipeline}.toml", "--results", str(results)]
     process = subprocess.Popen(
         [*command, "--threads", "1"],
         stdout=subprocess.PIPE,
@@ -159,7 +159,7 @@ def run_smoke(results: Path, killed_at: tuple[str, int] | None = None) -> None:
     )
     if killed_at is not None:
         stage, n_kept = killed_at
-        journal = results / f"oja-smoke/.{stage}.journal"
+        journal = results / pipeline / f".{stage}.journal"
         while process.poll() is None:
             if journal.exists() and journal.read_bytes().count(b"\n") > n_kept:
                 process.send_signal(signal.SIGKILL)
@@ -170,19 +170,24 @@ def run_smoke(results: Path, killed_at: tuple[str, int] | None = None) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    run_smoke(tmp_path / "whole")
-    for killed_at in (
-        ("simulate", 2),
-        ("fit", 5),
-        ("fit", 60),
-        ("search", 10),
-        ("validate", 6),
-        ("compare", 4),
-    ):
-        run_smoke(tmp_path / "cut", killed_at)
-    run_smoke(tmp_path / "cut")
+@pytest.mark.parametrize(
+    ("pipeline", "moments"),
+    [
+        (
+            "oja-smoke",
+            (("simulate", 2), ("fit", 5), ("fit", 60), ("search", 10), ("validate", 6), ("compare", 4)),
+        ),
+        ("ei-balance-smoke", (("simulate", 2), ("fit", 3), ("fit", 20), ("search", 8), ("validate", 5))),
+    ],
+)
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    tmp_path: Path, pipeline: str, moments: tuple[tuple[str, int], ...]
+) -> None:
+    run_smoke(tmp_path / "whole", pipeline)
+    for killed_at in moments:
+        run_smoke(tmp_path / "cut", pipeline, killed_at)
+    run_smoke(tmp_path / "cut", pipeline)
     for name in ("path.json", "front.json", "front.csv", "validation.json", "comparison.json"):
-        whole, cut = (tmp_path / side / "oja-smoke" / name for side in ("whole", "cut"))
+        whole, cut = (tmp_path / side / pipeline / name for side in ("whole", "cut"))
         assert cut.read_bytes() == whole.read_bytes()
-    assert not list((tmp_path / "cut/oja-smoke").glob(".*.journal"))
+    assert not list((tmp_path / "cut" / pipeline).glob(".*.journal"))

@@ -56,3 +56,13 @@ def test_formulas_as_text_mean_the_same(node: Any) -> None:
     again = parse(text.replace("−", "-").replace("^", "**"), FEEDFORWARD.variables)
     states = dict(zip("xyw", np.random.default_rng(0).normal(size=(3, 8)), strict=True))
     np.testing.assert_allclose(evaluate(again, states), evaluate(node, states), rtol=1e-6, atol=1e-300)
+
+
+def test_constants_of_a_synapse_have_their_unit_and_no_learning_rate():
+    rule = Rule.parse({"on_pre": "x_post - 0.25", "on_post": "x_pre", "tau_pre": "33.5"})
+    for left_side in (True, False):
+        block = rule_html(rule, left_side=left_side).split('<span class="formula">')[3]
+        assert "<mi>τ</mi><mtext>pre</mtext>" in block
+        assert "33.5" in block
+        assert block.endswith("</math> ms</span>")
+        assert "η" not in block

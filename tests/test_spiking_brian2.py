@@ -26,14 +26,7 @@ SCRIPT = Path(__file__).with_name("brian_feedforward.py")
 CIRCUIT = FeedforwardCircuit()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _brian2() -> None:
-    probe = subprocess.run(
-        [sys.executable, "-c", "import brian2"], capture_output=True, text=True, check=False
-    )
-    if probe.returncode:
-        last = (probe.stderr.strip().splitlines() or ["no message"])[-1]
-        pytest.skip(f"Brian2 cannot be imported (pip install 'plasticity-discovery[brian2]'): {last}")
+pytestmark = pytest.mark.usefixtures("brian2")
 
 
 def run_in_brian(

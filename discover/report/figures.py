@@ -186,6 +186,7 @@ def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
         )
     _loss_axis(axes, [float(value) for curve in curves for value in (curve.mean.min(), curve.mean.max())])
     axes.set(xlabel="updates", ylabel="loss on fresh problems")
+    axes.locator_params(axis="x", nbins=5)
     axes.margins(x=0)
     _legend_above(figure, axes)
     return figure

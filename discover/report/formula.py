@@ -11,6 +11,7 @@ from discover.expression import Node, postorder
 from discover.expression.latex import latex_number
 from discover.expression.node import take
 from discover.rule import Rule
+from discover.slots import SLOTS, Slot
 
 __all__ = ["expression_text", "rule_html", "rule_text"]
 
@@ -26,6 +27,9 @@ _LEFT_SIDES = {
     "on_post": ("w", "ij", "post"),
 }
 """Slot -> what changes, its index, and at whose spike."""
+
+
+_GREEK = {"tau": "τ"}
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,21 @@ def rule_html(rule: Rule, digits: int = 4, left_side: bool = True) -> str:
     """
     blocks = []
     for slot, node in rule.expressions.items():
+        if SLOTS[slot].is_constant:
+            blocks.append(f'<span class="formula">{_constant(SLOTS[slot], node, digits)}</span>')
+            continue
         body = _tall(node, digits, left_side) if _is_tall(node) else _breaking(node, digits, left_side)
         before = _left_side(slot) if left_side else _slot_label(slot, rule)
         blocks.append(f'<span class="formula">{before}{body}</span>')
     return "".join(blocks)
+
+
+def _constant(slot: Slot, node: Node, digits: int) -> str:
+    """A constant of the synapse with its unit, such as a time constant."""
+    stem, _, index = slot.name.partition("_")
+    letter = _GREEK.get(stem, stem)
+    symbol = f"<msub><mi>{escape(letter)}</mi><mtext>{escape(index)}</mtext></msub>"
+    return f"<math>{symbol}<mo>=</mo>{_written(node, _MathML(), digits).text}</math> {escape(slot.unit)}"
 
 
 def _left_side(slot: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from discover.errors import ArtefactError, RuleError
 from discover.rule import Rule
-from discover.slots import get_slot, term_exponents
+from discover.slots import SLOTS, get_slot, term_exponents
 
 __all__ = [
     "Ablation",
@@ -79,9 +79,12 @@ class PathPoint(_Part):
 
     @property
     def terms(self) -> dict[tuple[str, str], float]:
-        """Coefficients by slot and term."""
+        """Coefficients by slot and term; constants of the synapse are none."""
         return {
-            (slot, term): value for slot, terms in self.coefficients.items() for term, value in terms.items()
+            (slot, term): value
+            for slot, terms in self.coefficients.items()
+            if slot not in SLOTS or not SLOTS[slot].is_constant
+            for term, value in terms.items()
         }
 
 

@@ -85,7 +85,7 @@ def spiking_section(run: Run, task: Task, settings: Any, folder: Path) -> Spikin
     for name in task.known_rules:
         known = KNOWN_RULES[name]
         if known.rule is not None:
-            rules[known.title] = known.rule
+            rules[known.title if name == task.reference else name] = known.rule
     study = read_optional(run.folder, "manifold.json", _Manifold, "manifold")
     figures = [EXPERIMENT]
     with styled():
