@@ -69,6 +69,18 @@ RATE_RULES = (
         note="The expression has the threshold fixed at theta = 1; without sliding it is not stable.",
     ),
     KnownRule(
+        name="bcm-sliding",
+        title="Bienenstock-Cooper-Munro",
+        formula="dw = eta * x * y * (y - theta),  tau * dtheta/dt = y**2 - theta",
+        expressions={"sliding": "x*y**2 - x*y*theta"},
+        citation="Bienenstock EL, Cooper LN, Munro PW (1982). Theory for the development of neuron "
+        "selectivity: orientation specificity and binocular interaction in visual cortex. "
+        "Journal of Neuroscience 2:32-48.",
+        doi="10.1523/JNEUROSCI.02-01-00032.1982",
+        year=1982,
+        note="The form with the mean square as threshold is that of Intrator and Cooper (1992).",
+    ),
+    KnownRule(
         name="sanger",
         title="Sanger's generalized Hebbian algorithm",
         formula="dw_ij = eta * y_j * (x_i - sum over k <= j of w_ik * y_k)",

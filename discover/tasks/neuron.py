@@ -22,7 +22,7 @@ from discover.rule import Rule
 from discover.slots import FEEDFORWARD, Slot
 from discover.tasks.base import Fold, TaskGradient, VisitedStates, reference_of
 from discover.tasks.pca import mini_batches, sign_free_distance
-from sims.rules import PolynomialRule, Program
+from sims.rules import PolynomialRule
 
 __all__ = [
     "DrawnProblems",
@@ -198,62 +198,107 @@ class NeuronTask:
             settings=settings, **{name: np.array([one[name] for one in drawn]) for name in drawn[0]}
         )
 
+    def run(
+        self, rule: Rule | KnownRule | FloatArray, problems: Any, schedule: Any, every: int | None = None
+    ) -> Any:
+        """Run the inner loop; what it returns has weights, blow_up and record, see :mod:`sims.rate`."""
+        from sims.rate import simulate
+
+        kernel_rule = self.kernel_rule(rule)
+        return simulate(kernel_rule, problems.inputs, problems.initial_weights, schedule, every=every)
+
+    def run_back(self, rule: Rule | FloatArray, problems: Any, schedule: Any) -> Any:
+        """Run the inner loop and back; what it returns has losses, gradients and the outcome."""
+        from sims.rate import meta_gradient
+
+        def loss(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+            return self.distance(weights, problems)
+
+        kernel_rule = self.kernel_rule(rule)
+        return meta_gradient(kernel_rule, problems.inputs, problems.initial_weights, schedule, loss)
+
+    def kernel_rule(self, rule: Rule | KnownRule | FloatArray) -> Any:
+        """Return a rule, or a vector of all coefficients, in the form of the simulator."""
+        if isinstance(rule, KnownRule):
+            raise TaskError(f"The known rule {rule.name!r} has no network for this task.")
+        if isinstance(rule, Rule):
+            return rule.program()
+        return PolynomialRule(np.reshape(rule, (3, 3, 3)))
+
     def losses(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> FloatArray:
         """Loss of the final weights, shape (n_problems,).
 
         A blow-up after ``t`` of ``T`` steps counts ``2 - t/T``.
         """
-        from sims.rate import simulate
-
         schedule = _schedule(problems, n_steps)
-        outcome = simulate(_kernel_rule(rule), problems.inputs, problems.initial_weights, schedule)
+        outcome = self.run(rule, problems, schedule)
         losses, _ = self.distance(outcome.weights, problems)
         return np.where(outcome.blow_up >= 0, 2.0 - outcome.blow_up / schedule.n_steps, losses)
 
     def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
-        """Losses and exact gradients with respect to the 27 coefficients, or to a rule's constants."""
-        from sims.rate import meta_gradient
-
-        kernel_rule = rule.program() if isinstance(rule, Rule) else _kernel_rule(rule)
-        result = meta_gradient(
-            kernel_rule,
-            problems.inputs,
-            problems.initial_weights,
-            _schedule(problems, n_steps),
-            lambda weights: self.distance(weights, problems),
-        )
+        """Losses and exact gradients with respect to all coefficients, or to a rule's constants."""
+        result = self.run_back(rule, problems, _schedule(problems, n_steps))
         return TaskGradient(result.losses, result.gradients, result.outcome.blow_up >= 0)
 
     def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
-        """States (x, y, w) at random weights of unit norm."""
+        """States of the slot's variables at random weights of unit norm."""
         rng = np.random.default_rng(seed)
         weights = rng.normal(size=(problems.n_problems, 1, problems.inputs.shape[2]))
         weights /= np.linalg.norm(weights, axis=2, keepdims=True)
-        return {FEEDFORWARD.name: _sampled_states(problems, weights, np.zeros(1, int), n_states, rng)}
+        power = np.mean(np.einsum("psd,prd->prs", problems.inputs, weights) ** 2, axis=2)
+        states = self._sampled(problems, weights, power, np.zeros(1, int), n_states, rng)
+        return {self.slots[0].name: states}
 
     def visit(
         self, rule: Rule | FloatArray, problems: Any, n_states: int, seed: np.random.SeedSequence
     ) -> dict[str, VisitedStates]:
-        """States (x, y, w) at random steps, problems and synapses."""
-        from sims.rate import simulate
-
+        """States of the slot's variables at random steps, problems and synapses."""
         rng = np.random.default_rng(seed)
         schedule = _schedule(problems, None)
         every = max(1, schedule.n_steps // 100)
-        outcome = simulate(
-            _kernel_rule(rule), problems.inputs, problems.initial_weights, schedule, every=every
+        outcome = self.run(rule, problems, schedule, every)
+        is_sound = outcome.blow_up < 0
+        thresholds = getattr(outcome, "threshold_record", None)
+        steps = np.arange(outcome.record.shape[1]) * every
+        states = self._sampled(
+            problems.subset(np.flatnonzero(is_sound)),
+            outcome.record[is_sound],
+            None if thresholds is None else thresholds[is_sound],
+            steps,
+            n_states,
+            rng,
         )
-        sound = problems.subset(np.flatnonzero(outcome.blow_up < 0))
-        record = outcome.record[outcome.blow_up < 0]
-        steps = np.arange(record.shape[1]) * every
-        return {FEEDFORWARD.name: _sampled_states(sound, record, steps, n_states, rng)}
+        return {self.slots[0].name: states}
+
+    def _sampled(
+        self,
+        problems: Any,
+        weights: FloatArray,
+        thresholds: FloatArray | None,
+        steps: IntArray,
+        n_states: int,
+        rng: np.random.Generator,
+    ) -> VisitedStates:
+        """Draw states; weights (n_problems, n_records, n_inputs), thresholds (n_problems, n_records)."""
+        if problems.n_problems == 0:
+            n_states = 0
+        n_problems, n_samples, n_inputs = problems.inputs.shape
+        problem, record, sample, synapse = (
+            rng.integers(max(size, 1), size=n_states)
+            for size in (n_problems, len(steps), n_samples, n_inputs)
+        )
+        x = problems.inputs[problem, sample]
+        w = weights[problem, record]
+        rows = np.arange(n_states)
+        columns = [x[rows, synapse], np.einsum("sd,sd->s", x, w), w[rows, synapse]]
+        if self.slots[0].state is not None and thresholds is not None:
+            columns.append(thresholds[problem, record])
+        return VisitedStates(np.column_stack(columns), problem, steps[record])
 
     def evaluate(self, rule: Rule | KnownRule, problems: Any) -> dict[str, FloatArray]:
         """Measures of each problem after the inner loop; a blow-up has the worst value of each."""
-        from sims.rate import simulate
-
         schedule = _schedule(problems, None)
-        outcome = simulate(_kernel_rule(rule), problems.inputs, problems.initial_weights, schedule)
+        outcome = self.run(rule, problems, schedule)
         blown = outcome.blow_up >= 0
         distances, _ = self.distance(outcome.weights, problems)
         measured = {"loss": np.where(blown, 2.0 - outcome.blow_up / schedule.n_steps, distances)}
@@ -266,13 +311,9 @@ class NeuronTask:
         self, rule: Rule | KnownRule, problems: Any, n_points: int
     ) -> tuple[IntArray, FloatArray]:
         """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems)."""
-        from sims.rate import simulate
-
         schedule = _schedule(problems, None)
         every = max(1, schedule.n_steps // n_points)
-        outcome = simulate(
-            _kernel_rule(rule), problems.inputs, problems.initial_weights, schedule, every=every
-        )
+        outcome = self.run(rule, problems, schedule, every)
         steps = np.arange(outcome.record.shape[1]) * every
         losses = np.array([self.distance(weights, problems)[0] for weights in outcome.record.swapaxes(0, 1)])
         late = (outcome.blow_up >= 0) & (steps[:, None] >= outcome.blow_up)
@@ -361,31 +402,6 @@ def reached_by_reference(
 
 def _several(targets: FloatArray) -> FloatArray:
     return targets[:, None] if targets.ndim == 2 else targets
-
-
-def _sampled_states(
-    problems: Any, weights: FloatArray, steps: IntArray, n_states: int, rng: np.random.Generator
-) -> VisitedStates:
-    """Draw states at random; `weights` has shape (n_problems, n_records, n_inputs)."""
-    if problems.n_problems == 0:
-        n_states = 0
-    n_problems, n_samples, n_inputs = problems.inputs.shape
-    problem, record, sample, synapse = (
-        rng.integers(max(size, 1), size=n_states) for size in (n_problems, len(steps), n_samples, n_inputs)
-    )
-    x = problems.inputs[problem, sample]
-    w = weights[problem, record]
-    rows = np.arange(n_states)
-    values = np.column_stack([x[rows, synapse], np.einsum("sd,sd->s", x, w), w[rows, synapse]])
-    return VisitedStates(values, problem, steps[record])
-
-
-def _kernel_rule(rule: Rule | KnownRule | FloatArray) -> PolynomialRule | Program:
-    if isinstance(rule, KnownRule):
-        raise TaskError(f"The known rule {rule.name!r} has no network for this task.")
-    if isinstance(rule, Rule):
-        return rule.program()
-    return PolynomialRule(np.reshape(rule, (3, 3, 3)))
 
 
 def _schedule(problems: Any, n_steps: int | None) -> Any:
