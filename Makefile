@@ -95,6 +95,7 @@ pca-network: ## two rules at once: Oja's and an anti-Hebbian lateral one
 ica: ## one of the independent sources that inputs are mixed from (ica-uniform: light tails)
 mca: ## the direction of least variance
 whitening: ## two rules at once, for outputs that are uncorrelated and of unit variance
+bcm: ## selectivity for one of several patterns, by rules that see a sliding threshold
 oja-null: ## a task with nothing to find, on which the program must say so
 all: $(FULL) ## every pipeline (make -j2 all runs two at a time)
 $(FULL): %: $(RESULTS)/%/report.html

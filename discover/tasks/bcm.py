@@ -150,7 +150,7 @@ class BcmTask(NeuronTask):
         def loss(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
             return self.distance(weights, problems)
 
-        return meta_gradient(*self._arguments(rule, problems, schedule), loss=loss)
+        return meta_gradient(*self._arguments(rule, problems, schedule), loss)
 
     def kernel_rule(self, rule: Rule | KnownRule | FloatArray) -> Any:
         """Return a rule, or a vector of all coefficients, in the form of the simulator."""
@@ -160,7 +160,7 @@ class BcmTask(NeuronTask):
 
     def _arguments(
         self, rule: Rule | KnownRule | FloatArray, problems: Any, schedule: Any
-    ) -> tuple[Any, ...]:
+    ) -> tuple[Any, Any, Any, Any, Any, float]:
         outputs = np.einsum("psd,pd->ps", problems.inputs, problems.initial_weights)
         start = np.mean(outputs**2, axis=1)
         constant = problems.settings.time_constant
