@@ -20,7 +20,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from sims._spike_programs import NOTHING, OPTIONS, clipped, row_update
+from sims._spike_programs import NOTHING, clipped, row_update
+
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
+
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 RUNNING, TOO_QUIET, TOO_ACTIVE, NOT_A_NUMBER = 0, 1, 2, 3
 """Why a run ended."""

@@ -252,12 +252,13 @@ class _Run:
         network = self.network
         window = max(1, network.steps(1000.0 * limits.window_s))
         grace = network.steps(min(1000.0 * limits.grace_s, 1e12))
-        snapshot_at = (measure_from + n_steps) // 2
+        bin_steps = max(1, network.steps(BIN_MS))
+        snapshot_at = bin_steps * round((measure_from + n_steps) / 2 / bin_steps)  # where a bin ends
         rates, stop, done = [], int(Stop.RAN), 0
         snapshot, in_window = float("nan"), np.zeros(2)
         spikes_in_limits, next_check = 0, grace + window
         n_bins = 0
-        for first, last in _pieces(n_steps, measure_from, snapshot_at, max(1, network.steps(BIN_MS))):
+        for first, last in _pieces(n_steps, measure_from, snapshot_at, bin_steps):
             if first == snapshot_at:
                 snapshot = float(self.state.weights.mean())
             measuring = first >= measure_from

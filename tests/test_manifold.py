@@ -90,4 +90,4 @@ def test_the_published_optimum_fires_below_its_target_as_covariances_say():
     (one,) = judged(TASK, [optimum], TASK.draw(settings, 4, np.random.SeedSequence(1)))
     assert one.predicted_hz == pytest.approx(9.75, abs=0.05)
     assert 8.5 < one.simulated_hz < 9.5
-    assert one.corrected_hz == pytest.approx(one.simulated_hz, rel=0.03)
+    assert one.corrected_hz == pytest.approx(one.simulated_hz, rel=0.05)
