@@ -79,19 +79,24 @@ SOURCES := $(wildcard sims/*.py discover/*.py discover/*/*.py discover/*/templat
 $(RESULTS)/%/trajectories.npz: pipelines/%.toml $(SOURCES) $(RUN_STAMP)
 	@$(DISCOVER) simulate $< --results $(RESULTS)
 $(RESULTS)/%/path.json: $(RESULTS)/%/trajectories.npz
-	@$(DISCOVER) fit $(@D)
+	@$(DISCOVER) fit pipelines/$*.toml --results $(RESULTS)
 $(RESULTS)/%/front.json: $(RESULTS)/%/path.json
-	@$(DISCOVER) search $(@D)
+	@$(DISCOVER) search pipelines/$*.toml --results $(RESULTS)
 $(RESULTS)/%/validation.json: $(RESULTS)/%/front.json
-	@$(DISCOVER) validate $(@D)
+	@$(DISCOVER) validate pipelines/$*.toml --results $(RESULTS)
 $(RESULTS)/%/comparison.json: $(RESULTS)/%/validation.json
-	@$(DISCOVER) compare $(@D)
+	@$(DISCOVER) compare pipelines/$*.toml --results $(RESULTS)
 $(RESULTS)/%/report.html: $(RESULTS)/%/comparison.json
-	@$(DISCOVER) report $(@D)
+	@$(DISCOVER) report pipelines/$*.toml --results $(RESULTS)
 
 .PHONY: all $(FULL) $(STAGES) smoke
 oja: ## re-discover Oja's rule, from simulation to report
 pca-network: ## two rules at once: Oja's and an anti-Hebbian lateral one
+ica: ## one of the independent sources that inputs are mixed from (ica-uniform: light tails)
+mca: ## the direction of least variance
+whitening: ## two rules at once, for outputs that are uncorrelated and of unit variance
+bcm: ## selectivity for one of several patterns, by rules that see a sliding threshold
+oja-null: ## a task with nothing to find, on which the program must say so
 all: $(FULL) ## every pipeline (make -j2 all runs two at a time)
 $(FULL): %: $(RESULTS)/%/report.html
 simulate: $(RESULTS)/$(TASK)/trajectories.npz ## the stages of pipelines/$(TASK).toml, one at a time: states visited

@@ -28,6 +28,20 @@ RATE_RULES = (
         year=1982,
     ),
     KnownRule(
+        name="oja-minor",
+        title="Oja, minor component",
+        formula="w <- w - eta * x * y,  w <- w / |w|",
+        expressions={"feedforward": "-x*y + 0.5*w - 4*w*y**2"},
+        constants={"smallest_variance": 0.1},
+        citation="Oja E (1992). Principal components, minor components, and linear neural networks. "
+        "Neural Networks 5:927-935.",
+        doi="",
+        year=1992,
+        note="The expression has growth held back by the output in place of the division by |w|: with "
+        "c*w - k*w*y**2 the weights end at |w|**2 = (c - v)/(k*v), where v is the smallest variance of the "
+        "inputs. Here c = .5 and k = 4, for unit norm at v = .1.",
+    ),
+    KnownRule(
         name="covariance",
         title="Covariance rule",
         formula="dw = eta * (x - <x>) * (y - <y>)",
@@ -53,6 +67,18 @@ RATE_RULES = (
         doi="10.1523/JNEUROSCI.02-01-00032.1982",
         year=1982,
         note="The expression has the threshold fixed at theta = 1; without sliding it is not stable.",
+    ),
+    KnownRule(
+        name="bcm-sliding",
+        title="Bienenstock-Cooper-Munro",
+        formula="dw = eta * x * y * (y - theta),  tau * dtheta/dt = y**2 - theta",
+        expressions={"sliding": "x*y**2 - x*y*theta"},
+        citation="Bienenstock EL, Cooper LN, Munro PW (1982). Theory for the development of neuron "
+        "selectivity: orientation specificity and binocular interaction in visual cortex. "
+        "Journal of Neuroscience 2:32-48.",
+        doi="10.1523/JNEUROSCI.02-01-00032.1982",
+        year=1982,
+        note="The form with the mean square as threshold is that of Intrator and Cooper (1992).",
     ),
     KnownRule(
         name="sanger",
@@ -92,6 +118,18 @@ RATE_RULES = (
         note="Published with weight vectors normalised after each step; Oja's term does so to first order.",
     ),
     KnownRule(
+        name="homeostatic-decorrelation",
+        title="Homeostatic scaling with anti-Hebbian decorrelation",
+        formula="dw = eta * w * (1 - y**2),  dv = -mu * y_pre * y_post  (from earlier to later neurons)",
+        expressions={"feedforward": "w - w*y**2", "lateral": "-y_pre*y_post"},
+        citation="Barlow HB, Foldiak P (1989). Adaptation and decorrelation in the cortex. In: The Computing "
+        "Neuron (Durbin R, Miall C, Mitchison G, eds), pp 54-72. Addison-Wesley.",
+        doi="",
+        year=1989,
+        note="The lateral rule is theirs, in a hierarchical network; multiplicative scaling, by which each "
+        "neuron holds its mean square at one, was put beside it for this program.",
+    ),
+    KnownRule(
         name="foldiak",
         title="Foldiak: Hebbian inputs, symmetric anti-Hebbian lateral weights",
         formula="dq = beta * y * (x - q),  dv = -alpha * (y_pre*y_post - p**2),  dt = gamma * (y - p)",
@@ -129,6 +167,20 @@ RATE_RULES = (
         year=1998,
         note="The expression is g = tanh, sigma = +1, with the division by |w| to first order in eta at "
         "|w| = 1; so written it is unstable for sigma = -1. Published for whitened inputs.",
+    ),
+    KnownRule(
+        name="hyvarinen-oja-heavy",
+        title="Hyvarinen and Oja, for heavy tails",
+        formula="w <- w + eta * sigma * x * g(y),  w <- w / |w|;  sigma = -1 for sources with heavy tails",
+        expressions={"feedforward": "-x*tanh(y) + w*y*tanh(y) + 2*w - 2*w*y**2"},
+        constants={"sigma": -1.0},
+        citation="Hyvarinen A, Oja E (1998). Independent component analysis by general nonlinear "
+        "Hebbian-like learning rules. Signal Processing 64:301-313.",
+        doi="",
+        year=1998,
+        note="The expression is g = tanh, sigma = -1, with the division by |w| to first order in eta at "
+        "|w| = 1, which is not stable by itself for this sign; for whitened inputs, where y**2 is |w|**2 in "
+        "the mean, 2*w*(1 - y**2) brings the norm back to one.",
     ),
     KnownRule(
         name="similarity-matching",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from discover.errors import RuleError, did_you_mean
 from discover.expression import monomial_text
 from discover.rule import Rule
-from discover.slots import FEEDFORWARD, Slot, role_exponents, term_exponents
+from discover.slots import FEEDFORWARD, Slot, term_exponents
 
 __all__ = ["VolterraBasis"]
 
@@ -33,7 +33,7 @@ class VolterraBasis:
     ----------
     exponents : ndarray of int, shape (n_terms, 3)
         Powers of presynaptic, postsynaptic and weight variable, in C order of the coefficient tensor; 0 for a
-        variable that the slot does not see.
+        variable that the slot does not see. One more column where the slot has a further state.
     names : tuple of str
         Names of the terms, weight first: ``x*y``, ``w*y**2``, and ``1`` for the constant.
 
@@ -65,7 +65,7 @@ class VolterraBasis:
             raise RuleError(f"The degree of a basis is a whole number, got {self.degree!r}.")
         if not 1 <= self.degree <= _MAX_DEGREE:
             raise RuleError(f"The degree of a basis lies in 1..{_MAX_DEGREE}, got {self.degree}.")
-        powers = [range(self.degree + 1) if name is not None else range(1) for name in self.slot.roles]
+        powers = [range(self.degree + 1) if name is not None else range(1) for name in self.slot.places]
         exponents = np.array(list(itertools.product(*powers)), dtype=np.int64)
         exponents.setflags(write=False)
         object.__setattr__(self, "exponents", exponents)
@@ -75,12 +75,12 @@ class VolterraBasis:
         return len(self.names)
 
     def name(self, exponents: Sequence[int]) -> str:
-        """Return the name of a term from its three powers.
+        """Return the name of a term from its powers: three, and one more where the slot has a further state.
 
         Raises
         ------
         RuleError
-            If these are not three powers of the basis.
+            If these are not powers of the basis.
 
         Examples
         --------
@@ -88,12 +88,14 @@ class VolterraBasis:
         'w*x**2*y'
         """
         powers = [int(power) for power in exponents]
-        if len(powers) != 3 or not all(0 <= power <= self.degree for power in powers):
-            raise RuleError(f"A term has three powers from 0 to {self.degree}, got {tuple(powers)}.")
-        for role, power in zip(self.slot.roles, powers, strict=True):
+        places = self.slot.places
+        if len(powers) != len(places) or not all(0 <= power <= self.degree for power in powers):
+            count = {3: "three", 4: "four"}[len(places)]
+            raise RuleError(f"A term has {count} powers from 0 to {self.degree}, got {tuple(powers)}.")
+        for role, power in zip(places, powers, strict=True):
             if role is None and power:
                 raise RuleError(f"Slot {self.slot.name!r} sees only {', '.join(self.slot.variables)}.")
-        present = [power for role, power in zip(self.slot.roles, powers, strict=True) if role is not None]
+        present = [power for role, power in zip(places, powers, strict=True) if role is not None]
         return monomial_text(tuple(present), self.slot.variables)
 
     def index(self, name: str) -> int:
@@ -112,8 +114,8 @@ class VolterraBasis:
         if name in self.names:
             return self.names.index(name)
         try:
-            powers = role_exponents(term_exponents(name, self.slot), self.slot)
-            return self.names.index(self.name(powers))
+            found = dict(zip(self.slot.variables, term_exponents(name, self.slot), strict=True))
+            return self.names.index(self.name([found.get(str(place), 0) for place in self.slot.places]))
         except RuleError:
             shown = str(name)[:40]
             hint = did_you_mean(shown, self.names)
@@ -154,7 +156,7 @@ class VolterraBasis:
         if columns[0].ndim != 1:
             raise RuleError(f"Samples come as one-dimensional arrays, got shape {columns[0].shape}.")
         result = np.ones((len(columns[0]), len(self.names)))
-        present = [position for position, role in enumerate(self.slot.roles) if role is not None]
+        present = [position for position, role in enumerate(self.slot.places) if role is not None]
         for position, column in zip(present, columns, strict=True):
             with np.errstate(all="ignore"):
                 powers = np.stack([column**power for power in range(self.degree + 1)], axis=1)

@@ -34,7 +34,7 @@ from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import SLOTS, get_slot
 from discover.tasks import get_task
-from discover.tasks.base import Task, known_networks_of, known_rules_of
+from discover.tasks.base import Task, known_networks_of, known_rules_of, reference_of
 
 __all__ = ["CompareSettings", "Compared", "ComparisonResult", "Match", "Verdict", "compare", "compare_text"]
 
@@ -263,7 +263,7 @@ class _Bench:
         self.problems = task.draw(settings, compare_settings.n_problems, draw_seed)
         half = compare_settings.n_states // 2
         probed = task.probe(self.problems, half, probe_seed)
-        reference = known_rules_of(task)[task.reference]
+        reference = known_rules_of(task)[reference_of(task, settings)]
         visited = task.visit(reference, self.problems, half, visit_seed)
         self.states = {slot: np.concatenate([probed[slot].values, visited[slot].values]).T for slot in probed}
         self._curves: dict[Rule | str, FloatArray] = {}

@@ -15,7 +15,7 @@ from discover.fit import FitSettings, fit
 from discover.known_rules import get_known_rule
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
-from discover.tasks.base import Task, bases, coefficients_of
+from discover.tasks.base import Task, bases, coefficients_of, reference_of
 
 __all__ = ["Recovery", "coefficient_angle", "recover", "recover_presets"]
 
@@ -183,11 +183,10 @@ def wilson_interval(successes: int, runs: int) -> tuple[float, float]:
 
 
 def _target(task: Task) -> Rule:
-    rule = get_known_rule(task.reference).rule
-    if rule is None:
-        raise TaskError(
-            f"The reference rule {task.reference!r} of task {task.name!r} is not a local polynomial."
-        )
+    reference = reference_of(task, task.settings_type())
+    rule = get_known_rule(reference).rule
+    if rule is None or not rule.is_polynomial:
+        raise TaskError(f"The reference rule {reference!r} of task {task.name!r} is not a local polynomial.")
     return rule
 
 

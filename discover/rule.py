@@ -61,6 +61,7 @@ __all__ = [
 _LEFT_SIDES = {
     "feedforward": r"\Delta w_{ij}",
     "lateral": r"\Delta v_{ij}",
+    "sliding": r"\Delta w_{ij}",
     "on_pre": r"\Delta w_{ij}^{\mathrm{pre}}",
     "on_post": r"\Delta w_{ij}^{\mathrm{post}}",
     "tau_pre": r"\tau_{\mathrm{pre}}",
@@ -352,6 +353,8 @@ class Rule:
         -1.0
         """
         place = self._slot(slot)
+        if place.state is not None:
+            raise RuleError(f"A coefficient table has no place for {place.state}; take the coefficients.")
         table = np.zeros((3, 3, 3))
         for exponents, value in self._terms(place.name).items():
             powers = role_exponents(exponents, place)

@@ -14,6 +14,7 @@ __all__ = [
     "LATERAL",
     "ON_POST",
     "ON_PRE",
+    "SLIDING",
     "SLOTS",
     "TAU_POST",
     "TAU_PRE",
@@ -44,6 +45,8 @@ class Slot:
         Unit of a constant.
     usual : float
         Value of a constant that a rule does not state.
+    state : str or None
+        Name of a further variable that a neuron keeps and all its synapses see, such as a sliding threshold.
 
     Examples
     --------
@@ -53,6 +56,8 @@ class Slot:
     (('x_post', 'w'), (True, False))
     >>> TAU_PRE.is_constant, TAU_PRE.usual, TAU_PRE.unit
     (True, 20.0, 'ms')
+    >>> SLIDING.variables
+    ('x', 'y', 'w', 'theta')
     """
 
     name: str
@@ -62,6 +67,7 @@ class Slot:
     synapses: str
     unit: str = ""
     usual: float = 0.0
+    state: str | None = None
 
     @property
     def roles(self) -> tuple[str | None, str | None, str | None]:
@@ -69,9 +75,14 @@ class Slot:
         return self.presynaptic, self.postsynaptic, self.weight
 
     @property
+    def places(self) -> tuple[str | None, ...]:
+        """The roles, and the neuron's further variable where there is one."""
+        return self.roles if self.state is None else (*self.roles, self.state)
+
+    @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the variables in the order presynaptic, postsynaptic, weight."""
-        return tuple(name for name in self.roles if name is not None)
+        """Names of the variables in the order presynaptic, postsynaptic, weight, further state."""
+        return tuple(name for name in self.places if name is not None)
 
     @property
     def is_constant(self) -> bool:
@@ -81,7 +92,7 @@ class Slot:
     @property
     def neuron_level(self) -> tuple[bool, ...]:
         """Flags, in the order of :attr:`variables`: whether all synapses of a neuron share the variable."""
-        return tuple(name == self.postsynaptic for name in self.variables)
+        return tuple(name in (self.postsynaptic, self.state) for name in self.variables)
 
 
 FEEDFORWARD = Slot("feedforward", "x", "y", "w", "feedforward")
@@ -89,6 +100,9 @@ FEEDFORWARD = Slot("feedforward", "x", "y", "w", "feedforward")
 
 LATERAL = Slot("lateral", "y_pre", "y_post", "v", "lateral")
 """Synapses between the outputs of a rate network."""
+
+SLIDING = Slot("sliding", "x", "y", "w", "feedforward", state="theta")
+"""Synapses from the inputs of a rate neuron with a sliding threshold, a low-pass of its squared output."""
 
 ON_PRE = Slot("on_pre", None, "x_post", "w", "spiking")
 """A spiking synapse at a presynaptic spike."""
@@ -103,7 +117,7 @@ TAU_POST = Slot("tau_post", None, None, None, "spiking", unit="ms", usual=20.0)
 """Time constant of the trace ``x_post`` of postsynaptic spikes."""
 
 SLOTS: Mapping[str, Slot] = MappingProxyType(
-    {slot.name: slot for slot in (FEEDFORWARD, LATERAL, ON_PRE, ON_POST, TAU_PRE, TAU_POST)}
+    {slot.name: slot for slot in (FEEDFORWARD, LATERAL, SLIDING, ON_PRE, ON_POST, TAU_PRE, TAU_POST)}
 )
 """All slots by name."""
 

@@ -21,7 +21,7 @@ from discover.errors import RuleError, TaskError, did_you_mean
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.tasks.base import Fold, Task, all_known_of, evaluate_rules
+from discover.tasks.base import Fold, Task, all_known_of, evaluate_rules, reference_of
 
 __all__ = [
     "FoldResult",
@@ -102,7 +102,7 @@ class ValidationResult:
     ----------
     task : str
     reference : str
-        Known rule that the others' losses are compared with.
+        Known rule that the others' losses are compared with, unless a fold's problems have another one.
     measures : mapping from str to str
         What each measure is, in words.
     tolerances : mapping from str to mapping from str to tuple of float
@@ -201,12 +201,13 @@ def validate(
         for name, result in _try_fold(task, fold, rules, chosen, seed).items():
             results[name].append(result)
     progress(1.0, f"{len(folds)} folds done")
+    reference = reference_of(task, settings)
     return ValidationResult(
         task=task.name,
-        reference=task.reference,
+        reference=reference,
         measures={
             **task.measures,
-            PAIRED_DIFFERENCE: f"loss minus that of the rule {task.reference}, problem by problem",
+            PAIRED_DIFFERENCE: f"loss minus that of the rule {reference}, problem by problem",
         },
         tolerances={fold.name: dict(fold.tolerances) for fold in folds},
         candidates={name: tuple(values) for name, values in results.items()},
@@ -245,14 +246,14 @@ def _try_fold(
         n_problems, size=(settings.n_bootstrap, n_problems)
     )
     measured = dict(zip(rules, evaluate_rules(task, list(rules.values()), problems), strict=True))
-    reference = measured[task.reference]["loss"]
+    reference = reference_of(task, fold.settings)
     results = {}
     for name, measures in measured.items():
-        values = {**measures, PAIRED_DIFFERENCE: measures["loss"] - reference}
+        values = {**measures, PAIRED_DIFFERENCE: measures["loss"] - measured[reference]["loss"]}
         metrics = {
             measure: bootstrap_metric(one, resamples, settings.confidence) for measure, one in values.items()
         }
-        reason = _reason(fold, metrics, task.reference, settings.margin)
+        reason = _reason(fold, metrics, reference, settings.margin)
         results[name] = FoldResult(fold.name, fold.title, metrics, not reason, reason)
     return results
 

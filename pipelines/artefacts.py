@@ -192,6 +192,23 @@ class Contest(_Part):
     measures: dict[str, Standing]
 
 
+class BaselineRow(_Part):
+    """The baseline, the best polynomial or the chosen rule, with its measures."""
+
+    name: str
+    slots: dict[str, str]
+    metrics: dict[str, Metric]
+
+
+class Baseline(_Part):
+    """The found rules beside a rule that knows nothing of the inputs."""
+
+    rows: list[BaselineRow]
+    differences: dict[str, Metric]
+    beaten_by: list[str]
+    text: str
+
+
 class Comparison(Artefact):
     """``comparison.json``: candidate by known rule; ablations of the chosen one, and what it is better at."""
 
@@ -199,6 +216,7 @@ class Comparison(Artefact):
     candidates: dict[str, Compared]
     ablations: list[Ablation] = []
     contests: list[Contest] = []
+    baseline: Baseline | None = None
 
 
 class Manifold(Artefact):

@@ -130,7 +130,9 @@ def compare(
     fresh: Fresh = False,
     threads: Threads = None,
     results: Results = DEFAULT_RESULTS,
-    task: Annotated[str, typer.Option(help="Task in which a single rule is compared.")] = "oja",
+    task: Annotated[
+        str, typer.Option(help="Task in which a single rule is compared: a name, or FILE.py:CLASS.")
+    ] = "oja",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the comparison of a single rule.")] = 0,
 ) -> None:
     """Stage 5: compare candidates, or a rule given as text, with published rules (comparison.json)."""
@@ -221,7 +223,7 @@ def recover(
     use_threads(threads)
     from discover.recover import recover as recover_rule
     from discover.recover import recover_presets
-    from discover.tasks import get_task
+    from discover.user_tasks import load_task
     from pipelines.events import open_reporter
     from pipelines.show import table_text
 
@@ -229,9 +231,9 @@ def recover(
     try:
         with reporter.stage("recover") as progress:
             if presets:
-                rows = recover_presets(get_task(task), presets.split(","), progress=progress)
+                rows = recover_presets(load_task(task), presets.split(","), progress=progress)
             else:
-                rows = recover_rule(get_task(task), sizes, seeds, progress=progress, outputs=output_sizes)
+                rows = recover_rule(load_task(task), sizes, seeds, progress=progress, outputs=output_sizes)
     finally:
         reporter.close()
     columns = list(rows[0])
@@ -324,7 +326,7 @@ def _compare_rule(text: str, task_name: str, seed: int) -> None:
     from discover.compare import compare as compare_rules
     from discover.progress import silent
     from discover.rule import Rule
-    from discover.tasks import get_task
+    from discover.user_tasks import load_task
     from pipelines.show import distances_text, verdict_text
     from pipelines.stages import stage_seed
 
@@ -334,7 +336,7 @@ def _compare_rule(text: str, task_name: str, seed: int) -> None:
         raise ArtefactError(
             f"There is no run {text[:80]!r}, and as a rule it cannot be read: {error}"
         ) from error
-    task = get_task(task_name)
+    task = load_task(task_name)
     result = compare_rules(
         task, task.settings_type(), {"rule": rule}, CompareSettings(), stage_seed(seed, "compare"), silent
     )

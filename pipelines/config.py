@@ -45,7 +45,8 @@ class Header:
     schema : int
         Version of the form of the file; 1.
     task : str
-        Name of the task, such as ``oja``.
+        Name of the task, such as ``oja``, or ``path/to/file.py:Class``, where a relative path starts from the
+        folder of the file.
     seed : int
         Root of every random number of the run.
     name : str
@@ -129,7 +130,7 @@ def load_toml(path: Path) -> PipelineConfig:
         raise ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.") from None
     except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
-    return from_table(table, source=str(path), default_name=path.stem)
+    return from_table(table, source=str(path), default_name=path.stem, folder=path.parent)
 
 
 def load_json(path: Path) -> PipelineConfig:
@@ -155,7 +156,9 @@ def load_json(path: Path) -> PipelineConfig:
     return from_table(table, source=str(path), default_name="")
 
 
-def from_table(table: Mapping[str, Any], source: str, default_name: str) -> PipelineConfig:
+def from_table(
+    table: Mapping[str, Any], source: str, default_name: str, folder: Path | None = None
+) -> PipelineConfig:
     """Check a configuration that was read from a file.
 
     Parameters
@@ -166,6 +169,9 @@ def from_table(table: Mapping[str, Any], source: str, default_name: str) -> Pipe
         What to call the file in messages.
     default_name : str
         Name of the run when the file gives none.
+    folder : Path, optional
+        Where the file lies when it is one that the user named: from there a task's own file is found and run.
+        Without it none is, because what a run's folder says may have been written by somebody else.
 
     Raises
     ------
@@ -181,7 +187,7 @@ def from_table(table: Mapping[str, Any], source: str, default_name: str) -> Pipe
             raise ConfigError(f"{source}: {key}: a table is expected, [{key}], but it is {value!r}.")
     _refuse_other_schema(table.get("schema"), source)
     header = validated(Header, {key: table[key] for key in keys if key in table}, "", source)
-    task = _task(header.task, source)
+    task = _task(header.task, source, folder)
     search = dict(table.get("search", {}))
     engines = _checked_engines(search.pop("engines", ["auto"]), f"{source}: search.engines")
     return PipelineConfig(
@@ -266,11 +272,12 @@ def _refuse_other_schema(schema: object, source: str) -> None:
         )
 
 
-def _task(name: str, source: str) -> Any:
+def _task(name: str, source: str, folder: Path | None) -> Any:
     from discover.tasks import get_task
+    from discover.user_tasks import is_file_task, load_task
 
     try:
-        return get_task(name)
+        return load_task(name, folder) if folder is not None and is_file_task(name) else get_task(name)
     except TaskError as error:
         raise ConfigError(f"{source}: task: {error}") from error
 

@@ -118,6 +118,8 @@ def summary_text(folder: Path) -> str:
     if (compared := comparison["candidates"].get(front["chosen"])) is not None:
         parts.append(verdict_text(f"the chosen rule {front['chosen']}", compared))
     parts += [f"  it {text}." for text in _contest_texts(comparison)]
+    if (baseline := comparison.get("baseline")) is not None and baseline["rows"]:
+        parts += ["", _baseline_text(baseline), baseline["text"], ""]
     parts.append(f"report: {folder / 'report.html'}")
     return "\n".join(parts)
 
@@ -135,6 +137,23 @@ def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:
         )
         for one in comparison["contests"]
     ]
+
+
+def _baseline_text(baseline: Mapping[str, Any]) -> str:
+    """Return baseline, best polynomial and chosen rule as a table, their first measures with intervals."""
+    measures = list(baseline["rows"][0]["metrics"])[:3]
+    rows = [
+        [row["name"], *(_interval(row["metrics"].get(measure)) for measure in measures)]
+        for row in baseline["rows"]
+    ]
+    names = [measure.replace("_", " ") for measure in measures]
+    return table_text(["on fresh problems", *(f"{name} (95 %)" for name in names)], rows)
+
+
+def _interval(metric: Mapping[str, Any] | None) -> str:
+    if metric is None or metric["mean"] is None:
+        return "-"
+    return f"{metric['mean']:.3g} ({metric['low']:.3g} to {metric['high']:.3g})"
 
 
 def _published(name: str) -> str:

@@ -165,23 +165,32 @@ def validate(context: Context) -> Outcome:
 
 
 def compare(context: Context) -> Outcome:
-    """Compare candidates with published rules, and the chosen one with its own parts: ``comparison.json``."""
+    """Compare candidates with published rules, a baseline and their own parts: ``comparison.json``."""
     from discover.ablate import ablate
+    from discover.baseline import beside_baseline
     from discover.compare import compare as compare_rules
     from discover.contest import contest
+    from discover.fit import FitResult
     from discover.progress import part
 
     config, task, candidates = context.config, context.task, _candidates(context)
-    first, second, third = (part(context.progress, *ends) for ends in ((0, 0.6), (0.6, 0.7), (0.7, 1)))
+    ends = ((0, 0.5), (0.5, 0.6), (0.6, 0.9), (0.9, 1))
+    first, second, third, fourth = (part(context.progress, *pair) for pair in ends)
     result = compare_rules(task, config.problems, candidates, config.compare, context.seed, first)
-    chosen = candidates[context.read("front.json", artefacts.Front)["chosen"]]
+    name = context.read("front.json", artefacts.Front)["chosen"]
+    path_of_fit = FitResult.from_json(context.read("path.json", artefacts.RulePath))
+    chosen = candidates[name]
     n_problems = config.compare.n_problems
     ablations = ablate(task, config.problems, chosen, n_problems, context.seed, second)
     contests = contest(task, config.problems, chosen, n_problems, context.seed, third)
+    baseline = beside_baseline(
+        task, config.problems, candidates, name, path_of_fit, n_problems, context.seed, fourth
+    )
     content = {
         **result.to_json(),
         "ablations": [one.to_json() for one in ablations],
         "contests": [one.to_json() for one in contests],
+        "baseline": baseline.to_json(),
     }
     path = context.folder / "comparison.json"
     return Outcome(lambda: artefacts.write_json(path, artefacts.Comparison, content))
@@ -216,8 +225,8 @@ STAGES: Mapping[str, Stage] = {
     "compare": Stage(
         5,
         ("problems", "compare"),
-        ("discover.tasks", "discover.compare", "discover.ablate", "discover.contest"),
-        ("front.json",),
+        ("discover.tasks", "discover.compare", "discover.ablate", "discover.contest", "discover.baseline"),
+        ("path.json", "front.json"),
         ("comparison.json",),
         compare,
     ),
@@ -341,12 +350,20 @@ def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int
     stage = STAGES[name]
     return StageRecord(
         settings=_settings_digest(name, config),
-        code=code_hash(stage.modules),
+        code=_code(stage, config.task),
         inputs={file: artefacts.checksum(folder / file) for file in stage.inputs},
         outputs={},
         seconds=0.0,
         threads=threads,
     )
+
+
+def _code(stage: Stage, task: str) -> str:
+    """Return the checksum of a stage's code, with the file of a task from outside of this package."""
+    from discover.user_tasks import source_of
+
+    code, path = code_hash(stage.modules), source_of(task)
+    return code if path is None else digest({"package": code, "task": artefacts.checksum(path)})
 
 
 def _settings_digest(name: str, config: PipelineConfig) -> str:

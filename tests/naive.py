@@ -225,3 +225,34 @@ def central_differences(
             values.append(function(moved))
         gradient[n] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * size)
     return gradient
+
+
+def sliding_neuron(
+    rule: Program | np.ndarray,
+    inputs: Sequence[Sequence[float]],
+    weights: Sequence[float],
+    threshold: float,
+    schedule: Schedule,
+    time_constant: float,
+) -> tuple[list[list[float]], list[float]]:
+    """One problem with a sliding threshold: weights and threshold before each step and after the last."""
+
+    def value(x: float, y: float, w: float, theta: float) -> float:
+        if isinstance(rule, Program):
+            return program_value(rule, dict(zip(rule.variables, (x, y, w, theta), strict=True)))
+        powers = np.ndindex(3, 3, 3, 3)
+        return sum(rule[i, j, k, m] * x**i * y**j * w**k * theta**m for i, j, k, m in powers)
+
+    w, course, thresholds = list(weights), [list(weights)], [threshold]
+    for t in range(schedule.n_steps):
+        samples = [inputs[s] for s in schedule.order[t % len(schedule.order)]]
+        outputs = [sum(x * v for x, v in zip(sample, w, strict=True)) for sample in samples]
+        changes = [
+            sum(value(sample[i], y, w[i], threshold) for sample, y in zip(samples, outputs, strict=True))
+            for i in range(len(w))
+        ]
+        w = [v + schedule.learning_rate * change / len(samples) for v, change in zip(w, changes, strict=True)]
+        threshold += (sum(y * y for y in outputs) / len(samples) - threshold) / time_constant
+        course.append(w)
+        thresholds.append(threshold)
+    return course, thresholds

@@ -80,7 +80,7 @@ def test_a_second_run_does_nothing_but_touch_its_files(toy: Toy) -> None:
     [
         ("seed = 3", "seed = 4", ALL),
         ("n_inputs = 2", "n_inputs = 3", ALL),
-        ("penalties = [0.1, 0.2]", "penalties = [0.3]", ["fit", "search", "report"]),
+        ("penalties = [0.1, 0.2]", "penalties = [0.3]", ["fit", "search", "compare", "report"]),
         ('["terms"]', '["terms", "operon"]', ["search", "validate", "compare", "report"]),
         ("seed = 3", "seed = 3 # a remark", []),
         ("penalties = [0.1, 0.2]", "penalties = [0.1, 0.2]\nrestarts = 1", []),

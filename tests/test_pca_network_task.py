@@ -12,8 +12,9 @@ from discover.rule import Rule
 from discover.tasks import collect, get_task, task_names
 from discover.tasks._pca_network_folds import network_folds
 from discover.tasks.base import coefficients_of, n_coefficients, rule_of
+from discover.tasks.network import _kernel_rule, _schedule
 from discover.tasks.pca import eigenvalues, sign_free_distance
-from discover.tasks.pca_network import NetworkSettings, _kernel_rule, _schedule
+from discover.tasks.pca_network import NetworkSettings
 from discover.validate import ValidateSettings, validate
 from sims.network import simulate
 

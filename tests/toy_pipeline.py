@@ -32,6 +32,9 @@ engines = ["terms"]
 """
 
 
+BASELINE = {"rows": [], "differences": {}, "beaten_by": [], "text": "It beats the baseline."}
+
+
 @dataclass(frozen=True)
 class Spectrum:
     kind: Literal["linear", "power"] = "linear"
@@ -133,6 +136,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.fit": {"fit": fitter(toy), "FitResult": Result, "FitSettings": FitSettings},
         "discover.validate": {"validate": validator(toy), "ValidateSettings": ValidateSettings},
         "discover.ablate": {"ablate": lambda task, problems, rule, n_problems, seed, progress: ()},
+        "discover.baseline": {"beside_baseline": lambda *arguments: Result(BASELINE)},
         "discover.contest": {"contest": lambda task, problems, rule, n_problems, seed, progress: ()},
         "discover.compare": {"compare": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},

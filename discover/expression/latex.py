@@ -36,6 +36,10 @@ def to_latex(node: Node, symbols: Mapping[str, str] | None = None, digits: int =
     return stack.pop()[0]
 
 
+GREEK = frozenset({"theta"})
+"""Variables that are called by a Greek letter."""
+
+
 def latex_name(name: str) -> str:
     r"""Return the LaTeX of a variable: what follows the first underscore becomes the index.
 
@@ -45,7 +49,8 @@ def latex_name(name: str) -> str:
     y_{\mathrm{post}}
     """
     stem, _, index = name.partition("_")
-    letters = stem if len(stem) == 1 else rf"\mathrm{{{stem}}}" if stem else ""
+    plain = rf"\{stem}" if stem in GREEK else rf"\mathrm{{{stem}}}" if stem else ""
+    letters = stem if len(stem) == 1 else plain
     escaped = index.replace("_", r"\_")
     return letters + (rf"_{{\mathrm{{{escaped}}}}}" if index else "")
 

@@ -29,24 +29,26 @@ def write_report(run_folder: Path) -> Path:
         When a file cannot be written.
     """
     from discover.known_rules import KNOWN_RULES
-    from discover.report.curves import learning_curves
+    from discover.report.curves import checked_settings, learning_curves
     from discover.report.figures import draw_figures
     from discover.report.files import write_bytes
     from discover.report.page import render_page
     from discover.report.reading import read_run
     from discover.report.spiking import spiking_section
     from discover.tasks import get_task
+    from discover.tasks.base import reference_of
 
     run = read_run(run_folder)
     task = get_task(run.config.task)
     rules = {"chosen rule": run.front.chosen.rule}
-    reference = KNOWN_RULES.get(task.reference)
+    settings = checked_settings(task, run.config.problems)
+    reference = KNOWN_RULES.get(reference_of(task, settings))
     if reference is not None and reference.rule is not None:
         rules[reference.title] = reference.rule
     curves = learning_curves(task, run.config.problems, run.config.seed, rules)
     figures = run_folder / "figures"
     draw_figures(run, curves, figures)
-    section = spiking_section(run, task, task.settings_type(**run.config.problems), figures)
+    section = spiking_section(run, task, settings, figures)
     page = run_folder / "report.html"
     write_bytes(page, render_page(run, task, curves, figures, section).encode())
     return page

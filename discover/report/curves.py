@@ -15,7 +15,7 @@ from discover.errors import ArtefactError
 from discover.rule import Rule
 from discover.tasks import Task
 
-__all__ = ["LearningCurve", "learning_curves"]
+__all__ = ["LearningCurve", "checked_settings", "learning_curves"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -66,7 +66,7 @@ def learning_curves(
     ArtefactError
         When the settings are none of the task's.
     """
-    problems = task.draw(_settings(task, settings), N_PROBLEMS, np.random.SeedSequence([SEED, seed]))
+    problems = task.draw(checked_settings(task, settings), N_PROBLEMS, np.random.SeedSequence([SEED, seed]))
     picks = np.random.default_rng(SEED).integers(N_PROBLEMS, size=(N_RESAMPLES, N_PROBLEMS))
     curves = []
     for name, rule in rules.items():
@@ -77,7 +77,14 @@ def learning_curves(
     return curves
 
 
-def _settings(task: Task, table: Mapping[str, Any]) -> Any:
+def checked_settings(task: Task, table: Mapping[str, Any]) -> Any:
+    """Return the task's settings from what ``config.json`` has of them.
+
+    Raises
+    ------
+    ArtefactError
+        When they are none of the task's.
+    """
     try:
         # Through JSON, because its strict mode takes a list for a tuple and still no "3" for a 3.
         return TypeAdapter(task.settings_type).validate_json(json.dumps(table), strict=True)

@@ -168,6 +168,9 @@ def _summary(run: Run) -> str:
         failed = ", ".join(fold.title or fold.name for fold in card.folds if not fold.passed)
         count = f"{card.n_passed} of {len(card.folds)} folds of cross-validation"
         sentences.append(f"It passed {count}; not passed: {failed}.")
+    if run.baseline is not None and run.baseline.text:
+        at = len(sentences) if run.baseline.beaten_by else 0  # that nothing was learnt is said first
+        sentences.insert(at, run.baseline.text)
     return " ".join(sentences)
 
 

@@ -17,6 +17,7 @@ from discover.slots import SLOTS, get_slot, term_exponents
 
 __all__ = [
     "Ablation",
+    "Baseline",
     "Candidate",
     "Comparison",
     "Contest",
@@ -250,10 +251,19 @@ class Contest(_Part):
     measures: dict[str, Standing]
 
 
+class Baseline(_Part):
+    """The found rules beside a rule that knows nothing of the inputs: in words, and a row for each rule."""
+
+    rows: list[Ablation] = []
+    beaten_by: list[str] = []
+    text: str = ""
+
+
 class _Comparisons(_Part):
     candidates: dict[str, Comparison]
     ablations: list[Ablation] = []
     contests: list[Contest] = []
+    baseline: Baseline | None = None
 
 
 class _Stage(_Part):
@@ -290,6 +300,8 @@ class Run:
         The complete rule first.
     contests : sequence of Contest
         The chosen rule beside each known rule.
+    baseline : Baseline or None
+        None where the run does not say.
     manifest : Manifest
     """
 
@@ -302,6 +314,7 @@ class Run:
     comparison: Mapping[str, Comparison]
     ablations: Sequence[Ablation]
     contests: Sequence[Contest]
+    baseline: Baseline | None
     manifest: Manifest
 
 
@@ -325,6 +338,7 @@ def read_run(folder: Path) -> Run:
         comparison=comparison.candidates,
         ablations=comparison.ablations,
         contests=comparison.contests,
+        baseline=comparison.baseline,
         manifest=_read(folder, "manifest.json", Manifest, "run"),
     )
 

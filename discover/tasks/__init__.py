@@ -1,28 +1,32 @@
 """Tasks: functions that a circuit should acquire, one module each.
 
-A task is found by its name. Every module of this package that defines ``TASK`` is one; adding a task means
-adding a file. What several tasks share, or a task keeps in a second file, has a name that begins with an
-underscore, or is listed below.
+A task is found by its name. Every module of this package that defines ``TASK`` is one, under its own name
+with hyphens for underscores; adding a task means adding a file. Installed packages offer further ones as
+entry points of the group ``plasticity_discovery.tasks``, and a file of the user's own is named by its path,
+as in ``path/to/file.py:MyTask`` (see :mod:`discover.user_tasks`).
 """
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import re
+from functools import cache
+from importlib import resources
 
 from discover.errors import TaskError, did_you_mean
 from discover.tasks.base import Fold, Problems, Task, TaskGradient, VisitedStates, collect
+from discover.user_tasks import installed_task, installed_task_names, is_file_task, loaded_task
 
 __all__ = ["Fold", "Problems", "Task", "TaskGradient", "VisitedStates", "collect", "get_task", "task_names"]
 
 
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks, in alphabetical order."""
-    return tuple(sorted(_modules()))
+    return tuple(sorted({*_modules(), *installed_task_names()}))
 
 
 def get_task(name: str) -> Task:
-    """Return a task by its name.
+    """Return a task by its name; a file is not run, see :func:`discover.user_tasks.load_task`.
 
     Raises
     ------
@@ -34,15 +38,29 @@ def get_task(name: str) -> Task:
     >>> get_task("oja").title
     'First principal component of one linear neuron'
     """
+    if is_file_task(name):
+        mine: Task = loaded_task(name)
+        return mine
     modules = _modules()
-    if name not in modules:
-        hint = did_you_mean(str(name), modules)
-        raise TaskError(f"There is no task {str(name)[:40]!r}.{hint} Tasks: {', '.join(sorted(modules))}.")
-    task: Task = importlib.import_module(modules[name]).TASK
-    return task
+    if name in modules:
+        task: Task = importlib.import_module(modules[name]).TASK
+        return task
+    installed: Task | None = installed_task(name)
+    if installed is None:
+        names = task_names()
+        raise TaskError(
+            f"There is no task {str(name)[:40]!r}.{did_you_mean(str(name), names)} "
+            f"Tasks: {', '.join(names)}. A task of your own: path/to/file.py:Class."
+        )
+    return installed
 
 
+@cache
 def _modules() -> dict[str, str]:
-    """Task name -> module; a module is named after its task, with underscores for hyphens."""
-    names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
-    return {name.replace("_", "-"): f"{__name__}.{name}" for name in names if name not in ("base", "pca")}
+    """Task name -> module, of the modules here that define ``TASK``; none is imported."""
+    found = {}
+    for file in resources.files(__name__).iterdir():
+        stem, _, suffix = file.name.rpartition(".")
+        if suffix == "py" and re.search(r"^TASK\b", file.read_text(encoding="utf-8"), re.MULTILINE):
+            found[stem.replace("_", "-")] = f"{__name__}.{stem}"
+    return found

@@ -53,22 +53,25 @@ PUBLISHED_PRESETS: tuple[Preset, ...] = ("d3", "d5", "d100")
 def oja_folds(settings: OjaSettings) -> tuple[Fold, ...]:
     """Return the folds for problems with these settings.
 
-    A fold that would not differ from the fitted problems is left out.
+    A fold that would not differ from the fitted problems is left out. Where there is nothing to find, on
+    isotropic inputs, folds have nothing to find either.
 
     Examples
     --------
     >>> [fold.name for fold in oja_folds(OjaSettings())][:4]
     ['inputs-half', 'inputs-double', 'inputs-tenfold', 'spectrum-published']
     """
+    is_null = settings.spectrum == "isotropic"
+    largest = min(LARGEST_SIZE, settings.n_samples // 2) if is_null else LARGEST_SIZE
     return tuple(
-        Fold(name, title, changed, _tolerances(changed))
+        Fold(name, title, changed, {} if is_null else _tolerances(changed))
         for name, title, changed in (
-            *sizes(settings, _settled, LARGEST_SIZE),
+            *sizes(settings, _settled, largest),
             *spectra(settings, _settled),
             *sources(settings, _settled),
             *runs(settings, _settled),
         )
-    ) + tuple(_published(settings))
+    ) + tuple(() if is_null else _published(settings))
 
 
 def _published(settings: OjaSettings) -> Iterator[Fold]:

@@ -42,7 +42,7 @@ def sizes(settings: Any, settled: Settle, largest: int, smallest: int = 2) -> It
 
 def spectra(settings: Any, settled: Settle) -> Iterator[Condition]:
     """Yield other spectra of the inputs."""
-    if settings.source == "digits" or settings.n_inputs < 2:
+    if settings.source == "digits" or settings.n_inputs < 2 or settings.spectrum == "isotropic":
         return
     fitted = input_variances(settings)
     for spectrum in get_args(Spectrum):
@@ -62,7 +62,7 @@ def sources(settings: Any, settled: Settle) -> Iterator[Condition]:
     for source, title in titles.items():
         if source != settings.source and (source != "gaussian" or settings.source == "digits"):
             yield source, title, settled(replace(settings, source=source, spectrum=spectrum))
-    if settings.source != "digits":
+    if settings.source != "digits" and settings.spectrum != "isotropic":
         changed = replace(settings, source="digits", n_inputs=N_DIGIT_PIXELS, spectrum="power-law")
         yield "digits", "images of handwritten digits, 64 pixels", settled(changed)
 

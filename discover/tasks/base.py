@@ -35,6 +35,7 @@ __all__ = [
     "known_rules_of",
     "losses_of_rules",
     "n_coefficients",
+    "reference_of",
     "rule_of",
     "update_slots",
 ]
@@ -251,6 +252,17 @@ def all_known_of(task: Task) -> dict[str, Rule | KnownRule]:
     return {**known_rules_of(task), **known_networks_of(task)}
 
 
+def reference_of(task: Task, settings: Any) -> str:
+    """Return the name of the known rule that solves a task under some settings.
+
+    It is ``task.reference`` unless the task has a method ``reference_for(settings)``: where no single rule
+    solves all that the task can be set to.
+    """
+    choose = getattr(task, "reference_for", None)
+    name: str = task.reference if choose is None else choose(settings)
+    return name
+
+
 def has_gradient(task: Task) -> bool:
     """Whether a task's losses come with gradients."""
     return callable(getattr(task, "gradient", None))
@@ -310,6 +322,8 @@ def coefficients_of(task: Task, rule: Rule) -> FloatArray:
     for basis in bases(task):
         if basis.slot.is_constant:
             parts.append(np.array([rule.constant(basis.slot.name)]))
+        elif basis.slot.name in rule.slots and basis.slot.state is not None:
+            parts.append(basis.coefficients(rule))
         elif basis.slot.name in rule.slots:
             parts.append(rule.polynomial(basis.slot.name).coefficients[tuple(basis.exponents.T)])
         else:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from discover.errors import TaskError
 
 __all__ = [
+    "Isotropic",
     "Source",
     "Spectrum",
     "complete_settings",
@@ -21,12 +22,15 @@ __all__ = [
     "eigenvalues",
     "mini_batches",
     "principal_components",
+    "random_axes",
     "sign_free_distance",
+    "whitened",
 ]
 
 FloatArray = NDArray[np.float64]
 Source = Literal["gaussian", "laplace", "uniform", "digits"]
 Spectrum = Literal["published", "linear", "power-law", "steep"]
+Isotropic = Literal["isotropic"]
 
 N_DIGIT_PIXELS = 64
 
@@ -53,11 +57,12 @@ def complete_settings(settings: Any, presets: Mapping[str, Mapping[str, Any]]) -
     eigenvalues(settings.spectrum, settings.n_inputs)
 
 
-def eigenvalues(spectrum: Spectrum | tuple[float, ...], n_inputs: int) -> FloatArray:
+def eigenvalues(spectrum: Spectrum | Isotropic | tuple[float, ...], n_inputs: int) -> FloatArray:
     """Variances of the inputs along their principal axes, largest first, shape (n_inputs,).
 
     ``published`` is (1, .9, .8, .7, .6, .5, 0, ...), ``linear`` falls evenly from 1 to 0, ``power-law`` is
-    1/k and ``steep`` 1/k**2; a tuple is taken as it is, filled up with zeros.
+    1/k and ``steep`` 1/k**2; a tuple is taken as it is, filled up with zeros. ``isotropic`` is 1 everywhere:
+    no direction is special, and there is nothing to find.
 
     Raises
     ------
@@ -70,6 +75,8 @@ def eigenvalues(spectrum: Spectrum | tuple[float, ...], n_inputs: int) -> FloatA
     [1.0, 0.5, 0.33, 0.25]
     """
     rank = np.arange(1, n_inputs + 1, dtype=np.float64)
+    if spectrum == "isotropic":
+        return np.ones(n_inputs)
     if spectrum == "power-law":
         return 1 / rank
     if spectrum == "steep":
@@ -102,7 +109,7 @@ def draw_inputs(
         return drawn
     n_inputs = len(variances)
     rank = int(np.count_nonzero(variances))
-    axes = _random_axes(n_inputs, rank, rng)
+    axes = random_axes(n_inputs, rank, rng)
     if source == "gaussian":
         sources = rng.normal(size=(n_samples, rank))
     elif source == "laplace":
@@ -113,7 +120,7 @@ def draw_inputs(
     return samples
 
 
-def _random_axes(n_inputs: int, rank: int, rng: np.random.Generator) -> FloatArray:
+def random_axes(n_inputs: int, rank: int, rng: np.random.Generator) -> FloatArray:
     """Uniformly distributed orthonormal axes, shape (n_inputs, rank)."""
     q, r = np.linalg.qr(rng.normal(size=(n_inputs, rank)))
     axes: FloatArray = q * np.where(np.diag(r) < 0, -1.0, 1.0)
@@ -130,6 +137,27 @@ def digits() -> FloatArray:
     images /= np.linalg.svd(images, compute_uv=False)[0] / np.sqrt(len(images))
     images.setflags(write=False)
     return images
+
+
+def whitened(samples: FloatArray) -> FloatArray:
+    """Return samples with mean squares of exactly one and mean products of zero.
+
+    Of all such samples it is the nearest: each column stays as near as can be to what it was.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n_samples, n_inputs)
+        More samples than inputs.
+
+    Examples
+    --------
+    >>> white = whitened(np.random.default_rng(0).normal(size=(10, 2)))
+    >>> bool(np.allclose(white.T @ white / 10, np.eye(2)))
+    True
+    """
+    variances, axes = np.linalg.eigh(samples.T @ samples / len(samples))
+    white: FloatArray = samples @ (axes / np.sqrt(variances)) @ axes.T
+    return white
 
 
 def principal_components(inputs: FloatArray, n_components: int) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,218 @@
+"""Did anything learn? The found rules beside rules that know nothing of the inputs, and beside polynomials.
+
+The baseline is the better of two: the zero rule, under which weights stay as they start, and, in rate
+networks, the rule that only rescales them, at the rate at which it is best. Where a task has nothing to find,
+rules still end with losses that differ, because they end with weights of different sizes; none ends below the
+baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.ablate import CONFIDENCE, N_RESAMPLES
+from discover.contest import RESOLUTION
+from discover.errors import RuleError
+from discover.fit import FitResult
+from discover.multiple import best_multiple
+from discover.progress import Progress, silent
+from discover.rule import Rule
+from discover.tasks.base import Task, evaluate_rules, has_gradient, update_slots
+from discover.validate import Metric, bootstrap_metric
+
+__all__ = ["BesideBaseline", "Row", "baseline_rule", "beside_baseline"]
+
+FloatArray = NDArray[np.float64]
+
+N_PROBLEMS = 64
+"""Problems on which rules are judged, at least, where a simulation takes next to no time."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule.
+
+    Attributes
+    ----------
+    name : str
+        What it is, in words.
+    rule : Rule
+    metrics : mapping from str to Metric
+        The task's measures, means over problems with 95 % bootstrap intervals.
+    """
+
+    name: str
+    rule: Rule
+    metrics: Mapping[str, Metric]
+
+
+@dataclass(frozen=True)
+class BesideBaseline:
+    """The found rules beside the baseline, all on the same fresh problems.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        The baseline, the best polynomial of the coefficient fit, and the chosen rule.
+    differences : mapping from str to Metric
+        Candidate -> its loss minus the baseline's, problem by problem. The intervals cover all together with
+        a probability of 95 % (Bonferroni).
+    beaten_by : tuple of str
+        Candidates whose interval lies below zero, and whose mean does by more than the resolution.
+    text : str
+        What that means, in a sentence.
+    """
+
+    rows: tuple[Row, ...]
+    differences: Mapping[str, Metric]
+    beaten_by: tuple[str, ...]
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content as it goes into ``comparison.json``."""
+        return {
+            "rows": [
+                {
+                    "name": row.name,
+                    "slots": row.rule.to_dict(),
+                    "metrics": {name: asdict(metric) for name, metric in row.metrics.items()},
+                }
+                for row in self.rows
+            ],
+            "differences": {name: asdict(metric) for name, metric in self.differences.items()},
+            "beaten_by": list(self.beaten_by),
+            "text": self.text,
+        }
+
+
+def beside_baseline(
+    task: Task,
+    problem_settings: Any,
+    candidates: Mapping[str, Rule],
+    chosen: str,
+    fit: FitResult,
+    n_problems: int,
+    seed: int,
+    progress: Progress = silent,
+) -> BesideBaseline:
+    """Run the candidates, the baseline and the best polynomial on the same fresh problems.
+
+    Parameters
+    ----------
+    task : Task
+    problem_settings : dataclass
+        The task's settings.
+    candidates : mapping from str to Rule
+    chosen : str
+        Which of them was chosen.
+    fit : FitResult
+        The coefficient fit; its best polynomial is the one with the lowest held-out loss.
+    n_problems : int
+    seed : int
+    progress : callable, optional
+
+    Returns
+    -------
+    BesideBaseline
+    """
+    tune_seed, draw_seed, resample_seed = np.random.SeedSequence([seed, len("baseline")]).spawn(3)
+    n_problems = max(n_problems, N_PROBLEMS) if has_gradient(task) else n_problems
+    progress(0.0, "the baseline")
+    name, baseline = baseline_rule(task, task.draw(problem_settings, n_problems, tune_seed))
+    best = min(fit.points, key=lambda point: point.heldout_loss)
+    rules = {f"baseline: {name}": baseline, "best polynomial": best.rule, "chosen rule": candidates[chosen]}
+    problems = task.draw(problem_settings, n_problems, draw_seed)
+    progress(0.3, "all candidates beside the baseline")
+    measured = evaluate_rules(task, [*rules.values(), *candidates.values()], problems)
+    resamples = np.random.default_rng(resample_seed).integers(n_problems, size=(N_RESAMPLES, n_problems))
+    rows = tuple(
+        Row(name, rule, {key: bootstrap_metric(one, resamples, CONFIDENCE) for key, one in measures.items()})
+        for (name, rule), measures in zip(rules.items(), measured, strict=False)
+    )
+    joint = 1 - (1 - CONFIDENCE) / max(len(candidates), 1)
+    differences = {
+        candidate: bootstrap_metric(measures["loss"] - measured[0]["loss"], resamples, joint)
+        for candidate, measures in zip(candidates, measured[len(rules) :], strict=True)
+    }
+    beaten_by = tuple(candidate for candidate, difference in differences.items() if _is_below(difference))
+    progress(1.0, "beside the baseline")
+    return BesideBaseline(rows, differences, beaten_by, _text(name, rows, differences, beaten_by, chosen))
+
+
+def baseline_rule(task: Task, problems: Any) -> tuple[str, Rule]:
+    """Return the best rule that knows nothing of the inputs, and what it does, in words.
+
+    Parameters
+    ----------
+    task : Task
+    problems : Problems
+        Problems on which the rate of rescaling is chosen.
+    """
+    zero = Rule.from_coefficients({slot.name: {} for slot in update_slots(task)})
+    tried = [("weights stay as they start", zero, float(task.losses(zero, problems).mean()))]
+    rate = getattr(problems.settings, "learning_rate", None)
+    if has_gradient(task) and rate is not None:
+        for sign in (1.0, -1.0):
+            unit = sign / (rate * problems.n_steps)
+
+            def mean_loss(factor: float, unit: float = unit) -> float:
+                rule = _rescaling(task, factor * unit)
+                return float("inf") if rule is None else float(task.losses(rule, problems).mean())
+
+            factor, loss = best_multiple(mean_loss)
+            rule = _rescaling(task, factor * unit)
+            if rule is not None:
+                tried.append(("weights are only rescaled", rule, loss))
+    name, rule, _ = min(tried, key=lambda one: one[2])
+    return name, rule
+
+
+def _rescaling(task: Task, factor: float) -> Rule | None:
+    try:
+        return Rule.from_coefficients(
+            {slot.name: {slot.weight: factor} for slot in update_slots(task) if slot.weight is not None}
+        )
+    except RuleError:
+        return None
+
+
+def _is_below(difference: Metric) -> bool:
+    mean, high = difference.mean, difference.high
+    return mean is not None and high is not None and mean < -RESOLUTION and high < 0
+
+
+def _text(
+    baseline: str,
+    rows: tuple[Row, ...],
+    differences: Mapping[str, Metric],
+    beaten_by: tuple[str, ...],
+    chosen: str,
+) -> str:
+    reached = _with_interval(rows[0].metrics["loss"])
+    if not beaten_by:
+        return (
+            f"No rule beats the baseline: where {baseline}, the loss is {reached}, and no candidate ends "
+            f"below it for sure; the chosen rule's loss minus it is {_with_interval(differences[chosen])}. "
+            "There is nothing to find here, or the search did not find it."
+        )
+    if chosen not in beaten_by:
+        return (
+            f"The chosen rule does not beat the baseline: where {baseline}, the loss is {reached}, and the "
+            f"chosen rule's minus it is {_with_interval(differences[chosen])}. Candidates that beat it: "
+            f"{', '.join(beaten_by)}."
+        )
+    return (
+        f"It beats the baseline: its loss is {_with_interval(rows[-1].metrics['loss'])}, and {reached} where "
+        f"{baseline}."
+    )
+
+
+def _with_interval(metric: Metric) -> str:
+    if metric.mean is None or metric.low is None or metric.high is None:
+        return "not finite"
+    return f"{metric.mean:.3g} ({metric.low:.3g} to {metric.high:.3g})"

@@ -1,0 +1,235 @@
+"""Tasks from outside of the package: how they are found, what is wrong with them, when their code runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import discover.known_rules as library
+import discover.user_tasks as user_tasks
+from discover.errors import ArtefactError, ConfigError, TaskError
+from discover.rule import Rule
+from discover.tasks import get_task, task_names
+from discover.tasks.base import known_rules_of, reference_of
+from pipelines.cli import app
+from pipelines.config import load_json, load_toml
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = (ROOT / "docs" / "new_task.md").read_text(encoding="utf-8")
+CODE, TOML = (re.search(rf"```{kind}\n(.*?)```", DOCS, re.DOTALL).group(1) for kind in ("python", "toml"))
+
+SMALL = """
+n_samples = 40
+n_steps = 60
+
+[fit]
+restarts = 1
+n_train = 8
+n_heldout = 8
+n_tuning = 8
+penalties = [0.0, 0.01]
+steps = 60
+path_steps = 20
+refit_steps = 20
+
+[search]
+engines = ["terms"]
+max_nodes = 10
+
+[search.terms]
+max_terms = 2
+beam_width = 6
+n_refined = 2
+
+[search.network]
+n_states = 100
+n_train = 8
+n_heldout = 8
+n_refined = 2
+refine_steps = 5
+
+[validate]
+n_problems = 4
+n_bootstrap = 50
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_loaded(monkeypatch):
+    monkeypatch.setattr(user_tasks, "_LOADED", {})
+    before = dict(library._LIBRARY)
+    yield
+    library._LIBRARY.clear()
+    library._LIBRARY.update(before)
+    library._OWNERS.clear()
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """The two files of the page on new tasks, in a folder that is the working one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clusters.py").write_text(CODE, encoding="utf-8")
+    (tmp_path / "clusters.toml").write_text(TOML, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_example_is_short():
+    assert len((CODE + TOML).strip().splitlines()) < 60
+
+
+def test_the_example_is_a_task_whose_reference_solves_it(example):
+    task = user_tasks.load_task("clusters.py:Clusters")
+    problems = task.draw(task.settings_type(separation=6.0), 8, np.random.SeedSequence(0))
+    reference = known_rules_of(task)[reference_of(task, problems.settings)]
+    assert task.evaluate(reference, problems)["cosine"].min() > 0.9
+    assert set(known_rules_of(task)) == {"oja", "hebb", "my-decay"}
+    gradient = task.gradient(reference, problems).gradients
+    assert np.isfinite(gradient).all()
+
+
+def test_tasks_of_the_package_need_no_list():
+    assert {"oja", "ica", "mca", "pca-network", "ei-balance"} <= set(task_names())
+    assert not {"base", "pca", "neuron"} & set(task_names())
+
+
+def test_a_path_starts_from_the_folder_of_the_pipeline_file(example, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert load_toml(example / "clusters.toml").problems.separation == 4.0
+
+
+BROKEN = {
+    "no file": ("mine.py:Mine", "", r"there is no .*mine\.py"),
+    "no such class": ("clusters.py:Cluster", CODE, "Did you mean 'Clusters'.*classes there: .*Clusters"),
+    "no class named": ("clusters.py:", CODE, "there is no ''.*Write path/to/file.py:Class"),
+    "text that is no Python": ("clusters.py:Clusters", "class Clusters(", r"SyntaxError.*\(line 1\)"),
+    "file that fails": ("clusters.py:Clusters", "\n1 / 0", r"ZeroDivisionError: division by zero \(line 2\)"),
+    "file that exits": ("clusters.py:Clusters", "raise SystemExit(3)", "cannot be run: SystemExit"),
+    "class with little in it": (
+        "clusters.py:Clusters",
+        "class Clusters:\n    name = 'clusters'",
+        "lacks title, slots, settings_type.*losses.*NeuronTask has most",
+    ),
+    "class without a title": (
+        "clusters.py:Clusters",
+        CODE.replace("    title =", "    heading ="),
+        "lacks title",
+    ),
+    "class that cannot be made": (
+        "clusters.py:Clusters",
+        CODE + "\n    def __init__(self, size):\n        pass\n",
+        "cannot be made: TypeError.*size",
+    ),
+    "settings that are no dataclass": (
+        "clusters.py:Clusters",
+        CODE.replace("settings_type = ClusterSettings", "settings_type = dict"),
+        "settings_type is a frozen dataclass",
+    ),
+    "unknown rule": (
+        "clusters.py:Clusters",
+        CODE.replace('("oja", "hebb", "my-decay")', '("oja", "hebbb")'),
+        "no known rule 'hebbb'. Did you mean 'hebb'.*own_rules",
+    ),
+    "reference that is not tried": (
+        "clusters.py:Clusters",
+        CODE.replace('reference = "oja"', 'reference = "bcm"'),
+        "its reference, 'bcm', is one of its known_rules",
+    ),
+    "rule of a name that is taken": (
+        "clusters.py:Clusters",
+        CODE.replace("my-decay", "covariance"),
+        "another rule has this name: Covariance rule",
+    ),
+    "rule that is none": (
+        "clusters.py:Clusters",
+        CODE.replace("class Clusters", "class Old").replace("KnownRule(", "dict("),
+        "there is no 'Clusters'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(BROKEN))
+def test_a_mistake_is_one_clear_paragraph(example, case):
+    name, text, message = BROKEN[case]
+    (example / "clusters.py").write_text(text, encoding="utf-8")
+    (example / "clusters.toml").write_text(TOML.replace("clusters.py:Clusters", name), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_toml(example / "clusters.toml")
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_file_runs_only_when_the_user_names_it(example):
+    mark = example / "ran"
+    (example / "clusters.py").write_text(f"open({str(mark)!r}, 'w').close()\n" + CODE, encoding="utf-8")
+    config = {"schema": 1, "name": "clusters", "task": "clusters.py:Clusters", "seed": 1}
+    folder = example / "results" / "clusters"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "clusters.py").write_text((example / "clusters.py").read_text(), encoding="utf-8")
+    with pytest.raises(ConfigError, match="A file is run only when you name it yourself"):
+        load_json(folder / "config.json")
+    for absolute in ("clusters.py:Clusters", f"{example / 'clusters.py'}:Clusters"):
+        with pytest.raises(TaskError, match="give the pipeline's TOML file instead"):
+            get_task(absolute)
+    for command in ("report", "fit", "validate", "compare", "manifold"):
+        result = CliRunner().invoke(app, [command, "results/clusters"])
+        assert result.exit_code == 2, result.output
+        assert "A file is run only when you name it yourself" in result.output.replace("\n", " ")
+    assert not mark.exists()
+    load_toml(example / "clusters.toml")
+    assert mark.exists()
+    assert load_json(folder / "config.json").task == "clusters.py:Clusters"
+
+
+def test_a_package_offers_tasks_by_entry_points(example, monkeypatch):
+    monkeypatch.syspath_prepend(str(example))
+    entries = metadata.EntryPoints(
+        metadata.EntryPoint(name, value, user_tasks.ENTRY_POINTS)
+        for name, value in (
+            ("clusters", "clusters:Clusters"),
+            ("oja", "clusters:Clusters"),
+            ("broken", "no_such_module:Task"),
+        )
+    )
+    monkeypatch.setattr(metadata, "entry_points", lambda **wanted: entries.select(**wanted))
+    assert get_task("clusters").title == "Telling two clusters of inputs apart"
+    assert get_task("oja").title == "First principal component of one linear neuron"
+    assert {"clusters", "oja", "broken"} <= set(task_names())
+    assert user_tasks.source_of("clusters") == example / "clusters.py"
+    assert user_tasks.source_of("oja") is None
+    with pytest.raises(TaskError, match=r"broken \(no_such_module:Task\) cannot be imported"):
+        get_task("broken")
+
+
+def test_a_rule_can_be_compared_in_a_task_of_the_command_line(example):
+    result = CliRunner().invoke(app, ["compare", "2*x*y - 2*w", "--task", "clusters.py:Clusters"])
+    assert result.exit_code == 0, result.output
+    assert "equals Hebb with decay (2026) up to scale" in result.output
+
+
+@pytest.mark.slow
+def test_the_example_runs_through_all_stages_and_notices_a_change(example):
+    (example / "clusters.toml").write_text(TOML + SMALL, encoding="utf-8")
+    first = CliRunner().invoke(app, ["run", "clusters.toml"])
+    assert first.exit_code == 0, first.output
+    assert "baseline" in first.output
+    page = (example / "results" / "clusters" / "report.html").read_text(encoding="utf-8")
+    assert "Telling two clusters of inputs apart" in page
+    assert "Hebb with decay" in page
+    again = CliRunner().invoke(app, ["run", "clusters.toml"])
+    assert "done in" not in again.output
+    (example / "clusters.py").write_text(CODE.replace("0.5 *", "0.6 *"), encoding="utf-8")
+    changed = CliRunner().invoke(app, ["simulate", "clusters.toml"])
+    assert "done in" in changed.output
+
+
+def test_artefacts_that_name_a_path_are_read_without_it(example):
+    with pytest.raises((ConfigError, ArtefactError)):
+        load_json(example / "nothing.json")
+    assert Rule.parse("x*y - w") == known_rules_of(user_tasks.load_task("clusters.py:Clusters"))["my-decay"]
