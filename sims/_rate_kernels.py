@@ -1,8 +1,8 @@
 """Kernels of one linear neuron under a rule that is quadratic in input and weight.
 
 Such a rule is ``sum_ik c_ik(y) x**i w**k`` with powers up to two: nine numbers for each output y say all
-about an update. They come from the 27 coefficients of a polynomial rule, or from a program over y alone,
-which may hold any function. Simulation and exact reverse-mode gradient.
+about an update. They come from the 27 coefficients of a polynomial rule, from a program over y alone, which
+may hold any function, or from nine splines. Simulation and exact reverse-mode gradient.
 
 Problems run in groups of two kinds. Where inputs are few, `LANES` problems run side by side, one in each lane
 of the vector instructions: arrays have a last axis of lanes, and what is done once a neuron costs little.
@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
 from sims._borrowed import borrowed
 from sims._lanes import all_at_most, lane, load, n_lanes, store, with_lane, zero_of
@@ -53,6 +54,24 @@ class QuadraticRule(NamedTuple):
     constants: np.ndarray
     code: np.ndarray
     outputs: np.ndarray
+
+
+class SplineRule(NamedTuple):
+    """A rule whose nine coefficients are cubic B-splines of the output, in place of a `QuadraticRule`.
+
+    `table` (9, n_pieces + 3) holds the coefficients of the basis on equal pieces between `low` and `high`;
+    beyond these the splines are constant. For the type of it the kernels are compiled once more.
+    """
+
+    is_linear: bool
+    needs_all_moments: bool
+    low: float
+    high: float
+    table: np.ndarray
+    constants: np.ndarray  # none: registers hold values and slopes of the basis instead
+
+
+N_SPLINE_REGISTERS = 9
 
 
 @njit(inline="always", **OPTIONS)
@@ -174,8 +193,7 @@ def _of_register(registers, r):
 
 
 @njit(forceinline=True, **OPTIONS)
-def _coefficients(rule, y, registers):
-    """Coefficients of all powers for an output, from the table or from the program over it."""
+def _quadratic_coefficients(rule, y, registers):
     if rule.is_program:
         store(registers, (0,), y)
         _run(rule.code, registers.shape[0] - rule.code.shape[0], registers)
@@ -285,6 +303,165 @@ def _pull_program(rule, step, m, registers, adjoints, gradient):
     for n in range(gradient.shape[0]):
         _add_to(gradient, (n,), load(adjoints, (1 + n,)))
     return load(adjoints, (0,))
+
+
+# ---------------------------------------------------------------------------------- splines, once a neuron
+
+
+@njit(forceinline=True, **OPTIONS)
+def _place(rule, y, registers):
+    """Put values and slopes of the four basis functions at an output, and its piece, into the registers."""
+    n_pieces = rule.table.shape[1] - 3
+    scale = n_pieces / (rule.high - rule.low)
+    piece, u, inside = zero_of(y), zero_of(y), zero_of(y)
+    for g in range(n_lanes(y)):
+        z = (lane(y, g) - rule.low) * scale
+        if z > 0.0:
+            n = int(min(z, n_pieces - 1.0))
+            piece = with_lane(piece, g, float(n))
+            u = with_lane(u, g, min(z - n, 1.0))
+            inside = with_lane(inside, g, scale if z < n_pieces else 0.0)
+    v = 1.0 - u
+    store(registers, (0,), v * v * v / 6.0)
+    store(registers, (1,), (u * u * (0.5 * u - 1.0)) + 2.0 / 3.0)
+    store(registers, (2,), (v * v * (0.5 * v - 1.0)) + 2.0 / 3.0)
+    store(registers, (3,), u * u * u / 6.0)
+    store(registers, (4,), -0.5 * v * v * inside)
+    store(registers, (5,), u * (1.5 * u - 2.0) * inside)
+    store(registers, (6,), v * (2.0 - 1.5 * v) * inside)
+    store(registers, (7,), 0.5 * u * u * inside)
+    store(registers, (8,), piece)
+
+
+@njit(forceinline=True, **OPTIONS)
+def _of_spline(table, q, first, registers):
+    """Value of one spline, or with `first` = 4 its slope, at the output whose basis the registers hold."""
+    piece = load(registers, (8,))
+    b0, b1 = load(registers, (first,)), load(registers, (first + 1,))
+    b2, b3 = load(registers, (first + 2,)), load(registers, (first + 3,))
+    out = zero_of(piece)
+    for g in range(n_lanes(piece)):
+        n = int(lane(piece, g))
+        value = lane(b0, g) * table[q, n] + lane(b1, g) * table[q, n + 1]
+        value += lane(b2, g) * table[q, n + 2] + lane(b3, g) * table[q, n + 3]
+        out = with_lane(out, g, value)
+    return out
+
+
+@njit(forceinline=True, **OPTIONS)
+def _spline_coefficients(rule, y, registers):
+    _place(rule, y, registers)
+    t, zero = rule.table, zero_of(y)
+    if rule.is_linear:
+        return (
+            _of_spline(t, 0, 0, registers), _of_spline(t, 1, 0, registers), zero,
+            _of_spline(t, 3, 0, registers), zero, zero, zero, zero, zero,
+        )  # fmt: skip
+    return (
+        _of_spline(t, 0, 0, registers), _of_spline(t, 1, 0, registers), _of_spline(t, 2, 0, registers),
+        _of_spline(t, 3, 0, registers), _of_spline(t, 4, 0, registers), _of_spline(t, 5, 0, registers),
+        _of_spline(t, 6, 0, registers), _of_spline(t, 7, 0, registers), _of_spline(t, 8, 0, registers),
+    )  # fmt: skip
+
+
+@njit(forceinline=True, **OPTIONS)
+def _pull_spline_power(table, q, moment, registers, gradient):
+    """Add one power's share to the gradient of its spline; return its share of dL/dy."""
+    piece, first = load(registers, (8,)), q * table.shape[1]
+    for s in range(4):
+        share = moment * load(registers, (s,))
+        for g in range(n_lanes(piece)):
+            r = first + int(lane(piece, g)) + s
+            total = load(gradient, (r,))
+            store(gradient, (r,), with_lane(total, g, lane(total, g) + lane(share, g)))
+    return moment * _of_spline(table, q, 4, registers)
+
+
+@njit(forceinline=True, **OPTIONS)
+def _pull_spline(rule, step, m, registers, gradient):
+    """Add one sample's gradient of a spline rule; return dL/dy through the coefficients."""
+    t = rule.table
+    through = _pull_spline_power(t, 0, step * m[0], registers, gradient)
+    through = through + _pull_spline_power(t, 1, step * m[1], registers, gradient)
+    through = through + _pull_spline_power(t, 3, step * m[3], registers, gradient)
+    if rule.needs_all_moments:
+        through = through + _pull_spline_power(t, 2, step * m[2], registers, gradient)
+        through = through + _pull_spline_power(t, 4, step * m[4], registers, gradient)
+        through = through + _pull_spline_power(t, 5, step * m[5], registers, gradient)
+        through = through + _pull_spline_power(t, 6, step * m[6], registers, gradient)
+        through = through + _pull_spline_power(t, 7, step * m[7], registers, gradient)
+        through = through + _pull_spline_power(t, 8, step * m[8], registers, gradient)
+    return through
+
+
+# ------------------------------------------------------------------------------------- rules of either type
+
+
+@njit(**OPTIONS)
+def _borrowed_quadratic(rule):
+    return QuadraticRule(
+        rule.is_program, rule.is_linear, rule.needs_all_moments, borrowed(rule.table),
+        borrowed(rule.constants), borrowed(rule.code), borrowed(rule.outputs),
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _borrowed_splines(rule):
+    return SplineRule(
+        rule.is_linear, rule.needs_all_moments, rule.low, rule.high, borrowed(rule.table),
+        borrowed(rule.constants),
+    )  # fmt: skip
+
+
+@njit(forceinline=True, **OPTIONS)
+def _pull_quadratic(rule, step, m, y, registers, adjoints, gradient):
+    if rule.is_program:
+        return _pull_program(rule, step, m, registers, adjoints, gradient)
+    return _pull_table(rule, step, m, y, gradient)
+
+
+def _coefficients(rule, y, registers):
+    """Coefficients of all powers for an output; what the registers then hold is for :func:`_pull`."""
+    if isinstance(rule, SplineRule):
+        return _spline_coefficients(rule, y, registers)
+    return _quadratic_coefficients(rule, y, registers)
+
+
+def _pull(rule, step, m, y, registers, adjoints, gradient):
+    """Add one sample's gradient of a rule; return dL/dy through the coefficients."""
+    if isinstance(rule, SplineRule):
+        return _pull_spline(rule, step, m, registers, gradient)
+    return _pull_quadratic(rule, step, m, y, registers, adjoints, gradient)
+
+
+def _borrowed_rule(rule):
+    """Return the rule with arrays whose users are not counted."""
+    return _borrowed_splines(rule) if isinstance(rule, SplineRule) else _borrowed_quadratic(rule)
+
+
+@overload(_coefficients, jit_options={"forceinline": True, **OPTIONS})
+def _compiled_coefficients(rule, y, registers):
+    if rule.instance_class is SplineRule:
+        return lambda rule, y, registers: _spline_coefficients(rule, y, registers)
+    return lambda rule, y, registers: _quadratic_coefficients(rule, y, registers)
+
+
+@overload(_pull, jit_options={"forceinline": True, **OPTIONS})
+def _compiled_pull(rule, step, m, y, registers, adjoints, gradient):
+    if rule.instance_class is SplineRule:
+        return lambda rule, step, m, y, registers, adjoints, gradient: _pull_spline(
+            rule, step, m, registers, gradient
+        )
+    return lambda rule, step, m, y, registers, adjoints, gradient: _pull_quadratic(
+        rule, step, m, y, registers, adjoints, gradient
+    )
+
+
+@overload(_borrowed_rule, jit_options=OPTIONS)
+def _compiled_borrowed_rule(rule):
+    if rule.instance_class is SplineRule:
+        return lambda rule: _borrowed_splines(rule)
+    return lambda rule: _borrowed_quadratic(rule)
 
 
 # ---------------------------------------------------------------------------------------------- synapses
@@ -442,14 +619,6 @@ class WayBack(NamedTuple):
 
 
 @njit(**OPTIONS)
-def _borrowed_rule(rule):
-    return QuadraticRule(
-        rule.is_program, rule.is_linear, rule.needs_all_moments, borrowed(rule.table),
-        borrowed(rule.constants), borrowed(rule.code), borrowed(rule.outputs),
-    )  # fmt: skip
-
-
-@njit(**OPTIONS)
 def _set_constants(constants, registers):
     zero = zero_of(load(registers, (0,)))
     for n in range(constants.shape[0]):
@@ -547,10 +716,7 @@ def _step_back(rule, samples, order, row, w, eta, adjoint, gradient, registers, 
         y = _output(samples, pick, w)
         c = _coefficients(rule, y, registers)
         m = _moments(samples, pick, w, adjoint, rule.needs_all_moments)
-        if rule.is_program:
-            through = _pull_program(rule, eta / batch, m, registers, adjoints, gradient)
-        else:
-            through = _pull_table(rule, eta / batch, m, y, gradient)
+        through = _pull(rule, eta / batch, m, y, registers, adjoints, gradient)
         if batch > 1:
             _accumulate_pull(samples, pick, rule.is_linear, c, through, drive)
         else:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from sims._collapse import quadratic_form, table_form
 from sims._groups import amount_of, frozen, in_lanes, out_of_lanes, run_groups
 from sims._interpreted import Interpreted
-from sims.rules import PolynomialRule, Program
+from sims.rules import PolynomialRule, Program, SplineRule
 
 __all__ = ["BLOW_UP_NORM", "MetaGradient", "RateOutcome", "Schedule", "meta_gradient", "simulate"]
 
@@ -46,7 +46,7 @@ FEWEST_IN_LANES = 3
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Rule = PolynomialRule | Program
+Rule = PolynomialRule | Program | SplineRule
 Loss = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
 
@@ -135,7 +135,8 @@ class MetaGradient:
     losses : ndarray, shape (n_problems,)
         As the loss function gave them; problems that blew up get ``2 - blow_up / n_steps``.
     gradients : ndarray, shape (n_problems, n_parameters)
-        dL/dA of each problem: the 27 entries of a polynomial table in C order, or a program's constants.
+        dL/dA of each problem: the entries of a polynomial's or spline rule's table in C order, or a program's
+        constants.
         Zero where the problem blew up.
     initial_adjoint : ndarray, shape (n_problems, n_inputs)
         dL/dw of the initial weights.
@@ -155,7 +156,7 @@ def simulate(
 
     Parameters
     ----------
-    rule : PolynomialRule or Program
+    rule : PolynomialRule, SplineRule or Program
         A program's variables are presynaptic activity, postsynaptic activity and weight, in this order.
     inputs : array_like, shape (n_problems, n_samples, n_inputs)
         Presynaptic activity.
@@ -297,6 +298,8 @@ class _Prepared(Protocol):
 def _prepared(rule: Rule) -> _Prepared:
     if isinstance(rule, PolynomialRule):
         return _Quadratic.of_table(rule)
+    if isinstance(rule, SplineRule):
+        return _Quadratic.of_splines(rule)
     if rule.neuron_level != (False, True, False):
         raise ValueError(
             "A rate rule has the variables pre, post and weight, of which post alone is shared by a neuron's "
@@ -307,13 +310,15 @@ def _prepared(rule: Rule) -> _Prepared:
 
 @dataclass(frozen=True)
 class _Quadratic:
-    """A rule quadratic in input and weight: a coefficient table or a program over outputs.
+    """A rule quadratic in input and weight: a coefficient table, splines or a program over outputs.
 
     `derivatives` are those of the table's 27 coefficients with respect to the rule's parameters.
     """
 
     rule: Any
     n_parameters: int
+    kind: Literal["table", "program", "splines"] = "table"
+    n_registers: int = 1
     derivatives: FloatArray | None = None
 
     @classmethod
@@ -326,7 +331,7 @@ class _Quadratic:
         table = table_form(rule)
         if table is not None:
             kernel_rule = _table_rule(table.coefficients, table.is_linear, not table.is_linear)
-            return cls(kernel_rule, 27, table.derivatives.reshape(27, -1))
+            return cls(kernel_rule, 27, derivatives=table.derivatives.reshape(27, -1))
         form = quadratic_form(rule)
         if form is None:
             return None
@@ -336,14 +341,25 @@ class _Quadratic:
         kernel_rule = QuadraticRule(
             True, form.is_linear, not form.is_linear, np.zeros((3, 9)), constants, form.code, form.outputs
         )
-        return cls(kernel_rule, len(constants))
+        return cls(kernel_rule, len(constants), "program", 1 + len(constants) + len(form.code))
+
+    @classmethod
+    def of_splines(cls, rule: SplineRule) -> _Quadratic:
+        from sims._rate_kernels import N_SPLINE_REGISTERS, SplineRule as KernelRule
+
+        is_linear = not rule.coefficients[_BEYOND_LINEAR[:, 0]].any()
+        table = np.ascontiguousarray(rule.coefficients.reshape(9, -1))
+        kernel_rule = KernelRule(is_linear, True, rule.low, rule.high, table, np.empty(0))
+        return cls(kernel_rule, table.size, "splines", N_SPLINE_REGISTERS)
 
     def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _QuadraticRun:
         return _QuadraticRun(self, x, w, schedule, every)
 
     def by_parameter(self, result: FloatArray) -> FloatArray:
         """Gradients with respect to the rule's parameters, in their order."""
-        if self.rule.is_program:
+        if self.kind == "splines":
+            return result
+        if self.kind == "program":
             return result[:, :-1]
         by_term = result.reshape(-1, 3, 3, 3).transpose(0, 2, 1, 3).reshape(-1, 27)
         if self.derivatives is None:
@@ -388,9 +404,8 @@ class _QuadraticRun:
         self._record = np.empty((n_groups, n_records, *self._weights.shape[1:]))
         self._blow_up = np.empty((n_groups, self._n_lanes), dtype=np.int64)
 
-        n_registers = 1 + len(prepared.rule.constants) + len(prepared.rule.code)
         self._workspace = kernels.Workspace(
-            np.empty((n_groups, n_registers, *self._lane_axis)),
+            np.empty((n_groups, prepared.n_registers, *self._lane_axis)),
             np.empty((n_groups, 3, *self._weights.shape[1:])),
         )
 

@@ -1,8 +1,9 @@
 """Plasticity rules in the form that the simulation kernels run.
 
-Two forms exist. A :class:`PolynomialRule` is a dense table of coefficients for the terms
-``pre**i * post**j * weight**k`` with powers up to two. A :class:`Program` is any expression, flattened
-into op codes that an interpreter inside the kernels executes; no rule is ever compiled.
+Three forms exist. A :class:`PolynomialRule` is a dense table of coefficients for the terms
+``pre**i * post**j * weight**k`` with powers up to two. A :class:`SplineRule` has a spline of `post` in place
+of its powers. A :class:`Program` is any expression, flattened into op codes that an interpreter inside the
+kernels executes; no rule is ever compiled.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import BSpline
 
-__all__ = ["MAX_INSTRUCTIONS", "MAX_POWER", "Op", "PolynomialRule", "Program"]
+__all__ = ["MAX_INSTRUCTIONS", "MAX_POWER", "Op", "PolynomialRule", "Program", "SplineRule"]
 
 MAX_INSTRUCTIONS = 2_000
 """Longest program accepted: the tape of one synapse block has one row an instruction."""
@@ -92,6 +94,73 @@ class PolynomialRule:
         for powers, value in terms.items():
             table[powers] = value
         return cls(table)
+
+
+@dataclass(frozen=True)
+class SplineRule:
+    """A rule without a formula: ``f = sum_ik g_ik(post) pre**i * weight**k``, each g a cubic spline.
+
+    Parameters
+    ----------
+    low, high : float
+        Between these the splines have equal pieces; beyond them they are constant.
+    coefficients : array_like, shape (3, 3, n_pieces + 3)
+        Of the B-splines, indexed by the powers of presynaptic activity and weight.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, the range is empty or a number is not finite.
+
+    References
+    ----------
+    de Boor (1978), A practical guide to splines, chapter IX.
+
+    Examples
+    --------
+    B-splines sum to one: equal coefficients give a constant.
+
+    >>> hebbian = np.zeros((3, 3, 7))
+    >>> hebbian[1, 0] = 2.0
+    >>> rule = SplineRule(-1.0, 1.0, hebbian)
+    >>> rule.curves(np.array([-5.0, 0.3]))[1, 0].round(12).tolist()
+    [2.0, 2.0]
+    """
+
+    low: float
+    high: float
+    coefficients: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        table = np.array(self.coefficients, dtype=np.float64)
+        if table.ndim != 3 or table.shape[:2] != (3, 3) or table.shape[2] < 4:
+            raise ValueError(
+                f"A spline rule needs coefficients of shape (3, 3, at least 4), got {table.shape}."
+            )
+        if not (np.all(np.isfinite(table)) and np.isfinite(self.low) and np.isfinite(self.high)):
+            raise ValueError("A spline rule needs finite numbers, got NaN or infinity.")
+        if not self.low < self.high:
+            raise ValueError(f"A spline needs a range, got {self.low} to {self.high}.")
+        table.setflags(write=False)
+        object.__setattr__(self, "coefficients", table)
+
+    @property
+    def basis(self) -> BSpline:
+        """The B-splines, with the coefficients of all powers along the last axes."""
+        n_pieces = self.coefficients.shape[2] - 3
+        knots = self.low + (self.high - self.low) / n_pieces * np.arange(-3, n_pieces + 4)
+        return BSpline(knots, np.moveaxis(self.coefficients, 2, 0), 3)
+
+    def curves(self, post: ArrayLike) -> NDArray[np.float64]:
+        """Values of the nine splines, shape (3, 3, *post.shape)."""
+        values = self.basis(np.clip(post, self.low, self.high))
+        return np.moveaxis(values, (-2, -1), (0, 1))
+
+    def update(self, pre: ArrayLike, post: ArrayLike, weight: ArrayLike) -> NDArray[np.float64]:
+        """The rule's value for arrays of one shape, without learning rate."""
+        of_pre, of_weight = (np.stack([np.asarray(one) ** p for p in range(3)]) for one in (pre, weight))
+        result: NDArray[np.float64] = np.einsum("ik...,i...,k...->...", self.curves(post), of_pre, of_weight)
+        return result
 
 
 @dataclass(frozen=True)

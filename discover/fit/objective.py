@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from discover.tasks.base import Task, VisitedStates, are_constants, bases, differentiable, losses_of_rules
 
-__all__ = ["Objective", "Slope"]
+__all__ = ["Objective", "Slope", "clipped_mean"]
 
 FloatArray = NDArray[np.float64]
 
@@ -117,7 +117,7 @@ class Objective:
         result = differentiable(self.task).gradient(
             self.coefficients(scaled), self.problems.subset(picks), n_steps
         )
-        gradient = _clipped_mean(result.gradients / self.effects, ~result.blown)
+        gradient = clipped_mean(result.gradients / self.effects, ~result.blown)
         return Slope(float(result.losses.mean()), gradient, float(result.blown.mean()))
 
     def difference_step(
@@ -133,7 +133,7 @@ class Objective:
             gradients[:, n] = (
                 self.task.losses(self.coefficients(moved), problems, n_steps) - losses
             ) / DIFFERENCE
-        return Slope(float(losses.mean()), _clipped_mean(gradients, losses < 1), float(np.mean(losses >= 1)))
+        return Slope(float(losses.mean()), clipped_mean(gradients, losses < 1), float(np.mean(losses >= 1)))
 
     def with_effects_of(self, scaled: FloatArray, seed: np.random.SeedSequence) -> Objective:
         """Return the objective with effects measured on the states that this rule visits.
@@ -153,7 +153,8 @@ class Objective:
         return cls(task, problems, _sizes(task, states) / units, units)
 
 
-def _clipped_mean(gradients: FloatArray, sound: NDArray[np.bool_]) -> FloatArray:
+def clipped_mean(gradients: FloatArray, sound: NDArray[np.bool_]) -> FloatArray:
+    """Mean gradient over problems, each clipped to a norm of one and left out where it is not sound."""
     norms = np.linalg.norm(gradients, axis=1)
     usable = sound & np.isfinite(norms)
     factors = np.minimum(1.0, GRADIENT_NORM / np.maximum(norms, 1e-300))

@@ -46,12 +46,20 @@ class ProximalAdam:
     exact : bool
         Whether gradients come from reverse mode; otherwise from forward differences, which cost one
         simulation for each free coefficient.
+    groups : ndarray of int, shape (n_coefficients,), optional
+        Coefficients that enter or leave a rule together: the penalty is on the root-mean-square of each
+        group, and its members take steps of one size. Without it each is a group of its own.
+
+    References
+    ----------
+    Yuan & Lin (2006), J. R. Statist. Soc. B 68:49.
     """
 
     step_size: float = 0.02
     batch: int = 16
     growth: float = 0.0
     exact: bool = True
+    groups: NDArray[np.int64] | None = None
     beta1: float = 0.9
     beta2: float = 0.99
     epsilon: float = 1e-10
@@ -92,13 +100,28 @@ class ProximalAdam:
                 continue
             safe, age = point, age + 1
             first = self.beta1 * first + (1 - self.beta1) * slope.gradient
-            second = self.beta2 * second + (1 - self.beta2) * slope.gradient**2
+            second = self.beta2 * second + (1 - self.beta2) * self._shared(slope.gradient**2)
             rate = brake * self.step_size * 0.5 * (1 + np.cos(np.pi * t / n_steps))
             scale = np.sqrt(second / (1 - self.beta2**age)) + self.epsilon
             point = point - rate * first / (1 - self.beta1**age) / scale
             # The step of coordinate n is rate / scale[n], and so is its share of the penalty.
             threshold = np.where(free, rate * penalty / scale, np.inf)
-            point = np.sign(point) * np.maximum(np.abs(point) - threshold, 0.0)
+            point = self._shrunk(point, threshold)
             if t % 10 == 0:
                 progress((t + 1) / n_steps, f"meta-loss {slope.loss:.3f}")
         return point
+
+    def _shared(self, squares: FloatArray) -> FloatArray:
+        """Mean of each coordinate's group."""
+        if self.groups is None:
+            return squares
+        means: FloatArray = np.bincount(self.groups, squares) / np.bincount(self.groups)
+        return means[self.groups]
+
+    def _shrunk(self, point: FloatArray, threshold: FloatArray) -> FloatArray:
+        """Move each group towards zero by the threshold, and to zero if it is nearer."""
+        if self.groups is None:
+            shrunk: FloatArray = np.sign(point) * np.maximum(np.abs(point) - threshold, 0.0)
+            return shrunk
+        sizes = np.sqrt(self._shared(point**2))
+        return point * np.maximum(1 - threshold / np.maximum(sizes, 1e-300), 0.0)

@@ -22,7 +22,7 @@ from discover.rule import Rule
 from discover.slots import FEEDFORWARD, Slot
 from discover.tasks.base import Fold, TaskGradient, VisitedStates, reference_of
 from discover.tasks.pca import mini_batches, sign_free_distance
-from sims.rules import PolynomialRule
+from sims.rules import PolynomialRule, SplineRule
 
 __all__ = [
     "DrawnProblems",
@@ -154,6 +154,7 @@ class NeuronTask:
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("cosine",)
     worst: ClassVar[Mapping[str, float]] = {}
+    takes_splines: ClassVar[bool] = True
 
     def draw_problem(self, settings: Any, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw one problem.
@@ -223,6 +224,8 @@ class NeuronTask:
             raise TaskError(f"The known rule {rule.name!r} has no network for this task.")
         if isinstance(rule, Rule):
             return rule.program()
+        if isinstance(rule, SplineRule):
+            return rule
         return PolynomialRule(np.reshape(rule, (3, 3, 3)))
 
     def losses(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> FloatArray:

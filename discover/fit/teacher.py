@@ -1,0 +1,414 @@
+"""The teacher: a rule without a formula, meta-learned where the polynomial basis may not reach.
+
+``f = sum_ik g_ik(y) x**i w**k`` with a cubic spline g for each pair of powers up to two. It is learned as the
+coefficients of the polynomial basis are: the same optimiser, exact gradients, a path of penalties, refits and
+the same choice, with blocks (i, k) in place of terms. A symbolic search then looks for its formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from numpy.typing import NDArray
+
+from discover.errors import TaskError
+from discover.fit.objective import SMALLEST_EFFECT, Slope, clipped_mean
+from discover.fit.path import choose
+from discover.fit.proximal import ProximalAdam
+from discover.multiple import best_multiple
+from discover.progress import Progress, part, silent
+from discover.tasks.base import Task, VisitedStates, differentiable
+from sims.rules import SplineRule
+
+__all__ = ["Teacher", "TeacherPoint", "TeacherSettings", "teach"]
+
+FloatArray = NDArray[np.float64]
+
+N_STATES = 4_000
+"""States from which the range of the output and the sizes of the blocks are taken."""
+
+TAIL = 0.001
+"""Share of visited outputs beyond each end of the splines, which are constant there."""
+
+N_BLOCKS = 9
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """How the rule without a formula is learned; what is not here is as for the coefficients.
+
+    Parameters
+    ----------
+    restarts : int
+        Fits from independent random starts; 0 for no teacher.
+    n_pieces : int
+        Equal pieces of the range of outputs, each with its cubic.
+    smoothness : float
+        Weight of the squared second differences of a spline's coefficients.
+    n_train, n_heldout : int
+        Problems to learn on, and problems to choose on.
+    first_penalty : float
+        Weight of the group penalty during the first fit of a restart.
+    penalties : tuple of float
+        Weights of the group penalty along the path, in units of relative effect; 0 keeps all blocks.
+    steps, path_steps, refit_steps, batch, step_size, path_step_size, growth, start_scale, negligible, resolution
+        See :class:`discover.fit.FitSettings`.
+    """
+
+    restarts: Annotated[int, Ge(0), Le(1000)] = 3
+    n_pieces: Annotated[int, Ge(1), Le(200)] = 16
+    smoothness: Annotated[float, Ge(0), Le(1000)] = 0.01
+    n_train: Annotated[int, Ge(2), Le(100_000)] = 64
+    n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
+    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.01
+    penalties: Annotated[tuple[Annotated[float, Ge(0), Le(100)], ...], MinLen(1)] = (0.0, 0.005, 0.01, 0.02)
+    steps: Annotated[int, Ge(1), Le(1_000_000)] = 400
+    path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    batch: Annotated[int, Ge(1), Le(100_000)] = 16
+    step_size: Annotated[float, Gt(0), Le(10)] = 0.05
+    path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02
+    growth: Annotated[float, Ge(0), Le(1)] = 0.6
+    start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
+    negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
+    resolution: Annotated[float, Ge(0), Le(1)] = 0.005
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherPoint:
+    """One rule without a formula.
+
+    Attributes
+    ----------
+    rule : SplineRule
+        Refitted without group penalty.
+    penalty : float
+        Weight of the group penalty that selected the blocks.
+    train_loss, heldout_loss, heldout_error : float
+        Mean loss over the problems it was learned on and over those it was chosen on, and the standard error
+        of the latter.
+    restart : int
+        Which random start it came from.
+    """
+
+    rule: SplineRule
+    penalty: float
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float
+    restart: int
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """Powers (of the presynaptic activity, of the weight) whose spline is not zero."""
+        rows, columns = np.nonzero(self.rule.coefficients.any(axis=2))
+        return tuple(zip(rows.tolist(), columns.tolist(), strict=True))
+
+    @property
+    def n_terms(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "penalty": self.penalty,
+            "low": self.rule.low,
+            "high": self.rule.high,
+            "blocks": [
+                {"pre": i, "weight": k, "coefficients": self.rule.coefficients[i, k].tolist()}
+                for i, k in self.blocks
+            ],
+            "n_blocks": self.n_terms,
+            "train_loss": self.train_loss,
+            "heldout_loss": self.heldout_loss,
+            "heldout_error": self.heldout_error,
+            "restart": self.restart,
+        }
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What was learned: the points of all restarts and the chosen one.
+
+    Attributes
+    ----------
+    slot : str
+        Where the rule acts.
+    points : tuple of TeacherPoint
+    chosen : int
+    reason : str
+    choices : tuple of int
+        Position of each restart's own choice; their spread is the band around the curves.
+    """
+
+    slot: str
+    points: tuple[TeacherPoint, ...]
+    chosen: int
+    reason: str
+    choices: tuple[int, ...]
+
+    @property
+    def best(self) -> TeacherPoint:
+        """The chosen point."""
+        return self.points[self.chosen]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "slot": self.slot,
+            "points": [point.to_json() for point in self.points],
+            "chosen": self.chosen,
+            "reason": self.reason,
+            "choices": list(self.choices),
+        }
+
+
+def teach(
+    task: Task, problem_settings: Any, settings: TeacherSettings, seed: int, progress: Progress = silent
+) -> Teacher:
+    """Learn a rule without a formula.
+
+    Parameters
+    ----------
+    task : Task
+        One whose network runs a :class:`sims.rules.SplineRule` in its only slot (``takes_splines``).
+    problem_settings : dataclass
+    settings : TeacherSettings
+    seed : int
+        Root of all random numbers.
+    progress : callable, optional
+
+    Returns
+    -------
+    Teacher
+
+    Raises
+    ------
+    TaskError
+        If the task cannot run such rules or has no gradients.
+
+    References
+    ----------
+    Eilers & Marx (1996), Statist. Sci. 11:89 (B-splines with a penalty on differences); Yuan & Lin (2006),
+    J. R. Statist. Soc. B 68:49 (penalty on groups).
+    """
+    if not getattr(task, "takes_splines", False):
+        raise TaskError(f"The network of the task {task.name!r} runs no rules without a formula.")
+    differentiable(task)
+    train_seed, heldout_seed, state_seed, *seeds = np.random.SeedSequence(seed).spawn(3 + settings.restarts)
+    progress(0.0, "drawing problems")
+    train = task.draw(problem_settings, settings.n_train, train_seed)
+    heldout = task.draw(problem_settings, settings.n_heldout, heldout_seed)
+    objective = _Objective.start(task, train, settings, state_seed)
+    points: list[TeacherPoint] = []
+    choices = []
+    for number, child in enumerate(seeds):
+        label = f"teacher {number + 1} of {settings.restarts}: "
+        inner = part(progress, number / settings.restarts, (number + 1) / settings.restarts, label)
+        found = _Restart(objective, heldout, settings, number).run(child, inner)
+        choices.append(len(points) + choose(found, settings.resolution)[0])
+        points += found
+    chosen, reason = choose(points, settings.resolution)
+    return Teacher(task.slots[0].name, tuple(points), chosen, reason, tuple(choices))
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """Mean loss over problems as a function of scaled coefficients, with a penalty on rough splines.
+
+    Coordinates are ``coefficient * effect``: the effect of a block is the root-mean-square of ``x**i w**k``
+    on visited states, relative to the size of the weights.
+    """
+
+    task: Task
+    problems: Any
+    low: float
+    high: float
+    n_pieces: int
+    effects: FloatArray  # (9,)
+    unit: float
+    smoothness: float
+
+    @classmethod
+    def start(
+        cls, task: Task, problems: Any, settings: TeacherSettings, seed: np.random.SeedSequence
+    ) -> _Objective:
+        states = task.probe(problems, N_STATES, seed)[task.slots[0].name]
+        low, high = np.quantile(states.values[:, 1], [TAIL, 1 - TAIL])
+        unit = float(np.sqrt(np.mean(states.values[:, 2] ** 2)))
+        effects = _sizes(states) / unit
+        return cls(
+            task, problems, float(low), float(high), settings.n_pieces, effects, unit, settings.smoothness
+        )
+
+    @property
+    def blocks(self) -> NDArray[np.int64]:
+        """Block of each coordinate, for penalties on groups."""
+        return np.repeat(np.arange(N_BLOCKS), self.n_pieces + 3)
+
+    def rule(self, scaled: FloatArray) -> SplineRule:
+        """Return the rule of scaled coefficients."""
+        table = scaled.reshape(N_BLOCKS, -1) / self.effects[:, None]
+        return SplineRule(self.low, self.high, table.reshape(3, 3, -1))
+
+    def scaled(self, rule: SplineRule) -> FloatArray:
+        """Return the coordinates of a rule."""
+        return (rule.coefficients.reshape(N_BLOCKS, -1) * self.effects[:, None]).reshape(-1)
+
+    def losses(self, scaled: FloatArray) -> FloatArray:
+        return self.task.losses(self.rule(scaled), self.problems)
+
+    def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
+        """Mean loss with the penalty on roughness, and its gradient."""
+        result = differentiable(self.task).gradient(self.rule(scaled), self.problems.subset(picks), n_steps)
+        gradients = result.gradients.reshape(len(picks), N_BLOCKS, -1) / self.effects[:, None]
+        gradient = clipped_mean(gradients.reshape(len(picks), -1), ~result.blown)
+        bends = np.diff(scaled.reshape(N_BLOCKS, -1), n=2, axis=1)
+        # The transpose of second differences, by the same differences of bends with zeros around them.
+        rough = np.diff(np.pad(bends, ((0, 0), (2, 2))), n=2, axis=1).reshape(-1)
+        loss = float(result.losses.mean()) + self.smoothness * float(np.sum(bends**2))
+        return Slope(loss, gradient + 2 * self.smoothness * rough, float(result.blown.mean()))
+
+    def with_effects_of(self, scaled: FloatArray, seed: np.random.SeedSequence) -> _Objective:
+        """Return the objective with effects measured on the states that this rule visits."""
+        visited = self.task.visit(self.rule(scaled), self.problems, N_STATES, seed)[self.task.slots[0].name]
+        if len(visited.values) == 0:
+            return self
+        return replace(self, effects=_sizes(visited) / self.unit)
+
+
+@dataclass(frozen=True)
+class _Restart:
+    """One random start and the path that begins there."""
+
+    objective: _Objective
+    heldout: Any
+    settings: TeacherSettings
+    number: int
+
+    def run(self, seed: np.random.SeedSequence, progress: Progress) -> list[TeacherPoint]:
+        rng_seed, last_seed, *seeds = seed.spawn(2 + len(self.settings.penalties))
+        rng = np.random.default_rng(rng_seed)
+        objective, settings = self.objective, self.settings
+        start = rng.normal(0, settings.start_scale, len(objective.blocks))
+        first = self._learner(settings.step_size, settings.growth).minimise(
+            objective, start, np.full(len(start), settings.first_penalty), settings.steps, rng,
+            part(progress, 0.0, 0.4, "first fit, "),
+        )  # fmt: skip
+        rule = objective.rule(first)
+        points = []
+        penalties = sorted(settings.penalties)
+        for n, (weight, child) in enumerate(zip(penalties, seeds, strict=True)):
+            inner = part(progress, 0.4 + 0.4 * n / len(penalties), 0.4 + 0.4 * (n + 1) / len(penalties))
+            objective = objective.with_effects_of(objective.scaled(rule), child)
+            point, rule = self._point(objective, rule, weight, rng, inner)
+            points.append(point)
+        return points + self._eliminated(points, last_seed, rng, part(progress, 0.8, 1.0))
+
+    def _learner(self, step_size: float, growth: float = 0.0) -> ProximalAdam:
+        return ProximalAdam(step_size, self.settings.batch, growth, groups=self.objective.blocks)
+
+    def _point(
+        self,
+        objective: _Objective,
+        rule: SplineRule,
+        weight: float,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> tuple[TeacherPoint, SplineRule]:
+        """Return the point of one penalty, and the penalised rule, from which the next one starts."""
+        settings = self.settings
+        start = objective.scaled(rule)
+        sizes = _norms(start)
+        penalty = np.repeat(weight * 1.1 / (sizes / max(sizes.max(), 1e-300) + 0.1), objective.n_pieces + 3)
+        learn = self._learner(settings.path_step_size)
+        name = f"penalty {weight:g}, "
+        sparse = learn.minimise(
+            objective, start, penalty, settings.path_steps, rng, part(progress, 0, 0.5, name)
+        )
+        sizes = _norms(sparse)
+        kept = sizes > (settings.negligible * sizes.max() if weight > 0 else 0)
+        point = self._refitted(
+            objective, sparse * kept[objective.blocks], weight, rng, part(progress, 0.5, 1, f"{name}refit, ")
+        )
+        return point, objective.rule(sparse)
+
+    def _refitted(
+        self,
+        objective: _Objective,
+        start: FloatArray,
+        weight: float,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> TeacherPoint:
+        """Return the blocks of a start fitted without group penalty, at their best overall multiple."""
+        start = self._at_best_multiple(objective, start)
+        free = np.where(_norms(start)[objective.blocks] > 0, 0.0, np.inf)
+        learn = self._learner(self.settings.path_step_size)
+        refitted = learn.minimise(objective, start, free, self.settings.refit_steps, rng, progress)
+        refitted = self._at_best_multiple(objective, refitted)
+        best = min(start, refitted, key=lambda one: float(objective.losses(one).mean()))
+        return self._judged(objective, objective.rule(best), weight)
+
+    def _eliminated(
+        self,
+        points: Sequence[TeacherPoint],
+        seed: np.random.SeedSequence,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> list[TeacherPoint]:
+        """Drop blocks from the chosen point, those that do least first, as long as the choice follows."""
+        found: list[TeacherPoint] = []
+        current = points[choose(points, self.settings.resolution)[0]]
+        objective = self.objective.with_effects_of(self.objective.scaled(current.rule), seed)
+        needed: set[int] = set()
+        while current.n_terms > 1:
+            scaled = objective.scaled(current.rule)
+            sizes = _norms(scaled)
+            rest = [block for block in np.argsort(sizes).tolist() if sizes[block] > 0 and block not in needed]
+            if not rest:
+                break
+            progress(1 - 1 / (len(needed) + len(found) + 2), f"trying {current.n_terms} blocks away")
+            start = np.where(objective.blocks == rest[0], 0.0, scaled)
+            point = self._refitted(objective, start, current.penalty, rng, silent)
+            everything = [*points, *found, point]
+            if everything[choose(everything, self.settings.resolution)[0]] is point:
+                current = point
+                found.append(point)
+            else:
+                needed.add(rest[0])
+        return found
+
+    @staticmethod
+    def _at_best_multiple(objective: _Objective, scaled: FloatArray) -> FloatArray:
+        factor, _ = best_multiple(lambda factor: float(objective.losses(factor * scaled).mean()))
+        return factor * scaled
+
+    def _judged(self, objective: _Objective, rule: SplineRule, penalty: float) -> TeacherPoint:
+        heldout = objective.task.losses(rule, self.heldout)
+        return TeacherPoint(
+            rule,
+            penalty,
+            float(objective.task.losses(rule, objective.problems).mean()),
+            float(heldout.mean()),
+            float(heldout.std(ddof=1) / np.sqrt(len(heldout))),
+            self.number,
+        )
+
+
+def _norms(scaled: FloatArray) -> FloatArray:
+    """Root-mean-square of each block's coefficients, shape (9,)."""
+    norms: FloatArray = np.sqrt(np.mean(scaled.reshape(N_BLOCKS, -1) ** 2, axis=1))
+    return norms
+
+
+def _sizes(states: VisitedStates) -> FloatArray:
+    """Root-mean-square of ``x**i w**k`` for each block, with a floor for those that hardly show."""
+    x, _, w = states.values[:, :3].T
+    sizes = np.sqrt(np.mean([(x**i * w**k) ** 2 for i in range(3) for k in range(3)], axis=1))
+    return np.maximum(sizes, SMALLEST_EFFECT * sizes.max())
