@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from sims._spike_programs import NOTHING, clipped, row_update
+from sims._borrowed import borrowed
+from sims._spike_programs import NOTHING, KernelRule, clipped, row_update
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
@@ -93,13 +94,23 @@ class Wiring(NamedTuple):
 class Network(NamedTuple):
     """State, changed in place.
 
+    Conductances and traces are kept divided by a factor, one for all neurons, that decays in their place:
+    an array that is only read where spikes arrive need not be walked through in every step.
+
     Attributes
     ----------
     voltage, excitatory, inhibitory : ndarray, shape (n_neurons,)
+        The last two are conductances over ``scales[0]`` and ``scales[1]``.
     free_at : ndarray of int, shape (n_neurons,)
         Step from which a neuron is no longer refractory.
+    refractory : ndarray of int, shape (n_neurons,)
+        Neurons that are, in the order in which they become free: a ring from ``ends[0]`` to ``ends[1]``.
+    ends : ndarray of int, shape (2,)
+        Numbers of neurons that have left the ring and that have entered it.
     x_post : ndarray, shape (n_excitatory,)
     x_pre : ndarray, shape (n_inhibitory,)
+        Traces over ``scales[2]`` and ``scales[3]``.
+    scales : ndarray, shape (4,)
     weights : ndarray, shape (n_plastic,)
     last_spike : ndarray of int, shape (n_neurons,)
         Step of the last spike inside the measuring window, -1 for none.
@@ -113,93 +124,151 @@ class Network(NamedTuple):
     excitatory: np.ndarray
     inhibitory: np.ndarray
     free_at: np.ndarray
+    refractory: np.ndarray
+    ends: np.ndarray
     x_post: np.ndarray
     x_pre: np.ndarray
+    scales: np.ndarray
     weights: np.ndarray
     last_spike: np.ndarray
     intervals: np.ndarray
     counts: np.ndarray
 
 
+SMALLEST_SCALE = 1e-30
+"""A factor that has decayed to this is multiplied into its array and begins anew."""
+
+NEGLIGIBLE = 1e-200
+"""What is smaller than this is zero: arithmetic with the smallest numbers of the machine is slow."""
+
+TARGETS_IN_LINE = 32
+"""Targets of two bytes in one line of the cache."""
+
+BLOCK = 64
+"""Neurons whose voltages are looked at together."""
+
+
 @njit(**OPTIONS)
+def _rescale(array, scales, which):
+    for n in range(array.shape[0]):
+        value = array[n] * scales[which]
+        array[n] = value if value > NEGLIGIBLE else 0.0
+    scales[which] = 1.0
+
+
+@njit(forceinline=True, **OPTIONS)
 def _integrate(cells, network, k, spiking):
     """Step 1 and 2; list who spikes and return how many."""
-    v, ge, gi, free_at = network.voltage, network.excitatory, network.inhibitory, network.free_at
-    for n in range(v.shape[0]):
-        current = (
-            cells.leak * (cells.rest - v[n])
-            + ge[n] * (cells.reversal_e - v[n])
-            + gi[n] * (cells.reversal_i - v[n])
-            + cells.background
-        )
-        moved = v[n] + cells.step_over_capacitance * current
-        v[n] = moved if k >= free_at[n] else v[n]
-        ge[n] *= cells.keep_excitatory
-        gi[n] *= cells.keep_inhibitory
+    v, free_at, ends, refractory = network.voltage, network.free_at, network.ends, network.refractory
+    n_neurons = v.shape[0]
+    while ends[0] < ends[1] and free_at[refractory[ends[0] % n_neurons]] <= k:
+        ends[0] += 1
+    rate = cells.step_over_capacitance
+    to_excitatory, to_inhibitory = rate * network.scales[0], rate * network.scales[1]
+    leak = rate * cells.leak
+    constant = leak * cells.rest + rate * cells.background
+    for n in range(n_neurons):
+        e, i = to_excitatory * network.excitatory[n], to_inhibitory * network.inhibitory[n]
+        v[n] += constant + e * cells.reversal_e + i * cells.reversal_i - (leak + e + i) * v[n]
     n_spikes = 0
-    for n in range(v.shape[0]):
-        if v[n] > cells.threshold:
-            v[n] = cells.reset
-            free_at[n] = k + 1 + cells.refractory
-            spiking[n_spikes] = n
-            n_spikes += 1
+    for start in range(0, n_neurons, BLOCK):
+        # Counted in vectors; who it is is asked only where there is somebody.
+        block, n_above = v[start : start + BLOCK], 0.0
+        for n in range(block.shape[0]):
+            n_above += 1.0 if block[n] > cells.threshold else 0.0
+        if n_above == 0.0:
+            continue
+        for n in range(start, start + block.shape[0]):
+            if v[n] > cells.threshold and free_at[n] <= k:
+                free_at[n] = k + 1 + cells.refractory
+                refractory[ends[1] % n_neurons] = n
+                ends[1] += 1
+                spiking[n_spikes] = n
+                n_spikes += 1
+    for place in range(ends[0], ends[1]):
+        v[refractory[place % n_neurons]] = cells.reset
     return n_spikes
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def _at_presynaptic(rule, cells, wiring, network, k, tape):
     """Change and apply the weights of an inhibitory neuron that spikes; return whether they are numbers."""
     first, last = wiring.plastic_start[k], wiring.plastic_start[k + 1]
     rate, largest = cells.learning_rate, cells.largest
-    weights, targets = network.weights, wiring.plastic_target
-    if rule.is_linear:
+    weights, targets, x_post = network.weights, wiring.plastic_target, network.x_post
+    scale, unit = network.scales[2], cells.unit / network.scales[1]
+    total = 0.0
+    if rule.is_linear or rule.pre_output == NOTHING:
+        # A rule without an update has no program, and zero coefficients.
+        constant, slope = rate * rule.alpha, rate * rule.kappa * scale
         for s in range(first, last):
-            update = rule.alpha + rule.kappa * network.x_post[targets[s]]
-            weights[s] = clipped(weights[s] + rate * update, largest)
-    elif rule.pre_output != NOTHING:
-        n = last - first
-        for i in range(n):
-            tape[0, i] = network.x_post[targets[first + i]]
-            tape[1, i] = weights[first + i]
-        row_update(rule.pre_code, rule.pre_constants, tape, n)
-        change = tape[rule.pre_output]
-        for i in range(n):
-            weights[first + i] = clipped(weights[first + i] + rate * change[i], largest)
-    fine = True
-    for s in range(first, last):
-        fine = fine and weights[s] == weights[s]
-        network.inhibitory[targets[s]] += cells.unit * weights[s]
-    return fine
+            target = targets[s]
+            weight = clipped(weights[s] + constant + slope * x_post[target], largest)
+            weights[s] = weight
+            network.inhibitory[target] += unit * weight
+            total += weight
+        return total == total
+    n = last - first
+    for i in range(n):
+        tape[0, i] = scale * x_post[targets[first + i]]
+        tape[1, i] = weights[first + i]
+    row_update(rule.pre_code, rule.pre_constants, tape, n)
+    change = tape[rule.pre_output]
+    for i in range(n):
+        weight = clipped(weights[first + i] + rate * change[i], largest)
+        weights[first + i] = weight
+        network.inhibitory[targets[first + i]] += unit * weight
+        total += weight
+    return total == total
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def _at_postsynaptic(rule, cells, wiring, network, n, tape):
     """Change the plastic weights of an excitatory neuron that spikes; return whether all is fine."""
     first, last = wiring.incoming_start[n], wiring.incoming_start[n + 1]
     rate, largest = cells.learning_rate, cells.largest
-    weights = network.weights
-    fine = True
+    weights, x_pre, scale = network.weights, network.x_pre, network.scales[3]
+    total = 0.0
     if rule.is_linear:
+        constant, slope = rate * rule.beta, rate * rule.gamma * scale
         for j in range(first, last):
             s = wiring.incoming_synapse[j]
-            update = rule.beta + rule.gamma * network.x_pre[wiring.incoming_source[j]]
-            weights[s] = clipped(weights[s] + rate * update, largest)
-            fine = fine and weights[s] == weights[s]
+            weight = clipped(weights[s] + constant + slope * x_pre[wiring.incoming_source[j]], largest)
+            weights[s] = weight
+            total += weight
     elif rule.post_output != NOTHING:
         m = last - first
         for i in range(m):
-            tape[0, i] = network.x_pre[wiring.incoming_source[first + i]]
+            tape[0, i] = scale * x_pre[wiring.incoming_source[first + i]]
             tape[1, i] = weights[wiring.incoming_synapse[first + i]]
         row_update(rule.post_code, rule.post_constants, tape, m)
         change = tape[rule.post_output]
         for i in range(m):
             s = wiring.incoming_synapse[first + i]
-            weights[s] = clipped(weights[s] + rate * change[i], largest)
-            fine = fine and weights[s] == weights[s]
-    return fine
+            weight = clipped(weights[s] + rate * change[i], largest)
+            weights[s] = weight
+            total += weight
+    return total == total
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
+def _fetched(wiring, network, spiking, n_spikes):
+    """Touch what the spikes of a step will need, all at once: the waiting times for memory overlap.
+
+    The sum says nothing; without it the compiler would leave the loads out.
+    """
+    total = 0.0
+    for s in range(n_spikes):
+        n = spiking[s]
+        for j in range(wiring.start[n], wiring.start[n + 1], TARGETS_IN_LINE):
+            total += wiring.target[j]
+        if n < network.x_post.shape[0]:
+            for j in range(wiring.incoming_start[n], wiring.incoming_start[n + 1]):
+                total += network.weights[wiring.incoming_synapse[j]]
+    return total
+
+
+@njit(forceinline=True, **OPTIONS)
 def _note_spike(network, n, k):
     """Add the interval since a neuron's last spike, and its spike in the current bin."""
     last = network.last_spike[n]
@@ -224,6 +293,35 @@ def close_bin(network):
 
 
 @njit(**OPTIONS)
+def _borrowed_rule(rule):
+    return KernelRule(
+        rule.is_linear, rule.alpha, rule.beta, rule.gamma, rule.kappa, rule.tau_pre, rule.tau_post,
+        borrowed(rule.pre_code), borrowed(rule.pre_constants), rule.pre_output,
+        borrowed(rule.post_code), borrowed(rule.post_constants), rule.post_output,
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _borrowed_wiring(wiring):
+    return Wiring(
+        borrowed(wiring.start), borrowed(wiring.target), borrowed(wiring.plastic_start),
+        borrowed(wiring.plastic_target), borrowed(wiring.incoming_start), borrowed(wiring.incoming_synapse),
+        borrowed(wiring.incoming_source),
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _borrowed_network(network):
+    return Network(
+        borrowed(network.voltage), borrowed(network.excitatory), borrowed(network.inhibitory),
+        borrowed(network.free_at), borrowed(network.refractory), borrowed(network.ends),
+        borrowed(network.x_post), borrowed(network.x_pre), borrowed(network.scales),
+        borrowed(network.weights), borrowed(network.last_spike), borrowed(network.intervals),
+        borrowed(network.counts),
+    )  # fmt: skip
+
+
+@njit(**OPTIONS)
 def run_steps(rule, cells, wiring, network, keep_pre, keep_post, first, n_steps, measuring, spiking, tape):
     """Run steps `first` to ``first + n_steps - 1``.
 
@@ -233,25 +331,37 @@ def run_steps(rule, cells, wiring, network, keep_pre, keep_post, first, n_steps,
     fine : bool
         False when a weight stopped being a number; the run is cut off there.
     """
+    rule, wiring, network = _borrowed_rule(rule), _borrowed_wiring(wiring), _borrowed_network(network)
+    spiking, tape, scales = borrowed(spiking), borrowed(tape), network.scales
     n_excitatory = network.x_post.shape[0]
+    keep = (cells.keep_excitatory, cells.keep_inhibitory, keep_post, keep_pre)
     spikes_e = spikes_i = 0
     for k in range(first, first + n_steps):
         n_spikes = _integrate(cells, network, k, spiking)
-        for i in range(network.x_pre.shape[0]):
-            network.x_pre[i] *= keep_pre
-        for i in range(n_excitatory):
-            network.x_post[i] *= keep_post
+        for which in range(4):
+            scales[which] *= keep[which]
+            if scales[which] < SMALLEST_SCALE:
+                if which == 0:
+                    _rescale(network.excitatory, scales, which)
+                elif which == 1:
+                    _rescale(network.inhibitory, scales, which)
+                elif which == 2:
+                    _rescale(network.x_post, scales, which)
+                else:
+                    _rescale(network.x_pre, scales, which)
+        excitatory_jump, inhibitory_jump = cells.weight_ee / scales[0], cells.weight_ii / scales[1]
+        tape[0, 0] = _fetched(wiring, network, spiking, n_spikes)
         fine = True
         for s in range(n_spikes):
             n = spiking[s]
             if n < n_excitatory:
                 for j in range(wiring.start[n], wiring.start[n + 1]):
-                    network.excitatory[wiring.target[j]] += cells.weight_ee
+                    network.excitatory[wiring.target[j]] += excitatory_jump
             else:
                 for j in range(wiring.start[n], wiring.start[n + 1]):
-                    network.inhibitory[wiring.target[j]] += cells.weight_ii
+                    network.inhibitory[wiring.target[j]] += inhibitory_jump
                 fine = _at_presynaptic(rule, cells, wiring, network, n - n_excitatory, tape) and fine
-                network.x_pre[n - n_excitatory] += 1.0
+                network.x_pre[n - n_excitatory] += 1.0 / scales[3]
                 spikes_i += 1
             if measuring:
                 _note_spike(network, n, k)
@@ -262,7 +372,7 @@ def run_steps(rule, cells, wiring, network, keep_pre, keep_post, first, n_steps,
                 spikes_e += 1
         for s in range(n_spikes):
             if spiking[s] < n_excitatory:
-                network.x_post[spiking[s]] += 1.0
+                network.x_post[spiking[s]] += 1.0 / scales[2]
         if not fine:
             return spikes_e, spikes_i, False
     return spikes_e, spikes_i, True

@@ -231,7 +231,8 @@ class _Run:
         n_plastic = len(self.wiring.plastic_target)
         self.state = kernels.Network(
             rng.uniform(network.reset_mv, network.threshold_mv, n),
-            np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n_e), np.zeros(n_i),
+            np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64),
+            np.zeros(2, dtype=np.int64), np.zeros(n_e), np.zeros(n_i), np.ones(4),
             np.full(n_plastic, network.initial_weight), np.full(n, -1, dtype=np.int64),
             np.zeros((n, 3)), np.zeros((n_e, 3)),
         )  # fmt: skip
@@ -378,14 +379,16 @@ def _drawn_wiring(network: RecurrentNetwork, rng: np.random.Generator) -> kernel
     sizes = [len(row) for row in plastic]
     source = np.repeat(np.arange(len(plastic)), sizes)
     by_target = np.argsort(plastic_target, kind="stable")
+    # Most of the time goes into fetching these from memory.
+    short = np.uint16 if n <= np.iinfo(np.uint16).max else np.uint32
     return kernels.Wiring(
         _starts([len(row) for row in fixed]),
-        np.concatenate(fixed).astype(np.int32),
+        np.concatenate(fixed).astype(short),
         _starts(sizes),
-        plastic_target.astype(np.int32),
+        plastic_target.astype(short),
         _starts(np.bincount(plastic_target, minlength=n_e).tolist()),
-        by_target.astype(np.int32),
-        source[by_target].astype(np.int32),
+        by_target.astype(np.uint32),
+        source[by_target].astype(short),
     )
 
 
