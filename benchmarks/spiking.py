@@ -22,7 +22,7 @@ from sims.spiking import FeedforwardCircuit, published_problems, simulate_feedfo
 
 __all__ = ["spiking"]
 
-FEEDFORWARD_S, RECURRENT_S = 20.0, 10.0
+FEEDFORWARD_S, RECURRENT_S = 60.0, 10.0
 """Biological time of a run."""
 
 N_RULES = 30

@@ -86,15 +86,14 @@ def _tabulate(hazard, guess):
     """
     n = hazard.shape[0]
     scale = n / hazard[n - 1]
-    m = 0
-    for k in range(n):
-        last = int(hazard[k] * scale)
-        while m <= last and m <= n:
-            guess[m] = k
-            m += 1
-    while m <= n:
-        guess[m] = n - 1
-        m += 1
+    guess[:] = n - 1
+    for k in range(n - 1, -1, -1):
+        guess[min(int(hazard[k] * scale), n)] = k
+    # Parts that no step ends in begin where the next one that one does ends.
+    first = guess[n]
+    for m in range(n, -1, -1):
+        first = min(first, guess[m])
+        guess[m] = first
     return scale
 
 
@@ -161,7 +160,7 @@ def draw(rng, noise, channels, first, signals, waiting, free_at, event_step, eve
     """
     n_steps = noise.shape[1]
     step, source = np.empty_like(event_step), np.empty_like(event_input)
-    hazard, guess = np.empty(n_steps), np.empty(n_steps + 1, dtype=np.int64)
+    hazard, guess = np.empty(n_steps), np.empty(n_steps + 1, dtype=np.int32)
     n_spikes = 0
     for c in range(signals.shape[0]):
         signals[c] = _accumulate(noise[c], channels, signals[c], hazard)

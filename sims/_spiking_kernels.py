@@ -36,6 +36,9 @@ OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FAS
 NEVER = 2**62
 """A step that is never reached."""
 
+LARGEST_IN_SERIES = 0.03
+"""Up to this argument eight terms of the exponential's series are exact but for the last bit."""
+
 RUNNING, TOO_QUIET, TOO_ACTIVE, NOT_A_NUMBER = 0, 1, 2, 3
 
 # What a rule's run carries from chunk to chunk: columns of `State.reals` ...
@@ -242,6 +245,17 @@ def _postsynaptic(rule, k, weights, traces, updated, decay, learning_rate, large
     return fine
 
 
+@njit(inline="always", **OPTIONS)
+def _decay(x):
+    """``exp(-x)``, for small positive x by the terms of its series that matter to the last bit."""
+    if x > LARGEST_IN_SERIES:
+        return math.exp(-x)
+    square = x * x
+    low = (1.0 - x) + square * (1 / 2 - x / 6)
+    high = (1 / 24 - x / 120) + square * (1 / 720 - x / 5040)
+    return low + square * square * high
+
+
 @njit(**OPTIONS)
 def _measure_currents(excitatory, inhibitory, voltage, membrane, current):
     to_excitatory = membrane.excitatory_reversal - voltage
@@ -337,7 +351,7 @@ def _stretch(
             target = (
                 membrane.rest + g_e * membrane.excitatory_reversal + g_i * membrane.inhibitory_reversal
             ) / g
-            voltage = target + (voltage - target) * math.exp(-g * membrane.rate)
+            voltage = target + (voltage - target) * _decay(g * membrane.rate)
             if voltage > membrane.threshold:
                 voltage = membrane.reset
                 free_at = k + membrane.refractory

@@ -53,6 +53,23 @@ def test_weights_and_spikes_are_those_of_the_naive_twin(text):
     assert len({round(weight, 6) for weight in weights.values()}) > 5
 
 
+def test_factors_that_have_decayed_to_nothing_begin_anew():
+    fast = replace(TINY, tau_excitatory_ms=0.3, tau_inhibitory_ms=0.5, excitatory_ns=20.0)
+    rule = Rule.parse(
+        {"on_pre": "x_post - 0.25", "on_post": "x_pre + 0.05", "tau_pre": "0.4", "tau_post": "0.7"}
+    )
+    run = recurrent._Run(kernel_rule(rule), fast, np.random.default_rng(4))
+    _, weights = naive_recurrent.run(rule, fast, run.wiring, run.state.voltage.copy(), 1500)
+    outcome = run.simulate(1500, 0, ActivityLimits(0.0, 1e9, 1.0, 0.0))
+    assert np.all(run.state.scales > np.exp(-0.1 * 1500 / 0.3))
+    found = {
+        (k, int(run.wiring.plastic_target[s])): outcome.weights[s]
+        for k in range(fast.n_inhibitory)
+        for s in range(run.wiring.plastic_start[k], run.wiring.plastic_start[k + 1])
+    }
+    assert found == pytest.approx(weights, rel=1e-9, abs=1e-12)
+
+
 def test_connections_have_their_probability_and_the_two_indices_agree():
     network = RecurrentNetwork(400, 100, 0.1)
     wiring = recurrent._drawn_wiring(network, np.random.default_rng(0))
