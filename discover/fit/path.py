@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,26 @@ def fit(
     )
 
 
-def choose(points: Sequence[PathPoint], resolution: float) -> tuple[int, str]:
+class Judged(Protocol):
+    """What the choice looks at."""
+
+    @property
+    def heldout_loss(self) -> float:
+        """Mean over held-out problems."""
+        ...
+
+    @property
+    def heldout_error(self) -> float:
+        """Its standard error."""
+        ...
+
+    @property
+    def n_terms(self) -> int:
+        """What the rule costs."""
+        ...
+
+
+def choose(points: Sequence[Judged], resolution: float) -> tuple[int, str]:
     """Choose the simplest point that is as good as the best on held-out problems.
 
     As good is a loss within one standard error of the difference of the two means, or within `resolution`.
@@ -132,7 +151,7 @@ def choose(points: Sequence[PathPoint], resolution: float) -> tuple[int, str]:
     )
 
 
-def _error(point: PathPoint, best: PathPoint) -> float:
+def _error(point: Judged, best: Judged) -> float:
     return float(np.hypot(point.heldout_error, best.heldout_error))
 
 

@@ -8,11 +8,12 @@ Kingma & Ba (2015), ICLR, algorithm 1; Parikh & Boyd (2014), Proximal algorithms
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.fit.objective import Objective
+from discover.fit.objective import Objective, Slope
 from discover.progress import Progress
 
 __all__ = ["ProximalAdam"]
@@ -29,6 +30,19 @@ RETREAT = 0.7
 
 BRAKE = 0.8
 """Later steps are so much smaller after each retreat."""
+
+
+class Steps(Protocol):
+    """What proximal Adam needs of an objective."""
+
+    @property
+    def problems(self) -> Any:
+        """Problems to draw batches from."""
+        ...
+
+    def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
+        """Loss and gradient over some problems, for an inner loop of so many updates."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class ProximalAdam:
 
     def minimise(
         self,
-        objective: Objective,
+        objective: Steps,
         start: FloatArray,
         penalty: FloatArray,
         n_steps: int,
@@ -92,7 +106,7 @@ class ProximalAdam:
             if self.exact:
                 slope = objective.step(point, picks, reach)
             else:
-                slope = objective.difference_step(point, picks, reach, free)
+                slope = cast("Objective", objective).difference_step(point, picks, reach, free)
             if slope.blown > UNSAFE:
                 # Problems that blow up have no gradient to come back by: go back, and on with smaller steps.
                 safe = point = RETREAT * safe
@@ -124,4 +138,5 @@ class ProximalAdam:
             shrunk: FloatArray = np.sign(point) * np.maximum(np.abs(point) - threshold, 0.0)
             return shrunk
         sizes = np.sqrt(self._shared(point**2))
-        return point * np.maximum(1 - threshold / np.maximum(sizes, 1e-300), 0.0)
+        kept: FloatArray = point * np.maximum(1 - threshold / np.maximum(sizes, 1e-300), 0.0)
+        return kept

@@ -7,7 +7,7 @@ the same choice, with blocks (i, k) in place of terms. A symbolic search then lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -15,13 +15,12 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
 
-from discover.errors import TaskError
 from discover.fit.objective import SMALLEST_EFFECT, Slope, clipped_mean
 from discover.fit.path import choose
 from discover.fit.proximal import ProximalAdam
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
-from discover.tasks.base import Task, VisitedStates, differentiable
+from discover.tasks.base import SplineTask, Task, VisitedStates, with_splines
 from sims.rules import SplineRule
 
 __all__ = ["Teacher", "TeacherPoint", "TeacherSettings", "teach"]
@@ -55,8 +54,9 @@ class TeacherSettings:
         Weight of the group penalty during the first fit of a restart.
     penalties : tuple of float
         Weights of the group penalty along the path, in units of relative effect; 0 keeps all blocks.
-    steps, path_steps, refit_steps, batch, step_size, path_step_size, growth, start_scale, negligible, resolution
-        See :class:`discover.fit.FitSettings`.
+    steps, path_steps, refit_steps, batch, step_size, path_step_size, growth, start_scale, negligible
+        See :class:`discover.fit.FitSettings`, as for `resolution`.
+    resolution : float
     """
 
     restarts: Annotated[int, Ge(0), Le(1000)] = 3
@@ -190,21 +190,19 @@ def teach(
     Raises
     ------
     TaskError
-        If the task cannot run such rules or has no gradients.
+        If the task cannot run such rules.
 
     References
     ----------
     Eilers & Marx (1996), Statist. Sci. 11:89 (B-splines with a penalty on differences); Yuan & Lin (2006),
     J. R. Statist. Soc. B 68:49 (penalty on groups).
     """
-    if not getattr(task, "takes_splines", False):
-        raise TaskError(f"The network of the task {task.name!r} runs no rules without a formula.")
-    differentiable(task)
+    network = with_splines(task)
     train_seed, heldout_seed, state_seed, *seeds = np.random.SeedSequence(seed).spawn(3 + settings.restarts)
     progress(0.0, "drawing problems")
-    train = task.draw(problem_settings, settings.n_train, train_seed)
-    heldout = task.draw(problem_settings, settings.n_heldout, heldout_seed)
-    objective = _Objective.start(task, train, settings, state_seed)
+    train = network.draw(problem_settings, settings.n_train, train_seed)
+    heldout = network.draw(problem_settings, settings.n_heldout, heldout_seed)
+    objective = _Objective.start(network, train, settings, state_seed)
     points: list[TeacherPoint] = []
     choices = []
     for number, child in enumerate(seeds):
@@ -225,7 +223,7 @@ class _Objective:
     on visited states, relative to the size of the weights.
     """
 
-    task: Task
+    task: SplineTask
     problems: Any
     low: float
     high: float
@@ -236,7 +234,7 @@ class _Objective:
 
     @classmethod
     def start(
-        cls, task: Task, problems: Any, settings: TeacherSettings, seed: np.random.SeedSequence
+        cls, task: SplineTask, problems: Any, settings: TeacherSettings, seed: np.random.SeedSequence
     ) -> _Objective:
         states = task.probe(problems, N_STATES, seed)[task.slots[0].name]
         low, high = np.quantile(states.values[:, 1], [TAIL, 1 - TAIL])
@@ -265,7 +263,7 @@ class _Objective:
 
     def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
         """Mean loss with the penalty on roughness, and its gradient."""
-        result = differentiable(self.task).gradient(self.rule(scaled), self.problems.subset(picks), n_steps)
+        result = self.task.gradient(self.rule(scaled), self.problems.subset(picks), n_steps)
         gradients = result.gradients.reshape(len(picks), N_BLOCKS, -1) / self.effects[:, None]
         gradient = clipped_mean(gradients.reshape(len(picks), -1), ~result.blown)
         bends = np.diff(scaled.reshape(N_BLOCKS, -1), n=2, axis=1)
@@ -411,4 +409,5 @@ def _sizes(states: VisitedStates) -> FloatArray:
     """Root-mean-square of ``x**i w**k`` for each block, with a floor for those that hardly show."""
     x, _, w = states.values[:, :3].T
     sizes = np.sqrt(np.mean([(x**i * w**k) ** 2 for i in range(3) for k in range(3)], axis=1))
-    return np.maximum(sizes, SMALLEST_EFFECT * sizes.max())
+    floored: FloatArray = np.maximum(sizes, SMALLEST_EFFECT * sizes.max())
+    return floored

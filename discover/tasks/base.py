@@ -15,11 +15,13 @@ from discover.known_rules import KnownRule, get_known_rule
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import Slot
+from sims.rules import SplineRule
 
 __all__ = [
     "DifferentiableTask",
     "Fold",
     "Problems",
+    "SplineTask",
     "Task",
     "TaskGradient",
     "VisitedStates",
@@ -38,6 +40,7 @@ __all__ = [
     "reference_of",
     "rule_of",
     "update_slots",
+    "with_splines",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -203,6 +206,35 @@ class DifferentiableTask(Task, Protocol):
         ...
 
 
+class SplineTask(Protocol):
+    """A task whose network also runs rules without a formula, in its only slot; ``takes_splines`` says so."""
+
+    name: ClassVar[str]
+    slots: ClassVar[tuple[Slot, ...]]
+
+    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
+        """As for every task, like all of these."""
+        ...
+
+    def losses(self, rule: SplineRule, problems: Any, n_steps: int | None = None) -> FloatArray:
+        """Loss of each problem."""
+        ...
+
+    def gradient(self, rule: SplineRule, problems: Any, n_steps: int | None = None) -> TaskGradient:
+        """Gradients are with respect to the coefficients of the splines."""
+        ...
+
+    def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
+        """States at random weights."""
+        ...
+
+    def visit(
+        self, rule: SplineRule, problems: Any, n_states: int, seed: np.random.SeedSequence
+    ) -> dict[str, VisitedStates]:
+        """States that synapses visit under a rule."""
+        ...
+
+
 def losses_of_rules(task: Task, rules: Sequence[Rule | FloatArray], problems: Any) -> FloatArray:
     """Return the loss of each of several rules on each problem, shape (n_rules, n_problems).
 
@@ -281,6 +313,19 @@ def differentiable(task: Task) -> DifferentiableTask:
             f'The task {task.name!r} has no gradients. Fit it without: optimiser = "cmaes" under [fit].'
         )
     return cast("DifferentiableTask", task)
+
+
+def with_splines(task: Task) -> SplineTask:
+    """Return the task, as one whose network runs rules without a formula.
+
+    Raises
+    ------
+    TaskError
+        If it does not.
+    """
+    if not getattr(task, "takes_splines", False):
+        raise TaskError(f"The network of the task {task.name!r} runs no rules without a formula.")
+    return cast("SplineTask", task)
 
 
 def update_slots(task: Task) -> tuple[Slot, ...]:

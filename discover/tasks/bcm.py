@@ -85,6 +85,7 @@ class BcmSettings(NeuronSettings):
 class BcmTask(NeuronTask):
     """One linear neuron with a sliding threshold, one pattern."""
 
+    takes_splines: ClassVar[bool] = False
     name: ClassVar[str] = "bcm"
     title: ClassVar[str] = "Selectivity for one of several patterns"
     settings_type: ClassVar[type] = BcmSettings
