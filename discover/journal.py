@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from discover.rule import Rule
 from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, losses_of_rules
+from sims.rules import SplineRule
 
-__all__ = ["Journal", "JournaledTask"]
+__all__ = ["Journal", "JournaledTask", "remembered"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -186,6 +187,28 @@ def _unpacked(line: bytes) -> tuple[str, dict[str, NDArray[Any]]] | None:
         return None
 
 
+def remembered(
+    task: Any, name: str, problems: Any, question: tuple[Any, ...], compute: Callable[[Any], Arrays]
+) -> Arrays:
+    """Return what `compute` gives for a task, from its journal if it has one.
+
+    For results that say less than all simulations behind them, which then are not kept.
+
+    Parameters
+    ----------
+    task : Task or JournaledTask
+    name : str
+    problems : Problems
+    question : tuple
+        What else the result depends on: rules, numbers, texts.
+    compute : callable
+        Is given the task without its journal.
+    """
+    if isinstance(task, JournaledTask):
+        return task.remembered(name, problems, question, compute)
+    return compute(task)
+
+
 class JournaledTask:
     """A task whose simulations are kept in a journal; all else is the task's own.
 
@@ -283,6 +306,12 @@ class JournaledTask:
         arrays = self._recall("learning_curve", problems, (rule, n_points), compute)
         return arrays["steps"], arrays["losses"]
 
+    def remembered(
+        self, name: str, problems: Any, question: tuple[Any, ...], compute: Callable[[Any], Arrays]
+    ) -> Arrays:
+        """See :func:`remembered`."""
+        return self._recall(name, problems, question, lambda: compute(self._task))
+
     def _recall(
         self, name: str, problems: Any, question: tuple[Any, ...], compute: Callable[[], Arrays]
     ) -> Arrays:
@@ -296,4 +325,6 @@ def _text(part: Any) -> str:
         return repr(part.to_dict())
     if isinstance(part, np.ndarray):
         return part.tobytes().hex()
+    if isinstance(part, SplineRule):
+        return f"{part.low!r} {part.high!r} {part.coefficients.tobytes().hex()}"
     return repr(getattr(part, "name", part))

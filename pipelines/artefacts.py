@@ -87,6 +87,38 @@ class PathPoint(_Part):
     heldout_loss: float
 
 
+class Spline(_Part):
+    """Coefficients of the B-splines for one pair of powers."""
+
+    pre: Count
+    weight: Count
+    coefficients: list[float]
+
+
+class TeacherPoint(_Part):
+    """One rule without a formula: its splines between `low` and `high`, and its losses."""
+
+    penalty: float
+    low: float
+    high: float
+    blocks: list[Spline]
+    n_blocks: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float
+    restart: Count
+
+
+class TeacherCurves(_Part):
+    """Rules without a formula from all restarts, the chosen one, and why."""
+
+    slot: str
+    points: list[TeacherPoint]
+    chosen: Count
+    reason: str
+    choices: list[Count]
+
+
 class RulePath(Artefact):
     """``path.json``: rules along the L1 penalty, the chosen one, and why."""
 
@@ -97,6 +129,7 @@ class RulePath(Artefact):
     reason: str
     restarts: Any
     term_stability: Any
+    teacher: TeacherCurves | None = None
 
 
 class FrontCandidate(_Part):

@@ -1,7 +1,19 @@
 """L1 meta-learning: sparse coefficients of the polynomial basis, learned from what rules do in a network."""
 
-from discover.fit.path import choose, fit
+from discover.fit.choosing import choose
+from discover.fit.path import fit
 from discover.fit.result import FitResult, PathPoint
-from discover.fit.settings import FitSettings
+from discover.fit.settings import FitSettings, TeacherSettings
+from discover.fit.teacher import Teacher, TeacherPoint, teach
 
-__all__ = ["FitResult", "FitSettings", "PathPoint", "choose", "fit"]
+__all__ = [
+    "FitResult",
+    "FitSettings",
+    "PathPoint",
+    "Teacher",
+    "TeacherPoint",
+    "TeacherSettings",
+    "choose",
+    "fit",
+    "teach",
+]

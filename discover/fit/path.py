@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RuleError
+from discover.fit.choosing import choose
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.result import FitResult, PathPoint
 from discover.fit.settings import FitSettings
+from discover.fit.teacher import teach
 from discover.fit.tuning import tuned
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
-from discover.tasks.base import Task, bases, coefficients_of, differentiable, rule_of, update_slots
+from discover.tasks.base import (
+    Task,
+    bases,
+    coefficients_of,
+    differentiable,
+    rule_of,
+    update_slots,
+    with_splines,
+)
 
 __all__ = ["fit"]
 
@@ -52,11 +62,13 @@ def fit(
     Returns
     -------
     FitResult
+        With a teacher where the settings ask for one.
 
     Raises
     ------
     TaskError
-        If the optimiser needs gradients that the task does not have.
+        If the optimiser needs gradients that the task does not have, or a teacher a network that cannot run
+        one.
     RuleError
         If the settings allow a term that the basis does not have.
 
@@ -67,9 +79,14 @@ def fit(
     """
     if settings.optimiser == "proximal":
         differentiable(task)
-    seeds = np.random.SeedSequence(seed).spawn(3 + settings.restarts)
+    if settings.teacher.restarts > 0:
+        with_splines(task)
+    root = np.random.SeedSequence(seed)
+    seeds = root.spawn(3 + settings.restarts)
     train_seed, heldout_seed, *restart_seeds, tuning_seed = seeds
     free = _allowed(task, settings.terms)
+    whole = progress
+    progress = part(whole, 0.0, 0.4 if settings.teacher.restarts > 0 else 1.0)
     progress(0.0, "drawing problems")
     train = task.draw(problem_settings, settings.n_train, train_seed)
     heldout = task.draw(problem_settings, settings.n_heldout, heldout_seed)
@@ -89,6 +106,10 @@ def fit(
         points.append(_tuned(points[chosen], further, restart))
         chosen = len(points) - 1
         reason += f"; its speed was then set on {settings.n_tuning} further problems"
+    teacher = None
+    if settings.teacher.restarts > 0:
+        (teacher_seed,) = root.spawn(1)
+        teacher = teach(task, problem_settings, settings.teacher, teacher_seed, part(whole, 0.4, 1.0))
     return FitResult(
         task=task.name,
         points=tuple(points),
@@ -96,63 +117,8 @@ def fit(
         reason=reason,
         restarts=tuple(_summary(choice) for choice in choices),
         term_stability=_stability(task, choices),
+        teacher=teacher,
     )
-
-
-class Judged(Protocol):
-    """What the choice looks at."""
-
-    @property
-    def heldout_loss(self) -> float:
-        """Mean over held-out problems."""
-        ...
-
-    @property
-    def heldout_error(self) -> float:
-        """Its standard error."""
-        ...
-
-    @property
-    def n_terms(self) -> int:
-        """What the rule costs."""
-        ...
-
-
-def choose(points: Sequence[Judged], resolution: float) -> tuple[int, str]:
-    """Choose the simplest point that is as good as the best on held-out problems.
-
-    As good is a loss within one standard error of the difference of the two means, or within `resolution`.
-    The error of the simpler point counts too: where it is slow on one problem of many, that one must not
-    decide.
-
-    Returns
-    -------
-    position : int
-    reason : str
-    """
-    best = min(points, key=lambda point: point.heldout_loss)
-    within = [
-        n
-        for n, point in enumerate(points)
-        if point.heldout_loss - best.heldout_loss <= max(_error(point, best), resolution)
-    ]
-    position = min(within, key=lambda n: (points[n].n_terms, points[n].heldout_loss))
-    point = points[position]
-    if point is best:
-        return (
-            position,
-            f"lowest held-out loss, {best.heldout_loss:.4g}, and no rule with fewer terms is as good",
-        )
-    error = _error(point, best)
-    reach = f"one standard error ({error:.2g})" if error >= resolution else f"the resolution ({resolution:g})"
-    return position, (
-        f"fewest terms ({point.n_terms}) with a held-out loss ({point.heldout_loss:.4g}) within {reach} "
-        f"of the best ({best.heldout_loss:.4g}, {best.n_terms} terms)"
-    )
-
-
-def _error(point: Judged, best: Judged) -> float:
-    return float(np.hypot(point.heldout_error, best.heldout_error))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from discover.fit.teacher import Teacher
 from discover.rule import Rule
 from discover.slots import get_slot
 
@@ -94,6 +95,8 @@ class FitResult:
         For each restart its number, its own choice and that choice's losses and terms.
     term_stability : mapping from slot to mapping from term to float
         Share of restarts whose own choice has the term; terms that no restart chose are left out.
+    teacher : Teacher, optional
+        A rule without a formula, for the same problems.
     """
 
     task: str
@@ -102,6 +105,7 @@ class FitResult:
     reason: str
     restarts: tuple[Mapping[str, Any], ...]
     term_stability: Coefficients
+    teacher: Teacher | None = None
 
     @property
     def rule(self) -> Rule:
@@ -117,6 +121,7 @@ class FitResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
+        teacher = {} if self.teacher is None else {"teacher": self.teacher.to_json()}
         return {
             "task": self.task,
             "points": [point.to_json() for point in self.points],
@@ -124,6 +129,7 @@ class FitResult:
             "reason": self.reason,
             "restarts": [dict(restart) for restart in self.restarts],
             "term_stability": {slot: dict(terms) for slot, terms in self.term_stability.items()},
+            **teacher,
         }
 
     @classmethod
@@ -133,7 +139,7 @@ class FitResult:
         Raises
         ------
         RuleError
-            If a term is not one of the basis.
+            If a term is not one of the basis, or the teacher is none.
         """
         points = tuple(
             PathPoint(
@@ -156,4 +162,5 @@ class FitResult:
             data["reason"],
             tuple(data["restarts"]),
             data["term_stability"],
+            None if data.get("teacher") is None else Teacher.from_json(data["teacher"]),
         )

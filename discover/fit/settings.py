@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-__all__ = ["FitSettings", "Optimiser"]
+__all__ = ["FitSettings", "Optimiser", "TeacherSettings"]
 
 Optimiser = Literal["proximal", "cmaes", "finite-difference"]
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """How the rule without a formula is learned; what is not here is as for the coefficients.
+
+    Parameters
+    ----------
+    restarts : int
+        Fits from independent random starts; 0 for no teacher.
+    n_pieces : int
+        Equal pieces of the range of outputs, each with its cubic.
+    smoothness : float
+        Weight of the squared second differences of a spline's coefficients.
+    n_train, n_heldout : int
+        Problems to learn on, and problems to choose on.
+    first_penalty : float
+        Weight of the group penalty during the first fit of a restart.
+    penalties : tuple of float
+        Weights of the group penalty along the path, in units of relative effect; 0 keeps all blocks.
+    steps, path_steps, refit_steps, batch, step_size, path_step_size, growth, start_scale, negligible
+        See :class:`discover.fit.FitSettings`, as for `resolution`.
+    resolution : float
+    """
+
+    restarts: Annotated[int, Ge(0), Le(1000)] = 0
+    n_pieces: Annotated[int, Ge(1), Le(200)] = 16
+    smoothness: Annotated[float, Ge(0), Le(1000)] = 0.01
+    n_train: Annotated[int, Ge(2), Le(100_000)] = 64
+    n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
+    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.01
+    penalties: Annotated[tuple[Annotated[float, Ge(0), Le(100)], ...], MinLen(1)] = (0.0, 0.005, 0.01, 0.02)
+    steps: Annotated[int, Ge(1), Le(1_000_000)] = 400
+    path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    batch: Annotated[int, Ge(1), Le(100_000)] = 16
+    step_size: Annotated[float, Gt(0), Le(10)] = 0.05
+    path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02
+    growth: Annotated[float, Ge(0), Le(1)] = 0.6
+    start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
+    negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
+    resolution: Annotated[float, Ge(0), Le(1)] = 0.005
 
 
 @dataclass(frozen=True)
@@ -53,6 +95,8 @@ class FitSettings:
         whose weights end half a percent of their length nearer to the target, the simpler one is chosen.
     terms : mapping from str to tuple of str, optional
         Slot -> the terms that a rule may have there; slots that it does not name have all of the basis.
+    teacher : TeacherSettings
+        A rule without a formula, learned beside the coefficients, for tasks whose network runs one.
     """
 
     optimiser: Optimiser = "proximal"
@@ -83,3 +127,4 @@ class FitSettings:
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
     resolution: Annotated[float, Ge(0), Le(1)] = 0.005
     terms: Mapping[str, tuple[str, ...]] | None = None
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)

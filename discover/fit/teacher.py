@@ -7,23 +7,25 @@ the same choice, with blocks (i, k) in place of terms. A symbolic search then lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
 
+from discover.errors import RuleError
+from discover.fit.choosing import choose
 from discover.fit.objective import SMALLEST_EFFECT, Slope, clipped_mean
-from discover.fit.path import choose
 from discover.fit.proximal import ProximalAdam
+from discover.fit.settings import TeacherSettings
+from discover.journal import remembered
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
 from discover.tasks.base import SplineTask, Task, VisitedStates, with_splines
 from sims.rules import SplineRule
 
-__all__ = ["Teacher", "TeacherPoint", "TeacherSettings", "teach"]
+__all__ = ["Teacher", "TeacherPoint", "teach"]
 
 FloatArray = NDArray[np.float64]
 
@@ -34,48 +36,6 @@ TAIL = 0.001
 """Share of visited outputs beyond each end of the splines, which are constant there."""
 
 N_BLOCKS = 9
-
-
-@dataclass(frozen=True)
-class TeacherSettings:
-    """How the rule without a formula is learned; what is not here is as for the coefficients.
-
-    Parameters
-    ----------
-    restarts : int
-        Fits from independent random starts; 0 for no teacher.
-    n_pieces : int
-        Equal pieces of the range of outputs, each with its cubic.
-    smoothness : float
-        Weight of the squared second differences of a spline's coefficients.
-    n_train, n_heldout : int
-        Problems to learn on, and problems to choose on.
-    first_penalty : float
-        Weight of the group penalty during the first fit of a restart.
-    penalties : tuple of float
-        Weights of the group penalty along the path, in units of relative effect; 0 keeps all blocks.
-    steps, path_steps, refit_steps, batch, step_size, path_step_size, growth, start_scale, negligible
-        See :class:`discover.fit.FitSettings`, as for `resolution`.
-    resolution : float
-    """
-
-    restarts: Annotated[int, Ge(0), Le(1000)] = 3
-    n_pieces: Annotated[int, Ge(1), Le(200)] = 16
-    smoothness: Annotated[float, Ge(0), Le(1000)] = 0.01
-    n_train: Annotated[int, Ge(2), Le(100_000)] = 64
-    n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
-    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.01
-    penalties: Annotated[tuple[Annotated[float, Ge(0), Le(100)], ...], MinLen(1)] = (0.0, 0.005, 0.01, 0.02)
-    steps: Annotated[int, Ge(1), Le(1_000_000)] = 400
-    path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
-    refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
-    batch: Annotated[int, Ge(1), Le(100_000)] = 16
-    step_size: Annotated[float, Gt(0), Le(10)] = 0.05
-    path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02
-    growth: Annotated[float, Ge(0), Le(1)] = 0.6
-    start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
-    negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
-    resolution: Annotated[float, Ge(0), Le(1)] = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +90,24 @@ class TeacherPoint:
             "restart": self.restart,
         }
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TeacherPoint:
+        """Read what :meth:`to_json` gave; see :meth:`Teacher.from_json`."""
+        lengths = {len(block["coefficients"]) for block in data["blocks"]}
+        if len(lengths) > 1:
+            raise RuleError("The splines of one rule have one number of coefficients.")
+        table = np.zeros((3, 3, *(lengths or (4,))))
+        for block in data["blocks"]:
+            if not (0 <= block["pre"] <= 2 and 0 <= block["weight"] <= 2):
+                raise RuleError("The splines of a rule belong to powers up to two.")
+            table[block["pre"], block["weight"]] = block["coefficients"]
+        try:
+            rule = SplineRule(data["low"], data["high"], table)
+        except ValueError as error:
+            raise RuleError(str(error)) from None
+        losses = (data["train_loss"], data["heldout_loss"], data["heldout_error"])
+        return cls(rule, data["penalty"], *losses, data["restart"])
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -167,9 +145,30 @@ class Teacher:
             "choices": list(self.choices),
         }
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Teacher:
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        RuleError
+            If coefficients are not those of a spline rule.
+        """
+        return cls(
+            data["slot"],
+            tuple(TeacherPoint.from_json(point) for point in data["points"]),
+            data["chosen"],
+            data["reason"],
+            tuple(data["choices"]),
+        )
+
 
 def teach(
-    task: Task, problem_settings: Any, settings: TeacherSettings, seed: int, progress: Progress = silent
+    task: Task,
+    problem_settings: Any,
+    settings: TeacherSettings,
+    seed: np.random.SeedSequence,
+    progress: Progress = silent,
 ) -> Teacher:
     """Learn a rule without a formula.
 
@@ -179,7 +178,7 @@ def teach(
         One whose network runs a :class:`sims.rules.SplineRule` in its only slot (``takes_splines``).
     problem_settings : dataclass
     settings : TeacherSettings
-    seed : int
+    seed : numpy.random.SeedSequence
         Root of all random numbers.
     progress : callable, optional
 
@@ -198,7 +197,7 @@ def teach(
     J. R. Statist. Soc. B 68:49 (penalty on groups).
     """
     network = with_splines(task)
-    train_seed, heldout_seed, state_seed, *seeds = np.random.SeedSequence(seed).spawn(3 + settings.restarts)
+    train_seed, heldout_seed, state_seed, *seeds = seed.spawn(3 + settings.restarts)
     progress(0.0, "drawing problems")
     train = network.draw(problem_settings, settings.n_train, train_seed)
     heldout = network.draw(problem_settings, settings.n_heldout, heldout_seed)
@@ -263,14 +262,22 @@ class _Objective:
 
     def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
         """Mean loss with the penalty on roughness, and its gradient."""
-        result = self.task.gradient(self.rule(scaled), self.problems.subset(picks), n_steps)
-        gradients = result.gradients.reshape(len(picks), N_BLOCKS, -1) / self.effects[:, None]
-        gradient = clipped_mean(gradients.reshape(len(picks), -1), ~result.blown)
+        rule, problems = self.rule(scaled), self.problems.subset(picks)
+
+        def compute(task: SplineTask) -> dict[str, FloatArray]:
+            result = task.gradient(rule, problems, n_steps)
+            gradients = result.gradients.reshape(len(picks), N_BLOCKS, -1) / self.effects[:, None]
+            gradient = clipped_mean(gradients.reshape(len(picks), -1), ~result.blown)
+            return {"gradient": gradient, "shares": np.array([result.losses.mean(), result.blown.mean()])}
+
+        # The mean alone is kept: gradients of single problems would fill the disk.
+        result = remembered(self.task, "teacher-step", problems, (rule, n_steps), compute)
+        gradient, (mean_loss, blown) = result["gradient"], result["shares"]
         bends = np.diff(scaled.reshape(N_BLOCKS, -1), n=2, axis=1)
         # The transpose of second differences, by the same differences of bends with zeros around them.
         rough = np.diff(np.pad(bends, ((0, 0), (2, 2))), n=2, axis=1).reshape(-1)
-        loss = float(result.losses.mean()) + self.smoothness * float(np.sum(bends**2))
-        return Slope(loss, gradient + 2 * self.smoothness * rough, float(result.blown.mean()))
+        loss = float(mean_loss) + self.smoothness * float(np.sum(bends**2))
+        return Slope(loss, gradient + 2 * self.smoothness * rough, float(blown))
 
     def with_effects_of(self, scaled: FloatArray, seed: np.random.SeedSequence) -> _Objective:
         """Return the objective with effects measured on the states that this rule visits."""

@@ -96,6 +96,10 @@ class Samples:
         """Inputs by name, each of shape (n_samples,)."""
         return {name: self.inputs[:, k] for k, name in enumerate(self.variables)}
 
+    def where(self, rows: NDArray[np.bool_]) -> Samples:
+        """Return the rows at which `rows` (n_samples,) is true."""
+        return Samples(self.variables, self.inputs[rows], self.target[rows])
+
     def subset(self, n_rows: int, seed: int) -> Samples:
         """Return at most `n_rows` rows, drawn without replacement and kept in order."""
         if n_rows >= self.n_rows:

@@ -1,56 +1,136 @@
-"""What the engines are to find an expression for: the update of the fitted rule where synapses go."""
+"""What the engines are to find an expression for: the update of the teacher where synapses go.
+
+The teacher is the rule without a formula where the fit has one, else the dense rule of the polynomial basis.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from discover.errors import RunFailed
-from discover.fit import FitResult, PathPoint
+from discover.expression import Node
+from discover.fit import FitResult, TeacherPoint
 from discover.search.engine import MIN_ROWS, Samples
-from discover.tasks.base import Task, coefficients_of, update_slots
+from discover.slots import get_slot
+from discover.tasks.base import Task, VisitedStates, coefficients_of, update_slots, with_splines
 
-__all__ = ["teacher_samples"]
+__all__ = ["Lesson", "teacher_samples"]
+
+FloatArray = NDArray[np.float64]
+Updates = Mapping[str, Callable[..., FloatArray]]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What engines are given.
+
+    Attributes
+    ----------
+    samples : mapping from slot name to Samples
+        The teacher's update on states that it visits, and on those that baseline rules do.
+    constants : mapping from slot name to Node
+        The teacher's constants of the synapse.
+    curves : mapping from (int, int) to Samples
+        For a teacher that is a sum over powers of presynaptic activity and weight, the function of the output
+        that each pair of powers is multiplied with, on visited outputs.
+    """
+
+    samples: Mapping[str, Samples]
+    constants: Mapping[str, Node] = field(default_factory=dict)
+    curves: Mapping[tuple[int, int], Samples] = field(default_factory=dict)
 
 
 def teacher_samples(
-    task: Task, problems: Any, fit: FitResult, n_states: int, seed: np.random.SeedSequence
-) -> tuple[PathPoint, dict[str, Samples]]:
-    """Sample the update of the dense rule on the states that it visits.
+    task: Task,
+    problems: Any,
+    fit: FitResult,
+    trajectories: Mapping[str, NDArray[Any]],
+    n_states: int,
+    seed: np.random.SeedSequence,
+) -> Lesson:
+    """Sample the update of the teacher on the states that it visits.
 
-    The dense rule carries no sparsity that the engines would only repeat. Where it blows up on every problem
-    the least penalised rule that does not takes its place.
+    A dense rule carries no sparsity that the engines would only repeat. Where it blows up on every problem
+    the least penalised rule that does not takes its place. An equal share of states that baseline rules
+    visited joins, so that expressions are also asked about states far from the solution.
 
     Parameters
     ----------
     task : Task
     problems : Problems
     fit : FitResult
+    trajectories : mapping from str to ndarray
+        What synapses visited under the baseline rules (:func:`discover.tasks.collect`).
     n_states : int
-        Rows of samples for each slot.
+        Rows of samples for each slot, before those of the baselines.
     seed : numpy.random.SeedSequence
 
     Returns
     -------
-    teacher : PathPoint
-        The rule that was sampled.
-    samples : dict from slot name to Samples
+    Lesson
 
     Raises
     ------
     RunFailed
         If every rule of the path blows up.
     """
+    if fit.teacher is not None:
+        return _of_splines(task, problems, fit.teacher.best, fit.teacher.slot, trajectories, n_states, seed)
     others = sorted((p for p in fit.points if p is not fit.dense), key=lambda p: (p.penalty, p.heldout_loss))
     for point in (fit.dense, *others):
         rule = point.rule
         visited = task.visit(coefficients_of(task, rule), problems, n_states, seed)
         if all(len(states.values) >= MIN_ROWS for states in visited.values()):
-            samples = {}
-            for slot in update_slots(task):
-                values = visited[slot.name].values
-                update = rule.numpy()[slot.name](**dict(zip(slot.variables, values.T, strict=True)))
-                samples[slot.name] = Samples(slot.variables, values, update)
-            return point, samples
+            constants = {slot: node for slot, node in rule.expressions.items() if get_slot(slot).is_constant}
+            return Lesson(_sampled(task, visited, trajectories, rule.numpy()), constants)
     raise RunFailed("Every rule of the path blows up, so there is nothing to search for; fit longer.")
+
+
+def _of_splines(
+    task: Task,
+    problems: Any,
+    teacher: TeacherPoint,
+    slot: str,
+    trajectories: Mapping[str, NDArray[Any]],
+    n_states: int,
+    seed: np.random.SeedSequence,
+) -> Lesson:
+    rule = teacher.rule
+    visited = with_splines(task).visit(rule, problems, n_states, seed)
+    if any(len(states.values) < MIN_ROWS for states in visited.values()):
+        raise RunFailed("The teacher blows up on every problem; learn it longer, or leave it out.")
+
+    def update(**columns: FloatArray) -> FloatArray:
+        return rule.update(*columns.values())
+
+    samples = _sampled(task, visited, trajectories, {slot: update})
+    # Splines are constant beyond their ends, which says nothing about the rule.
+    post = samples[slot].inputs[:, 1]
+    inside = (post >= rule.low) & (post <= rule.high)
+    name = samples[slot].variables[1]
+    curves = rule.curves(post[inside])
+    return Lesson(
+        {slot: samples[slot].where(inside)},
+        curves={(i, k): Samples((name,), post[inside, None], curves[i, k]) for i, k in teacher.blocks},
+    )
+
+
+def _sampled(
+    task: Task,
+    visited: Mapping[str, VisitedStates],
+    trajectories: Mapping[str, NDArray[Any]],
+    updates: Updates,
+) -> dict[str, Samples]:
+    samples = {}
+    for slot in update_slots(task):
+        own, others = visited[slot.name].values, trajectories[f"{slot.name}.states"]
+        rows = np.linspace(0, len(others) - 1, min(len(others), len(own))).astype(int)
+        values = np.concatenate([own, others[rows]])
+        update = updates[slot.name](**dict(zip(slot.variables, values.T, strict=True)))
+        samples[slot.name] = Samples(slot.variables, values, update)
+    return samples

@@ -14,11 +14,11 @@ from discover.fit import FitResult
 from discover.pareto import Candidate, ParetoFront
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
-from discover.search.engine import AUTO, Engine, Samples, resolve
+from discover.search.curves import from_curves
+from discover.search.engine import AUTO, Engine, resolve
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
-from discover.search.teacher import teacher_samples
-from discover.slots import get_slot
+from discover.search.teacher import Lesson, teacher_samples
 from discover.tasks.base import Task, has_gradient
 
 __all__ = ["L1_PATH", "search"]
@@ -51,10 +51,11 @@ def search(
 ) -> ParetoFront:
     """Search beyond the polynomial basis.
 
-    The engines fit expressions to the update of the dense fitted rule on the states that it visits. Their
-    fronts and the rules of the L1 path are united; each form runs in the network, its constants are refined
-    there by exact gradients or CMA-ES, and held-out problems give the loss by which the front is built and
-    the rule is chosen.
+    The engines fit expressions to the update of the teacher on the states that it visits: the rule without a
+    formula where the fit has one, each of whose curves is a problem of its own too, else the dense fitted
+    rule. Their fronts and the rules of the L1 path are united; each form runs in the network, its constants
+    are refined there by exact gradients or CMA-ES, and held-out problems give the loss by which the front is
+    built and the rule is chosen.
 
     Parameters
     ----------
@@ -87,15 +88,17 @@ def search(
     progress(0.0, "drawing problems")
     train = task.draw(problem_settings, settings.network.n_train, train_seed)
     heldout = task.draw(problem_settings, settings.network.n_heldout, heldout_seed)
-    teacher, samples = teacher_samples(task, train, fit, settings.network.n_states, state_seed)
-    samples = {name: _joined(one, name, teacher.rule, trajectories) for name, one in samples.items()}
-    constants = {slot: node for slot, node in teacher.rule.expressions.items() if get_slot(slot).is_constant}
+    lesson = teacher_samples(task, train, fit, trajectories, settings.network.n_states, state_seed)
     forms = _forms_of_path(fit)
     for number, engine in enumerate(chosen):
         inner = part(
             progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen), f"{engine.name}: "
         )
-        rules = _proposals(engine, samples, constants, settings, engine_seed, inner)
+        share = 0.5 if lesson.curves else 1.0
+        rules = _proposals(engine, lesson, settings, engine_seed, part(inner, 0.0, share))
+        if lesson.curves:
+            (word,) = engine_seed.generate_state(1, np.uint64)
+            rules += from_curves(engine, lesson, settings, int(word), part(inner, share, 1.0))
         _unite(forms, rules, engine.name)
     candidates = _scored(
         task, forms, train, heldout, settings, np.random.default_rng(refine_seed), part(progress, 0.5, 1.0)
@@ -106,19 +109,6 @@ def search(
         tuple(candidates),
         settings.selector,
         settings.resolution,
-    )
-
-
-def _joined(samples: Samples, slot: str, teacher: Rule, trajectories: Mapping[str, NDArray[Any]]) -> Samples:
-    """Add an equal share of states that the baseline rules visited, with the teacher's update there."""
-    states = trajectories[f"{slot}.states"]
-    rows = np.linspace(0, len(states) - 1, min(len(states), samples.n_rows)).astype(int)
-    states = states[rows]
-    update = teacher.numpy()[slot](**dict(zip(samples.variables, states.T, strict=True)))
-    return Samples(
-        samples.variables,
-        np.concatenate([samples.inputs, states]),
-        np.concatenate([samples.target, update]),
     )
 
 
@@ -133,8 +123,7 @@ def _forms_of_path(fit: FitResult) -> dict[str, _Form]:
 
 def _proposals(
     engine: Engine,
-    samples: Mapping[str, Samples],
-    constants: Mapping[str, Node],
+    lesson: Lesson,
     settings: SearchSettings,
     seed: np.random.SeedSequence,
     progress: Progress,
@@ -143,6 +132,7 @@ def _proposals(
 
     Constants of the synapse are the teacher's.
     """
+    samples = lesson.samples
     words = seed.generate_state(len(samples))
     fronts: list[list[tuple[str, Node]]] = []
     for number, (slot, one) in enumerate(samples.items()):
@@ -152,7 +142,7 @@ def _proposals(
     rules: list[dict[str, Node]] = [{}]
     for front in fronts:
         rules = [{**rule, slot: expression} for rule in rules for slot, expression in front]
-    return [Rule({**expressions, **constants}) for expressions in rules if expressions]
+    return [Rule({**expressions, **lesson.constants}) for expressions in rules if expressions]
 
 
 def _unite(forms: dict[str, _Form], rules: Iterable[Rule], engine: str) -> None:
