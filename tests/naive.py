@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from sims.rate import BLOW_UP_NORM, Schedule
-from sims.rules import Op, PolynomialRule, Program
+from sims.rules import Op, PolynomialRule, Program, SplineRule
 
 
 def program_registers(program: Program, values: Mapping[str, float]) -> list[float]:
@@ -101,10 +101,32 @@ BINARY = {
 }
 
 
-def rule_value(rule: PolynomialRule | Program, x: float, y: float, w: float) -> float:
+def b_spline(knots: Sequence[float], degree: int, n: int, y: float) -> float:
+    """The n-th B-spline of a degree, by the recursion of de Boor and Cox; a knot belongs to its right."""
+    if degree == 0:
+        return 1.0 if knots[n] <= y < knots[n + 1] else 0.0
+    left = (y - knots[n]) / (knots[n + degree] - knots[n]) * b_spline(knots, degree - 1, n, y)
+    right = (knots[n + degree + 1] - y) / (knots[n + degree + 1] - knots[n + 1])
+    return left + right * b_spline(knots, degree - 1, n + 1, y)
+
+
+def spline_curve(rule: SplineRule, i: int, k: int, y: float) -> float:
+    """What ``x**i w**k`` is multiplied with at an output."""
+    coefficients = rule.coefficients[i, k]
+    n_pieces = len(coefficients) - 3
+    width = (rule.high - rule.low) / n_pieces
+    knots = [rule.low + width * n for n in range(-3, n_pieces + 4)]
+    inside = min(max(y, rule.low), rule.high - 1e-12 * width)
+    return sum(float(c) * b_spline(knots, 3, n, inside) for n, c in enumerate(coefficients))
+
+
+def rule_value(rule: PolynomialRule | SplineRule | Program, x: float, y: float, w: float) -> float:
     """Update of one synapse."""
     if isinstance(rule, Program):
         return program_value(rule, dict(zip(rule.variables, (x, y, w), strict=True)))
+    if isinstance(rule, SplineRule):
+        powers = [(i, k) for i in range(3) for k in range(3)]
+        return sum(spline_curve(rule, i, k, y) * power(x, i) * power(w, k) for i, k in powers)
     return sum(
         float(rule.coefficients[i, j, k]) * power(x, i) * power(y, j) * power(w, k)
         for i in range(3)
@@ -114,7 +136,7 @@ def rule_value(rule: PolynomialRule | Program, x: float, y: float, w: float) -> 
 
 
 def rate_neuron(
-    rule: PolynomialRule | Program,
+    rule: PolynomialRule | SplineRule | Program,
     inputs: Sequence[Sequence[float]],
     weights: Sequence[float],
     schedule: Schedule,

@@ -31,9 +31,9 @@ class TeacherSettings:
         Weight of the group penalty during the first fit of a restart.
     penalties : tuple of float
         Weights of the group penalty along the path, in units of relative effect; 0 keeps all blocks.
-    steps, path_steps, refit_steps, batch, step_size, path_step_size, growth, start_scale, negligible
-        See :class:`discover.fit.FitSettings`, as for `resolution`.
-    resolution : float
+    steps, path_steps, refit_steps, batch : int
+        See :class:`FitSettings`, like all that follow.
+    step_size, path_step_size, growth, start_scale, negligible, resolution : float
     """
 
     restarts: Annotated[int, Ge(0), Le(1000)] = 0
@@ -41,11 +41,17 @@ class TeacherSettings:
     smoothness: Annotated[float, Ge(0), Le(1000)] = 0.01
     n_train: Annotated[int, Ge(2), Le(100_000)] = 64
     n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
-    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.01
-    penalties: Annotated[tuple[Annotated[float, Ge(0), Le(100)], ...], MinLen(1)] = (0.0, 0.005, 0.01, 0.02)
-    steps: Annotated[int, Ge(1), Le(1_000_000)] = 400
-    path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
-    refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    first_penalty: Annotated[float, Ge(0), Le(100)] = 0.002
+    penalties: Annotated[tuple[Annotated[float, Ge(0), Le(100)], ...], MinLen(1)] = (
+        0.0,
+        0.001,
+        0.002,
+        0.005,
+        0.01,
+    )
+    steps: Annotated[int, Ge(1), Le(1_000_000)] = 300
+    path_steps: Annotated[int, Ge(1), Le(1_000_000)] = 60
+    refit_steps: Annotated[int, Ge(1), Le(1_000_000)] = 60
     batch: Annotated[int, Ge(1), Le(100_000)] = 16
     step_size: Annotated[float, Gt(0), Le(10)] = 0.05
     path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02

@@ -152,15 +152,17 @@ class Teacher:
         Raises
         ------
         RuleError
-            If coefficients are not those of a spline rule.
+            If something is missing, or coefficients are not those of a spline rule.
         """
-        return cls(
-            data["slot"],
-            tuple(TeacherPoint.from_json(point) for point in data["points"]),
-            data["chosen"],
-            data["reason"],
-            tuple(data["choices"]),
-        )
+        try:
+            points = tuple(TeacherPoint.from_json(point) for point in data["points"])
+            places = [int(data["chosen"]), *(int(place) for place in data["choices"])]
+            slot, reason = str(data["slot"]), str(data["reason"])
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise RuleError(f"The teacher is damaged: {error}.") from None
+        if not all(0 <= place < len(points) for place in places):
+            raise RuleError("The teacher calls a point chosen that it does not have.")
+        return cls(slot, points, places[0], reason, tuple(places[1:]))
 
 
 def teach(

@@ -35,6 +35,7 @@ def write_report(run_folder: Path) -> Path:
     from discover.report.page import render_page
     from discover.report.reading import read_run
     from discover.report.spiking import spiking_section
+    from discover.report.teacher import teacher_section
     from discover.tasks import get_task
     from discover.tasks.base import reference_of
 
@@ -48,7 +49,7 @@ def write_report(run_folder: Path) -> Path:
     curves = learning_curves(task, run.config.problems, run.config.seed, rules)
     figures = run_folder / "figures"
     draw_figures(run, curves, figures)
-    section = spiking_section(run, task, settings, figures)
+    sections = spiking_section(run, task, settings, figures), teacher_section(run, figures)
     page = run_folder / "report.html"
-    write_bytes(page, render_page(run, task, curves, figures, section).encode())
+    write_bytes(page, render_page(run, task, curves, figures, *sections).encode())
     return page

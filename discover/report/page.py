@@ -22,6 +22,7 @@ from discover.report.front_plot import front_plot
 from discover.report.reading import Candidate, Comparison, Contest, Distances, Evidence, Fold, Metric, Run
 from discover.report.spiking import SpikingSection
 from discover.report.style import data_uri
+from discover.report.teacher import TeacherSection
 from discover.tasks import Task
 
 __all__ = ["render_page"]
@@ -45,6 +46,7 @@ def render_page(
     curves: Sequence[LearningCurve],
     figures: Path,
     spiking: SpikingSection | None = None,
+    teacher: TeacherSection | None = None,
 ) -> str:
     """Return the report as HTML that holds everything it shows.
 
@@ -57,6 +59,8 @@ def render_page(
         Folder of the figures, which must have been drawn.
     spiking : SpikingSection, optional
         What is said of spiking rules only.
+    teacher : TeacherSection, optional
+        What is said where the fit has a rule without a formula.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -102,9 +106,14 @@ def render_page(
         settings=_settings_rows(run),
         figures={
             name: data_uri(figures / f"{name}.svg")
-            for name in (*FIGURES, *(spiking.figures if spiking is not None else ()))
+            for name in (
+                *FIGURES,
+                *(spiking.figures if spiking is not None else ()),
+                *([teacher.figure] if teacher is not None else []),
+            )
         },
         spiking=spiking,
+        teacher=teacher,
         plot=front_plot(run.front),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
         scripts=[Markup(script) for script in scripts],  # our own file, and Plotly's

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from discover.errors import ArtefactError, RuleError
+from discover.fit import Teacher
 from discover.rule import Rule
 from discover.slots import SLOTS, get_slot, term_exponents
 
@@ -96,6 +97,12 @@ class RulePath(_Part):
     reason: str
     restarts: Any = None
     term_stability: dict[str, dict[str, float]] = {}
+    teacher: Any = None  # Teacher or None
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _read_teacher(cls, data: Any) -> Teacher | None:
+        return None if data is None else Teacher.from_json(data)
 
     @property
     def chosen_point(self) -> PathPoint:
