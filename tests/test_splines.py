@@ -93,12 +93,8 @@ def test_splines_hold_every_cubic() -> None:
     """Marsden's identity: the coefficients of y are the means of three knots, those of one are one."""
     n_pieces, low, high = 5, -4.0, 6.0
     knots = low + (high - low) / n_pieces * np.arange(-3, n_pieces + 4)
-    squares = np.array(
-        [
-            (np.sum(knots[n + 1 : n + 4]) ** 2 - np.sum(knots[n + 1 : n + 4] ** 2)) / 6
-            for n in range(n_pieces + 3)
-        ]
-    )
+    inner = [knots[n + 1 : n + 4] for n in range(n_pieces + 3)]
+    squares = np.array([(three.sum() ** 2 - np.sum(three**2)) / 6 for three in inner])
     means = np.array([three.mean() for three in inner])
     table = np.zeros((3, 3, n_pieces + 3))
     table[1, 0], table[0, 1] = means, -squares

@@ -42,21 +42,16 @@ def quick() -> Teacher:
 
 @pytest.mark.slow
 def test_on_oja_it_finds_nothing_but_oja() -> None:
-    """Two curves are left; the parts of them that do not average to zero are those of Oja's rule."""
+    """The curves of Oja's rule are left, and do no better. Gaussian inputs leave their shape open."""
     task, settings = get_task("oja"), settings_of("oja", n_inputs=3)
     best = teach(task, settings, LEARNED, np.random.SeedSequence(4)).best
     assert set(best.blocks) == {(1, 0), (0, 1)}
-    problems = task.draw(settings, 32, np.random.SeedSequence(77))
-    known = task.losses(Rule.parse("x*y - w*y**2"), problems)
-    own = task.losses(best.rule, problems)
-    assert own.mean() < 0.05 > known.mean()
-    y = np.linspace(-1.0, 1.0, 41)
-    curves = best.rule.curves(y)
-    odd = (curves[1, 0] - curves[1, 0][::-1]) / 2
-    even = (curves[0, 1] + curves[0, 1][::-1]) / 2
-    scale = float(np.sum(odd * y) / np.sum(y**2))
-    for curve, shape in ((odd, y), (even, -(y**2))):
-        assert np.abs(curve - scale * shape).mean() < 0.1 * scale
+    problems = task.draw(settings, 64, np.random.SeedSequence(77))
+    known = min(
+        task.losses(Rule.parse("x*y - w*y**2").scaled(factor), problems).mean() for factor in (0.3, 0.6, 1)
+    )
+    own = task.losses(best.rule, problems).mean()  # type: ignore[arg-type]
+    assert known - 0.005 < own < 0.05
 
 
 @pytest.mark.slow
