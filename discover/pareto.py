@@ -9,7 +9,7 @@ from typing import Any
 from discover.errors import TaskError, did_you_mean
 from discover.rule import Rule
 
-__all__ = ["SELECTORS", "Candidate", "ParetoFront"]
+__all__ = ["SELECTORS", "Candidate", "ParetoFront", "Simplification"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,53 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Simplification:
+    """A step from a rule to a simpler one, and what it costs.
+
+    Attributes
+    ----------
+    what : str
+        What was done, such as ``constants rounded``.
+    before, after : Rule
+    cost, error : float
+        Mean by which the held-out loss of the simpler rule is larger, problem by problem, and its standard
+        error.
+    accepted : bool
+        Whether the cost is within its standard error or the resolution.
+    """
+
+    what: str
+    before: Rule
+    after: Rule
+    cost: float
+    error: float
+    accepted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "what": self.what,
+            "before": self.before.to_dict(),
+            "after": self.after.to_dict(),
+            "cost": self.cost,
+            "error": self.error,
+            "accepted": self.accepted,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Simplification:
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        RuleError
+            If an expression is not a rule.
+        """
+        rules = Rule.parse(data["before"]), Rule.parse(data["after"])
+        return cls(data["what"], *rules, data["cost"], data["error"], data["accepted"])
+
+
+@dataclass(frozen=True)
 class ParetoFront:
     """Candidates of a search, and which of them is taken.
 
@@ -94,6 +141,8 @@ class ParetoFront:
         Name of the way to choose, one of :data:`SELECTORS`.
     resolution : float
         Held-out losses that differ by less count as equal for the selector ``1se``.
+    simplifications : tuple of Simplification
+        What was tried on the best and on the chosen rule.
 
     Raises
     ------
@@ -113,6 +162,7 @@ class ParetoFront:
     candidates: tuple[Candidate, ...]
     selector: str = "1se"
     resolution: float = 0.0
+    simplifications: tuple[Simplification, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.candidates:
@@ -154,6 +204,7 @@ class ParetoFront:
             "reason": self.reason,
             "selector": self.selector,
             "resolution": self.resolution,
+            "simplifications": [step.to_json() for step in self.simplifications],
         }
 
     @classmethod
@@ -167,7 +218,8 @@ class ParetoFront:
         """
         candidates = tuple(Candidate.from_json(candidate) for candidate in data["candidates"])
         selector, resolution = data.get("selector", "1se"), data.get("resolution", 0.0)
-        return cls(data["task"], tuple(data["engine"]), candidates, selector, resolution)
+        steps = tuple(Simplification.from_json(step) for step in data.get("simplifications", ()))
+        return cls(data["task"], tuple(data["engine"]), candidates, selector, resolution, steps)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row a candidate, expressions in columns ``slot:<name>``."""

@@ -144,6 +144,17 @@ class FrontCandidate(_Part):
     on_front: bool
 
 
+class SimplerRule(_Part):
+    """A step to a simpler rule: the held-out loss that it costs, and whether that is within its error."""
+
+    what: str
+    before: dict[str, str]
+    after: dict[str, str]
+    cost: float
+    error: float
+    accepted: bool
+
+
 class Front(Artefact):
     """``front.json``: candidates of the symbolic search, the chosen one, and why."""
 
@@ -153,6 +164,7 @@ class Front(Artefact):
     candidates: list[FrontCandidate]
     chosen: str
     reason: str
+    simplifications: list[SimplerRule] = []
 
 
 class Metric(_Part):

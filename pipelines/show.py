@@ -68,8 +68,18 @@ def front_text(front: Mapping[str, Any]) -> str:
         "",
         f"chosen: {front['chosen']} ({front['reason']})",
         f"engines: {engines}; the chosen rule: {_plain_text(found_by)}",
+        *(_simplification_text(step) for step in front.get("simplifications", ())),
     ]
     return "\n".join(lines)
+
+
+def _simplification_text(step: Mapping[str, Any]) -> str:
+    """Return one step to a simpler rule and its cost."""
+    verdict = "no worse" if step["accepted"] else "worse"
+    return (
+        f"{step['what']}: {_rule_text(step['after'])} is {verdict} "
+        f"(held-out loss {step['cost']:+.2g}, standard error {step['error']:.2g})"
+    )
 
 
 def verdict_text(name: str, compared: Mapping[str, Any]) -> str:

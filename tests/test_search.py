@@ -110,22 +110,27 @@ def test_refinement_reaches_constants_inside_functions():
     assert np.all(better.constants() != rule.constants())
 
 
-def test_teacher_is_the_dense_rule_where_it_goes():
+def test_teacher_is_the_dense_rule_where_it_goes(trajectories):
     problems = TASK.draw(SMALL, 8, np.random.SeedSequence(0))
-    teacher, samples = teacher_samples(TASK, problems, FIT, 100, np.random.SeedSequence(1))
-    assert teacher is DENSE
-    x, y, w = samples["feedforward"].inputs.T
-    np.testing.assert_allclose(
-        samples["feedforward"].target, teacher.rule.numpy()["feedforward"](x=x, y=y, w=w)
-    )
+    lesson = teacher_samples(TASK, problems, FIT, trajectories, 100, np.random.SeedSequence(1))
+    samples = lesson.samples["feedforward"]
+    x, y, w = samples.inputs.T
+    np.testing.assert_allclose(samples.target, DENSE.rule.numpy()["feedforward"](x=x, y=y, w=w))
+    own, others = samples.inputs[:100], samples.inputs[100:]
+    assert len(others) == 100
+    every = trajectories["feedforward.states"]
+    assert all((every == row).all(axis=1).any() for row in others[::10])
+    assert not any((every == row).all(axis=1).any() for row in own[::10])
 
 
-def test_teacher_falls_back_to_a_rule_that_does_not_blow_up():
+def test_teacher_falls_back_to_a_rule_that_does_not_blow_up(trajectories):
     problems = TASK.draw(SMALL, 8, np.random.SeedSequence(0))
     wild = point(0.0, 1.9, w=80.0)
     fallen = replace(FIT, points=(wild, SPARSE))
-    assert teacher_samples(TASK, problems, fallen, 100, np.random.SeedSequence(1))[0] is SPARSE
+    lesson = teacher_samples(TASK, problems, fallen, trajectories, 100, np.random.SeedSequence(1))
+    samples = lesson.samples["feedforward"]
+    x, y, w = samples.inputs.T
+    np.testing.assert_allclose(samples.target, SPARSE.rule.numpy()["feedforward"](x=x, y=y, w=w))
+    hopeless = replace(FIT, points=(wild,), chosen=0)
     with pytest.raises(RunFailed, match="blows up"):
-        teacher_samples(
-            TASK, problems, replace(FIT, points=(wild,), chosen=0), 100, np.random.SeedSequence(1)
-        )
+        teacher_samples(TASK, problems, hopeless, trajectories, 100, np.random.SeedSequence(1))

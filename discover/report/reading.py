@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from discover.errors import ArtefactError, RuleError
 from discover.fit import Teacher
+from discover.pareto import Simplification
 from discover.rule import Rule
 from discover.slots import SLOTS, get_slot, term_exponents
 
@@ -121,11 +122,21 @@ class _RawCandidate(_Part):
     on_front: bool
 
 
+class _RawSimplification(_Part):
+    what: str
+    before: dict[str, str]
+    after: dict[str, str]
+    cost: float
+    error: float
+    accepted: bool
+
+
 class _RawFront(_Part):
     engine: list[str]
     candidates: list[_RawCandidate]
     chosen: str
     reason: str
+    simplifications: list[_RawSimplification] = []
 
 
 @dataclass(frozen=True)
@@ -165,12 +176,14 @@ class Front:
     candidates : tuple of Candidate
     chosen : Candidate
     reason : str
+    simplifications : tuple of Simplification
     """
 
     engines: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     chosen: Candidate
     reason: str
+    simplifications: tuple[Simplification, ...] = ()
 
 
 class Metric(_Part):
@@ -379,6 +392,7 @@ def _front(folder: Path) -> Front:
     raw = _read(folder, "front.json", _RawFront, "search")
     try:
         candidates = [_candidate(one) for one in raw.candidates]
+        steps = [Simplification.from_json(step.model_dump()) for step in raw.simplifications]
     except RuleError as error:
         raise _damaged(folder, "front.json", f"it holds a rule that is none ({error})", "search") from None
     candidates.sort(key=lambda one: (not one.on_front, one.complexity, one.heldout_loss, one.id))
@@ -386,7 +400,7 @@ def _front(folder: Path) -> Front:
     if chosen is None:
         fault = f"no candidate has the name {raw.chosen[:40]!r}, which it calls chosen"
         raise _damaged(folder, "front.json", fault, "search")
-    return Front(tuple(raw.engine), tuple(candidates), chosen, raw.reason)
+    return Front(tuple(raw.engine), tuple(candidates), chosen, raw.reason, tuple(steps))
 
 
 def _candidate(raw: _RawCandidate) -> Candidate:

@@ -146,6 +146,8 @@ class NetworkSettings:
         Steps of a refinement, and problems a step looks at.
     hopeless : float
         Candidates with a larger mean loss are not refined; a blow-up counts between 1 and 2.
+    simplify : int
+        Rounds in which parts of the best rule are taken away; 0 for none, and for constants as they are.
     """
 
     n_states: Annotated[int, Ge(50), Le(1_000_000)] = 1500
@@ -155,6 +157,7 @@ class NetworkSettings:
     refine_steps: Annotated[int, Ge(0), Le(100_000)] = 60
     batch: Annotated[int, Ge(1), Le(100_000)] = 16
     hopeless: Annotated[float, Gt(0)] = 1.5
+    simplify: Annotated[int, Ge(0), Le(100)] = 4
 
 
 @dataclass(frozen=True)

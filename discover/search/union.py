@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from discover.expression import Node
 from discover.fit import FitResult
-from discover.pareto import Candidate, ParetoFront
+from discover.pareto import Candidate, ParetoFront, Simplification
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search.curves import from_curves
 from discover.search.engine import AUTO, Engine, resolve
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
+from discover.search.simpler import rounded, shrunk
 from discover.search.teacher import Lesson, teacher_samples
 from discover.tasks.base import Task, has_gradient
 
@@ -100,16 +101,27 @@ def search(
             (word,) = engine_seed.generate_state(1, np.uint64)
             rules += from_curves(engine, lesson, settings, int(word), part(inner, share, 1.0))
         _unite(forms, rules, engine.name)
-    candidates = _scored(
-        task, forms, train, heldout, settings, np.random.default_rng(refine_seed), part(progress, 0.5, 1.0)
-    )
-    return ParetoFront(
-        task.name,
-        tuple(engine.name for engine in chosen),
-        tuple(candidates),
-        settings.selector,
-        settings.resolution,
-    )
+    rng = np.random.default_rng(refine_seed)
+    scored = _scored(task, forms, train, heldout, settings, rng, part(progress, 0.5, 0.9))
+    names = tuple(engine.name for engine in chosen)
+    steps: list[Simplification] = []
+    if settings.network.simplify > 0:
+        progress(0.9, "taking parts away")
+        best = min(scored, key=lambda one: float(one.heldout_losses.mean()))
+        found, steps = shrunk(task, best.rule, train, heldout, settings.network, settings.resolution, rng)
+        by = f"{best.refined_by}, parts taken away".removeprefix(", ")
+        scored += [
+            _Scored(one.rule, best.proposed_by, by, float(one.train_losses.mean()), one.heldout_losses)
+            for one in found
+            if _skeleton(one.rule) not in forms
+        ]
+    front = ParetoFront(task.name, names, _candidates(scored), settings.selector, settings.resolution)
+    if settings.network.simplify > 0:
+        progress(0.97, "rounding constants")
+        _, last = rounded(task, front.chosen.rule, heldout, settings.resolution)
+        steps += last
+    progress(1.0, "front of candidates")
+    return replace(front, simplifications=tuple(steps))
 
 
 def _forms_of_path(fit: FitResult) -> dict[str, _Form]:
@@ -183,6 +195,15 @@ def _by_front(screened: Sequence[tuple[float, _Form]]) -> list[tuple[float, _For
     return ordered
 
 
+@dataclass(frozen=True)
+class _Scored:
+    rule: Rule
+    proposed_by: list[str]
+    refined_by: str
+    train_loss: float
+    heldout_losses: NDArray[np.float64]
+
+
 def _scored(
     task: Task,
     forms: Mapping[str, _Form],
@@ -191,11 +212,11 @@ def _scored(
     settings: SearchSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> list[Candidate]:
+) -> list[_Scored]:
     """Run every form in the network, refine the best, and give each its losses."""
     network = settings.network
     screened = _by_front([(float(task.losses(form.rule, train).mean()), form) for form in forms.values()])
-    candidates = []
+    scored = []
     for rank, (loss, form) in enumerate(screened):
         rule, refined_by, train_loss = form.rule, "", loss
         if rank < network.n_refined and loss < network.hopeless:
@@ -204,18 +225,25 @@ def _scored(
                 refined_by = META_GRADIENT if has_gradient(task) else META_EVOLUTION
                 rule, train_loss = better, float(losses.mean())
         held = task.losses(rule, heldout)
-        candidates.append((rule, form.proposed_by, refined_by, train_loss, held))
+        scored.append(_Scored(rule, form.proposed_by, refined_by, train_loss, held))
         progress((rank + 1) / len(screened), f"candidate {rank + 1} of {len(screened)}")
-    candidates.sort(key=lambda entry: (entry[0].complexity, float(entry[4].mean()), str(entry[0])))
-    return [
+    return scored
+
+
+def _candidates(scored: Sequence[_Scored]) -> tuple[Candidate, ...]:
+    """Return candidates in order of complexity."""
+    ordered = sorted(
+        scored, key=lambda one: (one.rule.complexity, float(one.heldout_losses.mean()), str(one.rule))
+    )
+    return tuple(
         Candidate(
             id=f"c{number:02d}",
-            rule=rule,
-            train_loss=train_loss,
-            heldout_loss=float(held.mean()),
-            heldout_error=float(held.std(ddof=1) / np.sqrt(len(held))),
-            proposed_by=tuple(proposed_by),
-            refined_by=refined_by,
+            rule=one.rule,
+            train_loss=one.train_loss,
+            heldout_loss=float(one.heldout_losses.mean()),
+            heldout_error=float(one.heldout_losses.std(ddof=1) / np.sqrt(len(one.heldout_losses))),
+            proposed_by=tuple(one.proposed_by),
+            refined_by=one.refined_by,
         )
-        for number, (rule, proposed_by, refined_by, train_loss, held) in enumerate(candidates, 1)
-    ]
+        for number, one in enumerate(ordered, 1)
+    )
