@@ -240,6 +240,33 @@ def recover(
     typer.echo(table_text(columns, [[row[column] for column in columns] for row in rows]))
 
 
+@app.command(name="recover-known")
+def recover_known(
+    engine: Engines = None,
+    noise: Annotated[
+        str, typer.Option(help="Noise over the standard deviation of the update, with commas between.")
+    ] = "0,.01,.1",
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs for each rule, noise and engine.")] = 10,
+    rules: Annotated[str, typer.Option(help="Some of the rules, with commas between.")] = "",
+) -> None:
+    """Find updates that are no polynomials from noisy samples: how often, by which engine."""
+    from discover.recover_known import GENERATORS
+    from discover.recover_known import recover_known as recover_rules
+    from pipelines.events import open_reporter
+    from pipelines.show import table_text
+
+    noises = _numbers(noise, "--noise")
+    names = rules.split(",") if rules else list(GENERATORS)
+    reporter = open_reporter(None)
+    try:
+        with reporter.stage("recover-known") as progress:
+            rows = recover_rules(engine or ["auto"], noises, seeds, progress=progress, names=names)
+    finally:
+        reporter.close()
+    columns = list(rows[0])
+    typer.echo(table_text(columns, [[row[column] for column in columns] for row in rows]))
+
+
 @app.command()
 def manifold(
     name: RunName,
@@ -355,6 +382,15 @@ def _sizes(text: str, option: str) -> list[int]:
             f"{option}: numbers with commas between are expected, such as 2,10,100, but it is {text[:80]!r}."
         )
     return sizes
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"{option}: numbers with commas between are expected, such as 0,.01,.1, but it is {text[:80]!r}."
+        ) from None
 
 
 if __name__ == "__main__":

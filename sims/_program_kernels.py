@@ -143,8 +143,11 @@ def _run(rows, first, last, bases, places, sizes):
         out, r, to_inner = _operand(rows, k + 3, bases, places, o)
         a, i, i_inner = _operand(rows, k + 5, bases, places, o)
         b, j, j_inner = _operand(rows, k + 7, bases, places, o)
-        c, m, k_inner = _operand(rows, k + 9, bases, places, o)
-        d, h, l_inner = _operand(rows, k + 11, bases, places, o)
+        c, m, k_inner, d, h, l_inner = a, i, i_inner, a, i, i_inner
+        if op in (MULADD, MULSUB, SUBMUL) or op >= MULADDMUL:
+            c, m, k_inner = _operand(rows, k + 9, bases, places, o)
+        if op >= MULADDMUL:
+            d, h, l_inner = _operand(rows, k + 11, bases, places, o)
         if op == MUL:
             for n in range(n_inner):
                 value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
@@ -485,12 +488,18 @@ def _walk(tape, blocks, space, samples, order, row, next_row, w, adjoint, eta, k
             _copy_inputs(blocks, samples, order, row, low, high, space.tape)
         if is_way_back:
             _clear(space.neurons, load_number(tape.totals, 2), load_number(tape.totals, 3))
-        _set_bases(space, samples if in_place else space.tape, w, adjoint)
+        # Online, one block is laid out as in the step before but for where its inputs begin.
+        is_known = knows_output and n_inputs <= blocks.width
+        if not is_known:
+            _set_bases(space, samples if in_place else space.tape, w, adjoint)
         start = 0
         while start < n_inputs:
             n = min(blocks.width, n_inputs - start)
             from_row = load_number(order, row + low) * n_inputs + start if in_place else -1
-            _set_block(blocks, space.places, space.sizes, start, n, high - low, from_row)
+            if is_known:
+                store_number(space.places, 4 * (2 * N_KINDS + INPUTS) + START, from_row)
+            else:
+                _set_block(blocks, space.places, space.sizes, start, n, high - low, from_row)
             begin = load_number(tape.ends, 1 if start == 0 else 2)
             end = load_number(tape.ends, 4 if start + n == n_inputs else 3)
             _run(tape.rows, begin, end, space.bases, space.places, space.sizes)
