@@ -157,15 +157,50 @@ def report(
 
 
 @app.command()
-def front(name: RunName, results: Results = DEFAULT_RESULTS) -> None:
+def front(
+    name: RunName,
+    sort: Annotated[str, typer.Option(help="Order: complexity, loss, train or id.")] = "complexity",
+    select: Annotated[
+        str,
+        typer.Option(help="Show what another selector would take: 1se, lowest, elbow, cv, or a candidate."),
+    ] = "",
+    results: Results = DEFAULT_RESULTS,
+) -> None:
     """Print a run's Pareto front, with an arrow at the chosen rule."""
-    from pipelines.artefacts import Front, read_json
+    from pipelines.inspection import front_as_asked
     from pipelines.runs import find_folder
-    from pipelines.show import front_text
 
-    folder = find_folder(name, results)
-    remedy = f"Make it: `discover search {folder} --fresh`, or all stages: `discover run {name}`."
-    typer.echo(front_text(read_json(folder / "front.json", Front, remedy)))
+    typer.echo(front_as_asked(find_folder(name, results), sort, select))
+
+
+@app.command()
+def show(
+    name: RunName,
+    candidate: Annotated[
+        str, typer.Argument(metavar="ID", help="A candidate of the front; the chosen one by default.")
+    ] = "",
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Print all that a run knows of one candidate."""
+    from pipelines.inspection import show_text
+    from pipelines.runs import find_folder
+
+    typer.echo(show_text(find_folder(name, results), candidate))
+
+
+@app.command()
+def diff(
+    first: RunName,
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run.")],
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Print what differs between two runs; the exit code is 0 if their rules are equal and 1 if not."""
+    from pipelines.inspection import diff_text
+    from pipelines.runs import find_folder
+
+    found = diff_text(find_folder(first, results), find_folder(second, results))
+    typer.echo(found.text)
+    raise typer.Exit(1 if found.differ else 0)
 
 
 @app.command()

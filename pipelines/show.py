@@ -11,7 +11,15 @@ from pipelines import artefacts
 
 _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 
-__all__ = ["front_text", "summary_text", "table_text", "verdict_text"]
+__all__ = [
+    "distances_text",
+    "front_text",
+    "plain_text",
+    "rule_text",
+    "summary_text",
+    "table_text",
+    "verdict_text",
+]
 
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -37,17 +45,19 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def front_text(front: Mapping[str, Any]) -> str:
+def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
     """Return the Pareto front as a table with an arrow at the chosen rule, and why it was chosen.
 
     Parameters
     ----------
     front : mapping
         Content of ``front.json``.
+    sort : str
+        Field of the candidates to sort by.
     """
     candidates = sorted(
         (one for one in front["candidates"] if one["on_front"] or one["id"] == front["chosen"]),
-        key=lambda one: (one["complexity"], one["heldout_loss"]),
+        key=lambda one: (one[sort], one["complexity"], one["heldout_loss"]),
     )
     rows = [
         [
@@ -56,7 +66,7 @@ def front_text(front: Mapping[str, Any]) -> str:
             one["complexity"],
             one["heldout_loss"],
             one["train_loss"],
-            _rule_text(one["slots"]),
+            rule_text(one["slots"]),
         ]
         for one in candidates
     ]
@@ -67,7 +77,7 @@ def front_text(front: Mapping[str, Any]) -> str:
         table,
         "",
         f"chosen: {front['chosen']} ({front['reason']})",
-        f"engines: {engines}; the chosen rule: {_plain_text(found_by)}",
+        f"engines: {engines}; the chosen rule: {plain_text(found_by)}",
         *(_simplification_text(step) for step in front.get("simplifications", ())),
     ]
     return "\n".join(lines)
@@ -77,7 +87,7 @@ def _simplification_text(step: Mapping[str, Any]) -> str:
     """Return one step to a simpler rule and its cost."""
     verdict = "no worse" if step["accepted"] else "worse"
     return (
-        f"{step['what']}: {_rule_text(step['after'])} is {verdict} "
+        f"{step['what']}: {rule_text(step['after'])} is {verdict} "
         f"(held-out loss {step['cost']:+.2g}, standard error {step['error']:.2g})"
     )
 
@@ -184,7 +194,8 @@ def _folds_text(validated: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rule_text(slots: Mapping[str, str]) -> str:
+def rule_text(slots: Mapping[str, str]) -> str:
+    """Return the expressions of a rule in one line, constants with four digits."""
     shown = {slot: _short_numbers(expression) for slot, expression in slots.items()}
     if len(shown) == 1:
         return next(iter(shown.values()))
@@ -202,15 +213,16 @@ def _short_numbers(expression: str) -> str:
     return _NUMBER.sub(lambda match: f"{float(match.group()):.4g}", expression)
 
 
-def _plain_text(value: object) -> str:
+def plain_text(value: object) -> str:
+    """Return text, lists and tables of an artefact in one line."""
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
         return ", ".join(
-            f"{str(key).replace('_', ' ')} {_plain_text(item)}" for key, item in value.items() if item
+            f"{str(key).replace('_', ' ')} {plain_text(item)}" for key, item in value.items() if item
         )
     if isinstance(value, Sequence):
-        return ", ".join(_plain_text(item) for item in value)
+        return ", ".join(plain_text(item) for item in value)
     return str(value)
 
 

@@ -1,0 +1,351 @@
+"""What the command line says about one candidate of a run, and about two runs side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from discover.errors import ArtefactError, did_you_mean
+from pipelines import artefacts
+from pipelines.manifest import ManifestFile
+from pipelines.show import distances_text, front_text, plain_text, rule_text, table_text, verdict_text
+
+__all__ = ["SORTS", "diff_text", "front_as_asked", "show_text", "unicode_rule"]
+
+SORTS: Mapping[str, str] = {
+    "complexity": "complexity",
+    "loss": "heldout_loss",
+    "train": "train_loss",
+    "id": "id",
+}
+"""What a front can be sorted by -> the field of a candidate."""
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_GREEK = {"theta": "θ", "tau": "τ"}
+_GREEK_WORD = re.compile(r"(?<![A-Za-z0-9])(theta|tau)(?![A-Za-z0-9])")
+
+_Artefact = TypeVar("_Artefact", bound=artefacts.Artefact)
+
+
+# --------------------------------------------------------------------------------------------------- fronts
+
+
+def front_as_asked(folder: Path, sort: str, select: str) -> str:
+    """Return the front of a run in another order, or with what another selector would choose.
+
+    Nothing of the run is changed.
+
+    Parameters
+    ----------
+    folder : Path
+    sort : str
+        One of :data:`SORTS`.
+    select : str
+        ``1se``, ``lowest``, ``elbow``, ``cv`` (most folds passed, then the simplest), the name of a
+        candidate, or nothing for the choice of the run.
+
+    Raises
+    ------
+    ArtefactError
+        If an artefact is missing or damaged, or there is no such order, selector or candidate.
+    """
+    if sort not in SORTS:
+        raise ArtefactError(
+            f"A front is not sorted by {sort[:40]!r}. Orders: {', '.join(SORTS)}.{did_you_mean(sort, SORTS)}"
+        )
+    front = _front(folder)
+    if not select:
+        return front_text(front, SORTS[sort])
+    name, reason = _selected(folder, front, select)
+    text = front_text({**front, "chosen": name, "reason": reason, "simplifications": []}, SORTS[sort])
+    return f"{text}\nthe run itself chose {front['chosen']} ({front['reason']})"
+
+
+def _selected(folder: Path, front: Mapping[str, Any], select: str) -> tuple[str, str]:
+    from dataclasses import replace
+
+    from discover.pareto import SELECTORS, ParetoFront
+
+    if select in SELECTORS:
+        chosen = replace(ParetoFront.from_json(front), selector=select)
+        return chosen.chosen.id, chosen.reason
+    candidates = {one["id"]: one for one in front["candidates"]}
+    if select == "cv":
+        tried = _read(folder, "validation.json", artefacts.Validation, "validate")["candidates"]
+        passed = {
+            name: sum(fold["passed"] for fold in tried[name]["folds"]) for name in candidates if name in tried
+        }
+        if not passed:
+            raise ArtefactError(f"{folder / 'validation.json'} holds no candidate of the front.")
+        best = min(
+            passed,
+            key=lambda name: (
+                -passed[name],
+                candidates[name]["complexity"],
+                candidates[name]["heldout_loss"],
+                name,
+            ),
+        )
+        return best, f"the simplest of those that passed most folds, {passed[best]}"
+    _checked_candidate(folder, select, candidates, ("cv", *SELECTORS))
+    return select, "as asked for"
+
+
+def _checked_candidate(
+    folder: Path, name: str, candidates: Mapping[str, Any], others: tuple[str, ...] = ()
+) -> None:
+    if name not in candidates:
+        known = (*others, *candidates)
+        raise ArtefactError(
+            f"{folder / 'front.json'} has no candidate {name[:40]!r}.{did_you_mean(name, known)} "
+            f"There are: {', '.join(known)}."
+        )
+
+
+# ----------------------------------------------------------------------------------------------- candidates
+
+
+def show_text(folder: Path, name: str = "") -> str:
+    """Return everything that a run knows of one candidate.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        A candidate of the front; the chosen one when empty.
+
+    Raises
+    ------
+    ArtefactError
+        If there is no front or no such candidate, or an artefact is damaged.
+    """
+    from discover.rule import Rule
+
+    front = _front(folder)
+    candidates = {one["id"]: one for one in front["candidates"]}
+    name = name or front["chosen"]
+    _checked_candidate(folder, name, candidates)
+    one = candidates[name]
+    rule = Rule.parse(one["slots"])
+    role = "chosen" if name == front["chosen"] else "on the front" if one["on_front"] else "beaten by another"
+    error = f" ± {one['heldout_error']:.2g}" if "heldout_error" in one else ""
+    lines = [
+        f"{name} of {folder}, task {front['task']}: {role}",
+        "",
+        *(f"  Δ{_weight(slot)} ∝ {unicode_rule(text)}" for slot, text in one["slots"].items()),
+        f"  {rule.latex()}",
+        "",
+        f"complexity {one['complexity']}, held-out loss {one['heldout_loss']:.4g}{error}, "
+        f"training loss {one['train_loss']:.4g}",
+        f"where it came from: {plain_text(one['provenance'])}",
+        "",
+        *_constants_lines(folder, rule),
+        "",
+        *_folds_lines(folder, name),
+        "",
+        *_known_lines(folder, name),
+    ]
+    return "\n".join(lines)
+
+
+def unicode_rule(text: str) -> str:
+    """Return a rule's text with dots, superscripts and Greek letters.
+
+    Examples
+    --------
+    >>> unicode_rule("0.39*x*y - w*y**2 + exp(-x_pre/2)*theta")
+    '0.39·x·y - w·y² + exp(-x_pre/2)·θ'
+    """
+    text = re.sub(r"\*\*(\d+)(?![\d.e])", lambda found: found[1].translate(_SUPERSCRIPTS), text)
+    text = re.sub(r"\*\*\((-\d+)\)", lambda found: found[1].translate(_SUPERSCRIPTS), text)
+    text = text.replace("**", "^")
+    text = _GREEK_WORD.sub(lambda found: _GREEK[found[1]], text)
+    return text.replace("*", "·")
+
+
+def _weight(slot: str) -> str:
+    from discover.slots import SLOTS
+
+    if slot not in SLOTS or SLOTS[slot].weight is None:
+        return f"[{slot}]"
+    return f"{SLOTS[slot].weight}[{slot}]"
+
+
+def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
+    """Coefficients of a polynomial with their range over the restarts that chose the term."""
+    path = _optional(folder, "path.json", artefacts.RulePath)
+    if not rule.is_polynomial:
+        values = ", ".join(f"{value:.4g}" for value in rule.constants())
+        yield f"constants: {values or 'none'} (restarts know coefficients of polynomials only)"
+        return
+    if path is None:
+        yield "constants over restarts: there is no path.json yet"
+        return
+    rows = []
+    restarts = path["restarts"] if isinstance(path["restarts"], list) else []
+    for slot, terms in rule.coefficients().items():
+        for term, value in terms.items():
+            found = [
+                one["coefficients"][slot][term]
+                for one in restarts
+                if term in one.get("coefficients", {}).get(slot, {})
+            ]
+            reach = f"{min(found):.4g} to {max(found):.4g}" if found else "no restart chose it"
+            rows.append([slot, term, f"{value:.4g}", reach, f"{len(found)} of {len(restarts)}"])
+    yield table_text(["slot", "term", "coefficient", "range over restarts", "restarts"], rows)
+
+
+def _folds_lines(folder: Path, name: str) -> Iterator[str]:
+    validation = _optional(folder, "validation.json", artefacts.Validation)
+    if validation is None or name not in validation["candidates"]:
+        yield "folds: it was not tried under other conditions"
+        return
+    folds = validation["candidates"][name]["folds"]
+    passed = sum(fold["passed"] for fold in folds)
+    yield f"folds passed: {passed} of {len(folds)}"
+    rows = []
+    for fold in folds:
+        means = [f"{measure} {_mean(metric)}" for measure, metric in fold["metrics"].items()]
+        rows.append(["passed" if fold["passed"] else "failed", fold["name"], ", ".join(means)])
+    yield table_text(["", "fold", "means"], rows)
+
+
+def _mean(metric: Mapping[str, Any]) -> str:
+    return "undefined" if metric["mean"] is None else f"{metric['mean']:.3g}"
+
+
+def _known_lines(folder: Path, name: str) -> Iterator[str]:
+    comparison = _optional(folder, "comparison.json", artefacts.Comparison)
+    if comparison is None or name not in comparison["candidates"]:
+        yield "known rules: it was not compared with any"
+        return
+    compared = comparison["candidates"][name]
+    yield verdict_text(name, compared)
+    yield distances_text(compared)
+
+
+# ----------------------------------------------------------------------------------------------------- runs
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two runs side by side.
+
+    Attributes
+    ----------
+    text : str
+    differ : bool
+        Whether settings, rules or their outcomes differ; versions and code do not count.
+    """
+
+    text: str
+    differ: bool
+
+
+def diff_text(first: Path, second: Path) -> Difference:
+    """Return what differs between two runs.
+
+    Raises
+    ------
+    ArtefactError
+        If one has no settings or no front, or an artefact is damaged.
+    """
+    parts, differ = [], False
+    for title, rows, columns in (
+        ("settings", _settings_rows(first, second), ["setting", str(first), str(second)]),
+        ("candidates", _candidate_rows(first, second), ["rule", str(first), str(second)]),
+        ("folds of the chosen rules", _fold_rows(first, second), ["fold", str(first), str(second)]),
+    ):
+        differ = differ or bool(rows)
+        parts.append(f"{title}: the same" if not rows else f"{title}:\n{table_text(columns, rows)}")
+    fronts = _front(first), _front(second)
+    rules = [_chosen_rule(front) for front in fronts]
+    if rules[0] == rules[1]:
+        parts.insert(1, f"chosen rule: the same, {rule_text(rules[0])}")
+    else:
+        differ = True
+        parts.insert(1, f"chosen rules:\n  {rule_text(rules[0])}\n  {rule_text(rules[1])}")
+    made = [_manifest_text(folder) for folder in (first, second)]
+    parts.append("made by the same code" if made[0] == made[1] else f"made by:\n  {made[0]}\n  {made[1]}")
+    return Difference("\n\n".join(parts), differ)
+
+
+def _settings_rows(first: Path, second: Path) -> list[list[str]]:
+    tables = [dict(_flat(_settings(folder))) for folder in (first, second)]
+    keys = dict.fromkeys(key for table in tables for key in table if key != "name")
+    pairs = [(key, *(table.get(key, "–") for table in tables)) for key in keys]
+    return [[key, *values] for key, *values in pairs if values[0] != values[1]]
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    from pipelines.config import load_json
+
+    return load_json(folder / "config.json").to_dict()
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def _candidate_rows(first: Path, second: Path) -> list[list[str]]:
+    """Held-out losses of the rules that are on one front only, or on both with other losses."""
+    losses = [
+        {
+            rule_text(one["slots"]): f"{one['heldout_loss']:.4g}"
+            for one in front["candidates"]
+            if one["on_front"]
+        }
+        for front in (_front(first), _front(second))
+    ]
+    rules = dict.fromkeys(rule for table in losses for rule in table)
+    pairs = [[rule, *(table.get(rule, "–") for table in losses)] for rule in rules]
+    return [row for row in pairs if row[1] != row[2]]
+
+
+def _fold_rows(first: Path, second: Path) -> list[list[str]]:
+    outcomes = []
+    for folder in (first, second):
+        validation = _optional(folder, "validation.json", artefacts.Validation)
+        chosen = _front(folder)["chosen"]
+        tried = {} if validation is None else validation["candidates"].get(chosen, {"folds": []})
+        outcomes.append(
+            {fold["name"]: "passed" if fold["passed"] else "failed" for fold in tried.get("folds", ())}
+        )
+    names = dict.fromkeys(name for table in outcomes for name in table)
+    pairs = [[name, *(table.get(name, "–") for table in outcomes)] for name in names]
+    return [row for row in pairs if row[1] != row[2]]
+
+
+def _chosen_rule(front: Mapping[str, Any]) -> dict[str, str]:
+    slots: dict[str, str] = next(
+        (one["slots"] for one in front["candidates"] if one["id"] == front["chosen"]), {}
+    )
+    return slots
+
+
+def _manifest_text(folder: Path) -> str:
+    manifest = _optional(folder, "manifest.json", ManifestFile)
+    if manifest is None:
+        return "no manifest"
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest["versions"].items()))
+    return f"code {manifest.get('code', 'not recorded')}; {versions}"
+
+
+def _front(folder: Path) -> dict[str, Any]:
+    return _read(folder, "front.json", artefacts.Front, "search")
+
+
+def _read(folder: Path, name: str, kind: type[_Artefact], stage: str) -> dict[str, Any]:
+    remedy = f"Make it: `discover {stage} {folder} --fresh`, or all stages: `discover run {folder}`."
+    return artefacts.read_json(folder / name, kind, remedy)
+
+
+def _optional(folder: Path, name: str, kind: type[_Artefact]) -> dict[str, Any] | None:
+    return artefacts.read_json(folder / name, kind) if (folder / name).exists() else None
