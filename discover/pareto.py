@@ -9,7 +9,7 @@ from typing import Any
 from discover.errors import TaskError, did_you_mean
 from discover.rule import Rule
 
-__all__ = ["SELECTORS", "Candidate", "ParetoFront", "Simplification"]
+__all__ = ["SELECTORS", "Candidate", "ParetoFront", "Simplification", "Spent"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,43 @@ class Simplification:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What one way to search reached, and at what price.
+
+    Attributes
+    ----------
+    way : str
+        What drove the engines.
+    n_simulated : int
+        Problems that were simulated, with or without a gradient.
+    heldout_loss : float
+        Lowest held-out loss of its candidates.
+    trace : tuple of (int, float)
+        Simulated problems so far, and the lowest loss on the problems of the search, wherever it fell.
+    """
+
+    way: str
+    n_simulated: int
+    heldout_loss: float
+    trace: tuple[tuple[int, float], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "way": self.way,
+            "n_simulated": self.n_simulated,
+            "heldout_loss": self.heldout_loss,
+            "trace": [list(point) for point in self.trace],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Spent:
+        """Read what :meth:`to_json` gave."""
+        trace = tuple((int(count), float(loss)) for count, loss in data["trace"])
+        return cls(data["way"], data["n_simulated"], data["heldout_loss"], trace)
+
+
+@dataclass(frozen=True)
 class ParetoFront:
     """Candidates of a search, and which of them is taken.
 
@@ -143,6 +180,8 @@ class ParetoFront:
         Held-out losses that differ by less count as equal for the selector ``1se``.
     simplifications : tuple of Simplification
         What was tried on the best and on the chosen rule.
+    spent : tuple of Spent
+        What each way to search cost, where there were several.
 
     Raises
     ------
@@ -163,6 +202,7 @@ class ParetoFront:
     selector: str = "1se"
     resolution: float = 0.0
     simplifications: tuple[Simplification, ...] = ()
+    spent: tuple[Spent, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.candidates:
@@ -205,6 +245,7 @@ class ParetoFront:
             "selector": self.selector,
             "resolution": self.resolution,
             "simplifications": [step.to_json() for step in self.simplifications],
+            "spent": [one.to_json() for one in self.spent],
         }
 
     @classmethod
@@ -219,7 +260,8 @@ class ParetoFront:
         candidates = tuple(Candidate.from_json(candidate) for candidate in data["candidates"])
         selector, resolution = data.get("selector", "1se"), data.get("resolution", 0.0)
         steps = tuple(Simplification.from_json(step) for step in data.get("simplifications", ()))
-        return cls(data["task"], tuple(data["engine"]), candidates, selector, resolution, steps)
+        spent = tuple(Spent.from_json(one) for one in data.get("spent", ()))
+        return cls(data["task"], tuple(data["engine"]), candidates, selector, resolution, steps, spent)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row a candidate, expressions in columns ``slot:<name>``."""

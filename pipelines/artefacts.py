@@ -155,6 +155,15 @@ class SimplerRule(_Part):
     accepted: bool
 
 
+class SpentSimulations(_Part):
+    """What one way to search reached for how many simulated problems."""
+
+    way: str
+    n_simulated: Count
+    heldout_loss: float
+    trace: list[list[float]]
+
+
 class Front(Artefact):
     """``front.json``: candidates of the symbolic search, the chosen one, and why."""
 
@@ -165,6 +174,7 @@ class Front(Artefact):
     chosen: str
     reason: str
     simplifications: list[SimplerRule] = []
+    spent: list[SpentSimulations] = []
 
 
 class Metric(_Part):

@@ -65,6 +65,12 @@ Engines = Annotated[
     list[str] | None,
     typer.Option("--engine", metavar="E", help="Engine of the symbolic search; give it again for more."),
 ]
+Objective = Annotated[
+    str,
+    typer.Option(
+        "--objective", help="What drives the engines: update (of the teacher), or task: its loss as well."
+    ),
+]
 DEFAULT_RESULTS = Path("results")
 
 
@@ -75,6 +81,7 @@ def run(
     ],
     fresh: Fresh = False,
     engine: Engines = None,
+    objective: Objective = "",
     threads: Threads = None,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
@@ -84,7 +91,7 @@ def run(
     from pipelines.stages import STAGES
 
     found = find_run(name, results, toml_first=True)
-    _work(found, tuple(STAGES), fresh, threads, engine)
+    _work(found, tuple(STAGES), fresh, threads, engine, objective)
     typer.echo(summary_text(found.folder))
 
 
@@ -109,11 +116,12 @@ def search(
     name: RunName,
     fresh: Fresh = False,
     engine: Engines = None,
+    objective: Objective = "",
     threads: Threads = None,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 3: search for expressions, build the Pareto front (front.json)."""
-    _stage("search", name, fresh, threads, results, engine)
+    _stage("search", name, fresh, threads, results, engine, objective)
 
 
 @app.command()
@@ -352,20 +360,32 @@ def main() -> None:
 
 
 def _stage(
-    stage: str, name: str, fresh: bool, threads: int | None, results: Path, engine: list[str] | None = None
+    stage: str,
+    name: str,
+    fresh: bool,
+    threads: int | None,
+    results: Path,
+    engine: list[str] | None = None,
+    objective: str = "",
 ) -> Run:
     from pipelines.runs import find_run
 
     found = find_run(name, results)
-    _work(found, (stage,), fresh, threads, engine)
+    _work(found, (stage,), fresh, threads, engine, objective)
     return found
 
 
 def _work(
-    found: Run, names: tuple[str, ...], fresh: bool, threads: int | None, engine: list[str] | None
+    found: Run,
+    names: tuple[str, ...],
+    fresh: bool,
+    threads: int | None,
+    engine: list[str] | None,
+    objective: str,
 ) -> None:
     """Run stages with the folder locked."""
     config = found.config.with_engines(engine) if engine else found.config
+    config = config.with_objective(objective) if objective else config
     used = use_threads(threads)
     if "search" in names and "auto" not in config.engines:
         from discover.search.engine import resolve

@@ -32,6 +32,8 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
 }
 """Section of the TOML file -> module and name of its settings; those of [problems] belong to the task."""
 
+OBJECTIVES = ("update", "task")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _INT64 = 2**63
 
@@ -108,6 +110,21 @@ class PipelineConfig:
             When there is no engine of such a name.
         """
         return replace(self, engines=_checked_engines(list(engines), "--engine"))
+
+    def with_objective(self, objective: str) -> PipelineConfig:
+        """Return the same pipeline with something else that drives the engines.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such objective.
+        """
+        if objective not in OBJECTIVES:
+            raise ConfigError(
+                f"--objective: {objective[:40]!r} is none of {', '.join(OBJECTIVES)}."
+                f"{did_you_mean(objective, OBJECTIVES)}"
+            )
+        return replace(self, search=replace(self.search, objective=objective))
 
 
 def load_toml(path: Path) -> PipelineConfig:

@@ -79,6 +79,11 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         f"chosen: {front['chosen']} ({front['reason']})",
         f"engines: {engines}; the chosen rule: {plain_text(found_by)}",
         *(_simplification_text(step) for step in front.get("simplifications", ())),
+        *(
+            f"{one['way']}: held-out loss {one['heldout_loss']:.4g} after {one['n_simulated']} simulated "
+            "problems"
+            for one in front.get("spent", ())
+        ),
     ]
     return "\n".join(lines)
 

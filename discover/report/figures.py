@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from discover.expression import parse, to_latex
+from discover.pareto import Spent
 from discover.report.axes import front_range, is_spread
 from discover.report.curves import LearningCurve
 from discover.report.formula import rule_text
@@ -28,10 +29,13 @@ from discover.report.style import (
 )
 from discover.slots import SLOTS
 
-__all__ = ["FIGURES", "draw_figures", "ordered_names"]
+__all__ = ["FIGURES", "SPENT", "draw_figures", "ordered_names"]
 
 FIGURES = ("front", "path", "stability", "learning-curves", "folds")
 """Names of the figures."""
+
+SPENT = "spent"
+"""Name of one more, where there were several ways to search."""
 
 MAX_BARS = 16
 """Terms beyond this number are left out of the figure of stability, rarest first."""
@@ -57,6 +61,8 @@ def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> Non
         )
         for name, figure in zip(FIGURES, figures, strict=True):
             save(figure, folder, name)
+        if run.front.spent:
+            save(spent_figure(run.front.spent), folder, SPENT)
 
 
 def front_figure(front: Front) -> Figure:
@@ -218,6 +224,21 @@ def folds_figure(validation: Mapping[str, Validated], front: Front) -> Figure:
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    return figure
+
+
+def spent_figure(spent: Sequence[Spent]) -> Figure:
+    """Draw the lowest loss of each way to search against the problems simulated for it."""
+    figure = new_figure(3.2)
+    axes = figure.add_subplot()
+    for one, (colour, dashes) in zip(spent, LINES, strict=False):
+        counts = [max(count, 1) for count, _ in one.trace] + [max(one.n_simulated, 1)]
+        losses = [loss for _, loss in one.trace] + [one.trace[-1][1] if one.trace else np.nan]
+        axes.step(counts, losses, where="post", color=colour, linestyle=dashes, label=one.way)
+    axes.set_xscale("log")
+    _loss_axis(axes, [loss for one in spent for _, loss in one.trace])
+    axes.set(xlabel="simulated problems", ylabel="lowest loss")
+    _legend_above(figure, axes)
     return figure
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from discover.contest import contest_text
 from discover.known_rules import KNOWN_RULES, KnownRule
 from discover.report.curves import N_PROBLEMS, LearningCurve
-from discover.report.figures import FIGURES, ordered_names
+from discover.report.figures import FIGURES, SPENT, ordered_names
 from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
 from discover.report.reading import Candidate, Comparison, Contest, Distances, Evidence, Fold, Metric, Run
@@ -110,6 +110,7 @@ def render_page(
                 *FIGURES,
                 *(spiking.figures if spiking is not None else ()),
                 *([teacher.figure] if teacher is not None else []),
+                *([SPENT] if run.front.spent else []),
             )
         },
         spiking=spiking,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from discover.errors import ArtefactError, RuleError
 from discover.fit import Teacher
-from discover.pareto import Simplification
+from discover.pareto import Simplification, Spent
 from discover.rule import Rule
 from discover.slots import SLOTS, get_slot, term_exponents
 
@@ -131,12 +131,20 @@ class _RawSimplification(_Part):
     accepted: bool
 
 
+class _RawSpent(_Part):
+    way: str
+    n_simulated: Count
+    heldout_loss: float
+    trace: list[list[float]]
+
+
 class _RawFront(_Part):
     engine: list[str]
     candidates: list[_RawCandidate]
     chosen: str
     reason: str
     simplifications: list[_RawSimplification] = []
+    spent: list[_RawSpent] = []
 
 
 @dataclass(frozen=True)
@@ -177,6 +185,7 @@ class Front:
     chosen : Candidate
     reason : str
     simplifications : tuple of Simplification
+    spent : tuple of Spent
     """
 
     engines: tuple[str, ...]
@@ -184,6 +193,7 @@ class Front:
     chosen: Candidate
     reason: str
     simplifications: tuple[Simplification, ...] = ()
+    spent: tuple[Spent, ...] = ()
 
 
 class Metric(_Part):
@@ -400,7 +410,8 @@ def _front(folder: Path) -> Front:
     if chosen is None:
         fault = f"no candidate has the name {raw.chosen[:40]!r}, which it calls chosen"
         raise _damaged(folder, "front.json", fault, "search")
-    return Front(tuple(raw.engine), tuple(candidates), chosen, raw.reason, tuple(steps))
+    spent = tuple(Spent.from_json(one.model_dump()) for one in raw.spent)
+    return Front(tuple(raw.engine), tuple(candidates), chosen, raw.reason, tuple(steps), spent)
 
 
 def _candidate(raw: _RawCandidate) -> Candidate:

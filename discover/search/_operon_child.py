@@ -6,7 +6,9 @@ comes in as one line of JSON; answers are lines of JSON, progress first and the 
 Request
     ``columns`` (one list of numbers a variable, scaled), ``target``, ``operator_sets`` (names of pyoperon's
     operations), ``max_length``, ``generations``, ``chunk``, ``population_size``, ``local_search``,
-    ``threads``, ``seed``.
+    ``threads``, ``seed``; with ``asks`` the caller says what a tree is worth, and coefficients are whole.
+Question
+    With ``asks``: ``{"ask": tree}``, to which one line of JSON with a number comes back.
 Answer
     ``{"done": generations, "of": generations}``, and at the end ``{"trees": [...]}``: every tree is a list in
     postfix order, an entry is ``[operation, number of operands]``, ``["const", value]`` or ``["var", index,
@@ -34,7 +36,11 @@ _TOURNAMENT = 5
 _LOCAL_ITERATIONS = 5
 _LEAF = {"const": op.NodeType.Constant, "var": op.NodeType.Variable}
 
+LARGEST_WHOLE = 2
+WORST = 1e30
+
 Tree = list[list[Any]]
+Asked = Callable[[Tree], float]
 
 
 class _Search:
@@ -44,7 +50,11 @@ class _Search:
     run, and the array behind the data set too.
     """
 
-    def __init__(self, request: dict[str, Any], operators: list[str], seed: int) -> None:
+    def __init__(
+        self, request: dict[str, Any], operators: list[str], seed: int, asked: Asked | None = None
+    ) -> None:
+        self.asked = asked
+        self.failure: BaseException | None = None
         self.table = np.asfortranarray(
             np.column_stack([*request["columns"], request["target"]]), dtype=np.float32
         )
@@ -90,15 +100,23 @@ class _Search:
     def make_operators(self, request: dict[str, Any]) -> None:
         length = request["max_length"]
         self.creator = op.BalancedTreeCreator(self.primitives, self.inputs, 0.0)
-        self.coefficients = op.NormalCoefficientInitializer()
-        self.coefficients.ParameterizeDistribution(0, 1)
+        if self.asked is None:
+            self.coefficients = op.NormalCoefficientInitializer()
+            self.coefficients.ParameterizeDistribution(0, 1)
+        else:
+            # Nothing fits them here: whole ones say the form, and the caller refines what it likes.
+            self.coefficients = op.UniformIntCoefficientAnalyzer()
+            self.coefficients.ParameterizeDistribution(-LARGEST_WHOLE, LARGEST_WHOLE)
         self.initializer = op.UniformLengthTreeInitializer(self.creator)
         self.initializer.ParameterizeDistribution(2, min(12, length))
         self.initializer.MinDepth = 1
         self.initializer.MaxDepth = 1000
         self.dispatch = op.DispatchTable()
         self.metric = op.MSE()
-        self.error = op.Evaluator(self.problem, self.dispatch, self.metric, True)
+        if self.asked is None:
+            self.error = op.Evaluator(self.problem, self.dispatch, self.metric, True)
+        else:
+            self.error = op.UserDefinedEvaluator(self.problem, self.ask)
         self.length = op.LengthEvaluator(self.problem)
         self.evaluator = op.MultiEvaluator(self.problem)
         for part in (self.error, self.length, self.evaluator):
@@ -121,10 +139,24 @@ class _Search:
         )
         self.reinserter = op.KeepBestReinserter(self.comparison)
 
+    def ask(self, _: Any, individual: Any) -> list[float]:
+        """Let the caller say what a tree is worth; what goes wrong in here would be swallowed."""
+        if self.failure is None and self.asked is not None:
+            try:
+                return [self.asked(self.described(individual.Genotype.Nodes))]
+            except BaseException as error:
+                self.failure = error
+        return [WORST]
+
     def make_mutations(self, length: int) -> list[Any]:
-        one, many = op.NormalOnePointMutation(), op.NormalMultiPointMutation()
-        one.ParameterizeDistribution(0, 1)
-        many.ParameterizeDistribution(0, 1)
+        if self.asked is None:
+            one, many = op.NormalOnePointMutation(), op.NormalMultiPointMutation()
+            reach = (0, 1)
+        else:
+            one, many = op.UniformIntOnePointMutation(), op.UniformIntMultiPointMutation()
+            reach = (-LARGEST_WHOLE, LARGEST_WHOLE)
+        one.ParameterizeDistribution(*reach)
+        many.ParameterizeDistribution(*reach)
         return [
             one,
             many,
@@ -142,6 +174,8 @@ class _Search:
             warm = done > chunk
             self.algorithm.IsFitted = warm
             self.algorithm.Run(self.rng, None, self.threads, warm)
+            if self.failure is not None:
+                raise self.failure
             self.collect()
             report(min(done, generations))
             if self.is_exact():
@@ -187,13 +221,15 @@ def _primitives(operators: list[str]) -> Any:
     return bits
 
 
-def search(request: dict[str, Any], report: Callable[[int, int], None]) -> list[Tree]:
+def search(
+    request: dict[str, Any], report: Callable[[int, int], None], asked: Asked | None = None
+) -> list[Tree]:
     """Run one search an operator set, until one is exact, and return their fronts."""
     generations = request["generations"]
     total = generations * len(request["operator_sets"])
     trees: list[Tree] = []
     for index, operators in enumerate(request["operator_sets"]):
-        run = _Search(request, operators, request["seed"] + index)
+        run = _Search(request, operators, request["seed"] + index, asked)
 
         def report_all(done: int, before: int = index * generations) -> None:
             report(before + done, total)
@@ -212,7 +248,14 @@ def main() -> None:
     def answer(content: dict[str, Any]) -> None:
         print(json.dumps(content, allow_nan=False), flush=True)
 
-    answer({"trees": search(request, lambda done, total: answer({"done": done, "of": total}))})
+    def asked(tree: Tree) -> float:
+        answer({"ask": tree})
+        return float(json.loads(sys.stdin.readline()))
+
+    def report(done: int, total: int) -> None:
+        answer({"done": done, "of": total})
+
+    answer({"trees": search(request, report, asked if request.get("asks") else None)})
 
 
 if __name__ == "__main__":

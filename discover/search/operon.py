@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from discover.search._front import front
 from discover.search._polish import polished
 from discover.search.engine import Availability, Proposal, Samples, SearchSettings
 
-__all__ = ["OperonEngine"]
+__all__ = ["OperonEngine", "evolve_on"]
 
 PLATFORMS = "Linux on x86-64 (with AVX2) and macOS on Apple silicon, Python 3.10 to 3.14"
 """Where pyoperon has a wheel."""
@@ -121,6 +122,59 @@ class OperonEngine:
         return front([*proposals, mean], samples, self.name, settings.max_nodes)
 
 
+def evolve_on(
+    worth: Callable[[Node], float],
+    samples: Samples,
+    settings: SearchSettings,
+    seed: int,
+    progress: Progress = silent,
+    command: tuple[str, ...] = (sys.executable, "-m", _CHILD),
+) -> None:
+    """Let pyoperon's evolution be driven by what expressions are worth to the caller.
+
+    Coefficients are whole numbers from -2 to 2; the caller keeps the expressions that it likes and refines
+    their constants.
+
+    Parameters
+    ----------
+    worth : callable
+        Takes an expression in the variables of the samples; returns a number, smaller is better.
+    samples : Samples
+        For their variables; a few rows are enough.
+    settings : SearchSettings
+        ``operators``, ``max_nodes`` and ``operon`` are used, with its ``task_generations`` and
+        ``task_population``.
+    seed : int
+    progress : callable, optional
+
+    Raises
+    ------
+    EngineUnavailable
+        If pyoperon is not there.
+    EngineError
+        If the child process crashes or runs into the time limit.
+    """
+    engine = OperonEngine(command)
+    state = engine.availability()
+    if not state.usable:
+        raise EngineUnavailable(f"The engine 'operon' cannot run here: {state.reason} {state.remedy}")
+    ones = np.ones(len(samples.variables))
+    budget = settings.operon
+    request = {
+        **_request(samples, ones, settings, seed),
+        "asks": True,
+        "generations": budget.task_generations,
+        "population_size": budget.task_population,
+        "local_search": 0.0,
+        "threads": 1,
+    }
+
+    def reply(tree: list[list[Any]]) -> float:
+        return worth(_to_nodes([tree], samples.variables, ones)[0])
+
+    _run_child(command, request, budget.task_time_limit_s, progress, reply)
+
+
 def _has_avx2() -> bool:
     """Read the processor's flags; where they cannot be read, assume that it can."""
     try:
@@ -158,9 +212,16 @@ def _request(
 
 
 def _run_child(
-    command: tuple[str, ...], request: dict[str, Any], limit_s: float, progress: Progress
+    command: tuple[str, ...],
+    request: dict[str, Any],
+    limit_s: float,
+    progress: Progress,
+    reply: Callable[[list[list[Any]]], float] | None = None,
 ) -> list[list[list[Any]]]:
-    """Run the child process and return its trees; it is ended whatever happens."""
+    """Run the child process and return its trees; it is ended whatever happens.
+
+    `reply` answers the child's questions, if it has any.
+    """
     # Files for what goes in and for the errors: only one stream is left that could make the two wait.
     with tempfile.TemporaryFile("w+") as questions, tempfile.TemporaryFile("w+", errors="replace") as errors:
         questions.write(json.dumps(request) + "\n")
@@ -168,7 +229,7 @@ def _run_child(
         deadline = time.monotonic() + limit_s
         process = subprocess.Popen(
             command,
-            stdin=questions,
+            stdin=questions if reply is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -180,7 +241,18 @@ def _run_child(
         reader = threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True)
         reader.start()
         try:
-            trees = _listen(lines, deadline, progress)
+            if process.stdin is not None:
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.flush()
+
+            def answer(tree: list[list[Any]]) -> None:
+                assert reply is not None
+                assert process.stdin is not None
+                with contextlib.suppress(BrokenPipeError):  # the child died; what it left says so
+                    process.stdin.write(json.dumps(reply(tree)) + "\n")
+                    process.stdin.flush()
+
+            trees = _listen(lines, deadline, progress, answer)
             if trees is None:
                 code = process.wait(timeout=max(deadline - time.monotonic(), 1.0))
                 errors.seek(0)
@@ -195,8 +267,10 @@ def _run_child(
             process.kill()
             process.wait()
             reader.join()
-            if process.stdout:
-                process.stdout.close()
+            for stream in (process.stdin, process.stdout):
+                if stream:
+                    with contextlib.suppress(BrokenPipeError):
+                        stream.close()
 
 
 def _child_environment() -> dict[str, str]:
@@ -213,7 +287,10 @@ def _forward(stream: Any, lines: queue.SimpleQueue[str]) -> None:
 
 
 def _listen(
-    lines: queue.SimpleQueue[str], deadline: float, progress: Progress
+    lines: queue.SimpleQueue[str],
+    deadline: float,
+    progress: Progress,
+    reply: Callable[[list[list[Any]]], None],
 ) -> list[list[list[Any]]] | None:
     """Read the answers up to the trees; None where the child ends without them."""
     while line := lines.get(timeout=max(deadline - time.monotonic(), 0.0)):
@@ -224,6 +301,8 @@ def _listen(
             if isinstance(answer, dict) and "trees" in answer:
                 trees: list[list[list[Any]]] = answer["trees"]
                 return trees
+            if isinstance(answer, dict) and "ask" in answer:
+                reply(answer["ask"])
             if isinstance(answer, dict) and "done" in answer:
                 done, total = answer["done"], answer["of"]
                 progress(_SEARCH_SHARE * done / total, f"operon: generation {done} of {total}")

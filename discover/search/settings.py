@@ -87,6 +87,10 @@ class OperonSettings:
         Threads of the search; the result does not depend on them.
     time_limit_s : float
         Safety net in seconds of wall time; a search that runs into it is an error.
+    task_generations, task_population : int
+        The same for an evolution that the network's loss drives, see :attr:`SearchSettings.objective`.
+    task_time_limit_s : float
+        Its safety net.
     """
 
     operator_sets: Annotated[tuple[tuple[Operator, ...], ...], MinLen(1)] = (
@@ -101,6 +105,9 @@ class OperonSettings:
     max_rows: Annotated[int, Ge(50), Le(100_000)] = 500
     threads: Annotated[int, Ge(1), Le(256)] = 1
     time_limit_s: Annotated[float, Gt(0), Le(86_400)] = 300.0
+    task_generations: Annotated[int, Ge(1), Le(100_000)] = 40
+    task_population: Annotated[int, Ge(10), Le(100_000)] = 300
+    task_time_limit_s: Annotated[float, Gt(0), Le(864_000)] = 7200.0
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,9 @@ class SearchSettings:
         How the rule is chosen on the front: ``1se``, ``lowest`` or ``elbow``.
     resolution : float
         Held-out losses that differ by less are equally good for the selector ``1se``.
+    objective : str
+        What drives the engines: the ``update`` of the teacher, or beside it, for pyoperon, the loss of the
+        ``task`` itself.
     terms : TermsSettings
     operon : OperonSettings
     pysr : PySRSettings
@@ -184,6 +194,7 @@ class SearchSettings:
     max_nodes: Annotated[int, Ge(1), Le(200)] = 30
     selector: Literal["1se", "lowest", "elbow"] = "1se"
     resolution: Annotated[float, Ge(0), Le(1)] = 0.005
+    objective: Literal["update", "task"] = "update"
     terms: TermsSettings = field(default_factory=TermsSettings)
     operon: OperonSettings = field(default_factory=OperonSettings)
     pysr: PySRSettings = field(default_factory=PySRSettings)

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.expression import Node
 from discover.fit import FitResult
-from discover.pareto import Candidate, ParetoFront, Simplification
+from discover.pareto import Candidate, ParetoFront, Simplification, Spent
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
+from discover.search.closed_loop import CLOSED_LOOP, closed_loop
 from discover.search.curves import from_curves
 from discover.search.engine import AUTO, Engine, resolve
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
 from discover.search.simpler import rounded, shrunk
 from discover.search.teacher import Lesson, teacher_samples
-from discover.tasks.base import Task, has_gradient
+from discover.tasks.base import Task, differentiable, has_gradient, losses_of_rules
 
 __all__ = ["L1_PATH", "search"]
 
 L1_PATH = "l1-path"
 """Name under which the rules of the coefficient fit enter the union."""
 
+ON_UPDATE = "engines on the teacher's update"
 META_GRADIENT = "meta-gradient"
 META_EVOLUTION = "cma-es"
 
@@ -85,7 +87,9 @@ def search(
         If every rule of the path blows up.
     """
     chosen = resolve(engines)
-    train_seed, heldout_seed, state_seed, engine_seed, refine_seed = np.random.SeedSequence(seed).spawn(5)
+    root = np.random.SeedSequence(seed)
+    train_seed, heldout_seed, state_seed, engine_seed, refine_seed = root.spawn(5)
+    (loop_seed,) = root.spawn(1)
     progress(0.0, "drawing problems")
     train = task.draw(problem_settings, settings.network.n_train, train_seed)
     heldout = task.draw(problem_settings, settings.network.n_heldout, heldout_seed)
@@ -102,7 +106,20 @@ def search(
             rules += from_curves(engine, lesson, settings, int(word), part(inner, share, 1.0))
         _unite(forms, rules, engine.name)
     rng = np.random.default_rng(refine_seed)
-    scored = _scored(task, forms, train, heldout, settings, rng, part(progress, 0.5, 0.9))
+    counted = _Counted(task)
+    scored = _scored(counted, forms, train, heldout, settings, rng, part(progress, 0.5, 0.9))
+    spent: tuple[Spent, ...] = ()
+    if settings.objective == "task":
+        (word,) = loop_seed.generate_state(1, np.uint64)
+        rules, own = closed_loop(task, train, lesson, settings, int(word), part(progress, 0.5, 0.8))
+        spent = (counted.spent(ON_UPDATE, scored),)
+        counted = _Counted(task)
+        new: dict[str, _Form] = {}
+        _unite(new, rules, CLOSED_LOOP)
+        more = _scored(counted, new, train, heldout, settings, rng, part(progress, 0.8, 0.9))
+        spent = (*spent, counted.spent(CLOSED_LOOP, more, own))
+        scored = _merged(scored, more)
+        forms |= {key: form for key, form in new.items() if key not in forms}
     names = tuple(engine.name for engine in chosen)
     steps: list[Simplification] = []
     if settings.network.simplify > 0:
@@ -115,7 +132,9 @@ def search(
             for one in found
             if _skeleton(one.rule) not in forms
         ]
-    front = ParetoFront(task.name, names, _candidates(scored), settings.selector, settings.resolution)
+    front = ParetoFront(
+        task.name, names, _candidates(scored), settings.selector, settings.resolution, spent=spent
+    )
     if settings.network.simplify > 0:
         progress(0.97, "rounding constants")
         _, last = rounded(task, front.chosen.rule, heldout, settings.resolution)
@@ -205,7 +224,7 @@ class _Scored:
 
 
 def _scored(
-    task: Task,
+    counted: _Counted,
     forms: Mapping[str, _Form],
     train: Any,
     heldout: Any,
@@ -214,6 +233,7 @@ def _scored(
     progress: Progress,
 ) -> list[_Scored]:
     """Run every form in the network, refine the best, and give each its losses."""
+    task = cast("Task", counted)
     network = settings.network
     screened = _by_front([(float(task.losses(form.rule, train).mean()), form) for form in forms.values()])
     scored = []
@@ -225,9 +245,67 @@ def _scored(
                 refined_by = META_GRADIENT if has_gradient(task) else META_EVOLUTION
                 rule, train_loss = better, float(losses.mean())
         held = task.losses(rule, heldout)
+        counted.note(train_loss)
         scored.append(_Scored(rule, form.proposed_by, refined_by, train_loss, held))
         progress((rank + 1) / len(screened), f"candidate {rank + 1} of {len(screened)}")
     return scored
+
+
+def _merged(scored: list[_Scored], more: list[_Scored]) -> list[_Scored]:
+    """Unite what two ways found; of one form the rule with the lower training loss stays."""
+    by_form = {_skeleton(one.rule): one for one in scored}
+    for one in more:
+        key = _skeleton(one.rule)
+        other = by_form.get(key)
+        if other is None:
+            by_form[key] = one
+        else:
+            better = min(other, one, key=lambda each: each.train_loss)
+            by_form[key] = replace(better, proposed_by=[*other.proposed_by, *one.proposed_by])
+    return list(by_form.values())
+
+
+class _Counted:
+    """A task that counts the problems that are simulated."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.n_simulated = 0
+        self.trace: list[tuple[int, float]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def losses(self, rule: Any, problems: Any, n_steps: int | None = None) -> NDArray[np.float64]:
+        self.n_simulated += problems.n_problems
+        return self._task.losses(rule, problems, n_steps)
+
+    def losses_of_rules(self, rules: Sequence[Any], problems: Any) -> NDArray[np.float64]:
+        self.n_simulated += len(rules) * problems.n_problems
+        return losses_of_rules(self._task, rules, problems)
+
+    @property
+    def gradient(self) -> Any:
+        compute = differentiable(self._task).gradient
+
+        def counted(rule: Any, problems: Any, n_steps: int | None = None) -> Any:
+            self.n_simulated += problems.n_problems
+            return compute(rule, problems, n_steps)
+
+        return counted
+
+    def note(self, loss: float) -> None:
+        """Remember where the lowest loss fell."""
+        if not self.trace or loss < self.trace[-1][1]:
+            self.trace.append((self.n_simulated, loss))
+
+    def spent(self, way: str, scored: Sequence[_Scored], before: Spent | None = None) -> Spent:
+        """What this way cost, with what was spent before its candidates were tried."""
+        already, nothing = (0, float("inf")) if before is None else (before.n_simulated, before.heldout_loss)
+        trace = [] if before is None else list(before.trace)
+        trace += [(already + count, loss) for count, loss in self.trace]
+        lowest = min((float(one.heldout_losses.mean()) for one in scored), default=nothing)
+        return Spent(way, already + self.n_simulated, lowest, tuple(trace))
 
 
 def _candidates(scored: Sequence[_Scored]) -> tuple[Candidate, ...]:
