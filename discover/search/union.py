@@ -303,7 +303,9 @@ class _Counted:
         """What this way cost, with what was spent before its candidates were tried."""
         already, nothing = (0, float("inf")) if before is None else (before.n_simulated, before.heldout_loss)
         trace = [] if before is None else list(before.trace)
-        trace += [(already + count, loss) for count, loss in self.trace]
+        for count, loss in self.trace:
+            if not trace or loss < trace[-1][1]:
+                trace.append((already + count, loss))
         lowest = min((float(one.heldout_losses.mean()) for one in scored), default=nothing)
         return Spent(way, already + self.n_simulated, lowest, tuple(trace))
 
