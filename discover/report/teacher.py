@@ -86,7 +86,7 @@ def teacher_figure(teacher: Teacher, rule: Rule) -> Figure:
         formula = formula * _scale(formula, curves)
     n_rows = (len(best.blocks) + 1) // 2
     figure = new_figure(0.9 + 2.3 * n_rows)
-    grid = figure.subplots(n_rows, 2, squeeze=False, sharex=True).ravel()
+    grid = figure.subplots(n_rows, 2, squeeze=False).ravel()
     for axes in grid[len(best.blocks) :]:
         axes.set_visible(False)
     for axes, (i, k) in zip(grid, best.blocks, strict=False):
