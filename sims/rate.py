@@ -345,8 +345,8 @@ class _Quadratic:
 
     @classmethod
     def of_splines(cls, rule: SplineRule) -> _Quadratic:
-        from sims._rate_kernels import N_SPLINE_REGISTERS
-        from sims._rate_kernels import SplineRule as KernelRule
+        from sims._spline_kernels import N_SPLINE_REGISTERS
+        from sims._spline_kernels import SplineRule as KernelRule
 
         is_linear = not rule.coefficients[_BEYOND_LINEAR[:, 0]].any()
         table = np.ascontiguousarray(rule.coefficients.reshape(9, -1))

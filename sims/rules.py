@@ -14,7 +14,6 @@ from enum import IntEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import BSpline
 
 __all__ = ["MAX_INSTRUCTIONS", "MAX_POWER", "Op", "PolynomialRule", "Program", "SplineRule"]
 
@@ -143,18 +142,20 @@ class SplineRule:
             raise ValueError(f"A spline needs a range, got {self.low} to {self.high}.")
         table.setflags(write=False)
         object.__setattr__(self, "coefficients", table)
-
-    @property
-    def basis(self) -> BSpline:
-        """The B-splines, with the coefficients of all powers along the last axes."""
-        n_pieces = self.coefficients.shape[2] - 3
-        knots = self.low + (self.high - self.low) / n_pieces * np.arange(-3, n_pieces + 4)
-        return BSpline(knots, np.moveaxis(self.coefficients, 2, 0), 3)
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
 
     def curves(self, post: ArrayLike) -> NDArray[np.float64]:
         """Values of the nine splines, shape (3, 3, *post.shape)."""
-        values = self.basis(np.clip(post, self.low, self.high))
-        return np.moveaxis(values, (-2, -1), (0, 1))
+        n_pieces = self.coefficients.shape[2] - 3
+        place = (np.clip(post, self.low, self.high) - self.low) * (n_pieces / (self.high - self.low))
+        piece = np.minimum(place.astype(np.int64), n_pieces - 1)
+        u = place - piece
+        v = 1.0 - u
+        basis = (v**3 / 6, u**2 * (u / 2 - 1) + 2 / 3, v**2 * (v / 2 - 1) + 2 / 3, u**3 / 6)
+        values = [share * self.coefficients[:, :, piece + s] for s, share in enumerate(basis)]
+        total: NDArray[np.float64] = np.sum(values, axis=0)
+        return total
 
     def update(self, pre: ArrayLike, post: ArrayLike, weight: ArrayLike) -> NDArray[np.float64]:
         """The rule's value for arrays of one shape, without learning rate."""
