@@ -13,6 +13,7 @@ from discover.search.refine import refined
 from discover.search.settings import NetworkSettings, OperonSettings, SearchSettings, TermsSettings
 from discover.search.teacher import teacher_samples
 from discover.tasks import collect, get_task
+from discover.tasks.base import has_gradient
 from discover.tasks.oja import OjaSettings
 
 TASK = get_task("oja")
@@ -134,3 +135,8 @@ def test_teacher_falls_back_to_a_rule_that_does_not_blow_up(trajectories):
     hopeless = replace(FIT, points=(wild,), chosen=0)
     with pytest.raises(RunFailed, match="blows up"):
         teacher_samples(TASK, problems, hopeless, trajectories, 100, np.random.SeedSequence(1))
+
+
+def test_counting_leaves_a_task_without_gradient_without_one():
+    assert has_gradient(union._Counted(TASK))
+    assert not has_gradient(union._Counted(get_task("ei-balance")))
