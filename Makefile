@@ -41,6 +41,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install --constra
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
+DOCS_STAMP := $(VENV)/.installed-docs
 
 .PHONY: install dev
 install: $(RUN_STAMP) ## make .venv with the program in it (every target does this by itself)
@@ -65,6 +66,11 @@ $(DEV_STAMP): $(RUN_STAMP)
 $(BENCH_STAMP): $(RUN_STAMP)
 	@echo 'installing what the benchmarks compare with'
 	@$(PIP) --no-build-isolation --editable '.[bench,brian2]'
+	@touch $@
+
+$(DOCS_STAMP): $(RUN_STAMP)
+	@echo 'installing what builds the documentation'
+	@$(PIP) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
 # ------------------------------------------------------------------------------------------------- pipelines
@@ -111,13 +117,16 @@ smoke: $(RUN_STAMP) ## every stage at a tiny size, in under a minute
 
 # ---------------------------------------------------------------------------------------------------- checks
 
-.PHONY: test lint bench repro reference clean distclean
+.PHONY: test lint docs bench repro reference clean distclean
 test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too)
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(if $(filter all,$(TESTS)),,-m 'not slow')
 
 lint: $(DEV_STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(DOCS_STAMP) ## build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(BENCH_STAMP) ## speed beside JAX and hand-written kernels, into results/bench.json
 	@mkdir -p $(RESULTS)
@@ -143,7 +152,7 @@ reference: $(RESULTS)/oja/report.html $(RESULTS)/pca-network/report.html $(RESUL
 	done
 
 clean: ## remove caches and build leftovers; results stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sims discover pipelines tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## remove .venv and all runs too (results/reference stays)
