@@ -126,7 +126,7 @@ lint: $(DEV_STAMP) ## ruff and mypy --strict
 	$(BIN)/mypy
 
 docs: $(DOCS_STAMP) ## build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(BENCH_STAMP) ## speed beside JAX and hand-written kernels, into results/bench.json
 	@mkdir -p $(RESULTS)

@@ -1,4 +1,4 @@
-"""What the documentation needs beside MkDocs: formulas as MathML, and the committed figures of the results."""
+"""What the documentation needs beside MkDocs: formulas as MathML, and the figures of committed results."""
 
 from __future__ import annotations
 

@@ -1,0 +1,216 @@
+"""The documentation: what its pages name is there, what they show is what was found, and it builds."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+REFERENCE = ROOT / "results" / "reference"
+PAGES = sorted(DOCS.rglob("*.md"))
+NAMES = [page.relative_to(DOCS).as_posix() for page in PAGES]
+
+FOLDERS = ("sims", "discover", "pipelines", "results/reference", "tests", "benchmarks", "docs")
+WRITTEN_BY_THE_READER = {"discover/search/products.py"}
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
+
+
+def code(page: Path) -> str:
+    """Return what stands in code: blocks, indented lines and `spans`."""
+    text = page.read_text()
+    blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^    .*$", prose, re.MULTILINE)
+    return "\n".join([*blocks, *indented, *re.findall(r"`([^`\n]+)`", prose)])
+
+
+def commands(page: Path, program: str) -> Iterator[list[str]]:
+    for line in code(page).splitlines():
+        words = line.strip().removeprefix("$ ").removeprefix(".venv/bin/").split()
+        if words[:1] == [program] and len(words) > 1:
+            yield words[1:]
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+def nav() -> list[str]:
+    text = (ROOT / "mkdocs.yml").read_text()
+    return re.findall(r"^ +- [^:\n]+: (\S+\.md)$", text[text.index("\nnav:") :], re.MULTILINE)
+
+
+def test_the_navigation_lists_every_page_once() -> None:
+    assert sorted(nav()) == NAMES
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.is_file(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(there), f"{page.name}: {target}"
+
+
+@every_page
+def test_targets_of_make_are_there(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    targets |= {
+        target for line in re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE) for target in line.split()
+    }
+    targets |= {path.stem for path in (ROOT / "pipelines").glob("*.toml") if not path.stem.endswith("-smoke")}
+    for words in commands(page, "make"):
+        assert words[0] in targets, f"{page.name}: make {' '.join(words)}"
+
+
+@every_page
+def test_commands_of_the_program_are_there(page: Path) -> None:
+    from typer.main import get_command
+
+    from pipelines.cli import app
+
+    known = get_command(app).commands  # type: ignore[attr-defined]
+    for words in commands(page, "discover"):
+        assert words[0] in known, f"{page.name}: discover {' '.join(words)}"
+        options = {option for parameter in known[words[0]].params for option in parameter.opts}
+        for word in words[1:]:
+            if word.startswith("--"):
+                assert word in options, f"{page.name}: discover {' '.join(words)}"
+
+
+@every_page
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    names = re.findall(
+        rf"(?:^|(?<=[\s\"'(]))((?:{'|'.join(FOLDERS)})/[\w./-]*\w/?)", code(page), re.MULTILINE
+    )
+    for name in set(names) - WRITTEN_BY_THE_READER:
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+@every_page
+def test_modules_of_the_reference_are_there(page: Path) -> None:
+    for module in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), module
+
+
+@every_page
+def test_toml_files_are_shown_as_they_are(page: Path) -> None:
+    for name, text in re.findall(
+        r'^```toml title="([^"]+)"\n(.*?)^```', page.read_text(), re.MULTILINE | re.DOTALL
+    ):
+        assert text == (ROOT / name).read_text(), f"{page.name} shows another {name}"
+
+
+def test_every_task_has_a_page() -> None:
+    from discover.tasks import task_names
+
+    assert {path.stem for path in (DOCS / "tasks").glob("*.md")} == set(task_names())
+
+
+@pytest.mark.parametrize("task", [path.name for path in sorted(REFERENCE.iterdir())])
+def test_pages_show_the_committed_results(task: str) -> None:
+    page = (DOCS / "tasks" / f"{task}.md").read_text()
+    found = json.loads((REFERENCE / task / "validation.json").read_text())
+    chosen = json.loads((REFERENCE / task / "front.json").read_text())["chosen"]
+    rules = found["candidates"]
+    for one, known in zip(rules[chosen]["folds"], rules[found["reference"]]["folds"], strict=True):
+        losses = [fold["metrics"]["loss"]["mean"] for fold in (one, known)]
+        shown = " | ".join("–" if loss is None else f"{loss:.3g}" for loss in losses)
+        outcome = "passed" if one["passed"] else "failed"
+        row = f"| {one['name']} | {one['title']} | {shown} | {outcome} |"
+        assert row in page, f"docs/tasks/{task}.md lacks: {row}"
+
+
+def test_shown_fronts_are_the_committed_ones(tmp_path: Path) -> None:
+    from pipelines.config import load_toml
+    from pipelines.inspection import front_as_asked
+
+    for task, name in (("oja", "tutorial.md"), ("pca-network", "reading_a_front.md")):
+        folder = tmp_path / task
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(load_toml(ROOT / f"pipelines/{task}.toml").to_dict()))
+        (folder / "front.json").write_bytes((REFERENCE / task / "front.json").read_bytes())
+        page = (DOCS / name).read_text()
+        for line in front_as_asked(folder, "complexity", "").splitlines():
+            if re.match(r"(-->)? +c\d+ ", line) or line.startswith("chosen: "):
+                assert line.rstrip() in page, f"{name} lacks: {line}"
+
+
+def python_block(name: str, start: str) -> str:
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / name).read_text(), re.MULTILINE | re.DOTALL)
+    return next(block for block in blocks if block.startswith(start))
+
+
+def run(text: str) -> SimpleNamespace:
+    names: dict[str, Any] = {}
+    exec(compile(text, "docs", "exec"), names)
+    return SimpleNamespace(**{name: value for name, value in names.items() if not name.startswith("_")})
+
+
+def test_the_engine_of_the_page_works() -> None:
+    from discover.search.engine import Engine, Samples
+    from discover.search.settings import SearchSettings
+
+    engine = run(python_block("new_engine.md", "# discover/search/products.py")).ProductsEngine()
+    assert isinstance(engine, Engine)
+    assert engine.availability().usable
+    states = np.random.default_rng(0).normal(size=(200, 3))
+    x, y, _ = states.T
+    best = engine.propose(Samples(("x", "y", "w"), states, 0.5 * x * y**2), SearchSettings(), 0)[-1]
+    assert best.nmse < 1e-20
+    assert set("xy") <= set(str(best.expression))
+
+
+def test_the_known_rule_of_the_page_can_be_read() -> None:
+    known = run(python_block("new_known_rule.md", "from discover.known_rules")).rule
+    assert known.rule is not None
+    assert str(known.year) in known.citation
+
+
+@pytest.mark.skipif(
+    any(
+        importlib.util.find_spec(name) is None
+        for name in ("mkdocs", "material", "mkdocstrings", "latex2mathml")
+    ),
+    reason="MkDocs, its theme, mkdocstrings or latex2mathml are not installed (`make docs` installs them)",
+)
+def test_it_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    built = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    assert "WARNING" not in built.stderr
+    pages = sorted(tmp_path.rglob("*.html"))
+    assert {page.relative_to(tmp_path).with_suffix(".md").as_posix() for page in pages} >= set(NAMES)
+    for page in pages:
+        text = page.read_text()
+        loaded = re.findall(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?([^\s\">]+)", text)
+        for link in re.findall(r"<link\b[^>]*>", text):
+            if not re.search(r"rel=\"?(?:canonical|next|prev)\b", link):
+                loaded += re.findall(r"href=\"?([^\s\">]+)", link)
+        assert not [address for address in loaded if re.match(r"(?:https?:)?//", address)], page.name
+        assert 'class="arithmatex"' not in text, f"{page.name}: a formula was left as text"
+    assert "<math" in (tmp_path / "tasks" / "oja.html").read_text()
+    assert (tmp_path / "figures" / "oja" / "front.png").is_file()
+    for sheet in tmp_path.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", sheet.read_text()), sheet.name
