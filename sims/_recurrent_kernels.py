@@ -185,8 +185,12 @@ def _integrate(cells, network, k, spiking):
                 ends[1] += 1
                 spiking[n_spikes] = n
                 n_spikes += 1
-    for place in range(ends[0], ends[1]):
-        v[refractory[place % n_neurons]] = cells.reset
+    first = ends[0] % n_neurons
+    beyond = first + ends[1] - ends[0] - n_neurons
+    for place in range(first, n_neurons + min(beyond, 0)):
+        v[refractory[place]] = cells.reset
+    for place in range(beyond):
+        v[refractory[place]] = cells.reset
     return n_spikes
 
 
