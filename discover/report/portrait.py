@@ -277,6 +277,7 @@ def _level(window: Window, weight: float) -> str:
 
 
 def _cut(name: str) -> str:
+    name = name.partition(":")[0]
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
