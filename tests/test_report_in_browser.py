@@ -22,13 +22,12 @@ from discover.report import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
 
-BROWSER = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next((found for name in NAMES if (found := shutil.which(name))), None)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here (Debian: apt-get install chromium)"),
+    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium (Debian: apt-get install chromium)"),
 ]
 
 FLAGS = [
@@ -219,7 +218,7 @@ def test_no_text_of_a_run_becomes_script(browser: Any, by_hand: Path) -> None:
 
 
 def test_the_keyboard_reaches_everything(browser: Any, by_hand: Path) -> None:
-    """Tab reaches the plot, the candidates' buttons and wide tables, visibly; arrows step through the front."""
+    """Tab reaches the plot, the candidates' buttons and wide tables, visibly; arrows step along the front."""
     opened = OpenPage(browser, by_hand, DESKTOP)
     page = opened.page
     reached = []
@@ -277,7 +276,7 @@ def test_without_scripts_all_candidates_are_listed(browser: Any, by_hand: Path) 
     context.close()
 
 
-@pytest.mark.skipif("PICTURES" not in os.environ, reason="PICTURES names no folder to write pictures into")
+@pytest.mark.skipif(not os.environ.get("PICTURES"), reason="PICTURES names no folder for pictures")
 @pytest.mark.parametrize("pipeline", SMOKE_PIPELINES)
 def test_pictures_are_written(browser: Any, smoke_runs: SmokeRuns, pipeline: str) -> None:
     """Every part of the task's report, from results/ where the task has been run in full."""
