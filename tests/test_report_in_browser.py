@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,9 @@ class OpenPage:
         ]
 
 
-def words(text: str) -> str:
-    """Return text without markup, in single spaces."""
-    return " ".join(re.sub(r"<[^>]+>", " ", text).replace("&lt;", "<").replace("&gt;", ">").split())
+def letters(markup: str) -> str:
+    """Return text without markup and without any space."""
+    return "".join(unescape(re.sub(r"<[^>]+>", "", markup)).split())
 
 
 @pytest.fixture(scope="module")
@@ -186,10 +187,8 @@ def test_the_report_of_every_task(browser: Any, smoke_runs: SmokeRuns, pipeline:
     for place in places[:3]:
         opened.page.mouse.move(place["x"], place["y"])
         label = opened.page.locator("#front-plot .hovertext")
-        label.wait_for()
-        expected = words(place["hover"])
-        sync_api.expect(label).to_contain_text(re.compile(re.escape(expected[-12:])))
-        assert words(label.inner_html()).replace(" ", "") == expected.replace(" ", "")
+        sync_api.expect(label).to_contain_text(place["hover"].split("<br>")[-2])  # the last label goes late
+        assert letters(label.inner_html()) == letters(place["hover"])
         opened.page.mouse.click(place["x"], place["y"])
         panel = opened.page.locator(f"article.panel[data-candidate='{place['number']}']")
         sync_api.expect(panel).to_be_visible()
