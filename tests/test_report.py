@@ -176,6 +176,7 @@ def test_losses_far_apart_stand_on_a_logarithmic_axis(tmp_path: Path) -> None:
     write_report(write_run(tmp_path, content))
     layout = json.loads(page(tmp_path).data)["layout"]
     assert layout["yaxis"]["type"] == "log"
+    assert layout["yaxis"]["dtick"] == 1
     assert layout["annotations"][0]["y"] == pytest.approx(np.log10(0.112))
 
 

@@ -21,6 +21,10 @@ _DARKEST = 0.5
 """Opacity of the tint of equal rules; dark text stays readable on it."""
 
 
+_SMALLEST = 1e-9
+"""Distances below are those of equal updates, computed in floating point."""
+
+
 @dataclass(frozen=True)
 class MatrixCell:
     """One candidate beside one known rule.
@@ -77,9 +81,10 @@ def _cell(comparison: Comparison, name: str) -> MatrixCell | None:
     verdict = comparison.evidence.get(name, Evidence()).verdict
     if not verdict and name == comparison.nearest:
         verdict = comparison.verdict
-    return MatrixCell(
-        distances.functional, verdict, _MARKS.get(verdict, ""), f"{_opacity(distances.functional):.2f}"
-    )
+    functional = distances.functional
+    if functional is not None and abs(functional) < _SMALLEST:
+        functional = 0.0
+    return MatrixCell(functional, verdict, _MARKS.get(verdict, ""), f"{_opacity(functional):.2f}")
 
 
 def _opacity(distance: float | None) -> float:

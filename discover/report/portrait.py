@@ -102,9 +102,9 @@ class Window:
     @property
     def text(self) -> str:
         """What is drawn, in words."""
-        levels = ", ".join(f"{weight:.2g}" for weight in self.weights)
+        levels = ", ".join(_number(weight) for weight in self.weights)
         at = f" at {self.slot.weight} = {levels}" if self.slot.weight is not None else ""
-        held = "".join(f", {name} held at {value:.2g}" for name, value in self.held.items())
+        held = "".join(f", {name} held at {_number(value)}" for name, value in self.held.items())
         return f"{self.slot.name}: over {' and '.join(self.axes)}{at}{held}"
 
 
@@ -273,7 +273,11 @@ def _draw_lines(part: Any, window: Window, updates: Mapping[str, SlotFunction]) 
 def _level(window: Window, weight: float) -> str:
     if window.slot.weight is None:
         return ""
-    return f"{window.slot.weight} = {weight:.2g}".replace("-", "\N{MINUS SIGN}")
+    return f"{window.slot.weight} = {_number(weight)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _cut(name: str) -> str:
@@ -299,4 +303,4 @@ def _scaled(maps: Sequence[FloatArray]) -> FloatArray:
     loudest = float(np.quantile(sizes, LOUDEST)) if len(sizes) else 0.0
     if loudest == 0.0 and len(sizes):
         loudest = float(sizes.max())
-    return values / loudest if loudest > 0 else np.nan_to_num(values)
+    return values / loudest if loudest > 0 else values
