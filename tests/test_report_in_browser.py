@@ -287,10 +287,21 @@ def test_pictures_are_written(browser: Any, smoke_runs: SmokeRuns, pipeline: str
     report = RESULTS / task / "report.html"
     if not report.exists():
         report = smoke_runs.folder(pipeline) / "report.html"
-    opened = OpenPage(browser, report, {"width": 860, "height": 900})
+    opened = OpenPage(browser, report, {"width": 860, "height": 1400})
     for section in opened.page.locator("main > section").all():
-        path = folder / f"{task}-{section.get_attribute('id')}.png"
-        with Image.open(io.BytesIO(section.screenshot())) as picture:
-            picture.convert("RGB").quantize(96).save(path, optimize=True)
-        assert path.stat().st_size > 1000
+        save(section.screenshot(), folder / f"{task}-{section.get_attribute('id')}.png")
+    chosen = [one for one in opened.places() if str(one["number"]) == opened.shown()]
+    for place in chosen:
+        opened.page.mouse.move(place["x"], place["y"])
+        opened.page.locator("#front-plot .hovertext").wait_for()
+    plot, details = (opened.page.locator(name).bounding_box() for name in ("#front-plot", "#details"))
+    clip = {**plot, "height": details["y"] + details["height"] - plot["y"]}
+    save(opened.page.screenshot(clip=clip), folder / f"{task}-pointed-at.png")
     opened.context.close()
+
+
+def save(data: bytes, path: Path) -> None:
+    """Write a picture with few colours, small enough for the documentation."""
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.convert("RGB").quantize(96).save(path, optimize=True)
+    assert path.stat().st_size > 1000

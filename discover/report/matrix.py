@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from discover.report.reading import Comparison, Evidence, Run
+from discover.report.style import BLUE
 
 __all__ = ["MatrixCell", "MatrixRow", "matrix_columns", "matrix_rows"]
 
@@ -18,7 +19,7 @@ _MARKS = {
 """Verdict -> its sign; anything else has none."""
 
 _DARKEST = 0.5
-"""Opacity of the tint of equal rules; dark text stays readable on it."""
+"""Share of blue in the colour of equal rules; dark text stays readable on it."""
 
 
 _SMALLEST = 1e-9
@@ -37,7 +38,7 @@ class MatrixCell:
     mark : str
         The verdict as a sign; empty for rules that are different.
     tint : str
-        Opacity of the cell's colour, from 0 for different updates up to those of equal ones.
+        Colour of the cell, from white for orthogonal updates to blue for equal ones.
     """
 
     functional: float | None
@@ -84,15 +85,17 @@ def _cell(comparison: Comparison, name: str) -> MatrixCell | None:
     functional = distances.functional
     if functional is not None and abs(functional) < _SMALLEST:
         functional = 0.0
-    return MatrixCell(functional, verdict, _MARKS.get(verdict, ""), f"{_opacity(functional):.2f}")
+    return MatrixCell(functional, verdict, _MARKS.get(verdict, ""), _tint(functional))
 
 
-def _opacity(distance: float | None) -> float:
-    """Return how strongly a distance is tinted.
+def _tint(distance: float | None) -> str:
+    """Return the colour of a distance.
 
     Examples
     --------
-    >>> _opacity(0.0), _opacity(0.5), _opacity(3.0), _opacity(None)
-    (0.5, 0.25, 0.0, 0.0)
+    >>> _tint(0.0), _tint(0.5), _tint(1.0), _tint(None)
+    ('#80b8d8', '#bfdcec', '#ffffff', '#ffffff')
     """
-    return 0.0 if distance is None else _DARKEST * (1 - min(max(distance, 0.0), 1.0))
+    share = 0.0 if distance is None else _DARKEST * (1 - min(max(distance, 0.0), 1.0))
+    channels = [int(BLUE[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(255 + share * (channel - 255)):02x}" for channel in channels)
