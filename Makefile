@@ -60,7 +60,7 @@ $(RUN_STAMP): pyproject.toml constraints.txt
 
 $(DEV_STAMP): $(RUN_STAMP)
 	@echo 'installing the tools for tests and linting'
-	@$(PIP) --no-build-isolation --editable '.[dev,brian2]'
+	@$(PIP) --no-build-isolation --editable '.[dev,brian2,docs]'
 	@touch $@
 
 $(BENCH_STAMP): $(RUN_STAMP)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,15 +10,11 @@ from typer.testing import CliRunner
 from discover.rule import Rule
 from pipelines.cli import app
 
-SMOKE = str(Path(__file__).resolve().parent.parent / "pipelines/ei-balance-smoke.toml")
-
 
 @pytest.mark.slow
-def test_every_stage_runs_and_the_report_shows_what_spiking_rules_have(tmp_path, monkeypatch):
+def test_every_stage_runs_and_the_report_shows_what_spiking_rules_have(tmp_path, monkeypatch, smoke_runs):
     monkeypatch.chdir(tmp_path)
-    run = CliRunner().invoke(app, ["run", SMOKE])
-    assert run.exit_code == 0, run.output
-    folder = tmp_path / "results/ei-balance-smoke"
+    folder = smoke_runs.copy("ei-balance-smoke", tmp_path / "results")
     front = json.loads((folder / "front.json").read_text(encoding="utf-8"))
     for candidate in front["candidates"]:
         rule = Rule.parse(candidate["slots"])

@@ -23,13 +23,14 @@ _TALL = frozenset({"div", "sqrt"})
 _LEFT_SIDES = {
     "feedforward": ("w", "ij", ""),
     "lateral": ("v", "ij", ""),
+    "sliding": ("w", "ij", ""),
     "on_pre": ("w", "ij", "pre"),
     "on_post": ("w", "ij", "post"),
 }
 """Slot -> what changes, its index, and at whose spike."""
 
 
-_GREEK = {"tau": "τ"}
+_GREEK = {"tau": "τ", "theta": "θ"}
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class _Style(ABC):
 class _MathML(_Style):
     def variable(self, name: str) -> str:
         stem, _, index = name.partition("_")
-        letter = f"<mi>{escape(stem)}</mi>"
+        letter = f"<mi>{escape(_GREEK.get(stem, stem))}</mi>"
         return f"<msub>{letter}<mtext>{escape(index)}</mtext></msub>" if index else letter
 
     def number(self, mantissa: str, exponent: str) -> str:
@@ -214,7 +215,7 @@ class _MathML(_Style):
 
 class _Plain(_Style):
     def variable(self, name: str) -> str:
-        return name
+        return _GREEK.get(name, name)
 
     def number(self, mantissa: str, exponent: str) -> str:
         return f"{mantissa}·10{exponent.translate(_SUPERSCRIPTS)}" if exponent else mantissa
