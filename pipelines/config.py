@@ -16,6 +16,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
+from discover.checked import parse_json, read_plain, shortened
 from discover.errors import ArtefactError, ConfigError, TaskError, did_you_mean
 
 SCHEMA = 1
@@ -162,8 +163,8 @@ def load_json(path: Path) -> PipelineConfig:
     """
     text = _read(path, ArtefactError, "Start the run with `discover run TOML`.")
     try:
-        table = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        table = parse_json(text)
+    except ValueError as error:
         raise ArtefactError(
             f"{path} is truncated or was edited: it is not valid JSON ({error}). "
             "Start the run again with `discover run TOML`."
@@ -201,7 +202,7 @@ def from_table(
         if key not in keys and key not in sections:
             raise _unknown_key(source, key, key, [*keys, *sections])
         if key in sections and not isinstance(value, dict):
-            raise ConfigError(f"{source}: {key}: a table is expected, [{key}], but it is {value!r}.")
+            raise ConfigError(f"{source}: {key}: a table is expected, [{key}], but it is {shortened(value)}.")
     _refuse_other_schema(table.get("schema"), source)
     header = validated(Header, {key: table[key] for key in keys if key in table}, "", source)
     task = _task(header.task, source, folder)
@@ -267,8 +268,7 @@ def checked_name(name: str, source: str) -> str:
 
 def _read(path: Path, error_type: type[ArtefactError] | type[ConfigError], remedy: str) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_plain(path, MAX_BYTES + 1)
     except FileNotFoundError:
         raise error_type(f"There is no file {path}. {remedy}") from None
     except OSError as error:

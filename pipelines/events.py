@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from discover.checked import open_plain
 from discover.progress import Progress
 from pipelines import artefacts
 
@@ -187,7 +188,9 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            # A link could lead to a file that is not the run's.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self._descriptor: int | None = open_plain(path, flags)
         except OSError as error:
             artefacts.unwritable(path, error)
 

@@ -70,7 +70,8 @@ def _selected(folder: Path, front: Mapping[str, Any], select: str) -> tuple[str,
     from discover.pareto import SELECTORS, ParetoFront
 
     if select in SELECTORS:
-        chosen = replace(ParetoFront.from_json(front), selector=select)
+        path = folder / "front.json"
+        chosen = replace(artefacts.read_as(path, artefacts.Front, ParetoFront.from_json), selector=select)
         return chosen.chosen.id, chosen.reason
     candidates = {one["id"]: one for one in front["candidates"]}
     if select == "cv":
@@ -129,7 +130,9 @@ def show_text(folder: Path, name: str = "") -> str:
     name = name or front["chosen"]
     _checked_candidate(folder, name, candidates)
     one = candidates[name]
-    rule = Rule.parse(one["slots"])
+    rule = artefacts.read_as(
+        folder / "front.json", artefacts.Front, lambda _: Rule.parse(one["slots"]), _remedy(folder, "search")
+    )
     role = "chosen" if name == front["chosen"] else "on the front" if one["on_front"] else "beaten by another"
     error = f" ± {one['heldout_error']:.2g}" if "heldout_error" in one else ""
     lines = [
@@ -185,7 +188,7 @@ def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
         yield "constants over restarts: there is no path.json yet"
         return
     rows = []
-    restarts = path["restarts"] if isinstance(path["restarts"], list) else []
+    restarts = path["restarts"]
     for slot, terms in rule.coefficients().items():
         for term, value in terms.items():
             found = [
@@ -343,8 +346,11 @@ def _front(folder: Path) -> dict[str, Any]:
 
 
 def _read(folder: Path, name: str, kind: type[_Artefact], stage: str) -> dict[str, Any]:
-    remedy = f"Make it: `discover {stage} {folder} --fresh`, or all stages: `discover run {folder}`."
-    return artefacts.read_json(folder / name, kind, remedy)
+    return artefacts.read_json(folder / name, kind, _remedy(folder, stage))
+
+
+def _remedy(folder: Path, stage: str) -> str:
+    return f"Make it: `discover {stage} {folder} --fresh`, or all stages: `discover run {folder}`."
 
 
 def _optional(folder: Path, name: str, kind: type[_Artefact]) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from pipelines.manifest import Manifest, StageRecord, digest
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
+    from discover.fit import FitResult
     from discover.journal import Journal
     from discover.rule import Rule
 
@@ -63,6 +64,15 @@ class Context:
     def read(self, name: str, artefact: type[artefacts.Artefact]) -> dict[str, Any]:
         """Read an artefact of the run."""
         return artefacts.read_json(self.folder / name, artefact, _remedy(name, self.folder))
+
+    def read_path(self) -> FitResult:
+        """Read what the fit found."""
+        from discover.fit import FitResult
+
+        path = self.folder / "path.json"
+        return artefacts.read_as(
+            path, artefacts.RulePath, FitResult.from_json, _remedy("path.json", self.folder)
+        )
 
 
 @dataclass(frozen=True)
@@ -129,14 +139,13 @@ def fit(context: Context) -> Outcome:
 
 def search(context: Context) -> Outcome:
     """Search for expressions beyond the basis: ``front.json`` and ``front.csv``."""
-    from discover.fit import FitResult
     from discover.search import search as search_front
 
     config, folder = context.config, context.folder
     front = search_front(
         context.task,
         config.problems,
-        FitResult.from_json(context.read("path.json", artefacts.RulePath)),
+        context.read_path(),
         artefacts.read_arrays(folder / "trajectories.npz", "trajectories"),
         config.search,
         context.seed,
@@ -170,7 +179,6 @@ def compare(context: Context) -> Outcome:
     from discover.baseline import beside_baseline
     from discover.compare import compare as compare_rules
     from discover.contest import contest
-    from discover.fit import FitResult
     from discover.progress import part
 
     config, task, candidates = context.config, context.task, _candidates(context)
@@ -178,7 +186,7 @@ def compare(context: Context) -> Outcome:
     first, second, third, fourth = (part(context.progress, *pair) for pair in ends)
     result = compare_rules(task, config.problems, candidates, config.compare, context.seed, first)
     name = context.read("front.json", artefacts.Front)["chosen"]
-    path_of_fit = FitResult.from_json(context.read("path.json", artefacts.RulePath))
+    path_of_fit = context.read_path()
     chosen = candidates[name]
     n_problems = config.compare.n_problems
     ablations = ablate(task, config.problems, chosen, n_problems, context.seed, second)
