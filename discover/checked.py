@@ -10,13 +10,13 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from discover.errors import ArtefactError
 
-__all__ = ["MAX_DEPTH", "Fields", "open_plain", "parse_json", "read_plain", "shortened"]
+__all__ = ["MAX_DEPTH", "Fields", "open_plain", "parse_json", "read_plain", "shortened", "values_in"]
 
 MAX_DEPTH = 60
 """Deepest nesting of lists and tables in data that are read."""
@@ -96,28 +96,39 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _check_plain(content: Any) -> None:
-    level = [content]
+def values_in(content: object) -> Iterator[object]:
+    """Yield all values and names of nested lists and tables.
+
+    Raises
+    ------
+    ValueError
+        If they are nested more than :data:`MAX_DEPTH` levels deep.
+    """
+    level: list[Any] = [content]
     for _ in range(MAX_DEPTH):
+        yield from level
         inner: list[Any] = []
         for value in level:
             if isinstance(value, dict):
-                inner += value
-                inner += value.values()
+                inner += [*value, *value.values()]
             elif isinstance(value, list):
                 inner += value
-            elif isinstance(value, str):
-                if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-                    raise ValueError("a text holds half a character")
-            elif isinstance(value, float):
-                if not math.isfinite(value):
-                    raise ValueError("a number is not finite")
-            elif isinstance(value, int) and abs(value) >= _INT64:
-                raise ValueError(f"a whole number has {value.bit_length()} bits, and 63 must hold it")
         if not inner:
             return
         level = inner
     raise ValueError("it is nested too deeply")
+
+
+def _check_plain(content: object) -> None:
+    for value in values_in(content):
+        if isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+                raise ValueError("a text holds half a character")
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                raise ValueError("a number is not finite")
+        elif isinstance(value, int) and abs(value) >= _INT64:
+            raise ValueError(f"a whole number has {value.bit_length()} bits, and 63 must hold it")
 
 
 class Fields:
@@ -214,7 +225,7 @@ class Fields:
         """Say whether there is such a field and it is not None."""
         return self.data.get(name) is not None
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         for key in self.data:
             yield _text(key, f"{self.where}: a name")
 
@@ -223,7 +234,7 @@ class Fields:
 
     def _value(self, name: str, default: object = None) -> object:
         if name not in self.data and default is None:
-            raise ArtefactError(f"{self._place(shortened(name))}: this is missing.")
+            raise ArtefactError(f"{self._place(name[:60])}: this is missing.")
         return self.data.get(name, default)
 
     def _each(

@@ -302,6 +302,27 @@ class Comparison(Artefact):
     baseline: Baseline | None = None
 
 
+class LinearParameters(_Part):
+    """Parameters of a rule of the published family, time constants in ms."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    kappa: float
+    tau_pre: float
+    tau_post: float
+
+
+class Solution(_Part):
+    """A rule of the published family, in simulation and in theory; None where there is no rate."""
+
+    parameters: LinearParameters
+    simulated_hz: float
+    predicted_hz: float | None
+    corrected_hz: float | None
+    converged: bool
+
+
 class Manifold(Artefact):
     """``manifold.json``: rules that many restarts found beside those that a mean field predicts."""
 
@@ -310,9 +331,9 @@ class Manifold(Artefact):
     target_hz: float
     pre_hz: float
     tolerance: float
-    searched: list[dict[str, Any]]
-    rate_only: list[dict[str, Any]]
-    surface: list[dict[str, Any]]
+    searched: list[Solution]
+    rate_only: list[Solution]
+    surface: list[Solution]
     directions: list[dict[str, Any]]
     answers: dict[str, str]
 

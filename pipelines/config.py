@@ -7,8 +7,10 @@ import json
 import math
 import re
 import tomllib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -16,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
-from discover.checked import parse_json, read_plain, shortened
+from discover.checked import parse_json, read_plain, shortened, values_in
 from discover.errors import ArtefactError, ConfigError, TaskError, did_you_mean
 
 SCHEMA = 1
@@ -148,6 +150,10 @@ def load_toml(path: Path) -> PipelineConfig:
         raise ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.") from None
     except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+    try:
+        deque(values_in(table), maxlen=0)
+    except ValueError:
+        raise ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.") from None
     return from_table(table, source=str(path), default_name=path.stem, folder=path.parent)
 
 
@@ -245,9 +251,14 @@ def validated(settings_type: Any, table: Mapping[str, Any], path: str, source: s
     _check_keys(settings_type, dict(table), path, source)
     try:
         # Through JSON, because its strict mode takes a list for a tuple and still no "3" for a 3.
-        return TypeAdapter(settings_type).validate_json(json.dumps(table, default=str), strict=True)
+        return _adapter(settings_type).validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(f"{source}: {_first_complaint(error, table, path)}") from None
+
+
+@cache
+def _adapter(settings_type: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(settings_type)
 
 
 def checked_name(name: str, source: str) -> str:
