@@ -257,7 +257,7 @@ def _text(value: object, where: str) -> str:
 
 def _number(value: object, where: str) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) < float("inf"):  # type: ignore[operator, arg-type]
+    if not is_number or not abs(value) < float("inf"):  # type: ignore[arg-type]
         raise _unexpected(where, "a finite number", value)
     if isinstance(value, int) and abs(value) >= _INT64:
         raise _unexpected(where, "a number of at most 63 bits", value)

@@ -13,6 +13,7 @@ _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 
 __all__ = [
     "distances_text",
+    "found_lines",
     "front_text",
     "plain_text",
     "rule_text",
@@ -78,6 +79,7 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         "",
         f"chosen: {front['chosen']} ({front['reason']})",
         f"engines: {engines}; the chosen rule: {plain_text(found_by)}",
+        *found_lines(front),
         *(_simplification_text(step) for step in front.get("simplifications", ())),
         *(
             f"{one['way']}: held-out loss {one['heldout_loss']:.4g} after {one['n_simulated']} simulated "
@@ -86,6 +88,27 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def found_lines(front: Mapping[str, Any]) -> list[str]:
+    """Return who proposed which rules of the front, a line for each engine.
+
+    Examples
+    --------
+    >>> one = {"id": "c1", "on_front": True, "provenance": {"proposed_by": ["operon", "terms"]}}
+    >>> found_lines({"candidates": [one], "chosen": "c1", "engine": ["operon", "terms", "pysr"]})
+    ['  found by operon: c1', '  found by terms: c1', '  found by pysr: none of the front']
+    """
+    found: dict[str, list[str]] = {}
+    for one in front["candidates"]:
+        if isinstance(one["provenance"], Mapping) and (one["on_front"] or one["id"] == front["chosen"]):
+            by = one["provenance"].get("proposed_by")
+            for name in by if isinstance(by, list) else ():
+                found.setdefault(str(name), []).append(one["id"])
+    if not found:
+        return []
+    names = dict.fromkeys([*front["engine"], *found])
+    return [f"  found by {name}: {', '.join(found.get(name, ['none of the front']))}" for name in names]
 
 
 def _simplification_text(step: Mapping[str, Any]) -> str:

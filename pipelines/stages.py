@@ -7,9 +7,10 @@ since it last finished it has nothing to do, and only touches its files so that 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from discover.rule import Rule
 
 __all__ = ["STAGES", "Context", "Outcome", "Stage", "run_stages", "stage_seed"]
+
+
+PYSR_FOLDER = "pysr"
+"""Folder of a run in which PySR leaves its files."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +147,15 @@ def search(context: Context) -> Outcome:
     from discover.search import search as search_front
 
     config, folder = context.config, context.folder
+    settings = config.search
+    if not settings.pysr.output_folder:
+        settings = replace(settings, pysr=replace(settings.pysr, output_folder=str(folder / PYSR_FOLDER)))
     front = search_front(
         context.task,
         config.problems,
         context.read_path(),
         artefacts.read_arrays(folder / "trajectories.npz", "trajectories"),
-        config.search,
+        settings,
         context.seed,
         context.progress,
         engines=config.engines,
@@ -346,12 +354,22 @@ def _journal(name: str, folder: Path, wanted: StageRecord, fresh: bool) -> Journ
     from discover.journal import Journal
 
     path = folder / f".{name}.journal"
-    if fresh and path.exists():
-        try:
-            path.unlink()
-        except OSError as error:
-            artefacts.unwritable(path, error)
+    if fresh:
+        _remove(path)
+        if name == "search":
+            _remove(folder / PYSR_FOLDER)
     return Journal(path, digest({"settings": wanted.settings, "code": wanted.code, "inputs": wanted.inputs}))
+
+
+def _remove(path: Path) -> None:
+    """Remove what an earlier run left; of a link the link alone."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        artefacts.unwritable(path, error)
 
 
 def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:

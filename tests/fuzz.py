@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -360,7 +361,8 @@ def _rich_path() -> bytes:
     content = json.loads(_by_hand("path")())
     losses = {"train_loss": 0.1, "heldout_loss": 0.1, "heldout_error": 0.01}
     blocks = [{"pre": 1, "weight": 0, "coefficients": [0.1, 0.2, 0.3, 0.4]}]
-    point = {"penalty": 0.1, "low": -1.0, "high": 1.0, "blocks": blocks, "n_blocks": 1, "restart": 0, **losses}
+    ends = {"low": -1.0, "high": 1.0}
+    point = {"penalty": 0.1, **ends, "blocks": blocks, "n_blocks": 1, "restart": 0, **losses}
     teacher = {"slot": "feedforward", "points": [point], "chosen": 0, "reason": "the only", "choices": [0]}
     content["restarts"] = [{"restart": 0, "coefficients": {"feedforward": {"x*y": 1.0}}}]
     return json.dumps({**content, "teacher": teacher}).encode()
@@ -455,8 +457,10 @@ DEEP = 400
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 2**31, 2**63, -(2**64), 10**400, 1e308, -1e308, 5e-324, float("nan"), float("inf"),
     "", "x*y", "0", "nan", "__import__('os').system('true')", "../../etc/passwd", "/dev/zero", "\0", "\ud800",
-    "\u202e\u0000", "‮é\N{COMBINING ACUTE ACCENT}", "x" * 20_000, "(" * 5_000, "9**9**9**9", [], {}, [[]], [None],
-    {"": {}}, {"__class__": "os"}, [1e308, -1e308], "plasticity-discovery/front/999", "plasticity-discovery/path/1",
+    "\u202e\u0000",
+    "\u202eé\N{COMBINING ACUTE ACCENT}", "x" * 20_000, "(" * 5_000, "9**9**9**9", [], {}, [[]], [None],
+    {"": {}}, {"__class__": "os"}, [1e308, -1e308], "plasticity-discovery/front/999",
+    "plasticity-discovery/path/1",
 )  # fmt: skip
 """Values that a field may be replaced by."""
 
@@ -500,7 +504,8 @@ def _places(content: Any) -> Iterator[tuple[Any, Any]]:
         if not stack:
             return
         one = stack.pop()
-        pairs = list(one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ())
+        pairs = list(one.items()) if isinstance(one, dict) else []
+        pairs += enumerate(one) if isinstance(one, list) else ()
         for key, value in pairs:
             yield one, key
             stack.append(value)
@@ -533,6 +538,9 @@ def cut_or_changed(data: bytes, choose: Callable[[int], int]) -> bytes:
 # --------------------------------------------------------------------------------------------------- program
 
 
+_NO_ARCHIVE = (KeyError, OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
 def _mutate(name: str) -> Callable[[bytes, int, int], bytes]:
     """Mutate JSON by fields and archives by members half of the time; libFuzzer's bytes the other half."""
     import atheris
@@ -540,7 +548,7 @@ def _mutate(name: str) -> Callable[[bytes, int, int], bytes]:
     def custom(data: bytes, max_size: int, seed: int) -> bytes:
         rng = random.Random(seed)
         if rng.random() < 0.5:
-            with contextlib.suppress(ValueError, RecursionError, KeyError, zipfile.BadZipFile, NotImplementedError):
+            with contextlib.suppress(ValueError, RecursionError, *_NO_ARCHIVE):
                 if TARGETS[name].is_json:
                     new = json.dumps(mutated(json.loads(data), rng.randrange)).encode()
                     return new[:max_size]

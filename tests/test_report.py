@@ -312,7 +312,7 @@ def test_a_truncated_artefact_is_named(tmp_path: Path) -> None:
     [
         ("front", ("chosen",), "c99", "no candidate has the name 'c99'"),
         ("front", ("candidates", 0, "slots", "feedforward"), "<script>", "holds a rule that is none"),
-        ("front", ("candidates", 0, "heldout_loss"), float("inf"), "candidates.0.heldout_loss"),
+        ("front", ("candidates", 0, "heldout_loss"), float("inf"), "Infinity is not a JSON number"),
         ("front", ("candidates", 0, "heldout_loss"), "0.1", "candidates.0.heldout_loss"),
         ("front", ("schema",), "plasticity-discovery/front/2", "written by a newer release"),
         ("path", ("chosen",), 99, "there is no point 99"),

@@ -113,8 +113,14 @@ class TeacherPoint:
             rule = SplineRule(fields.number("low"), fields.number("high"), table)
         except ValueError as error:
             raise RuleError(str(error)) from None
-        losses = (fields.number(name) for name in ("train_loss", "heldout_loss", "heldout_error"))
-        return cls(rule, fields.number("penalty"), *losses, fields.count("restart"))
+        return cls(
+            rule=rule,
+            penalty=fields.number("penalty"),
+            train_loss=fields.number("train_loss"),
+            heldout_loss=fields.number("heldout_loss"),
+            heldout_error=fields.number("heldout_error"),
+            restart=fields.count("restart"),
+        )
 
 
 @dataclass(frozen=True)

@@ -151,9 +151,10 @@ def recorded_states(
     states = trajectories.get(name)
     if states is None:
         raise ArtefactError(f"The trajectories hold no {name}: they were edited, or belong to another task.")
-    if not (states.ndim == 2 and states.shape[1] == n_variables and states.dtype.kind in "fiu" and len(states)):
+    is_table = states.ndim == 2 and states.shape[1] == n_variables and states.dtype.kind in "fiu"
+    if not is_table or len(states) == 0:
         raise ArtefactError(
-            f"The trajectories' {name} is no table of numbers with {n_variables} columns: they were edited, or "
-            "belong to another task."
+            f"The trajectories' {name} is no table of numbers with {n_variables} columns: they were edited, "
+            "or belong to another task."
         )
     return states.astype(np.float64, copy=False)
