@@ -10,18 +10,29 @@ import json
 import math
 import os
 import stat
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from discover.errors import ArtefactError
 
-__all__ = ["MAX_DEPTH", "Fields", "open_plain", "parse_json", "read_plain", "shortened", "values_in"]
+__all__ = [
+    "MAX_DEPTH",
+    "Fields",
+    "open_plain",
+    "parse_json",
+    "printable",
+    "read_plain",
+    "shortened",
+    "values_in",
+]
 
 MAX_DEPTH = 60
 """Deepest nesting of lists and tables in data that are read."""
 
 _INT64 = 2**63
+_LONGEST_NAME = 60
 
 _Part = TypeVar("_Part")
 
@@ -230,11 +241,12 @@ class Fields:
             yield _text(key, f"{self.where}: a name")
 
     def _place(self, name: str) -> str:
-        return f"{self.where}: {name}" if ":" not in self.where else f"{self.where}.{name}"
+        shown = printable(name, _LONGEST_NAME)
+        return f"{self.where}: {shown}" if ":" not in self.where else f"{self.where}.{shown}"
 
     def _value(self, name: str, default: object = None) -> object:
         if name not in self.data and default is None:
-            raise ArtefactError(f"{self._place(name[:60])}: this is missing.")
+            raise ArtefactError(f"{self._place(name)}: this is missing.")
         return self.data.get(name, default)
 
     def _each(
@@ -272,6 +284,30 @@ def _count(value: object, where: str) -> int:
 
 def _unexpected(where: str, expected: str, value: object) -> ArtefactError:
     return ArtefactError(f"{where}: {expected} is expected, but it is {shortened(value)}.")
+
+
+def printable(text: str, length: int | None = None) -> str:
+    r"""Return a text without control characters, which could move the cursor of a terminal.
+
+    Parameters
+    ----------
+    text : str
+    length : int, optional
+        Longest text; what is longer ends in ``...``.
+
+    Examples
+    --------
+    >>> printable("Oja's \x1b[2Jrule"), printable("x" * 100, 10)
+    ("Oja's ?[2Jrule", 'xxxxxxx...')
+    """
+    if length is not None and len(text) > length:
+        text = f"{text[: length - 3]}..."
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character == "\n" or unicodedata.category(character)[0] != "C" else "?"
+        for character in text
+    )
 
 
 def shortened(value: object, length: int = 60) -> str:

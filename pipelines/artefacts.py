@@ -23,7 +23,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from discover.checked import open_plain, parse_json, read_plain, shortened
+from discover.checked import open_plain, parse_json, printable, read_plain, shortened
 from discover.errors import ArtefactError, DiscoverError, RunFailed
 
 __all__ = [
@@ -626,7 +626,7 @@ def _check_schema(path: Path, schema: object, kind: str, version: int, remedy: s
 
 def _complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part)[:40] for part in first["loc"]) or "content"
+    where = ".".join(printable(str(part), 40) for part in first["loc"]) or "content"
     text = first["msg"].removeprefix("Value error, ")
     return f"{where}: {text[0].lower()}{text[1:]}"
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
-from discover.checked import parse_json, read_plain, shortened, values_in
+from discover.checked import parse_json, printable, read_plain, shortened, values_in
 from discover.errors import ArtefactError, ConfigError, TaskError, did_you_mean
 
 SCHEMA = 1
@@ -271,8 +271,8 @@ def checked_name(name: str, source: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{source}: name: {name!r} cannot name a run. Allowed are up to 64 letters, digits, '-' and '_', "
-            "beginning with a letter or a digit."
+            f"{source}: name: {shortened(name)} cannot name a run. "
+            "Allowed are up to 64 letters, digits, '-' and '_', beginning with a letter or a digit."
         )
     return name
 
@@ -320,11 +320,13 @@ def _checked_engines(engines: object, where: str) -> tuple[str, ...]:
 
     allowed = ["auto", *ENGINES]
     if not isinstance(engines, list) or not engines or not all(isinstance(name, str) for name in engines):
-        raise ConfigError(f'{where}: engine names are expected, such as ["auto"], but it is {engines!r}.')
+        raise ConfigError(
+            f'{where}: engine names are expected, such as ["auto"], but it is {shortened(engines)}.'
+        )
     for name in engines:
         if name not in allowed:
             raise ConfigError(
-                f"{where}: there is no engine {name!r}.{did_you_mean(name, allowed)} "
+                f"{where}: there is no engine {shortened(name)}.{did_you_mean(name, allowed)} "
                 f"Allowed: {', '.join(allowed)}."
             )
     return tuple(dict.fromkeys(engines))
@@ -373,8 +375,9 @@ def _element(hint: Any) -> Any:
 
 def _unknown_key(source: str, key: str, dotted: str, allowed: Sequence[str]) -> ConfigError:
     choice = ", ".join(allowed) or "none"
+    shown = printable(dotted, 100)
     return ConfigError(
-        f"{source}: unknown key '{dotted}'.{did_you_mean(key, allowed)} Allowed here: {choice}."
+        f"{source}: unknown key '{shown}'.{did_you_mean(key, allowed)} Allowed here: {choice}."
     )
 
 
@@ -391,7 +394,7 @@ def _first_complaint(error: ValidationError, table: Mapping[str, Any], path: str
     )
     others = len({at for at, _ in complaints}) - 1
     more = f" ({others} more to mend.)" if others else ""
-    return f"{place}: it should be {', or '.join(messages)}, but it is {_shortened(first['input'])}.{more}"
+    return f"{place}: it should be {', or '.join(messages)}, but it is {shortened(first['input'])}.{more}"
 
 
 def _place(location: tuple[int | str, ...], table: Mapping[str, Any], path: str) -> str:
@@ -404,12 +407,7 @@ def _place(location: tuple[int | str, ...], table: Mapping[str, Any], path: str)
         elif not isinstance(value, dict) or part != location[-1]:
             break  # the name of a union's branch; a missing key is the last part of a location inside a table
         path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"
-    return path
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return printable(path, 200)
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from discover.checked import printable
 from discover.errors import ArtefactError, did_you_mean
 from pipelines import artefacts
 from pipelines.manifest import ManifestFile
@@ -61,7 +62,7 @@ def front_as_asked(folder: Path, sort: str, select: str) -> str:
         return front_text(front, SORTS[sort])
     name, reason = _selected(folder, front, select)
     text = front_text({**front, "chosen": name, "reason": reason, "simplifications": []}, SORTS[sort])
-    return f"{text}\nthe run itself chose {front['chosen']} ({front['reason']})"
+    return printable(f"{text}\nthe run itself chose {front['chosen']} ({front['reason']})")
 
 
 def _selected(folder: Path, front: Mapping[str, Any], select: str) -> tuple[str, str]:
@@ -102,7 +103,7 @@ def _checked_candidate(
         known = (*others, *candidates)
         raise ArtefactError(
             f"{folder / 'front.json'} has no candidate {name[:40]!r}.{did_you_mean(name, known)} "
-            f"There are: {', '.join(known)}."
+            f"There are: {printable(', '.join(known), 1000)}."
         )
 
 
@@ -151,7 +152,7 @@ def show_text(folder: Path, name: str = "") -> str:
         "",
         *_known_lines(folder, name),
     ]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def unicode_rule(text: str) -> str:
@@ -273,7 +274,7 @@ def diff_text(first: Path, second: Path) -> Difference:
         parts.insert(1, f"chosen rules:\n  {rule_text(rules[0])}\n  {rule_text(rules[1])}")
     made = [_manifest_text(folder) for folder in (first, second)]
     parts.append("made by the same code" if made[0] == made[1] else f"made by:\n  {made[0]}\n  {made[1]}")
-    return Difference("\n\n".join(parts), differ)
+    return Difference(printable("\n\n".join(parts)), differ)
 
 
 def _settings_rows(first: Path, second: Path) -> list[list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from discover.checked import printable
 from pipelines import artefacts
 
 _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
@@ -87,7 +88,7 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
             for one in front.get("spent", ())
         ),
     ]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def found_lines(front: Mapping[str, Any]) -> list[str]:
@@ -108,7 +109,9 @@ def found_lines(front: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
     names = dict.fromkeys([*front["engine"], *found])
-    return [f"  found by {name}: {', '.join(found.get(name, ['none of the front']))}" for name in names]
+    return [
+        printable(f"  found by {name}: {', '.join(found.get(name, ['none of the front']))}") for name in names
+    ]
 
 
 def _simplification_text(step: Mapping[str, Any]) -> str:
@@ -169,7 +172,7 @@ def summary_text(folder: Path) -> str:
     if (baseline := comparison.get("baseline")) is not None and baseline["rows"]:
         parts += ["", _baseline_text(baseline), baseline["text"], ""]
     parts.append(f"report: {folder / 'report.html'}")
-    return "\n".join(parts)
+    return printable("\n".join(parts))
 
 
 def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:

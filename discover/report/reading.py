@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from discover.checked import parse_json, read_plain
+from discover.checked import parse_json, printable, read_plain
 from discover.errors import ArtefactError, DiscoverError, RuleError
 from discover.fit import Teacher
 from discover.pareto import Simplification, Spent
@@ -464,7 +464,7 @@ def _read(folder: Path, name: str, model: type[_Model], stage: str) -> _Model:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
+        where = ".".join(printable(str(part), 40) for part in first["loc"]) or "content"
         raise _damaged(folder, name, f"{where}: {first['msg']}", stage) from None
     except DiscoverError as error:
         raise _damaged(folder, name, str(error).rstrip("."), stage) from None

@@ -318,7 +318,7 @@ class SearchSettings:
         --------
         >>> settings = SearchSettings(complexity_of_operators={"div": 3.0}, complexity_of_constants=2.0)
         >>> settings.complexity_of(parse("x/(1 + x)", ("x",)))
-        9.0
+        8.0
         """
         weights: dict[str, float] = dict(self.complexity_of_operators.items())
         weights |= {"const": self.complexity_of_constants, "var": self.complexity_of_variables}
