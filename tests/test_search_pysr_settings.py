@@ -6,9 +6,10 @@ import ast
 import csv
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +25,7 @@ from discover.expression import Node, evaluate, parse
 from discover.search._pysr_guesses import julia_guesses, julia_text
 from discover.search.engine import Availability, Samples
 from discover.search.pysr import PySREngine, constructor_arguments
-from discover.search.settings import PySRSettings, SearchSettings
+from discover.search.settings import OperonSettings, PySRSettings, SearchSettings, TermsSettings
 from pipelines.config import load_toml
 
 OJA = '"(x0 - (x1 * x2)) * x1"'
@@ -177,6 +178,19 @@ def test_the_settings_survive_the_way_through_the_run_s_folder(tmp_path: Path) -
     config = loaded(tmp_path, EVERYTHING)
     (tmp_path / "config.json").write_text(to_text(config.to_dict()))
     assert load_json(tmp_path / "config.json") == config
+
+
+def test_the_settings_that_the_page_shows_are_taken_and_are_the_defaults_it_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "engines.md").read_text()
+    blocks = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    settings = loaded(tmp_path, "\n".join(['schema = 1\ntask = "oja"', *blocks])).search
+    changed = {"constraints", "nested_constraints", "guesses"}
+    shown, plain = settings.pysr, PySRSettings()
+    assert {f.name for f in fields(plain) if getattr(shown, f.name) != getattr(plain, f.name)} == changed
+    assert settings.operon == OperonSettings()
+    assert settings.terms == replace(TermsSettings(), factors=settings.terms.factors)
+    assert all(f.name in page for f in fields(plain) if f.name != "output_folder")
+    assert all(f.name in page for f in fields(TermsSettings()))
 
 
 # --------------------------------------------------------------------------------------------------- guesses
