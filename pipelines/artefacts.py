@@ -11,7 +11,10 @@ import csv
 import hashlib
 import io
 import json
+import lzma
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +61,11 @@ _DAMAGED = (
     MemoryError,
     NotImplementedError,
     RuntimeError,
+    ArithmeticError,
+    SyntaxError,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

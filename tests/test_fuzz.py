@@ -27,8 +27,8 @@ from pipelines.runs import find_run
 
 JSON_TARGETS = [name for name, target in fuzz.TARGETS.items() if target.is_json]
 KEPT = sorted(path for path in fuzz.CORPUS.glob("*/*") if path.is_file())
-needs_alarm = pytest.mark.skipif(not hasattr(__import__("signal"), "SIGALRM"), reason="needs a Unix alarm")
-pytestmark = needs_alarm
+needs_timer = pytest.mark.skipif(not hasattr(__import__("signal"), "SIGPROF"), reason="needs a Unix timer")
+pytestmark = needs_timer
 few = settings(max_examples=20)  # `make fuzz` tries millions
 
 
@@ -180,6 +180,18 @@ def test_a_link_out_of_the_folder_is_not_written_through(tmp_path: Path, kind: s
         with Journal(link, "test") as journal:
             journal.recall("x", b"", dict)
     assert victim.read_bytes() == b"precious"
+
+
+def test_figures_are_not_written_through_a_link(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from discover.report.style import save
+
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "figures").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="symbolic link"):
+        save(Figure(), tmp_path / "figures", "front")
+    assert not list((tmp_path / "outside").iterdir())
 
 
 @pytest.mark.parametrize(
