@@ -579,9 +579,12 @@ def _fuzz(name: str, seconds: int) -> None:
     """Fuzz one target in this process; libFuzzer ends it."""
     import atheris
 
-    with atheris.instrument_imports(include=["discover", "pipelines"], enable_loader_override=False):
-        with tempfile.TemporaryDirectory() as empty:  # imports, before the inputs' own time is counted
-            TARGETS[name].run(TARGETS[name].valid(), Path(empty))
+    with (
+        atheris.instrument_imports(include=["discover", "pipelines"], enable_loader_override=False),
+        tempfile.TemporaryDirectory() as empty,
+    ):
+        # Imports, before the inputs' own time is counted.
+        TARGETS[name].run(TARGETS[name].valid(), Path(empty))
     folder = CORPUS / name
     folder.mkdir(parents=True, exist_ok=True)
 
