@@ -42,6 +42,7 @@ RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 DOCS_STAMP := $(VENV)/.installed-docs
+FUZZ_STAMP := $(VENV)/.installed-fuzz
 
 .PHONY: install dev
 install: $(RUN_STAMP) ## make .venv with the program in it (every target does this by itself)
@@ -71,6 +72,11 @@ $(BENCH_STAMP): $(RUN_STAMP)
 $(DOCS_STAMP): $(RUN_STAMP)
 	@echo 'installing what builds the documentation'
 	@$(PIP) --no-build-isolation --editable '.[docs]'
+	@touch $@
+
+$(FUZZ_STAMP): $(DEV_STAMP)
+	@echo 'installing what fuzzes'
+	@$(PIP) --no-build-isolation --editable '.[fuzz]'
 	@touch $@
 
 # ------------------------------------------------------------------------------------------------- pipelines
@@ -117,9 +123,14 @@ smoke: $(RUN_STAMP) ## every stage at a tiny size, in under a minute
 
 # ---------------------------------------------------------------------------------------------------- checks
 
-.PHONY: test lint docs bench repro reference clean distclean
+.PHONY: test fuzz lint docs bench repro reference clean distclean
 test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too)
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(if $(filter all,$(TESTS)),,-m 'not slow')
+
+SECONDS_OF_FUZZ ?= 600
+
+fuzz: $(FUZZ_STAMP) ## look for input that is not refused properly (SECONDS_OF_FUZZ=600 in all; finds go to tests/corpus)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python tests/fuzz.py --seconds $(SECONDS_OF_FUZZ)
 
 lint: $(DEV_STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .

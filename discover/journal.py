@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.checked import open_plain
 from discover.rule import Rule
 from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, losses_of_rules
 from sims.rules import SplineRule
@@ -118,7 +120,7 @@ class Journal:
         """Return where sound lines begin and where they end; nothing when the file is another's."""
         starts: list[int] = []
         try:
-            with self.path.open("rb") as file:
+            with os.fdopen(open_plain(self.path), "rb") as file:
                 header = file.readline(MAX_HEADER)
                 if header != _line(self._header):
                     return [], 0
@@ -142,7 +144,9 @@ class Journal:
             return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+            # A link could lead to a file that is not the run's.
+            no_link = getattr(os, "O_NOFOLLOW", 0)
+            self._file = os.fdopen(open_plain(self.path, os.O_RDWR | os.O_CREAT | no_link), "r+b")
             if self._end == 0:
                 header = _line(self._header)
                 self._file.write(header)
@@ -183,7 +187,7 @@ def _unpacked(line: bytes) -> tuple[str, dict[str, NDArray[Any]]] | None:
                 return None
             arrays[name] = np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape).copy()
         return str(entry["key"]), arrays
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 

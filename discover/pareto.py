@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from discover.errors import TaskError, did_you_mean
+from discover.checked import Fields
+from discover.errors import ArtefactError, TaskError, did_you_mean
 from discover.rule import Rule
 
 __all__ = ["SELECTORS", "Candidate", "ParetoFront", "Simplification", "Spent"]
@@ -63,18 +64,24 @@ class Candidate:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
             If an expression is not a rule.
         """
-        provenance = data["provenance"]
+        return cls._from_fields(Fields(data, "candidate"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> Candidate:
+        provenance = fields.part("provenance")
         return cls(
-            data["id"],
-            Rule.parse(data["slots"]),
-            data["train_loss"],
-            data["heldout_loss"],
-            data.get("heldout_error", 0.0),
-            tuple(provenance["proposed_by"]),
-            provenance["refined_by"],
+            fields.text("id"),
+            Rule.parse(fields.named_texts("slots")),
+            fields.number("train_loss"),
+            fields.number("heldout_loss"),
+            fields.number("heldout_error", 0.0),
+            provenance.texts("proposed_by"),
+            provenance.text("refined_by"),
         )
 
 
@@ -118,11 +125,18 @@ class Simplification:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
             If an expression is not a rule.
         """
-        rules = Rule.parse(data["before"]), Rule.parse(data["after"])
-        return cls(data["what"], *rules, data["cost"], data["error"], data["accepted"])
+        return cls._from_fields(Fields(data, "step"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> Simplification:
+        before, after = (Rule.parse(fields.named_texts(name)) for name in ("before", "after"))
+        losses = fields.number("cost"), fields.number("error")
+        return cls(fields.text("what"), before, after, *losses, fields.flag("accepted"))
 
 
 @dataclass(frozen=True)
@@ -157,9 +171,22 @@ class Spent:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Spent:
-        """Read what :meth:`to_json` gave."""
-        trace = tuple((int(count), float(loss)) for count, loss in data["trace"])
-        return cls(data["way"], data["n_simulated"], data["heldout_loss"], trace)
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        ArtefactError
+            If something is missing or of another type.
+        """
+        return cls._from_fields(Fields(data, "spent"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> Spent:
+        points = fields.lists("trace")
+        if any(len(point) != 2 for point in points):
+            raise ArtefactError(f"{fields.where}: trace: every point has a number of problems and a loss.")
+        trace = tuple((int(count), float(loss)) for count, loss in points)
+        return cls(fields.text("way"), fields.count("n_simulated"), fields.number("heldout_loss"), trace)
 
 
 @dataclass(frozen=True)
@@ -254,14 +281,23 @@ class ParetoFront:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
             If an expression is not a rule.
+        TaskError
+            If there is no candidate or no such selector.
         """
-        candidates = tuple(Candidate.from_json(candidate) for candidate in data["candidates"])
-        selector, resolution = data.get("selector", "1se"), data.get("resolution", 0.0)
-        steps = tuple(Simplification.from_json(step) for step in data.get("simplifications", ()))
-        spent = tuple(Spent.from_json(one) for one in data.get("spent", ()))
-        return cls(data["task"], tuple(data["engine"]), candidates, selector, resolution, steps, spent)
+        fields = Fields(data, "front")
+        return cls(
+            fields.text("task"),
+            fields.texts("engine"),
+            tuple(Candidate._from_fields(one) for one in fields.parts("candidates")),
+            fields.text("selector", "1se"),
+            fields.number("resolution", 0.0),
+            tuple(Simplification._from_fields(one) for one in fields.parts("simplifications", ())),
+            tuple(Spent._from_fields(one) for one in fields.parts("spent", ())),
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row a candidate, expressions in columns ``slot:<name>``."""

@@ -121,7 +121,12 @@ def search(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 3: search for expressions, build the Pareto front (front.json)."""
-    _stage("search", name, fresh, threads, results, engine, objective)
+    from pipelines.artefacts import Front, read_json
+    from pipelines.show import found_lines
+
+    found = _stage("search", name, fresh, threads, results, engine, objective)
+    for line in found_lines(read_json(found.folder / "front.json", Front)):
+        typer.echo(line.strip())
 
 
 @app.command()

@@ -13,10 +13,10 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from discover.errors import ArtefactError
 from pipelines import artefacts
@@ -42,6 +42,16 @@ PACKAGES = (
 """Packages whose versions are written down."""
 
 
+def _inside(name: str) -> str:
+    """Refuse the name of a file that could lie outside of the run's folder."""
+    if "\0" in name or PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:
+        raise ValueError("a file outside of the run's folder is named")
+    return PurePosixPath(name).as_posix()
+
+
+FileName = Annotated[str, AfterValidator(_inside)]
+
+
 class StageRecord(BaseModel):
     """What one finished stage was made from and what it made.
 
@@ -62,8 +72,8 @@ class StageRecord(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
     settings: str
     code: str
-    inputs: dict[str, str]
-    outputs: dict[str, str]
+    inputs: dict[FileName, str]
+    outputs: dict[FileName, str]
     seconds: float
     threads: int
     engine: list[str] = []

@@ -60,7 +60,7 @@ def find_run(name: str, results: Path = RESULTS, toml_first: bool = False) -> Ru
     if path.suffix == ".toml" or path.is_file():
         return _from_toml(path, results)
     if path.is_dir() and not (toml_first and name in pipeline_files()):
-        return Run(path, load_json(path / "config.json"))
+        return Run(_own_folder(path), load_json(path / "config.json"))
     folder, toml = results / name, pipeline_files().get(name)
     found_folder = "/" not in name and (folder / "config.json").is_file()
     if found_folder and not (toml_first and toml is not None):

@@ -7,9 +7,10 @@ since it last finished it has nothing to do, and only touches its files so that 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,15 @@ from pipelines.manifest import Manifest, StageRecord, digest
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
+    from discover.fit import FitResult
     from discover.journal import Journal
     from discover.rule import Rule
 
 __all__ = ["STAGES", "Context", "Outcome", "Stage", "run_stages", "stage_seed"]
+
+
+PYSR_FOLDER = "pysr"
+"""Folder of a run in which PySR leaves its files."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,15 @@ class Context:
     def read(self, name: str, artefact: type[artefacts.Artefact]) -> dict[str, Any]:
         """Read an artefact of the run."""
         return artefacts.read_json(self.folder / name, artefact, _remedy(name, self.folder))
+
+    def read_path(self) -> FitResult:
+        """Read what the fit found."""
+        from discover.fit import FitResult
+
+        path = self.folder / "path.json"
+        return artefacts.read_as(
+            path, artefacts.RulePath, FitResult.from_json, _remedy("path.json", self.folder)
+        )
 
 
 @dataclass(frozen=True)
@@ -129,16 +144,18 @@ def fit(context: Context) -> Outcome:
 
 def search(context: Context) -> Outcome:
     """Search for expressions beyond the basis: ``front.json`` and ``front.csv``."""
-    from discover.fit import FitResult
     from discover.search import search as search_front
 
     config, folder = context.config, context.folder
+    settings = config.search
+    if not settings.pysr.output_folder:
+        settings = replace(settings, pysr=replace(settings.pysr, output_folder=str(folder / PYSR_FOLDER)))
     front = search_front(
         context.task,
         config.problems,
-        FitResult.from_json(context.read("path.json", artefacts.RulePath)),
+        context.read_path(),
         artefacts.read_arrays(folder / "trajectories.npz", "trajectories"),
-        config.search,
+        settings,
         context.seed,
         context.progress,
         engines=config.engines,
@@ -170,7 +187,6 @@ def compare(context: Context) -> Outcome:
     from discover.baseline import beside_baseline
     from discover.compare import compare as compare_rules
     from discover.contest import contest
-    from discover.fit import FitResult
     from discover.progress import part
 
     config, task, candidates = context.config, context.task, _candidates(context)
@@ -178,7 +194,7 @@ def compare(context: Context) -> Outcome:
     first, second, third, fourth = (part(context.progress, *pair) for pair in ends)
     result = compare_rules(task, config.problems, candidates, config.compare, context.seed, first)
     name = context.read("front.json", artefacts.Front)["chosen"]
-    path_of_fit = FitResult.from_json(context.read("path.json", artefacts.RulePath))
+    path_of_fit = context.read_path()
     chosen = candidates[name]
     n_problems = config.compare.n_problems
     ablations = ablate(task, config.problems, chosen, n_problems, context.seed, second)
@@ -338,12 +354,22 @@ def _journal(name: str, folder: Path, wanted: StageRecord, fresh: bool) -> Journ
     from discover.journal import Journal
 
     path = folder / f".{name}.journal"
-    if fresh and path.exists():
-        try:
-            path.unlink()
-        except OSError as error:
-            artefacts.unwritable(path, error)
+    if fresh:
+        _remove(path)
+        if name == "search":
+            _remove(folder / PYSR_FOLDER)
     return Journal(path, digest({"settings": wanted.settings, "code": wanted.code, "inputs": wanted.inputs}))
+
+
+def _remove(path: Path) -> None:
+    """Remove what an earlier run left; of a link the link alone."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        artefacts.unwritable(path, error)
 
 
 def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:

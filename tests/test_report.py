@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_by_hand import artefacts, candidate, fold, folds, point, write_run
+from run_by_hand import artefacts, candidate, fold, folds, point, standing, write_run
 from stand_in_task import StandInTask
 
 import discover.report.curves
@@ -192,6 +192,23 @@ def test_no_text_of_an_artefact_becomes_markup(tmp_path: Path) -> None:
     content["validation"]["candidates"] |= {HOSTILE: tried, HOSTILE + "2": tried}
     entry = {"nearest": HOSTILE, "verdict": HOSTILE, "distances": {HOSTILE: {"coefficient": 1.0}}}
     content["comparison"]["candidates"] = {HOSTILE: entry}
+    rule, measured = {"feedforward": "x*y"}, {HOSTILE: {"mean": 1.0, "low": 0.5, "high": 2.0}}
+    content["front"]["simplifications"] = [
+        {"what": HOSTILE, "before": rule, "after": rule, "cost": 0.1, "error": 0.2, "accepted": True}
+    ]
+    content["front"]["spent"] = [
+        {"way": HOSTILE, "n_simulated": 5, "heldout_loss": 0.1, "trace": [[5, 0.1]]}
+    ] * 2
+    content["path"]["points"][0]["origin"] = HOSTILE
+    content["comparison"]["ablations"] = [{"name": HOSTILE, "slots": rule, "metrics": measured}] * 2
+    standings = {HOSTILE: standing("better")}
+    content["comparison"]["contests"] = [{"name": HOSTILE, "speed": 1.0, "measures": standings}]
+    content["comparison"]["baseline"] = {
+        "rows": [{"name": HOSTILE, "slots": rule, "metrics": measured}],
+        "differences": {HOSTILE: measured[HOSTILE]},
+        "beaten_by": [HOSTILE],
+        "text": HOSTILE,
+    }
     content["config"] |= {"name": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}}
     content["manifest"] |= {
         "versions": {HOSTILE: HOSTILE},
@@ -285,7 +302,7 @@ def test_a_truncated_artefact_is_named(tmp_path: Path) -> None:
     [
         ("front", ("chosen",), "c99", "no candidate has the name 'c99'"),
         ("front", ("candidates", 0, "slots", "feedforward"), "<script>", "holds a rule that is none"),
-        ("front", ("candidates", 0, "heldout_loss"), float("inf"), "candidates.0.heldout_loss"),
+        ("front", ("candidates", 0, "heldout_loss"), float("inf"), "Infinity is not a JSON number"),
         ("front", ("candidates", 0, "heldout_loss"), "0.1", "candidates.0.heldout_loss"),
         ("front", ("schema",), "plasticity-discovery/front/2", "written by a newer release"),
         ("path", ("chosen",), 99, "there is no point 99"),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from discover.checked import Fields
+from discover.errors import ArtefactError
 from discover.fit.teacher import Teacher
 from discover.rule import Rule
 from discover.slots import get_slot
@@ -138,29 +140,34 @@ class FitResult:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
             If a term is not one of the basis, or the teacher is none.
         """
+        fields = Fields(data, "path")
         points = tuple(
             PathPoint(
-                penalty=point["penalty"],
-                coefficients=point["coefficients"],
-                train_loss=point["train_loss"],
-                heldout_loss=point["heldout_loss"],
-                heldout_error=point.get("heldout_error", 0.0),
-                restart=point.get("restart", 0),
-                origin=point.get("origin", "path"),
+                penalty=point.number("penalty"),
+                coefficients=point.named_tables("coefficients"),
+                train_loss=point.number("train_loss"),
+                heldout_loss=point.number("heldout_loss"),
+                heldout_error=point.number("heldout_error", 0.0),
+                restart=point.count("restart", 0),
+                origin=point.text("origin", "path"),
             )
-            for point in data["points"]
+            for point in fields.parts("points")
         )
         for point in points:
             Rule.from_coefficients(point.coefficients)
+        if not any(point.origin == "path" for point in points):
+            raise ArtefactError("path: points: none of them is a point of the path itself.")
         return cls(
-            data["task"],
+            fields.text("task"),
             points,
-            data["chosen"],
-            data["reason"],
-            tuple(data["restarts"]),
-            data["term_stability"],
-            None if data.get("teacher") is None else Teacher.from_json(data["teacher"]),
+            fields.count("chosen", below=len(points)),
+            fields.text("reason"),
+            tuple(restart.data for restart in fields.parts("restarts")),
+            fields.named_tables("term_stability"),
+            Teacher.from_json(data["teacher"]) if fields.has("teacher") else None,
         )

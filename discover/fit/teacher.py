@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.errors import RuleError
+from discover.checked import Fields
+from discover.errors import ArtefactError, RuleError
 from discover.fit.choosing import choose
 from discover.fit.objective import SMALLEST_EFFECT, Slope, clipped_mean
 from discover.fit.proximal import ProximalAdam
@@ -22,6 +23,7 @@ from discover.fit.settings import TeacherSettings
 from discover.journal import remembered
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
+from discover.slots import get_slot
 from discover.tasks.base import SplineTask, Task, VisitedStates, with_splines
 from sims.rules import SplineRule
 
@@ -93,20 +95,32 @@ class TeacherPoint:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TeacherPoint:
         """Read what :meth:`to_json` gave; see :meth:`Teacher.from_json`."""
-        lengths = {len(block["coefficients"]) for block in data["blocks"]}
+        return cls._from_fields(Fields(data, "point"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> TeacherPoint:
+        splines = [
+            (block.count("pre", below=3), block.count("weight", below=3), block.numbers("coefficients"))
+            for block in fields.parts("blocks")
+        ]
+        lengths = {len(coefficients) for _, _, coefficients in splines}
         if len(lengths) > 1:
             raise RuleError("The splines of one rule have one number of coefficients.")
         table = np.zeros((3, 3, *(lengths or (4,))))
-        for block in data["blocks"]:
-            if not (0 <= block["pre"] <= 2 and 0 <= block["weight"] <= 2):
-                raise RuleError("The splines of a rule belong to powers up to two.")
-            table[block["pre"], block["weight"]] = block["coefficients"]
+        for i, k, coefficients in splines:
+            table[i, k] = coefficients
         try:
-            rule = SplineRule(data["low"], data["high"], table)
+            rule = SplineRule(fields.number("low"), fields.number("high"), table)
         except ValueError as error:
             raise RuleError(str(error)) from None
-        losses = (data["train_loss"], data["heldout_loss"], data["heldout_error"])
-        return cls(rule, data["penalty"], *losses, data["restart"])
+        return cls(
+            rule=rule,
+            penalty=fields.number("penalty"),
+            train_loss=fields.number("train_loss"),
+            heldout_loss=fields.number("heldout_loss"),
+            heldout_error=fields.number("heldout_error"),
+            restart=fields.count("restart"),
+        )
 
 
 @dataclass(frozen=True)
@@ -151,18 +165,22 @@ class Teacher:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
-            If something is missing, or coefficients are not those of a spline rule.
+            If coefficients are not those of a spline rule.
         """
-        try:
-            points = tuple(TeacherPoint.from_json(point) for point in data["points"])
-            places = [int(data["chosen"]), *(int(place) for place in data["choices"])]
-            slot, reason = str(data["slot"]), str(data["reason"])
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise RuleError(f"The teacher is damaged: {error}.") from None
-        if not all(0 <= place < len(points) for place in places):
-            raise RuleError("The teacher calls a point chosen that it does not have.")
-        return cls(slot, points, places[0], reason, tuple(places[1:]))
+        return cls._from_fields(Fields(data, "teacher"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> Teacher:
+        points = tuple(TeacherPoint._from_fields(point) for point in fields.parts("points"))
+        chosen, choices = fields.count("chosen"), fields.counts("choices")
+        if not all(place < len(points) for place in (chosen, *choices)):
+            raise ArtefactError(f"{fields.where}: a point is called chosen that is not there.")
+        slot = fields.text("slot")
+        get_slot(slot)
+        return cls(slot, points, chosen, fields.text("reason"), choices)
 
 
 def teach(

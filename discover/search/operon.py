@@ -119,7 +119,7 @@ class OperonEngine:
             proposals = _polish_all(found, rows, samples, progress)
         progress(1.0, "operon: done")
         mean = const(float(samples.target.mean()))
-        return front([*proposals, mean], samples, self.name, settings.max_nodes)
+        return front([*proposals, mean], samples, self.name, settings.max_nodes, settings.complexity_of)
 
 
 def evolve_on(

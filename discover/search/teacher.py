@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.errors import RunFailed
+from discover.errors import ArtefactError, RunFailed
 from discover.expression import Node
 from discover.fit import FitResult, TeacherPoint
 from discover.search.engine import MIN_ROWS, Samples
 from discover.slots import get_slot
 from discover.tasks.base import Task, VisitedStates, coefficients_of, update_slots, with_splines
 
-__all__ = ["Lesson", "teacher_samples"]
+__all__ = ["Lesson", "recorded_states", "teacher_samples"]
 
 FloatArray = NDArray[np.float64]
 Updates = Mapping[str, Callable[..., FloatArray]]
@@ -128,9 +128,33 @@ def _sampled(
 ) -> dict[str, Samples]:
     samples = {}
     for slot in update_slots(task):
-        own, others = visited[slot.name].values, trajectories[f"{slot.name}.states"]
+        own = visited[slot.name].values
+        others = recorded_states(trajectories, slot.name, own.shape[1])
         rows = np.linspace(0, len(others) - 1, min(len(others), len(own))).astype(int)
         values = np.concatenate([own, others[rows]])
         update = updates[slot.name](**dict(zip(slot.variables, values.T, strict=True)))
         samples[slot.name] = Samples(slot.variables, values, update)
     return samples
+
+
+def recorded_states(
+    trajectories: Mapping[str, NDArray[Any]], slot: str, n_variables: int
+) -> NDArray[np.float64]:
+    """Return the states that baseline rules visited, shape (n_states, n_variables).
+
+    Raises
+    ------
+    ArtefactError
+        If they are not there, or are no table of numbers with one column a variable.
+    """
+    name = f"{slot}.states"
+    states = trajectories.get(name)
+    if states is None:
+        raise ArtefactError(f"The trajectories hold no {name}: they were edited, or belong to another task.")
+    is_table = states.ndim == 2 and states.shape[1] == n_variables and states.dtype.kind in "fiu"
+    if not is_table or len(states) == 0:
+        raise ArtefactError(
+            f"The trajectories' {name} is no table of numbers with {n_variables} columns: they were edited, "
+            "or belong to another task."
+        )
+    return states.astype(np.float64, copy=False)
