@@ -187,7 +187,10 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self._descriptor: int | None = os.open(path, flags, 0o666)
+            if _is_cut_off(path):  # by a full disk
+                os.write(self._descriptor, b"\n")
         except OSError as error:
             artefacts.unwritable(path, error)
 
@@ -214,6 +217,15 @@ class EventLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Say whether a file's last line was not written to its end."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 class Reporter:

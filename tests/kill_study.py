@@ -137,7 +137,7 @@ class Study:
             "while an engine runs": engine_at_work(process.pid, self.rng.uniform(0.0, 0.5)),
             "engine, parent alone": engine_at_work(process.pid, self.rng.uniform(0.0, 0.5)),
             "while writing": writing(run, self.rng.randrange(6)),
-        }.get(way, moment(self.rng.uniform(0.0, 0.5 * length)))
+        }.get(way, moment(self.rng.uniform(0.0, 0.35 * length)))
         while process.poll() is None and not is_due():
             time.sleep(0.0005 if way == "while writing" else 0.005)
         if process.poll() is not None:
