@@ -1,21 +1,23 @@
 """A journal of simulations, from which a computation that was cut off is taken up where it stopped.
 
 Everything the outer loop does between two simulations is cheap and follows from its seed. So it is enough to
-keep what the simulations gave, in their order: the same computation, started again, takes those results from
-the journal, arrives where it was in a moment, and ends with the same numbers to the last bit as if nothing
-had happened. No state of an optimiser or of a random generator has to be saved.
+keep what the simulations (and the engines of the search) gave, in their order: the same computation, started
+again, takes those results from the journal, arrives where it was in a moment, and ends with the same numbers
+to the last bit as if nothing had happened. No state of an optimiser or of a random generator has to be saved.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +27,13 @@ from discover.rule import Rule
 from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, losses_of_rules
 from sims.rules import SplineRule
 
-__all__ = ["Journal", "JournaledTask", "remembered"]
+__all__ = ["Arrays", "Journal", "JournaledTask", "remembered"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
 SCHEMA = "plasticity-discovery/journal/1"
 MAX_HEADER = 10_000
-DTYPES = ("<f8", "<i8", "|b1")
+DTYPES = ("<f8", "<i8", "|b1", "|u1")
 
 
 class Journal:
@@ -63,7 +65,7 @@ class Journal:
     def __init__(self, path: Path, purpose: str) -> None:
         self.path = path
         self._header = {"schema": SCHEMA, "purpose": purpose}
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._kept, self._end = self._read()
         self._position = 0
         self._is_full = False
@@ -144,17 +146,20 @@ class Journal:
             return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # A link could lead to a file that is not the run's.
-            no_link = getattr(os, "O_NOFOLLOW", 0)
-            self._file = os.fdopen(open_plain(self.path, os.O_RDWR | os.O_CREAT | no_link), "r+b")
-            if self._end == 0:
-                header = _line(self._header)
-                self._file.write(header)
-                self._end = len(header)
+            # A link could lead to a file that is not the run's. No buffer: what could not be written must not
+            # be tried again when the file is closed.
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self._file = os.fdopen(open_plain(self.path, flags), "r+b", buffering=0)
+            self._file.truncate(self._end)
             self._file.seek(self._end)
-            self._file.truncate()
-        self._file.write(line)
-        self._file.flush()
+            if self._end == 0:
+                self._write(_line(self._header))
+        self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        assert self._file is not None
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._end += len(line)
 
 

@@ -13,6 +13,7 @@ import io
 import json
 import lzma
 import os
+import re
 import struct
 import tokenize
 import zipfile
@@ -39,6 +40,7 @@ __all__ = [
     "read_arrays",
     "read_as",
     "read_json",
+    "remove_leftovers",
     "write_arrays",
     "write_csv",
     "write_json",
@@ -70,6 +72,8 @@ _DAMAGED = (
     zlib.error,
 )
 """What zipfile and NumPy raise on a damaged archive."""
+
+_TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9]+\.tmp")
 
 Coefficients = dict[str, dict[str, float]]
 Count = Annotated[int, Ge(0)]
@@ -556,6 +560,20 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         _remove(temporary)
         unwritable(path, error)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a process left which was killed while it wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of a run; it must be locked, or files that are being written could go.
+    """
+    for place in (folder, folder / "figures"):
+        for path in place.glob(".*.tmp"):
+            if _TEMPORARY.fullmatch(path.name):
+                _remove(path)
 
 
 def unwritable(path: Path, error: OSError) -> NoReturn:

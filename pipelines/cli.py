@@ -5,8 +5,6 @@ Heavy imports happen inside the commands, so that `discover --help` answers at o
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from discover.errors import ArtefactError, ConfigError, DiscoverError, RuleError
+from pipelines.interruption import Farewell, Interrupted, ending_promptly
 from pipelines.threads import use_threads
 
 if TYPE_CHECKING:
@@ -29,19 +28,16 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
+        farewell = Farewell(ctx)
         try:
-            return super().invoke(ctx)
+            with ending_promptly(farewell):
+                return super().invoke(ctx)
         except DiscoverError as error:
             typer.echo(f"discover: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt:
-            command = shlex.join(["discover", *sys.argv[1:]])
-            typer.echo(
-                "discover: interrupted. Finished stages and the simulations of this one are kept; "
-                f"go on with: {command}",
-                err=True,
-            )
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            farewell()
+            raise typer.Exit(128 + error.number if isinstance(error, Interrupted) else INTERRUPTED) from None
 
 
 app = typer.Typer(
@@ -56,7 +52,13 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's folder, a TOML file, or the name of either.")
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder in which runs land.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Run also what is up to date.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Run also what is up to date; may replace a finished run.")
+]
+Update = Annotated[
+    bool,
+    typer.Option("--update", help="Replace what changed settings concern, also where a run is finished."),
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, max=1024, help="Threads of the kernels; all cores by default."),
@@ -80,6 +82,7 @@ def run(
         str, typer.Argument(metavar="TOML", help="A pipeline, such as pipelines/oja.toml or oja.")
     ],
     fresh: Fresh = False,
+    update: Update = False,
     engine: Engines = None,
     objective: Objective = "",
     threads: Threads = None,
@@ -91,30 +94,39 @@ def run(
     from pipelines.stages import STAGES
 
     found = find_run(name, results, toml_first=True)
-    _work(found, tuple(STAGES), fresh, threads, engine, objective)
+    _work(found, tuple(STAGES), fresh, update, threads, engine, objective)
     typer.echo(summary_text(found.folder))
 
 
 @app.command()
 def simulate(
-    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+    name: RunName,
+    fresh: Fresh = False,
+    update: Update = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 1: record what synapses see and do (trajectories.npz)."""
-    _stage("simulate", name, fresh, threads, results)
+    _stage("simulate", name, fresh, update, threads, results)
 
 
 @app.command()
 def fit(
-    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+    name: RunName,
+    fresh: Fresh = False,
+    update: Update = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 2: fit rules along the L1 penalty (path.json)."""
-    _stage("fit", name, fresh, threads, results)
+    _stage("fit", name, fresh, update, threads, results)
 
 
 @app.command()
 def search(
     name: RunName,
     fresh: Fresh = False,
+    update: Update = False,
     engine: Engines = None,
     objective: Objective = "",
     threads: Threads = None,
@@ -124,23 +136,28 @@ def search(
     from pipelines.artefacts import Front, read_json
     from pipelines.show import found_lines
 
-    found = _stage("search", name, fresh, threads, results, engine, objective)
+    found = _stage("search", name, fresh, update, threads, results, engine, objective)
     for line in found_lines(read_json(found.folder / "front.json", Front)):
         typer.echo(line.strip())
 
 
 @app.command()
 def validate(
-    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+    name: RunName,
+    fresh: Fresh = False,
+    update: Update = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 4: try the candidates under held-out conditions (validation.json)."""
-    _stage("validate", name, fresh, threads, results)
+    _stage("validate", name, fresh, update, threads, results)
 
 
 @app.command()
 def compare(
     name: Annotated[str, typer.Argument(metavar="RUN|RULE", help='A run, or a rule such as "x*y - w*y**2".')],
     fresh: Fresh = False,
+    update: Update = False,
     threads: Threads = None,
     results: Results = DEFAULT_RESULTS,
     task: Annotated[
@@ -152,7 +169,7 @@ def compare(
     from pipelines.runs import exists
 
     if exists(name, results):
-        _stage("compare", name, fresh, threads, results)
+        _stage("compare", name, fresh, update, threads, results)
     else:
         use_threads(threads)
         _compare_rule(name, task, seed)
@@ -160,12 +177,16 @@ def compare(
 
 @app.command()
 def report(
-    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+    name: RunName,
+    fresh: Fresh = False,
+    update: Update = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 6: figures and one HTML file (report.html)."""
     from pipelines.show import summary_text
 
-    found = _stage("report", name, fresh, threads, results)
+    found = _stage("report", name, fresh, update, threads, results)
     typer.echo(summary_text(found.folder))
 
 
@@ -368,6 +389,7 @@ def _stage(
     stage: str,
     name: str,
     fresh: bool,
+    update: bool,
     threads: int | None,
     results: Path,
     engine: list[str] | None = None,
@@ -376,7 +398,7 @@ def _stage(
     from pipelines.runs import find_run
 
     found = find_run(name, results)
-    _work(found, (stage,), fresh, threads, engine, objective)
+    _work(found, (stage,), fresh, update, threads, engine, objective)
     return found
 
 
@@ -384,6 +406,7 @@ def _work(
     found: Run,
     names: tuple[str, ...],
     fresh: bool,
+    update: bool,
     threads: int | None,
     engine: list[str] | None,
     objective: str,
@@ -403,7 +426,7 @@ def _work(
     with locked(found.folder):
         reporter = open_reporter(found.folder)
         try:
-            run_stages(found.folder, config, names, reporter, used, fresh)
+            run_stages(found.folder, config, names, reporter, used, fresh, update)
         finally:
             reporter.close()
 

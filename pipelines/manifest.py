@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
@@ -139,6 +139,31 @@ class Manifest:
                     f"{self.folder / name} is not what the {stage} stage wrote: "
                     f"it was truncated or edited since. {remedy}"
                 )
+
+    def check_not_overwritten(self, stages: Iterable[str], wanted: Mapping[str, str]) -> None:
+        """Make sure that a finished run is not replaced because other settings were given.
+
+        Parameters
+        ----------
+        stages : iterable of str
+            Stages of a finished run.
+        wanted : mapping
+            Stage that is about to run -> checksum of its settings.
+
+        Raises
+        ------
+        ArtefactError
+            When all stages have finished and one of them with other settings.
+        """
+        if not all(stage in self._records for stage in stages):
+            return
+        others = [stage for stage, settings in wanted.items() if self._records[stage].settings != settings]
+        if others:
+            raise ArtefactError(
+                f"{self.folder} holds a finished run with other settings ({', '.join(others)}), and is left "
+                "as it is. To keep both, choose another folder with --results DIR or another name in the "
+                "TOML file. To replace it, add --fresh, or --update to run again only what changed."
+            )
 
     def write(self, config: PipelineConfig, threads: int, stage: str, record: StageRecord | None) -> None:
         """Write the manifest with a stage's new record, or without one while the stage runs.

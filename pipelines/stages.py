@@ -19,7 +19,8 @@ from discover.progress import Progress
 from pipelines import artefacts
 from pipelines.config import PipelineConfig
 from pipelines.events import Reporter
-from pipelines.manifest import Manifest, StageRecord, digest
+from pipelines.fresh import FreshRequest
+from pipelines.manifest import Manifest, StageRecord, digest, versions
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
@@ -286,6 +287,7 @@ def run_stages(
     reporter: Reporter,
     threads: int = 1,
     fresh: bool = False,
+    update: bool = False,
 ) -> None:
     """Run stages one after the other; those that are up to date are left alone.
 
@@ -302,24 +304,43 @@ def run_stages(
     threads : int
         Number of threads that the kernels use, for the manifest.
     fresh : bool
-        Whether to run stages that are up to date all the same.
+        Whether to run stages that are up to date all the same. A run of this kind that was cut off is taken
+        up where it was.
+    update : bool
+        Whether stages of a finished run may be replaced because their settings changed.
 
     Raises
     ------
     DiscoverError
-        When an earlier stage's file is missing or was edited, or a stage fails.
+        When an earlier stage's file is missing or was edited, a stage fails, or a finished run with other
+        settings would be overwritten.
     """
     names = tuple(names)
-    manifest = Manifest(folder, empty=fresh and names == tuple(STAGES))
+    artefacts.remove_leftovers(folder)
+    request = FreshRequest(folder, digest(config.to_dict()))
+    is_new = fresh and request.asked != names
+    nothing_done = is_new or request.left == request.asked
+    manifest = Manifest(folder, empty=fresh and nothing_done and names == tuple(STAGES))
+    if not (fresh or update or request.left):
+        manifest.check_not_overwritten(STAGES, {name: _settings_digest(name, config) for name in names})
     artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
+    if is_new:
+        _check_inputs(names[0], config, manifest)
+        for name in names:
+            _remove(_journal_path(name, folder))
+        if "search" in names:
+            _remove(folder / PYSR_FOLDER)
+        request.ask(names)
     for name in names:
         _check_inputs(name, config, manifest)
         record = _wanted_record(name, config, folder, threads)
-        if not fresh and _is_up_to_date(name, record, manifest):
+        if name not in request.left and _is_up_to_date(name, record, manifest):
             _touch(folder, STAGES[name].outputs)
+            _remove(_journal_path(name, folder))  # a run may have been killed just before it did that itself
             reporter.up_to_date(name)
         else:
-            _run_stage(name, config, record, manifest, reporter, fresh)
+            _run_stage(name, config, record, manifest, reporter)
+        request.done(name)
 
 
 def _run_stage(
@@ -328,10 +349,9 @@ def _run_stage(
     wanted: StageRecord,
     manifest: Manifest,
     reporter: Reporter,
-    fresh: bool,
 ) -> None:
     stage, folder, started = STAGES[name], manifest.folder, time.perf_counter()
-    with reporter.stage(name) as progress, _journal(name, folder, wanted, fresh) as journal:
+    with reporter.stage(name) as progress, _journal(name, folder, wanted) as journal:
         if journal.n_kept:
             progress(0.0, f"going on after {journal.n_kept} simulations that an earlier run had done")
         outcome = stage.work(Context(folder, config, stage_seed(config.seed, name), progress, journal))
@@ -349,16 +369,21 @@ def _run_stage(
         journal.remove()
 
 
-def _journal(name: str, folder: Path, wanted: StageRecord, fresh: bool) -> Journal:
-    """Return the stage's journal; an earlier run's is used when settings, code and inputs are the same."""
+def _journal(name: str, folder: Path, wanted: StageRecord) -> Journal:
+    """Return the stage's journal; it goes on where settings, code, inputs and libraries are the same."""
     from discover.journal import Journal
 
-    path = folder / f".{name}.journal"
-    if fresh:
-        _remove(path)
-        if name == "search":
-            _remove(folder / PYSR_FOLDER)
-    return Journal(path, digest({"settings": wanted.settings, "code": wanted.code, "inputs": wanted.inputs}))
+    purpose = {
+        "settings": wanted.settings,
+        "code": wanted.code,
+        "inputs": wanted.inputs,
+        "versions": versions(),
+    }
+    return Journal(_journal_path(name, folder), digest(purpose))
+
+
+def _journal_path(name: str, folder: Path) -> Path:
+    return folder / f".{name}.journal"
 
 
 def _remove(path: Path) -> None:

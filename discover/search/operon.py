@@ -222,6 +222,7 @@ def _run_child(
 
     `reply` answers the child's questions, if it has any.
     """
+    request = {**request, "parent": os.getpid()}
     # Files for what goes in and for the errors: only one stream is left that could make the two wait.
     with tempfile.TemporaryFile("w+") as questions, tempfile.TemporaryFile("w+", errors="replace") as errors:
         questions.write(json.dumps(request) + "\n")

@@ -17,6 +17,7 @@ from discover.rule import Rule
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
 from discover.search.curves import from_curves
 from discover.search.engine import AUTO, Engine, resolve
+from discover.search.recalled import RecalledEngine
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
 from discover.search.simpler import rounded, shrunk
@@ -95,7 +96,7 @@ def search(
     heldout = task.draw(problem_settings, settings.network.n_heldout, heldout_seed)
     lesson = teacher_samples(task, train, fit, trajectories, settings.network.n_states, state_seed)
     forms = _forms_of_path(fit)
-    for number, engine in enumerate(chosen):
+    for number, engine in enumerate(RecalledEngine(one, task, train) for one in chosen):
         inner = part(
             progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen), f"{engine.name}: "
         )
