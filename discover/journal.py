@@ -155,7 +155,7 @@ class Journal:
         self.close()
 
     def _read(self) -> tuple[dict[str, list[int]], int]:
-        """Return where sound lines begin, by branch, and where they end; nothing when the file is another's."""
+        """Return where sound lines of each branch begin, and where all end; nothing of another's file."""
         starts: dict[str, list[int]] = {}
         try:
             with self.path.open("rb") as file:
