@@ -143,7 +143,7 @@ def _prepared(client: Any, note: Callable[[str], None], prepare: tuple[Any, Any]
     if prepare is None:
         client.run(_one_blas_thread)
         return None
-    from distributed.protocol import serialize_bytes
+    from distributed.protocol.serialize import serialize_bytes
 
     from discover._worker_plugin import KernelPlugin
 
@@ -162,7 +162,7 @@ def _prepared(client: Any, note: Callable[[str], None], prepare: tuple[Any, Any]
 
 def prepare_worker(files: tuple[NamedFile, ...], parcel: bytes) -> None:
     """Load the files that the user named and compile the kernels of a task, on a worker."""
-    from distributed.protocol import deserialize_bytes
+    from distributed.protocol.serialize import deserialize_bytes
 
     for file in files:
         load_named(file)
@@ -171,7 +171,7 @@ def prepare_worker(files: tuple[NamedFile, ...], parcel: bytes) -> None:
 
 def _one_blas_thread() -> None:
     """The order of a BLAS sum changes with its threads; the kernels' does not."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     threadpool_limits(1, user_api="blas")
 

@@ -138,7 +138,7 @@ def ordered_map(
         options: dict[str, Any] = {"backend": "sequential"}
         calls = (joblib.delayed(_numbered)(n, work, item) for n, item in enumerate(items))
     else:
-        from distributed.protocol import serialize_bytes
+        from distributed.protocol.serialize import serialize_bytes
 
         options = {"backend": "dask", "client": backend.client}
         files = named_files()
@@ -160,7 +160,7 @@ def _numbered(number: int, work: Callable[[Item], Result], item: Item) -> tuple[
 def _opened(number: int, files: tuple[NamedFile, ...], parcel: bytes) -> tuple[int, Any]:
     """Do a piece of work on a worker."""
     import joblib
-    from distributed.protocol import deserialize_bytes
+    from distributed.protocol.serialize import deserialize_bytes
 
     for file in files:
         load_named(file)  # before anything of it is met in the parcel
@@ -179,7 +179,7 @@ def _losses_told(backend: Backend) -> Iterator[None]:
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     try:
         yield

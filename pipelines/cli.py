@@ -38,8 +38,8 @@ class _Group(TyperGroup):
             kept = "Finished stages and what came back of this one are kept; go on with"
             after = kept if ctx.invoked_subcommand in RESUMABLE else "Start it again with"
             typer.echo(
-                f"discover: {error} {after}: {shlex.join(['discover', *sys.argv[1:]])} (--backend local, without "
-                "--scheduler, does the same on this machine).",
+                f"discover: {error} {after}: {shlex.join(['discover', *sys.argv[1:]])} "
+                "(without --backend and --scheduler it runs on this machine, with the same result).",
                 err=True,
             )
             raise typer.Exit(error.exit_code) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,7 +205,7 @@ def teach(
     train = network.draw(problem_settings, settings.n_train, train_seed)
     heldout = network.draw(problem_settings, settings.n_heldout, heldout_seed)
     objective = _Objective.start(network, train, settings, state_seed)
-    sent = replace(objective, task=None)  # each piece gets the task with a journal of its own
+    sent = replace(objective, task=cast("Any", None))  # each piece gets the task with a journal of its own
     found_by_all = spread(
         _restarted,
         network,
