@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ def connected(
     except ImportError as error:
         raise ClusterError(f"The backend dask needs the package distributed ({error}). {INSTALL}") from error
 
+    address = _address_in(address)
     with _quiet_log():
         try:
             client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
@@ -100,6 +102,20 @@ def warm_kernels(task: Any, settings: Any) -> None:
         task.losses(coefficients, few, n_steps)
     else:
         losses_of_rules(task, [coefficients, coefficients], few)
+
+
+def _address_in(text: str) -> str:
+    """Return an address, read from the file that a scheduler has written where one is named."""
+    if not text.endswith(".json"):
+        return text
+    try:
+        found = json.loads(Path(text).read_text(encoding="utf-8"))["address"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ClusterError(
+            f"{text[:200]} is not the file of a Dask scheduler ({_first_line(error)}). "
+            "`dask scheduler --scheduler-file FILE.json` writes one when it starts."
+        ) from error
+    return str(found)
 
 
 def _check_workers(client: Any, address: str, note: Callable[[str], None], patience_s: float) -> None:

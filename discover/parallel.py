@@ -79,7 +79,7 @@ def dask_backend(
     Parameters
     ----------
     address : str
-        Of the scheduler, such as ``tcp://host:8786``.
+        Of the scheduler, such as ``tcp://host:8786``, or the JSON file in which it wrote it.
     note : callable
         Told what a person should know.
     prepare : tuple of Task and settings, optional

@@ -22,7 +22,7 @@ class Where:
     backend : str
         ``local`` or ``dask``.
     scheduler : str
-        Address of the Dask scheduler.
+        Address of the Dask scheduler, or the file in which it wrote it.
 
     Raises
     ------

@@ -28,7 +28,7 @@ from discover.progress import silent
 from discover.spread import losses_of_population, spread
 from discover.tasks import get_task
 from discover.tasks.base import losses_of_rules
-from discover.user_tasks import NamedFile, load_named
+from discover.user_tasks import NamedFile, load_named, load_task
 from pipelines.backend import Where
 from pipelines.cli import app
 
@@ -96,6 +96,16 @@ def test_a_cluster_without_dask_is_one_paragraph(monkeypatch: pytest.MonkeyPatch
     assert found.exit_code == 2
     assert "pip install 'plasticity-discovery[cluster]'" in found.stderr
     assert "Traceback" not in found.output
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"id": 1}'])
+def test_a_file_that_no_scheduler_wrote(tmp_path: Path, content: str | None) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed: pip install '.[cluster]'")
+    path = tmp_path / "scheduler.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ClusterError, match="not the file of a Dask"), dask_backend(str(path), print):
+        pytest.fail("nobody is there")
 
 
 def test_a_worker_runs_only_the_very_file_that_was_named(tmp_path: Path) -> None:
@@ -325,6 +335,26 @@ def test_errors_of_the_work_come_back_as_they_are(cluster: Cluster) -> None:
         pytest.raises(TaskError, match="The second one is wrong"),
     ):
         ordered_map(fails, range(6))
+
+
+@pytest.mark.slow
+def test_a_task_in_a_file_goes_along(cluster: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "from discover.tasks.oja import OjaSettings, OjaTask\n"
+        "@dataclass(frozen=True)\n"
+        "class MySettings(OjaSettings):\n"
+        "    mine: int = 3\n"
+        "class Mine(OjaTask):\n"
+        "    name = 'mine'\n"
+        "    settings_type = MySettings\n"
+    )
+    task = load_task(f"{path}:Mine")
+    problems = task.settings_type(**SIZES)
+    with dask_backend(cluster.address, silent_note, (task, problems), 60):
+        away = fit(task, problems, QUICK, seed=5).to_json()
+    assert away == fit(task, problems, QUICK, seed=5).to_json()
 
 
 @pytest.mark.slow
