@@ -161,7 +161,7 @@ def _prepared(client: Any, note: Callable[[str], None], prepare: tuple[Any, Any]
         return None
     from distributed.protocol.serialize import serialize_bytes
 
-    from discover._worker_plugin import KernelPlugin
+    from discover._dask_classes import KernelPlugin
 
     task, settings = prepare
     task = getattr(task, "plain", task)

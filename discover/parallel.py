@@ -140,7 +140,9 @@ def ordered_map(
     else:
         from distributed.protocol.serialize import serialize_bytes
 
-        options = {"backend": "dask", "client": backend.client}
+        from discover._dask_classes import ClusterBackend
+
+        options = {"backend": ClusterBackend(client=backend.client)}
         files = named_files()
         parcels = ((n, serialize_bytes((work, item))) for n, item in enumerate(items))
         calls = (joblib.delayed(_opened)(n, files, parcel) for n, parcel in parcels)

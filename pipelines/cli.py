@@ -87,7 +87,7 @@ Backend = Annotated[
     str, typer.Option("--backend", metavar="B", help="Where pieces of work are done: local, or dask.")
 ]
 Scheduler = Annotated[
-    str, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler: tcp://host:8786, or its JSON file.")
+    str, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler: tcp://host:8786, or its file.")
 ]
 DEFAULT_RESULTS = Path("results")
 

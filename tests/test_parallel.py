@@ -210,14 +210,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Cluster]:
+def running(folder: Path, n_workers: int = 2) -> Iterator[Cluster]:
     pytest.importorskip("distributed", reason="distributed is not installed: pip install '.[cluster]'")
     port = free_port()
     scheduler = started("dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
     cluster = Cluster(f"tcp://127.0.0.1:{port}", scheduler, folder)
     try:
-        cluster.add_worker()
-        cluster.add_worker()
+        for _ in range(n_workers):
+            cluster.add_worker()
         wait_for(lambda: answers(port), "the scheduler")
         yield cluster
     finally:
@@ -398,7 +398,7 @@ def test_a_smoke_run_on_a_cluster_has_the_bytes_of_a_local_one(cluster: Cluster,
 
 @pytest.mark.slow
 def test_a_lost_scheduler_ends_with_what_to_do(tmp_path: Path) -> None:
-    with running(tmp_path / "workers") as own:
+    with running(tmp_path / "workers", n_workers=1) as own:
 
         def arrived(*_: Any) -> None:
             own.scheduler.kill()
@@ -408,6 +408,8 @@ def test_a_lost_scheduler_ends_with_what_to_do(tmp_path: Path) -> None:
             dask_backend(own.address, silent_note, None, 60),
         ):
             ordered_map(partial(marked, str(tmp_path)), range(200), arrived)
+        pids = {int(path.suffix[1:]) for path in tmp_path.glob("*.*")}
+        assert pids == {own.workers[0].pid}
     assert active().is_local
 
 

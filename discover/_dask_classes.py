@@ -1,4 +1,4 @@
-"""What Dask runs on a worker when it joins, or before the first work: compile the kernels."""
+"""The classes that Dask and joblib ask for; imported only where a cluster is used."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ import hashlib
 from typing import Any
 
 from distributed import WorkerPlugin
+from joblib._dask import DaskDistributedBackend
 
 from discover.dask_cluster import prepare_worker
 from discover.user_tasks import NamedFile
 
-__all__ = ["KernelPlugin"]
+__all__ = ["ClusterBackend", "KernelPlugin"]
+
+
+class ClusterBackend(DaskDistributedBackend):  # type: ignore[misc]
+    """joblib's Dask backend, also for a cluster that has a single thread now.
+
+    joblib would take such a cluster for no parallelism at all and do the work in this process; but more workers
+    may be on their way, and one worker may be the larger machine.
+    """
+
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        """Number of pieces at a time, as joblib sees it."""
+        return max(2, int(super().effective_n_jobs(n_jobs)))
 
 
 class KernelPlugin(WorkerPlugin):  # type: ignore[misc]
