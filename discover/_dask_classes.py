@@ -17,8 +17,8 @@ __all__ = ["ClusterBackend", "KernelPlugin"]
 class ClusterBackend(DaskDistributedBackend):  # type: ignore[misc]
     """joblib's Dask backend, also for a cluster that has a single thread now.
 
-    joblib would take such a cluster for no parallelism at all and do the work in this process; but more workers
-    may be on their way, and one worker may be the larger machine.
+    joblib would take such a cluster for no parallelism at all and do the work in this process; but more
+    workers may be on their way, and one worker may be the larger machine.
     """
 
     def effective_n_jobs(self, n_jobs: int) -> int:
