@@ -148,14 +148,30 @@ bench: $(BENCH_STAMP) ## speed beside JAX and hand-written kernels, into results
 	$(BIN)/python -m benchmarks --output $(RESULTS)/bench.json
 
 REPRODUCED := path.json front.json validation.json comparison.json
-repro: $(RUN_STAMP) ## two runs with one seed, on 1 and on 2 threads, must be equal to the byte
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+repro: $(RUN_STAMP) ## runs with one seed, on 1 and 2 threads and on Dask workers, must be equal to the byte
+	@folder=$$(mktemp -d) && scheduler= worker= && \
+	trap 'kill $$worker $$scheduler 2>/dev/null; rm -rf "$$folder"' EXIT && \
 	for threads in 1 2; do \
 		$(DISCOVER) run pipelines/$(TASK)-smoke.toml --results "$$folder/$$threads" --threads $$threads || exit; \
 	done && \
 	for file in $(REPRODUCED); do \
 		cmp "$$folder/1/$(TASK)-smoke/$$file" "$$folder/2/$(TASK)-smoke/$$file" || exit; \
 		echo "identical: $$file"; \
+	done && \
+	if ! $(BIN)/python -c 'import distributed' 2>/dev/null; then \
+		echo 'Dask: not installed, skipped'; exit; \
+	fi && \
+	export NUMBA_NUM_THREADS=1 && \
+	{ $(BIN)/dask scheduler --host 127.0.0.1 --port 0 --no-dashboard --scheduler-file "$$folder/dask.json" \
+		>"$$folder/scheduler.log" 2>&1 & scheduler=$$!; } && \
+	for second in 1 2 3 4 5 6 7 8 9 10 20 30; do test -s "$$folder/dask.json" || sleep 2; done && \
+	{ $(BIN)/dask worker --scheduler-file "$$folder/dask.json" --nworkers 2 --nthreads 1 --no-dashboard \
+		--local-directory "$$folder" >"$$folder/worker.log" 2>&1 & worker=$$!; } && \
+	$(DISCOVER) run pipelines/$(TASK)-smoke.toml --results "$$folder/dask" --threads 1 \
+		--backend dask --scheduler "$$folder/dask.json" && \
+	for file in $(REPRODUCED); do \
+		cmp "$$folder/1/$(TASK)-smoke/$$file" "$$folder/dask/$(TASK)-smoke/$$file" || exit; \
+		echo "identical on Dask: $$file"; \
 	done
 
 REFERENCE := path.json front.json front.csv validation.json comparison.json figures/front.png figures/learning-curves.png

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 __all__ = [
     "ArtefactError",
+    "ClusterError",
+    "ClusterLost",
     "ConfigError",
     "DiscoverError",
     "EngineError",
@@ -60,6 +62,14 @@ class RunFailed(DiscoverError):
     """A run that was asked for correctly and failed."""
 
     exit_code: int = 1
+
+
+class ClusterError(DiscoverError):
+    """A cluster that cannot be used: not installed, not reachable, without workers, or with other code."""
+
+
+class ClusterLost(RunFailed):
+    """A cluster that was lost while it was at work."""
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

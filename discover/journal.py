@@ -4,6 +4,10 @@ Everything the outer loop does between two simulations is cheap and follows from
 keep what the simulations (and the engines of the search) gave, in their order: the same computation, started
 again, takes those results from the journal, arrives where it was in a moment, and ends with the same numbers
 to the last bit as if nothing had happened. No state of an optimiser or of a random generator has to be saved.
+
+Pieces of work that do not depend on each other, such as the restarts of a fit, have a branch of the journal
+each: within a branch results are in their order, whoever else writes between them. A piece that runs on
+another machine takes the lines of its branch along (:class:`Fragment`) and sends the new ones back.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +31,22 @@ from discover.rule import Rule
 from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, losses_of_rules
 from sims.rules import SplineRule
 
-__all__ = ["Arrays", "Journal", "JournaledTask", "remembered"]
+__all__ = ["Arrays", "Branch", "Fragment", "Journal", "JournaledTask", "remembered"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
 SCHEMA = "plasticity-discovery/journal/1"
 MAX_HEADER = 10_000
 DTYPES = ("<f8", "<i8", "|b1", "|u1")
+KEY_STARTS = len(b'00000000 {"key":"')
+
+
+class Recall(Protocol):
+    """What keeps results: a journal, a branch of one, or lines of a branch away from their file."""
+
+    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays]) -> Arrays:
+        """See :meth:`Journal.recall`."""
+        ...
 
 
 class Journal:
@@ -67,15 +80,21 @@ class Journal:
         self._header = {"schema": SCHEMA, "purpose": purpose}
         self._file: FileIO | None = None
         self._kept, self._end = self._read()
-        self._position = 0
+        self._positions: dict[str, int] = {}
         self._is_full = False
 
     @property
     def n_kept(self) -> int:
         """Results that were found in the file."""
-        return len(self._kept)
+        return sum(len(starts) for starts in self._kept.values())
 
-    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays]) -> Arrays:
+    def branch(self, name: str) -> Branch:
+        """Return the part of the journal that belongs to one piece of work, such as ``restart 1``."""
+        return Branch(self, name)
+
+    def recall(
+        self, name: str, question: bytes, compute: Callable[[], Arrays], branch: str = ""
+    ) -> Arrays:
         """Return the result of this call: the one that is kept, or else a new one, which is kept.
 
         Parameters
@@ -85,21 +104,42 @@ class Journal:
             What the result depends on. Where it is not what the kept result answers, that result and all
             behind it are dropped.
         compute : callable
+        branch : str
+            Piece of work that asks.
         """
-        key = f"{name} {hashlib.blake2b(question, digest_size=16).hexdigest()}"
-        if self._position < len(self._kept):
-            start = self._kept[self._position]
-            entry = _unpacked(self._line_at(start))
+        key = _key(branch, name, question)
+        kept, position = self._kept.get(branch, []), self._positions.get(branch, 0)
+        if position < len(kept):
+            entry = _unpacked(self._line_at(kept[position]))
             if entry is not None and entry[0] == key:
-                self._position += 1
+                self._positions[branch] = position + 1
                 return entry[1]
-            self._kept, self._end = self._kept[: self._position], start
+            self._cut(kept[position])
         arrays = compute()
-        try:
-            self._append(_packed(key, arrays))
-        except OSError:
-            self._is_full = True  # The computation goes on; its end will say why it cannot be kept.
+        self._keep(_packed(key, arrays))
         return arrays
+
+    def lines(self, branch: str) -> list[bytes]:
+        """Return the lines of a branch that were found in the file."""
+        return [self._line_at(start) for start in self._kept.get(branch, [])]
+
+    def take(self, branch: str, n_used: int, lines: Sequence[bytes]) -> None:
+        """Take up what a piece of work sends back.
+
+        Parameters
+        ----------
+        branch : str
+        n_used : int
+            How many of the lines that were found in the file it used; the others are dropped.
+        lines : sequence of bytes
+            Its new ones.
+        """
+        kept = self._kept.get(branch, [])
+        if n_used < len(kept):
+            self._cut(kept[n_used])
+        self._positions[branch] = n_used
+        for line in lines:
+            self._keep(line)
 
     def remove(self) -> None:
         """Delete the file: what it was kept for is done."""
@@ -118,23 +158,35 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self) -> tuple[list[int], int]:
-        """Return where sound lines begin and where they end; nothing when the file is another's."""
-        starts: list[int] = []
+    def _read(self) -> tuple[dict[str, list[int]], int]:
+        """Return where sound lines of each branch begin, and where all end; nothing of another's file."""
+        starts: dict[str, list[int]] = {}
         try:
             with os.fdopen(open_plain(self.path), "rb") as file:
                 header = file.readline(MAX_HEADER)
                 if header != _line(self._header):
-                    return [], 0
+                    return {}, 0
                 end = len(header)
                 for line in file:
                     if not _is_sound(line):
                         break
-                    starts.append(end)
+                    starts.setdefault(_branch_of(line), []).append(end)
                     end += len(line)
         except OSError:
-            return [], 0
+            return {}, 0
         return starts, end
+
+    def _cut(self, end: int) -> None:
+        """Drop a line and all behind it, of other branches too: a file has no holes."""
+        self.close()
+        self._kept = {branch: [n for n in starts if n < end] for branch, starts in self._kept.items()}
+        self._end = end
+
+    def _keep(self, line: bytes) -> None:
+        try:
+            self._append(line)
+        except OSError:
+            self._is_full = True  # The computation goes on; its end will say why it cannot be kept.
 
     def _line_at(self, start: int) -> bytes:
         with self.path.open("rb") as file:
@@ -161,6 +213,79 @@ class Journal:
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._end += len(line)
+
+
+class Branch:
+    """The part of a journal that belongs to one piece of work.
+
+    Parameters
+    ----------
+    journal : Journal
+    name : str
+    """
+
+    def __init__(self, journal: Journal, name: str) -> None:
+        self.name = name
+        self._journal = journal
+
+    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays]) -> Arrays:
+        """See :meth:`Journal.recall`."""
+        return self._journal.recall(name, question, compute, self.name)
+
+    def lines(self) -> list[bytes]:
+        """See :meth:`Journal.lines`."""
+        return self._journal.lines(self.name)
+
+    def take(self, n_used: int, lines: Sequence[bytes]) -> None:
+        """See :meth:`Journal.take`."""
+        self._journal.take(self.name, n_used, lines)
+
+
+class Fragment:
+    """Lines of a branch away from their file: what a worker recalls from, and what it adds.
+
+    Parameters
+    ----------
+    branch : str
+    lines : sequence of bytes
+        What the branch held.
+
+    Attributes
+    ----------
+    n_used : int
+        How many of these were used.
+    added : list of bytes
+        The new ones.
+    """
+
+    def __init__(self, branch: str, lines: Sequence[bytes]) -> None:
+        self.n_used = 0
+        self.added: list[bytes] = []
+        self._branch = branch
+        self._lines = list(lines)
+
+    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays]) -> Arrays:
+        """See :meth:`Journal.recall`."""
+        key = _key(self._branch, name, question)
+        if self.n_used < len(self._lines):
+            entry = _unpacked(self._lines[self.n_used])
+            if entry is not None and entry[0] == key:
+                self.n_used += 1
+                return entry[1]
+            self._lines = self._lines[: self.n_used]
+        arrays = compute()
+        self.added.append(_packed(key, arrays))
+        return arrays
+
+
+def _key(branch: str, name: str, question: bytes) -> str:
+    key = f"{name} {hashlib.blake2b(question, digest_size=16).hexdigest()}"
+    return f"{branch}/{key}" if branch else key
+
+
+def _branch_of(line: bytes) -> str:
+    key = line[KEY_STARTS : line.find(b'"', KEY_STARTS)]
+    return key.rpartition(b"/")[0].decode(errors="replace")
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
@@ -224,12 +349,21 @@ class JournaledTask:
     Parameters
     ----------
     task : Task
-    journal : Journal
+    journal : Journal, Branch or Fragment
     """
 
-    def __init__(self, task: Any, journal: Journal) -> None:
+    def __init__(self, task: Any, journal: Recall) -> None:
         self._task = task
         self._journal = journal
+
+    @property
+    def plain(self) -> Any:
+        """The task without its journal."""
+        return self._task
+
+    def branch(self, name: str) -> Branch | None:
+        """Return a branch of the journal for a piece of work; None inside a branch, which is one piece."""
+        return self._journal.branch(name) if isinstance(self._journal, Journal) else None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)

@@ -22,9 +22,10 @@ from discover.fit.cmaes import evolve
 from discover.predict import LinearParameters, mean_field_rate
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
+from discover.spread import losses_of_population, spread
 from discover.tasks._balance import BalanceTask, SpikeTrains, losses_of, tuning_of
 from discover.tasks._balance_problems import BalanceProblems, mean_input_rate
-from discover.tasks.base import Task, losses_of_rules
+from discover.tasks.base import Task
 from discover.traces import trace_at
 
 __all__ = ["Direction", "ManifoldResult", "Solution", "covariances", "judged", "manifold", "surface_rules"]
@@ -238,14 +239,18 @@ def manifold(
     train = task.draw(settings, fit.n_train, train_seed)
     heldout = task.draw(settings, fit.n_heldout, heldout_seed)
     rate_settings = replace(settings, tuning_weight=0.0)
-    found: list[LinearParameters] = []
-    for number, child in enumerate(starts):
-        one = train if number < restarts else replace(train, settings=rate_settings)
-        inner = part(
-            progress, 0.8 * number / len(starts), 0.8 * (number + 1) / len(starts),
-            f"restart {number + 1} of {len(starts)}{', rate alone' if number >= restarts else ''}: ",
-        )  # fmt: skip
-        found.append(_searched(task, one, fit, np.random.default_rng(child), inner))
+    rate_train = replace(train, settings=rate_settings)
+    found = spread(
+        _searched,
+        task,
+        [(train if number < restarts else rate_train, fit, child) for number, child in enumerate(starts)],
+        part(progress, 0.0, 0.8),
+        [
+            f"restart {number + 1} of {len(starts)}{', rate alone' if number >= restarts else ''}"
+            for number in range(len(starts))
+        ],
+        has_populations=True,
+    )
     progress(0.8, "trying the rules on held-out problems")
     solutions = judged(task, found, heldout)
     progress(0.9, "trying rules of the mean-field surface")
@@ -334,17 +339,15 @@ def covariances(
 
 
 def _searched(
-    task: BalanceTask,
-    problems: BalanceProblems,
-    fit: FitSettings,
-    rng: np.random.Generator,
-    progress: Progress,
+    task: BalanceTask, item: tuple[BalanceProblems, FitSettings, np.random.SeedSequence], progress: Progress
 ) -> LinearParameters:
     """Return what CMA-ES finds from one random start."""
+    problems, fit, seed = item
+    rng = np.random.default_rng(seed)
 
     def values_of(points: list[FloatArray]) -> list[float]:
         rules = [_at(point).rule for point in points]
-        return [float(value) for value in losses_of_rules(task, rules, problems).mean(axis=1)]
+        return [float(value) for value in losses_of_population(task, rules, problems).mean(axis=1)]
 
     start = rng.normal(0, [1, 1, 1, 1, 0.5, 0.5])
     best, _ = evolve(values_of, start, SPREAD, fit.population, fit.steps, rng, progress)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from discover.errors import TaskError
 from discover.fit import FitSettings, fit
 from discover.known_rules import get_known_rule
-from discover.progress import Progress, part, silent
+from discover.progress import Progress, silent
 from discover.rule import Rule
+from discover.spread import spread
 from discover.tasks.base import Task, bases, coefficients_of, reference_of
 
 __all__ = ["Recovery", "coefficient_angle", "recover", "recover_presets"]
@@ -90,20 +91,22 @@ def recover(
     """
     target = _target(task)
     all_sizes = _sizes(task, sizes, outputs)
-    rows = []
-    for number, size in enumerate(all_sizes):
+    items, names = [], []
+    for size in all_sizes:
         problem_settings = task.settings_type(**{f"n_{name}": value for name, value in size.items()})
         fit_settings = settings or _fit_settings(size["inputs"] * size.get("outputs", 1))
-        runs = []
-        for seed in range(n_seeds):
-            start = (number + seed / n_seeds) / len(all_sizes)
-            stop = (number + (seed + 1) / n_seeds) / len(all_sizes)
-            label = ", ".join(f"{value} {name}" for name, value in size.items()) + f", seed {seed}: "
-            runs.append(
-                _run(task, problem_settings, fit_settings, seed, target, part(progress, start, stop, label))
-            )
-        rows.append({**size, **_row(runs)})
-    return rows
+        label = ", ".join(f"{value} {name}" for name, value in size.items())
+        items += [(problem_settings, fit_settings, seed, target) for seed in range(n_seeds)]
+        names += [f"{label}, seed {seed}" for seed in range(n_seeds)]
+    runs = spread(_run, task, items, progress, names, has_populations=_has_populations(settings))
+    return [
+        {**size, **_row(runs[number * n_seeds : (number + 1) * n_seeds])}
+        for number, size in enumerate(all_sizes)
+    ]
+
+
+def _has_populations(settings: FitSettings | None) -> bool:
+    return settings is not None and settings.optimiser == "cmaes"
 
 
 def _sizes(task: Task, inputs: Sequence[int], outputs: Sequence[int]) -> list[dict[str, int]]:
@@ -129,23 +132,24 @@ def recover_presets(
         (``found``), of the known rule as published (``known``) and of its best multiple (``known, scaled``).
     """
     target = _target(task)
-    rows = []
-    for number, preset in enumerate(presets):
-        problem_settings = task.settings_type(preset=preset)
-        inner = part(progress, number / len(presets), (number + 1) / len(presets), f"{preset}: ")
-        found = fit(task, problem_settings, settings or FitSettings(restarts=1), number, inner).rule
-        fresh = _fresh_problems(task, problem_settings, number)
-        scaled = [task.losses(target.scaled(factor), fresh).mean() for factor in np.geomspace(0.1, 30, 40)]
-        rows.append(
-            {
-                "preset": preset,
-                "found": float(task.losses(found, fresh).mean()),
-                "known": float(task.losses(target, fresh).mean()),
-                "known, scaled": float(min(scaled)),
-                "rule": str(found),
-            }
-        )
-    return rows
+    chosen = settings or FitSettings(restarts=1)
+    items = [(preset, chosen, number, target) for number, preset in enumerate(presets)]
+    return spread(_preset, task, items, progress, presets, has_populations=_has_populations(settings))
+
+
+def _preset(task: Task, item: tuple[str, FitSettings, int, Rule], progress: Progress) -> dict[str, Any]:
+    preset, settings, number, target = item
+    problem_settings = task.settings_type(preset=preset)
+    found = fit(task, problem_settings, settings, number, progress).rule
+    fresh = _fresh_problems(task, problem_settings, number)
+    scaled = [task.losses(target.scaled(factor), fresh).mean() for factor in np.geomspace(0.1, 30, 40)]
+    return {
+        "preset": preset,
+        "found": float(task.losses(found, fresh).mean()),
+        "known": float(task.losses(target, fresh).mean()),
+        "known, scaled": float(min(scaled)),
+        "rule": str(found),
+    }
 
 
 def coefficient_angle(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -210,9 +214,8 @@ def _fit_settings(n_synapses: int) -> FitSettings:
     )
 
 
-def _run(
-    task: Task, problem_settings: Any, settings: FitSettings, seed: int, target: Rule, progress: Progress
-) -> Recovery:
+def _run(task: Task, item: tuple[Any, FitSettings, int, Rule], progress: Progress) -> Recovery:
+    problem_settings, settings, seed, target = item
     started = time.perf_counter()
     rule = fit(task, problem_settings, settings, seed, progress).rule
     seconds = time.perf_counter() - started

@@ -29,6 +29,7 @@ from discover.progress import Progress, part, silent
 from discover.search._front import nmse
 from discover.search.engine import Engine, Proposal, Samples, resolve
 from discover.search.settings import Operator, SearchSettings
+from discover.spread import spread
 
 __all__ = ["GENERATORS", "UNION", "Generator", "recover_known"]
 
@@ -167,14 +168,16 @@ def recover_known(
     used = resolve(engines)
     options = settings or SearchSettings(operators=OPERATORS)
     cases = [(name, noise) for name in names for noise in noises]
+    engine_names = [engine.name for engine in used]
+    items = [(name, noise, seed, engine_names, options) for name, noise in cases for seed in range(n_seeds)]
+    labels = [f"{name}, noise {noise:g}, seed {seed}" for name, noise, seed, *_ in items]
+    found_in_all = iter(spread(_one_run, None, items, progress, labels))
     rows = []
-    for number, (name, noise) in enumerate(cases):
+    for name, noise in cases:
         generator = GENERATORS[name]
         outcomes: dict[str, list[tuple[bool, bool]]] = {}
-        for seed in range(n_seeds):
-            done = number + seed / n_seeds
-            inner = part(progress, done / len(cases), (done + 1 / n_seeds) / len(cases), f"{name}: ")
-            for engine, outcome in _outcomes(generator, noise, seed, used, options, inner).items():
+        for _ in range(n_seeds):
+            for engine, outcome in next(found_in_all).items():
                 outcomes.setdefault(engine, []).append(outcome)
         for engine, found in outcomes.items():
             exact, functional = (sum(one[k] for one in found) for k in range(2))
@@ -189,6 +192,13 @@ def recover_known(
                 }
             )
     return rows
+
+
+def _one_run(
+    _: None, item: tuple[str, float, int, list[str], SearchSettings], progress: Progress
+) -> dict[str, tuple[bool, bool]]:
+    name, noise, seed, engines, settings = item
+    return _outcomes(GENERATORS[name], noise, seed, resolve(engines), settings, progress)
 
 
 def _outcomes(

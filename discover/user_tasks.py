@@ -21,12 +21,15 @@ from discover.errors import DiscoverError, TaskError, did_you_mean
 
 __all__ = [
     "ENTRY_POINTS",
+    "NamedFile",
     "checked_task",
     "installed_task",
     "installed_task_names",
     "is_file_task",
+    "load_named",
     "load_task",
     "loaded_task",
+    "named_files",
     "source_of",
 ]
 
@@ -80,10 +83,62 @@ def load_task(name: str, folder: Path | None = None) -> Any:
         return get_task(name)
     file, _, attribute = name.rpartition(":")
     path = ((folder or Path()) / file).resolve()
+    return _loaded(name, attribute, path)
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file of a task that the user named, as a worker of a cluster is told of it.
+
+    Attributes
+    ----------
+    name : str
+        ``path/to/file.py:Class``, as the user wrote it.
+    path : str
+        Where the file is.
+    checksum : str
+        SHA-256 of its content.
+    """
+
+    name: str
+    path: str
+    checksum: str
+
+
+def named_files() -> tuple[NamedFile, ...]:
+    """Return the files of tasks that the user has named in this process."""
+    return tuple(NamedFile(name, str(one.path), _checksum(one.path)) for name, one in _LOADED.items())
+
+
+def load_named(file: NamedFile) -> None:
+    """Run a file that the user named in the process that sends work to this one; once.
+
+    Raises
+    ------
+    TaskError
+        If it is not there, or is another file here than there.
+    """
+    if file.name in _LOADED:
+        return
+    path = Path(file.path)
+    if not path.is_file() or _checksum(path) != file.checksum:
+        state = "is another file" if path.is_file() else "is not there"
+        raise TaskError(
+            f"The task {file.name!r}: {path} {state} on a worker of the cluster. Keep it in a folder that "
+            "all machines share, and start the workers again after an edit."
+        )
+    _loaded(file.name, file.name.rpartition(":")[2], path)
+
+
+def _loaded(name: str, attribute: str, path: Path) -> Any:
     found = _member(_module(path, name), attribute, name)
     task = checked_task(_made(found, name), name)
     _LOADED[name] = _Loaded(task, path)
     return task
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def loaded_task(name: str) -> Any:

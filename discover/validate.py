@@ -21,6 +21,7 @@ from discover.errors import RuleError, TaskError, did_you_mean
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
+from discover.spread import spread
 from discover.tasks.base import Fold, Task, all_known_of, evaluate_rules, reference_of
 
 __all__ = [
@@ -196,9 +197,14 @@ def validate(
     rules = _merged(candidates, known)
     folds = _selected(task.folds(settings), chosen.folds)
     results: dict[str, list[FoldResult]] = {name: [] for name in rules}
-    for number, fold in enumerate(folds):
-        progress(number / len(folds), f"fold {number + 1} of {len(folds)}: {fold.title}")
-        for name, result in _try_fold(task, fold, rules, chosen, seed).items():
+    for found in spread(
+        _tried,
+        task,
+        [(fold, rules, chosen, seed) for fold in folds],
+        progress,
+        [f"fold {number + 1} of {len(folds)}" for number in range(len(folds))],
+    ):
+        for name, result in found.items():
             results[name].append(result)
     progress(1.0, f"{len(folds)} folds done")
     reference = reference_of(task, settings)
@@ -234,6 +240,11 @@ def _selected(folds: tuple[Fold, ...], names: Literal["all"] | Iterable[str]) ->
             hint = did_you_mean(name, by_name)
             raise TaskError(f"There is no fold {name[:40]!r}.{hint} Folds: {', '.join(by_name)}.")
     return tuple(fold for fold in folds if fold.name in set(names))
+
+
+def _tried(task: Task, item: tuple[Any, ...], progress: Progress) -> dict[str, FoldResult]:
+    progress(0.0, item[0].title)
+    return _try_fold(task, *item)
 
 
 def _try_fold(

@@ -5,22 +5,27 @@ Heavy imports happen inside the commands, so that `discover --help` answers at o
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from discover.errors import ArtefactError, ConfigError, DiscoverError, RuleError
+from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
 from pipelines.interruption import Farewell, Interrupted, ending_promptly
 from pipelines.threads import use_threads
 
 if TYPE_CHECKING:
+    from pipelines.backend import Where
     from pipelines.runs import Run
 
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130
+RESUMABLE = ("run", "fit", "validate")
+"""Commands that can use a cluster and keep what was simulated."""
 
 
 class _Group(TyperGroup):
@@ -32,6 +37,15 @@ class _Group(TyperGroup):
         try:
             with ending_promptly(farewell):
                 return super().invoke(ctx)
+        except ClusterLost as error:
+            kept = "Finished stages and what came back of this one are kept; go on with"
+            after = kept if ctx.invoked_subcommand in RESUMABLE else "Start it again with"
+            typer.echo(
+                f"discover: {error} {after}: {shlex.join(['discover', *sys.argv[1:]])} "
+                "(without --backend and --scheduler it runs on this machine, with the same result).",
+                err=True,
+            )
+            raise typer.Exit(error.exit_code) from error
         except DiscoverError as error:
             typer.echo(f"discover: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
@@ -73,6 +87,12 @@ Objective = Annotated[
         "--objective", help="What drives the engines: update (of the teacher), or task: its loss as well."
     ),
 ]
+Backend = Annotated[
+    str, typer.Option("--backend", metavar="B", help="Where pieces of work are done: local, or dask.")
+]
+Scheduler = Annotated[
+    str, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler: tcp://host:8786, or its file.")
+]
 DEFAULT_RESULTS = Path("results")
 
 
@@ -86,15 +106,19 @@ def run(
     engine: Engines = None,
     objective: Objective = "",
     threads: Threads = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = "",
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Run a whole pipeline; stages that are up to date are left alone."""
+    from pipelines.backend import Where
     from pipelines.runs import find_run
     from pipelines.show import summary_text
     from pipelines.stages import STAGES
 
+    where = Where(backend, scheduler)
     found = find_run(name, results, toml_first=True)
-    _work(found, tuple(STAGES), fresh, update, threads, engine, objective)
+    _work(found, tuple(STAGES), fresh, update, threads, engine, objective, where)
     typer.echo(summary_text(found.folder))
 
 
@@ -116,10 +140,14 @@ def fit(
     fresh: Fresh = False,
     update: Update = False,
     threads: Threads = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = "",
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 2: fit rules along the L1 penalty (path.json)."""
-    _stage("fit", name, fresh, update, threads, results)
+    from pipelines.backend import Where
+
+    _stage("fit", name, fresh, update, threads, results, where=Where(backend, scheduler))
 
 
 @app.command()
@@ -147,10 +175,14 @@ def validate(
     fresh: Fresh = False,
     update: Update = False,
     threads: Threads = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = "",
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 4: try the candidates under held-out conditions (validation.json)."""
-    _stage("validate", name, fresh, update, threads, results)
+    from pipelines.backend import Where
+
+    _stage("validate", name, fresh, update, threads, results, where=Where(backend, scheduler))
 
 
 @app.command()
@@ -285,6 +317,8 @@ def recover(
         str, typer.Option(help="Published settings, such as d3,d5,d100: found and known rule side by side.")
     ] = "",
     threads: Threads = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = "",
 ) -> None:
     """Find a known rule again at several sizes: how often, how exactly, how fast."""
     sizes = _sizes(inputs, "--inputs")
@@ -293,16 +327,19 @@ def recover(
     from discover.recover import recover as recover_rule
     from discover.recover import recover_presets
     from discover.user_tasks import load_task
+    from pipelines.backend import Where
     from pipelines.events import open_reporter
     from pipelines.show import table_text
 
+    where, known = Where(backend, scheduler), load_task(task)
     reporter = open_reporter(None)
     try:
-        with reporter.stage("recover") as progress:
+        prepare = (known, known.settings_type())
+        with where.at_work(reporter, prepare), reporter.stage("recover") as progress:
             if presets:
-                rows = recover_presets(load_task(task), presets.split(","), progress=progress)
+                rows = recover_presets(known, presets.split(","), progress=progress)
             else:
-                rows = recover_rule(load_task(task), sizes, seeds, progress=progress, outputs=output_sizes)
+                rows = recover_rule(known, sizes, seeds, progress=progress, outputs=output_sizes)
     finally:
         reporter.close()
     columns = list(rows[0])
@@ -317,18 +354,22 @@ def recover_known(
     ] = "0,.01,.1",
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs for each rule, noise and engine.")] = 10,
     rules: Annotated[str, typer.Option(help="Some of the rules, with commas between.")] = "",
+    backend: Backend = "local",
+    scheduler: Scheduler = "",
 ) -> None:
     """Find updates that are no polynomials from noisy samples: how often, by which engine."""
     from discover.recover_known import GENERATORS
     from discover.recover_known import recover_known as recover_rules
+    from pipelines.backend import Where
     from pipelines.events import open_reporter
     from pipelines.show import table_text
 
     noises = _numbers(noise, "--noise")
     names = rules.split(",") if rules else list(GENERATORS)
+    where = Where(backend, scheduler)
     reporter = open_reporter(None)
     try:
-        with reporter.stage("recover-known") as progress:
+        with where.at_work(reporter), reporter.stage("recover-known") as progress:
             rows = recover_rules(engine or ["auto"], noises, seeds, progress=progress, names=names)
     finally:
         reporter.close()
@@ -341,20 +382,26 @@ def manifold(
     name: RunName,
     restarts: Annotated[int, typer.Option(min=1, max=100_000, help="Random starts of the search.")] = 20,
     threads: Threads = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = "",
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Search a spiking rule from many starts and set what is found beside the mean field."""
     use_threads(threads)
+    from discover.tasks import get_task
+    from pipelines.backend import Where
     from pipelines.events import open_reporter
     from pipelines.runs import find_run, locked
     from pipelines.stages import run_stages
     from pipelines.studies import study_manifold
 
+    where = Where(backend, scheduler)
     found = find_run(name, results)
     with locked(found.folder):
         reporter = open_reporter(found.folder)
         try:
-            with reporter.stage("manifold") as progress:
+            prepare = (get_task(found.config.task), found.config.problems)
+            with where.at_work(reporter, prepare), reporter.stage("manifold") as progress:
                 answers = study_manifold(found, restarts, progress)
             if (found.folder / "report.html").is_file():
                 run_stages(found.folder, found.config, ("report",), reporter, fresh=True)
@@ -394,11 +441,12 @@ def _stage(
     results: Path,
     engine: list[str] | None = None,
     objective: str = "",
+    where: Where | None = None,
 ) -> Run:
     from pipelines.runs import find_run
 
     found = find_run(name, results)
-    _work(found, (stage,), fresh, update, threads, engine, objective)
+    _work(found, (stage,), fresh, update, threads, engine, objective, where)
     return found
 
 
@@ -410,6 +458,7 @@ def _work(
     threads: int | None,
     engine: list[str] | None,
     objective: str,
+    where: Where | None = None,
 ) -> None:
     """Run stages with the folder locked."""
     config = found.config.with_engines(engine) if engine else found.config
@@ -419,6 +468,8 @@ def _work(
         from discover.search.engine import resolve
 
         resolve(config.engines)  # an engine that cannot run here is said now, not after the fit
+    from discover.tasks import get_task
+    from pipelines.backend import Where
     from pipelines.events import open_reporter
     from pipelines.runs import locked
     from pipelines.stages import run_stages
@@ -426,7 +477,9 @@ def _work(
     with locked(found.folder):
         reporter = open_reporter(found.folder)
         try:
-            run_stages(found.folder, config, names, reporter, used, fresh, update)
+            prepare = (get_task(config.task), config.problems)
+            with (where or Where()).at_work(reporter, prepare):
+                run_stages(found.folder, config, names, reporter, used, fresh, update)
         finally:
             reporter.close()
 

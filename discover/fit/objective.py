@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.tasks.base import Task, VisitedStates, are_constants, bases, differentiable, losses_of_rules
+from discover.spread import losses_of_population
+from discover.tasks.base import Task, VisitedStates, are_constants, bases, differentiable
 
 __all__ = ["Objective", "Slope", "clipped_mean"]
 
@@ -106,7 +107,9 @@ class Objective:
 
     def all_losses(self, points: Sequence[FloatArray]) -> FloatArray:
         """Loss of each of several rules on each problem, shape (n_rules, n_problems)."""
-        return losses_of_rules(self.task, [self.coefficients(point) for point in points], self.problems)
+        return losses_of_population(
+            self.task, [self.coefficients(point) for point in points], self.problems
+        )
 
     def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
         """Mean loss and mean gradient over some problems.

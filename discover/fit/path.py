@@ -19,6 +19,7 @@ from discover.fit.teacher import teach
 from discover.fit.tuning import tuned
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
+from discover.spread import spread
 from discover.tasks.base import (
     Task,
     bases,
@@ -90,14 +91,16 @@ def fit(
     progress(0.0, "drawing problems")
     train = task.draw(problem_settings, settings.n_train, train_seed)
     heldout = task.draw(problem_settings, settings.n_heldout, heldout_seed)
-    points: list[PathPoint] = []
-    choices: list[PathPoint] = []
-    for number, child in enumerate(restart_seeds):
-        label = f"restart {number + 1} of {settings.restarts}: "
-        inner = part(progress, number / settings.restarts, (number + 1) / settings.restarts, label)
-        found, choice = _Restart(task, train, heldout, settings, free, number).run(child, inner)
-        points += found
-        choices.append(choice)
+    found = spread(
+        _restarted,
+        task,
+        [(train, heldout, settings, free, number, child) for number, child in enumerate(restart_seeds)],
+        progress,
+        [f"restart {number + 1} of {settings.restarts}" for number in range(settings.restarts)],
+        has_populations=settings.optimiser == "cmaes",
+    )
+    points = [point for path, _ in found for point in path]
+    choices = [choice for _, choice in found]
     chosen, reason = choose(points, settings.resolution)
     if settings.n_tuning > 0 and points[chosen].n_terms > 0:
         progress(1.0, f"setting the speed on {settings.n_tuning} further problems")
@@ -252,6 +255,11 @@ class _Restart:
         objective = objective.with_effects_of(objective.scaled(coefficients), seed)
         refitted = self._refit(objective, objective.scaled(coefficients), rng, silent)
         return self.judge(objective.coefficients(refitted), point.penalty, "elimination")
+
+
+def _restarted(task: Task, item: tuple[Any, ...], progress: Progress) -> tuple[list[PathPoint], PathPoint]:
+    *parts, seed = item
+    return _Restart(task, *parts).run(seed, progress)
 
 
 def _tuned(point: PathPoint, further: Any, restart: _Restart) -> PathPoint:

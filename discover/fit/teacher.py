@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from discover.journal import remembered
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
 from discover.slots import get_slot
+from discover.spread import spread
 from discover.tasks.base import SplineTask, Task, VisitedStates, with_splines
 from sims.rules import SplineRule
 
@@ -222,12 +223,17 @@ def teach(
     train = network.draw(problem_settings, settings.n_train, train_seed)
     heldout = network.draw(problem_settings, settings.n_heldout, heldout_seed)
     objective = _Objective.start(network, train, settings, state_seed)
+    sent = replace(objective, task=cast("Any", None))  # each piece gets the task with a journal of its own
+    found_by_all = spread(
+        _restarted,
+        network,
+        [(sent, heldout, settings, number, child) for number, child in enumerate(seeds)],
+        progress,
+        [f"teacher {number + 1} of {settings.restarts}" for number in range(settings.restarts)],
+    )
     points: list[TeacherPoint] = []
     choices = []
-    for number, child in enumerate(seeds):
-        label = f"teacher {number + 1} of {settings.restarts}: "
-        inner = part(progress, number / settings.restarts, (number + 1) / settings.restarts, label)
-        found = _Restart(objective, heldout, settings, number).run(child, inner)
+    for found in found_by_all:
         choices.append(len(points) + choose(found, settings.resolution)[0])
         points += found
     chosen, reason = choose(points, settings.resolution)
@@ -424,6 +430,11 @@ class _Restart:
             float(heldout.std(ddof=1) / np.sqrt(len(heldout))),
             self.number,
         )
+
+
+def _restarted(task: SplineTask, item: tuple[Any, ...], progress: Progress) -> list[TeacherPoint]:
+    objective, *parts, seed = item
+    return _Restart(replace(objective, task=task), *parts).run(seed, progress)
 
 
 def _norms(scaled: FloatArray) -> FloatArray:

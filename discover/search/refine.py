@@ -14,7 +14,8 @@ from discover.fit.objective import LARGEST_LOG
 from discover.multiple import best_multiple
 from discover.rule import Rule
 from discover.slots import get_slot
-from discover.tasks.base import Task, differentiable, has_gradient, losses_of_rules
+from discover.spread import losses_of_population
+from discover.tasks.base import Task, differentiable, has_gradient
 
 __all__ = ["refined"]
 
@@ -120,7 +121,7 @@ def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random
     def values_of(points: list[FloatArray]) -> list[float]:
         rules = [rule_at(point) for point in points]
         sound = [one for one in rules if one is not None]
-        losses = iter(losses_of_rules(task, sound, problems).mean(axis=1) if sound else ())
+        losses = iter(losses_of_population(task, sound, problems).mean(axis=1) if sound else ())
         return [float("inf") if one is None else float(next(losses)) for one in rules]
 
     population = 4 + int(3 * np.log(len(start)))

@@ -1,0 +1,134 @@
+"""Pieces of work on a task, each with its branch of the journal, wherever they run.
+
+What simulations gave is kept on this machine. A piece that runs here writes its branch simulation by
+simulation; one that runs on a worker takes along what its branch has and brings the rest when it is done. The
+lines are the same, so that a run that was cut off goes on with either backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.journal import Branch, Fragment, JournaledTask, remembered
+from discover.parallel import active, ordered_map
+from discover.progress import Progress, part, silent
+from discover.tasks.base import losses_of_rules
+
+__all__ = ["losses_of_population", "spread"]
+
+FloatArray = NDArray[np.float64]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def spread(
+    work: Callable[[Any, Item, Progress], Result],
+    task: Any,
+    items: Sequence[Item],
+    progress: Progress,
+    names: Sequence[str],
+    *,
+    has_populations: bool = False,
+) -> list[Result]:
+    """Return what some work on a task gives for each item, in the order of the items.
+
+    Parameters
+    ----------
+    work : callable
+        Takes the task, an item and a progress. A function of a module; its result must depend on nothing
+        else.
+    task : Task, JournaledTask or None
+    items : sequence
+    progress : callable
+    names : sequence of str
+        What each item is called, such as ``restart 1``: for messages, and for the branch of the journal.
+    has_populations : bool
+        Whether the work itself spreads the generations of CMA-ES (:func:`losses_of_population`). Then its
+        pieces stay here, one after the other, while there are fewer of them than workers.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    ClusterLost
+        If the cluster is lost. The branches of pieces that came back are kept.
+    """
+    branches = [_branch(task, name) for name in names]
+    here = active().is_local or (has_populations and len(items) < active().n_workers)
+    if here:
+
+        def done_here(number: int) -> Result:
+            inner = part(progress, number / len(items), (number + 1) / len(items), f"{names[number]}: ")
+            branch = branches[number]
+            return work(task if branch is None else JournaledTask(task.plain, branch), items[number], inner)
+
+        numbers = range(len(items))
+        return ordered_map(done_here, numbers) if active().is_local else [done_here(n) for n in numbers]
+
+    plain = task.plain if isinstance(task, JournaledTask) else task
+    n_done = 0
+
+    def arrived(number: int, answer: tuple[Result, int, list[bytes]]) -> None:
+        nonlocal n_done
+        branch = branches[number]
+        if branch is not None:
+            branch.take(*answer[1:])
+        n_done += 1
+        progress(n_done / len(items), f"{names[number]} done, {n_done} of {len(items)} on the cluster")
+
+    pieces = [
+        (plain, item, None if branch is None else (branch.name, branch.lines()))
+        for item, branch in zip(items, branches, strict=True)
+    ]
+    return [result for result, _, _ in ordered_map(partial(_away, work), pieces, arrived)]
+
+
+def losses_of_population(task: Any, rules: Sequence[Any], problems: Any) -> FloatArray:
+    """Return the loss of each rule of a generation on each problem, shape (n_rules, n_problems).
+
+    On a cluster each worker gets a share of the rules. What a rule gives does not depend on which others are
+    simulated beside it.
+
+    Parameters
+    ----------
+    task : Task or JournaledTask
+    rules : sequence of Rule or ndarray
+    problems : Problems
+    """
+    n_shares = 1 if active().is_local else min(active().n_workers, len(rules))
+    if n_shares < 2:
+        return losses_of_rules(task, rules, problems)
+
+    def compute(plain: Any) -> dict[str, FloatArray]:
+        cuts = [k * len(rules) // n_shares for k in range(n_shares + 1)]
+        shares = [(plain, rules[cuts[k] : cuts[k + 1]], problems) for k in range(n_shares)]
+        return {"losses": np.concatenate(ordered_map(_share, shares))}
+
+    return remembered(task, "losses_of_rules", problems, tuple(rules), compute)["losses"]
+
+
+def _share(share: tuple[Any, Sequence[Any], Any]) -> FloatArray:
+    return losses_of_rules(*share)
+
+
+def _away(
+    work: Callable[[Any, Any, Progress], Result], piece: tuple[Any, Any, tuple[str, list[bytes]] | None]
+) -> tuple[Result, int, list[bytes]]:
+    """Do a piece of work on a worker; return its result and what its branch of the journal gains."""
+    task, item, kept = piece
+    if kept is None:
+        return work(task, item, silent), 0, []
+    fragment = Fragment(*kept)
+    result = work(JournaledTask(task, fragment), item, silent)
+    return result, fragment.n_used, fragment.added
+
+
+def _branch(task: Any, name: str) -> Branch | None:
+    return task.branch(name) if isinstance(task, JournaledTask) else None
