@@ -137,7 +137,7 @@ class SplineSpikeRule:
     def __repr__(self) -> str:
         # In full: journals tell rules apart by it.
         parts = [
-            "None" if one is None else f"TraceSplines({one.low!r}, {one.high!r}, {one.coefficients.tolist()!r})"
+            "None" if one is None else f"TraceSplines({one.low}, {one.high}, {one.coefficients.tolist()})"
             for one in (self.on_pre, self.on_post)
         ]
         return f"SplineSpikeRule({', '.join(parts)}, {self.tau_pre_ms!r}, {self.tau_post_ms!r})"

@@ -17,6 +17,7 @@ from sims.spiking import FeedforwardCircuit, published_problems, simulate_feedfo
 SMALL = FeedforwardCircuit(
     n_excitatory=60, n_inhibitory=20, n_channels=4, excitatory_unit=0.2, inhibitory_unit=0.5
 )
+PROBLEMS = published_problems(SMALL, seeds=[7, 8], inhibitory_weight=0.3)
 
 
 def polynomial_splines(low: float, high: float, n_pieces: int, rows: list[list[float]]) -> TraceSplines:
@@ -44,9 +45,15 @@ def test_curves_are_those_of_scipy_and_of_the_recursion() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(0.0, 0.0, np.ones((1, 4))), (0.0, 1.0, np.ones((4, 4))), (0.0, 1.0, np.ones((1, 3))), (0.0, np.inf, np.ones((1, 4))),
-     (0.0, 1.0, np.full((1, 4), np.nan)), (0.0, 1.0, np.ones(4))],
-)  # fmt: skip
+    [
+        (0.0, 0.0, np.ones((1, 4))),
+        (0.0, 1.0, np.ones((4, 4))),
+        (0.0, 1.0, np.ones((1, 3))),
+        (0.0, np.inf, np.ones((1, 4))),
+        (0.0, 1.0, np.full((1, 4), np.nan)),
+        (0.0, 1.0, np.ones(4)),
+    ],
+)
 def test_what_is_no_spline_is_refused(arguments) -> None:
     with pytest.raises(ValueError, match="pline"):
         TraceSplines(*arguments)
@@ -65,7 +72,7 @@ def test_splines_that_are_straight_lines_run_like_the_published_family() -> None
         12.0, 31.0,
     )  # fmt: skip
     one, other = (
-        simulate_feedforward(rule, published_problems(SMALL, seeds=[7, 8], inhibitory_weight=0.3), 1.0, 0.3, circuit=SMALL)
+        simulate_feedforward(rule, PROBLEMS, 1.0, 0.3, circuit=SMALL)
         for rule in (linear, splines)
     )  # fmt: skip
     assert_array_equal(one.n_spikes, other.n_spikes)
@@ -92,7 +99,7 @@ def test_splines_that_are_polynomials_run_like_their_programs() -> None:
         polynomial_splines(0.0, 9.0, 5, [[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, -0.1]]),
     )
     one, other = (
-        simulate_feedforward(rule, published_problems(SMALL, seeds=[7, 8], inhibitory_weight=0.3), 1.0, 0.3, circuit=SMALL)
+        simulate_feedforward(rule, PROBLEMS, 1.0, 0.3, circuit=SMALL)
         for rule in (SpikeRule(pre, post), splines)
     )  # fmt: skip
     assert_array_equal(one.n_spikes, other.n_spikes)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from discover.fit.spike_teacher import SpikeTeacher
 from discover.fit.teacher import Teacher
 from discover.rule import Rule
 from discover.slots import get_slot
 
-__all__ = ["FitResult", "PathPoint"]
+__all__ = ["FitResult", "PathPoint", "teacher_from_json"]
 
 Coefficients = Mapping[str, Mapping[str, float]]
 
@@ -95,7 +96,7 @@ class FitResult:
         For each restart its number, its own choice and that choice's losses and terms.
     term_stability : mapping from slot to mapping from term to float
         Share of restarts whose own choice has the term; terms that no restart chose are left out.
-    teacher : Teacher, optional
+    teacher : Teacher or SpikeTeacher, optional
         A rule without a formula, for the same problems.
     """
 
@@ -105,7 +106,7 @@ class FitResult:
     reason: str
     restarts: tuple[Mapping[str, Any], ...]
     term_stability: Coefficients
-    teacher: Teacher | None = None
+    teacher: Teacher | SpikeTeacher | None = None
 
     @property
     def rule(self) -> Rule:
@@ -162,5 +163,18 @@ class FitResult:
             data["reason"],
             tuple(data["restarts"]),
             data["term_stability"],
-            None if data.get("teacher") is None else Teacher.from_json(data["teacher"]),
+            None if data.get("teacher") is None else teacher_from_json(data["teacher"]),
         )
+
+
+def teacher_from_json(data: Mapping[str, Any]) -> Teacher | SpikeTeacher:
+    """Read a rule without a formula of either kind.
+
+    Raises
+    ------
+    RuleError
+        If it is damaged.
+    """
+    if isinstance(data, Mapping) and data.get("kind") == SpikeTeacher.KIND:
+        return SpikeTeacher.from_json(data)
+    return Teacher.from_json(data)
