@@ -100,8 +100,7 @@ class SpikeTeacherPoint:
             raise RuleError(f"The splines of a spiking rule stand in {' and '.join(SLOTS)}.")
         try:
             updates = {
-                slot: TraceSplines(*(float(end) for end in data["ranges"][slot]), table)
-                for slot, table in tables.items()
+                slot: TraceSplines(*_ends(data["ranges"][slot]), table) for slot, table in tables.items()
             }
             taus = float(data["tau_pre"]), float(data["tau_post"])
             rule = SplineSpikeRule(updates.get(ON_PRE.name), updates.get(ON_POST.name), *taus)
@@ -164,6 +163,11 @@ class SpikeTeacher:
         if not all(0 <= place < len(points) for place in places):
             raise RuleError("The teacher calls a point chosen that it does not have.")
         return cls(points, places[0], reason, tuple(places[1:]))
+
+
+def _ends(pair: Any) -> tuple[float, float]:
+    low, high = pair
+    return float(low), float(high)
 
 
 def of_slot(rule: SplineSpikeRule, slot: str) -> TraceSplines | None:

@@ -191,13 +191,13 @@ class _Objective:
         ]
         usual = [slot.usual for slot in CONSTANTS]
         taus = usual * np.exp(np.clip(constants, -LARGEST_LOG, LARGEST_LOG))
-        return SplineSpikeRule(*updates, *(float(tau) for tau in taus))
+        return SplineSpikeRule(updates[0], updates[1], float(taus[0]), float(taus[1]))
 
     def scaled(self, rule: SplineSpikeRule) -> FloatArray:
         """Return the coordinates of a rule; curves on other ranges are fitted by least squares."""
         from sims.spike_splines import basis
 
-        rows = []
+        rows: list[FloatArray] = []
         for slot, high in zip(SLOTS, self.highs, strict=True):
             splines = of_slot(rule, slot)
             if splines is None:
@@ -207,7 +207,8 @@ class _Objective:
             else:
                 grid = np.linspace(0.0, high, N_GRID)
                 design = basis(grid, 0.0, high, self.n_pieces)
-                rows.append(np.linalg.lstsq(design, splines.curves(grid).T, rcond=None)[0].T)
+                fitted: FloatArray = np.linalg.lstsq(design, splines.curves(grid).T, rcond=None)[0]
+                rows.append(fitted.T)
         taus = np.array([rule.tau_pre_ms, rule.tau_post_ms])
         constants = np.log(taus / [slot.usual for slot in CONSTANTS])
         return np.concatenate([(np.concatenate(rows) * self.effects[:, None]).reshape(-1), constants])
@@ -227,9 +228,10 @@ class _Objective:
         losses = losses_of_rules(self.task, rules, self.problems).mean(axis=1)
         values = []
         for loss, point in zip(losses, points, strict=True):
-            bends = np.diff(self._split(point)[0], n=2, axis=1)
-            rough = self.smoothness * np.sum(bends**2)
-            values.append(float(loss + rough + penalty @ self.norms(point)))
+            bends, norms = np.diff(self._split(point)[0], n=2, axis=1), self.norms(point)
+            # Relative to the size of the rule, or a rule that learns faster would count as rougher.
+            rough = np.sum(bends**2) / max(np.sum(norms**2), 1e-300)
+            values.append(float(loss + self.smoothness * rough + penalty @ norms))
         return values
 
     def with_states_of(self, rule: SplineSpikeRule, seed: np.random.SeedSequence) -> _Objective:

@@ -134,9 +134,8 @@ class BalanceTask:
     def evaluate_rules(self, rules: Sequence[Rule | KnownRule], problems: Any) -> list[dict[str, FloatArray]]:
         """Measures of several rules that all see the same input spikes, or run in the same networks."""
         if isinstance(problems, RecurrentProblems):
-            return evaluate_recurrent(
-                [self._kernel_rule(rule, problems.settings) for rule in rules], problems
-            )
+            forms = [self._kernel_rule(rule, problems.settings) for rule in rules]
+            return evaluate_recurrent(forms, problems)
         outcome = self._run(rules, problems, problems.settings.duration_s)
         if problems.settings.retuned:
             outcome = self._run(
