@@ -24,7 +24,7 @@ from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, los
 from sims.rules import SplineRule
 from sims.spike_splines import SplineSpikeRule
 
-__all__ = ["Journal", "JournaledTask", "remembered"]
+__all__ = ["Arrays", "Journal", "JournaledTask", "remembered"]
 
 Arrays = Mapping[str, NDArray[Any]]
 

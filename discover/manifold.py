@@ -10,7 +10,7 @@ combinations of parameters the task leaves free.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from discover.errors import TaskError
 from discover.fit import FitSettings
 from discover.fit.cmaes import evolve
+from discover.journal import Arrays, Journal
 from discover.predict import LinearParameters, mean_field_rate
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
@@ -155,8 +156,8 @@ class ManifoldResult:
         return {
             "on the surface": f"{len(converged) - len(off)} of {len(converged)} converged restarts "
             f"(of {len(self.searched)}) lie within {self.tolerance:.0%} of the mean-field surface.",
-            "not predicted": f"{len(off)} converged rules lie off the surface"
-            + (f": {', '.join(str(one.parameters.rule) for one in off[:3])}." if off else "."),
+            "not predicted": f"Which found rules does the algebra not predict? {len(off)} of "
+            f"{len(converged)} converged ones lie off the surface{_examples(off)}.",
             "covariance": "The mean field puts the rate "
             + (
                 f"{_percent(shift)} from the simulated one; with the measured covariances of the spike "
@@ -164,8 +165,9 @@ class ManifoldResult:
                 if shift
                 else "nowhere near: no restart converged on the surface."
             ),
-            "fails in simulation": f"{len(failing)} of {len(self.surface)} rules drawn from the surface fail "
-            f"in the circuit; {len(untuned)} of these leave inhibition untuned.",
+            "fails in simulation": f"Which of its rules fail in simulation? {len(failing)} of "
+            f"{len(self.surface)} drawn from the surface{_examples(failing)}. {len(untuned)} of these leave "
+            "inhibition untuned.",
             "excluded by tuning": f"Asked for the rate alone, {len(excluded)} of {len(self.rate_only)} "
             f"restarts reach it; {len(flat)} of these without tuned inhibition, and the tuning term excludes "
             "them.",
@@ -186,6 +188,10 @@ class ManifoldResult:
 
 
 SETS = ("searched", "rate_only", "surface")
+NUMBERS = ("loss", "simulated_hz", "predicted_hz", "corrected_hz", "tuning")
+FLAGS = ("converged", "on_surface")
+
+MOST_EXAMPLES = 3
 
 
 def manifold(
@@ -198,6 +204,7 @@ def manifold(
     *,
     n_rate_only: int | None = None,
     n_surface: int = 24,
+    journal: Journal | None = None,
 ) -> ManifoldResult:
     """Search the published family from many random starts and set what is found beside the mean field.
 
@@ -215,6 +222,8 @@ def manifold(
         Restarts that ask for the rate alone; default a quarter of `restarts`.
     n_surface : int
         Rules to draw from the mean-field surface and to simulate.
+    journal : Journal, optional
+        Keeps what each restart found, so that a study that was cut off goes on behind the last one.
 
     Returns
     -------
@@ -245,14 +254,14 @@ def manifold(
             progress, 0.8 * number / len(starts), 0.8 * (number + 1) / len(starts),
             f"restart {number + 1} of {len(starts)}{', rate alone' if number >= restarts else ''}: ",
         )  # fmt: skip
-        found.append(_searched(task, one, fit, np.random.default_rng(child), inner))
+        found.append(_remembered_search(task, one, fit, child, inner, journal))
     progress(0.8, "trying the rules on held-out problems")
-    solutions = judged(task, found, heldout)
+    solutions = _remembered_judgement(task, found, heldout, journal)
     progress(0.9, "trying rules of the mean-field surface")
     drawn = surface_rules(
         settings.target_hz, _pre_hz(heldout), n_surface, np.random.default_rng(surface_seed)
     )
-    on_surface = judged(task, drawn, heldout)
+    on_surface = _remembered_judgement(task, drawn, heldout, journal)
     progress(1.0, f"{len(starts)} restarts done")
     searched = solutions[:restarts]
     return ManifoldResult(
@@ -331,6 +340,50 @@ def covariances(
         float(at_pre / n_synapses / seconds - pre_hz * post_hz * parameters.tau_post / 1000.0),
         float(at_post / n_synapses / seconds - pre_hz * post_hz * parameters.tau_pre / 1000.0),
     )
+
+
+def _remembered_search(
+    task: BalanceTask,
+    problems: BalanceProblems,
+    fit: FitSettings,
+    seed: np.random.SeedSequence,
+    progress: Progress,
+    journal: Journal | None,
+) -> LinearParameters:
+    """Return what one restart finds, from the journal if it was there before."""
+
+    def compute() -> Arrays:
+        found = _searched(task, problems, fit, np.random.default_rng(seed), progress)
+        return {"parameters": np.array(astuple(found))}
+
+    question = repr((seed.entropy, seed.spawn_key, problems.settings, problems.n_problems))
+    arrays = compute() if journal is None else journal.recall("restart", question.encode(), compute)
+    return LinearParameters(*(float(value) for value in arrays["parameters"]))
+
+
+def _remembered_judgement(
+    task: BalanceTask,
+    found: Sequence[LinearParameters],
+    problems: BalanceProblems,
+    journal: Journal | None,
+) -> list[Solution]:
+    """Return rules judged, from the journal if they were there before."""
+
+    def compute() -> Arrays:
+        solutions = judged(task, found, problems)
+        return {
+            "numbers": np.array([[getattr(one, name) for name in NUMBERS] for one in solutions], dtype=float),
+            "flags": np.array([[getattr(one, name) for name in FLAGS] for one in solutions], dtype=bool),
+        }
+
+    question = repr((list(found), problems.settings, problems.n_problems))
+    arrays = compute() if journal is None else journal.recall("judged", question.encode(), compute)
+    return [
+        Solution(parameters, *numbers, *flags)
+        for parameters, numbers, flags in zip(
+            found, arrays["numbers"].tolist(), arrays["flags"].tolist(), strict=True
+        )
+    ]
 
 
 def _searched(
@@ -436,6 +489,24 @@ def _signed(axis: FloatArray) -> FloatArray:
     """Give an axis the sign that makes its largest component positive."""
     signed: FloatArray = axis * np.sign(axis[np.argmax(np.abs(axis))])
     return signed
+
+
+def _examples(solutions: Sequence[Solution]) -> str:
+    """Rules in brackets, the worst first; nothing for none."""
+    if not solutions:
+        return ""
+    worst = sorted(solutions, key=lambda one: -one.loss)[:MOST_EXAMPLES]
+    more = "" if len(solutions) == len(worst) else ", such as"
+    rules = "; ".join(
+        f"{one.parameters.rule} (predicted {_hertz(one.predicted_hz)}, simulated {_hertz(one.simulated_hz)}, "
+        f"tuning {one.tuning:.2f})"
+        for one in worst
+    )
+    return f"{more}: {rules}"
+
+
+def _hertz(rate: float) -> str:
+    return f"{rate:.3g} Hz" if np.isfinite(rate) else "no stable rate"
 
 
 def _percent(values: Sequence[float]) -> str:
