@@ -30,6 +30,7 @@ from discover.checked import open_plain
 from discover.rule import Rule
 from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, losses_of_rules
 from sims.rules import SplineRule
+from sims.spike_splines import SplineSpikeRule
 
 __all__ = ["Arrays", "Branch", "Fragment", "Journal", "JournaledTask", "remembered"]
 
@@ -470,4 +471,6 @@ def _text(part: Any) -> str:
         return part.tobytes().hex()
     if isinstance(part, SplineRule):
         return f"{part.low!r} {part.high!r} {part.coefficients.tobytes().hex()}"
+    if isinstance(part, SplineSpikeRule):
+        return repr(part)
     return repr(getattr(part, "name", part))

@@ -141,6 +141,37 @@ class Restart(_Part):
     """What one restart chose."""
 
     coefficients: Coefficients = {}
+class TraceSpline(_Part):
+    """Coefficients of the B-splines of a trace for one slot and power of the weight."""
+
+    slot: str
+    weight: Count
+    coefficients: list[float]
+
+
+class SpikeTeacherPoint(_Part):
+    """One rule of spiking synapses without a formula: its splines, their ranges, and its losses."""
+
+    penalty: float
+    tau_pre: float
+    tau_post: float
+    ranges: dict[str, list[float]]
+    blocks: list[TraceSpline]
+    n_blocks: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float
+    restart: Count
+
+
+class SpikeTeacherCurves(_Part):
+    """Rules of spiking synapses without a formula from all restarts, the chosen one, and why."""
+
+    kind: Literal["spiking"]
+    points: list[SpikeTeacherPoint]
+    chosen: Count
+    reason: str
+    choices: list[Count]
 
 
 class RulePath(Artefact):
@@ -153,7 +184,7 @@ class RulePath(Artefact):
     reason: str
     restarts: list[Restart]
     term_stability: Coefficients
-    teacher: TeacherCurves | None = None
+    teacher: TeacherCurves | SpikeTeacherCurves | None = None
 
     @model_validator(mode="after")
     def _chosen_is_there(self) -> Self:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from discover.journal import Journal
     from discover.rule import Rule
 
-__all__ = ["STAGES", "Context", "Outcome", "Stage", "run_stages", "stage_seed"]
+__all__ = ["STAGES", "Context", "Outcome", "Stage", "code_of", "run_stages", "stage_seed"]
 
 
 PYSR_FOLDER = "pysr"
@@ -401,7 +401,7 @@ def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int
     stage = STAGES[name]
     return StageRecord(
         settings=_settings_digest(name, config),
-        code=_code(stage, config.task),
+        code=code_of(stage.modules, config.task),
         inputs={file: artefacts.checksum(folder / file) for file in stage.inputs},
         outputs={},
         seconds=0.0,
@@ -409,11 +409,11 @@ def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int
     )
 
 
-def _code(stage: Stage, task: str) -> str:
-    """Return the checksum of a stage's code, with the file of a task from outside of this package."""
+def code_of(modules: Iterable[str], task: str) -> str:
+    """Return the checksum of modules, with the file of a task from outside of this package."""
     from discover.user_tasks import source_of
 
-    code, path = code_hash(stage.modules), source_of(task)
+    code, path = code_hash(modules), source_of(task)
     return code if path is None else digest({"package": code, "task": artefacts.checksum(path)})
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from discover.checked import Fields
 from discover.errors import ArtefactError
+from discover.fit.spike_teacher import SpikeTeacher
 from discover.fit.teacher import Teacher
 from discover.rule import Rule
 from discover.slots import get_slot
 
-__all__ = ["FitResult", "PathPoint"]
+__all__ = ["FitResult", "PathPoint", "teacher_from_json"]
 
 Coefficients = Mapping[str, Mapping[str, float]]
 
@@ -97,7 +98,7 @@ class FitResult:
         For each restart its number, its own choice and that choice's losses and terms.
     term_stability : mapping from slot to mapping from term to float
         Share of restarts whose own choice has the term; terms that no restart chose are left out.
-    teacher : Teacher, optional
+    teacher : Teacher or SpikeTeacher, optional
         A rule without a formula, for the same problems.
     """
 
@@ -107,7 +108,7 @@ class FitResult:
     reason: str
     restarts: tuple[Mapping[str, Any], ...]
     term_stability: Coefficients
-    teacher: Teacher | None = None
+    teacher: Teacher | SpikeTeacher | None = None
 
     @property
     def rule(self) -> Rule:
@@ -169,5 +170,18 @@ class FitResult:
             fields.text("reason"),
             tuple(restart.data for restart in fields.parts("restarts")),
             fields.named_tables("term_stability"),
-            Teacher.from_json(data["teacher"]) if fields.has("teacher") else None,
+            teacher_from_json(data["teacher"]) if fields.has("teacher") else None,
         )
+
+
+def teacher_from_json(data: Mapping[str, Any]) -> Teacher | SpikeTeacher:
+    """Read a rule without a formula of either kind.
+
+    Raises
+    ------
+    RuleError
+        If it is damaged.
+    """
+    if isinstance(data, Mapping) and data.get("kind") == SpikeTeacher.KIND:
+        return SpikeTeacher.from_json(data)
+    return Teacher.from_json(data)

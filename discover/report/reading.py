@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from discover.checked import parse_json, printable, read_plain
 from discover.errors import ArtefactError, DiscoverError, RuleError
-from discover.fit import Teacher
+from discover.fit import SpikeTeacher, Teacher, teacher_from_json
 from discover.pareto import Simplification, Spent
 from discover.rule import Rule
 from discover.slots import SLOTS, get_slot, term_exponents
@@ -99,12 +99,12 @@ class RulePath(_Part):
     reason: str
     restarts: Any = None
     term_stability: dict[str, dict[str, float]] = {}
-    teacher: Any = None  # Teacher or None
+    teacher: Any = None  # Teacher, SpikeTeacher or None
 
     @field_validator("teacher", mode="before")
     @classmethod
-    def _read_teacher(cls, data: Any) -> Teacher | None:
-        return None if data is None else Teacher.from_json(data)
+    def _read_teacher(cls, data: Any) -> Teacher | SpikeTeacher | None:
+        return None if data is None else teacher_from_json(data)
 
     @property
     def chosen_point(self) -> PathPoint:

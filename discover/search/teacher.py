@@ -13,11 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import ArtefactError, RunFailed
-from discover.expression import Node
-from discover.fit import FitResult, TeacherPoint
+from discover.expression import Node, const
+from discover.fit import FitResult, SpikeTeacher, SpikeTeacherPoint, TeacherPoint
 from discover.search.engine import MIN_ROWS, Samples
-from discover.slots import get_slot
-from discover.tasks.base import Task, VisitedStates, coefficients_of, update_slots, with_splines
+from discover.slots import TAU_POST, TAU_PRE, get_slot
+from discover.tasks.base import (
+    Task,
+    VisitedStates,
+    coefficients_of,
+    update_slots,
+    with_splines,
+    with_trace_splines,
+)
 
 __all__ = ["Lesson", "recorded_states", "teacher_samples"]
 
@@ -38,11 +45,20 @@ class Lesson:
     curves : mapping from (int, int) to Samples
         For a teacher that is a sum over powers of presynaptic activity and weight, the function of the output
         that each pair of powers is multiplied with, on visited outputs.
+    trace_curves : mapping from (str, int) to Samples
+        For a teacher of spiking synapses, the function of the trace that each power of the weight is
+        multiplied with in each slot, on visited traces.
     """
 
     samples: Mapping[str, Samples]
     constants: Mapping[str, Node] = field(default_factory=dict)
     curves: Mapping[tuple[int, int], Samples] = field(default_factory=dict)
+    trace_curves: Mapping[tuple[str, int], Samples] = field(default_factory=dict)
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether the teacher splits into functions of one variable."""
+        return bool(self.curves or self.trace_curves)
 
 
 def teacher_samples(
@@ -79,6 +95,8 @@ def teacher_samples(
     RunFailed
         If every rule of the path blows up.
     """
+    if isinstance(fit.teacher, SpikeTeacher):
+        return _of_trace_splines(task, problems, fit.teacher.best, trajectories, n_states, seed)
     if fit.teacher is not None:
         return _of_splines(task, problems, fit.teacher.best, fit.teacher.slot, trajectories, n_states, seed)
     others = sorted((p for p in fit.points if p is not fit.dense), key=lambda p: (p.penalty, p.heldout_loss))
@@ -120,6 +138,39 @@ def _of_splines(
     )
 
 
+def _of_trace_splines(
+    task: Task,
+    problems: Any,
+    teacher: SpikeTeacherPoint,
+    trajectories: Mapping[str, NDArray[Any]],
+    n_states: int,
+    seed: np.random.SeedSequence,
+) -> Lesson:
+    rule = teacher.rule
+    visited = with_trace_splines(task).visit(rule, problems, n_states, seed)
+    if any(len(states.values) < MIN_ROWS for states in visited.values()):
+        raise RunFailed("The teacher stops on every problem; learn it longer, or leave it out.")
+    splines = {
+        slot.name: one for slot in update_slots(task) if (one := teacher.splines(slot.name)) is not None
+    }
+
+    def update_of(slot: str) -> Callable[..., FloatArray]:
+        return lambda **columns: splines[slot].update(*columns.values())
+
+    samples = _sampled(task, visited, trajectories, {slot: update_of(slot) for slot in splines})
+    inside = {}
+    for slot, whole in samples.items():
+        trace = whole.inputs[:, 0]
+        inside[slot] = whole.where((trace >= splines[slot].low) & (trace <= splines[slot].high))
+    curves = {}
+    for slot, power in teacher.blocks:
+        trace = inside[slot].inputs[:, 0]
+        name = inside[slot].variables[0]
+        curves[slot, power] = Samples((name,), trace[:, None], splines[slot].curves(trace)[power])
+    constants = {TAU_PRE.name: const(rule.tau_pre_ms), TAU_POST.name: const(rule.tau_post_ms)}
+    return Lesson(inside, constants, trace_curves=curves)
+
+
 def _sampled(
     task: Task,
     visited: Mapping[str, VisitedStates],
@@ -128,6 +179,8 @@ def _sampled(
 ) -> dict[str, Samples]:
     samples = {}
     for slot in update_slots(task):
+        if slot.name not in updates:
+            continue
         own = visited[slot.name].values
         others = recorded_states(trajectories, slot.name, own.shape[1])
         rows = np.linspace(0, len(others) - 1, min(len(others), len(own))).astype(int)

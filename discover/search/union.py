@@ -100,12 +100,12 @@ def search(
         inner = part(
             progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen), f"{engine.name}: "
         )
-        share = 0.5 if lesson.curves else 1.0
+        share = 0.5 if lesson.has_curves else 1.0
         rules = _proposals(engine, lesson, settings, engine_seed, part(inner, 0.0, share))
-        if lesson.curves:
+        if lesson.has_curves:
             (word,) = engine_seed.generate_state(1, np.uint64)
             rules += from_curves(engine, lesson, settings, int(word), part(inner, share, 1.0))
-        _unite(forms, rules, engine.name)
+        _unite(forms, rules, engine.name if fit.teacher is None else f"{engine.name} on the teacher")
     rng = np.random.default_rng(refine_seed)
     counted = _Counted(task)
     scored = _scored(counted, forms, train, heldout, settings, rng, part(progress, 0.5, 0.9))
