@@ -27,7 +27,7 @@ from discover.report.style import (
     save,
     styled,
 )
-from discover.slots import SLOTS
+from discover.slots import get_slot
 
 __all__ = ["FIGURES", "SPENT", "draw_figures", "ordered_names"]
 
@@ -331,7 +331,7 @@ def _draw_losses(axes: Axes, path: RulePath, points: Sequence[PathPoint], positi
 def _term_label(term: Term, chosen: PathPoint) -> str:
     """Return a term as mathtext, with its slot where there are several."""
     slot, name = term
-    text = f"${to_latex(parse(name, SLOTS[slot].variables))}$"
+    text = f"${to_latex(parse(name, get_slot(slot).variables))}$"
     return f"{text} ({slot})" if len(chosen.coefficients) > 1 else text
 
 
