@@ -29,6 +29,9 @@ class Candidate:
         Engines that proposed its form; ``l1-path`` is the coefficient fit.
     refined_by : str
         What its constants were refined by; empty if by nothing.
+    difference_error : float or None
+        Standard error of the mean difference to the lowest held-out loss, pair by pair; None where the pairs
+        are not known.
     """
 
     id: str
@@ -38,6 +41,7 @@ class Candidate:
     heldout_error: float
     proposed_by: tuple[str, ...]
     refined_by: str = ""
+    difference_error: float | None = None
 
     @property
     def complexity(self) -> int:
@@ -55,6 +59,7 @@ class Candidate:
             "heldout_error": self.heldout_error,
             "provenance": {"proposed_by": list(self.proposed_by), "refined_by": self.refined_by},
             "on_front": on_front,
+            **({} if self.difference_error is None else {"difference_error": self.difference_error}),
         }
 
     @classmethod
@@ -75,6 +80,7 @@ class Candidate:
             data.get("heldout_error", 0.0),
             tuple(provenance["proposed_by"]),
             provenance["refined_by"],
+            data.get("difference_error"),
         )
 
 
@@ -302,6 +308,28 @@ def _one_standard_error(front: Sequence[Candidate], resolution: float) -> tuple[
     )
 
 
+def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, str]:
+    """Simplest candidate whose loss differs from the best by no more than the error of the difference."""
+    best = front[-1]
+
+    def reach(candidate: Candidate) -> float:
+        error = candidate.difference_error
+        return max(candidate.heldout_error if error is None else error, resolution)
+
+    chosen = next(one for one in front if one is best or one.heldout_loss - best.heldout_loss <= reach(one))
+    if chosen is best:
+        return best, f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is as good, pair by pair"
+    within = (
+        f"the resolution ({resolution:.2g})"
+        if reach(chosen) == resolution
+        else f"one standard error ({reach(chosen):.2g}) of the paired difference"
+    )
+    return chosen, (
+        f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within {within} "
+        f"of the best ({best.heldout_loss:.4g}, complexity {best.complexity})"
+    )
+
+
 def _lowest(front: Sequence[Candidate], _: float) -> tuple[Candidate, str]:
     return front[-1], f"lowest held-out loss, {front[-1].heldout_loss:.4g}"
 
@@ -321,6 +349,7 @@ def _elbow(front: Sequence[Candidate], _: float) -> tuple[Candidate, str]:
 
 SELECTORS: Mapping[str, Callable[[Sequence[Candidate], float], tuple[Candidate, str]]] = {
     "1se": _one_standard_error,
+    "paired": _paired,
     "lowest": _lowest,
     "elbow": _elbow,
 }
