@@ -104,18 +104,18 @@ def infer(
     forms = _Forms(inside.samples)
     forms.add(const(float(inside.samples.target.mean())), MEAN)
     for point in path.points:
-        forms.add(path.node(point), L1_PATH)
+        forms.add(path.node(point), L1_PATH, point.score)
     for number, engine in enumerate(chosen):
         inner = part(progress, 0.1 + 0.6 * number / len(chosen), 0.1 + 0.6 * (number + 1) / len(chosen))
         for node in _proposals(engine, inside, settings, inner):
             forms.add(node, engine.name)
     scores: list[tuple[Node, tuple[str, ...], Score]] = []
     entries = forms.entries()
-    for number, (node, names) in enumerate(entries):
+    for number, (node, names, known) in enumerate(entries):
         progress(0.7 + 0.3 * number / len(entries), f"form {number + 1} of {len(entries)}")
-        fitted, score = _refined(node, inside, settings)
-        if np.isfinite(score.train_loss):
-            scores.append((fitted, names, score))
+        # A polynomial of the path has the constants of least squares already.
+        fitted, score = (node, known) if known is not None else _refined(node, inside, settings)
+        scores.append((_tidy(fitted, inside.samples.variables), names, score))
     front, by_name = _front(scores, slot, tuple(engine.name for engine in chosen), settings)
     progress(1.0, "front of candidates")
     return Inference(path, front, by_name, tuple(searched), tuple(kept), slot)
@@ -128,8 +128,9 @@ class _Forms:
         self.samples = samples
         self._nodes: dict[str, Node] = {}
         self._names: dict[str, list[str]] = {}
+        self._scores: dict[str, Score | None] = {}
 
-    def add(self, node: Node, name: str) -> None:
+    def add(self, node: Node, name: str, score: Score | None = None) -> None:
         try:
             node = canonical(node, self.samples.variables)
         except RuleError:
@@ -139,17 +140,27 @@ class _Forms:
             if not np.isfinite(evaluate(node, self.samples.columns)).all():
                 return
             self._nodes[key] = node
+            self._scores[key] = score
         names = self._names.setdefault(key, [])
         if name not in names:
             names.append(name)
 
-    def entries(self) -> list[tuple[Node, tuple[str, ...]]]:
-        return [(node, tuple(self._names[key])) for key, node in self._nodes.items()]
+    def entries(self) -> list[tuple[Node, tuple[str, ...], Score | None]]:
+        return [(node, tuple(self._names[key]), self._scores[key]) for key, node in self._nodes.items()]
 
 
 def _skeleton(node: Node) -> str:
     """Text of an expression with all constants but their signs taken out."""
     return str(with_constants(node, [math.copysign(1.25, value) for value in constants(node)]))
+
+
+def _tidy(node: Node, variables: tuple[str, ...]) -> Node:
+    """Round constants to twelve digits, so that a factor that is one but for rounding is not written down."""
+    try:
+        rounded = with_constants(node, [float(f"{value:.11e}") for value in constants(node)])
+        return canonical(rounded, variables)
+    except RuleError:
+        return node
 
 
 def _proposals(
