@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.errors import RuleError
+from discover.errors import ConfigError, RuleError
 from discover.expression import Node, canonical, const, constants, evaluate, with_constants
 from discover.infer.path import DataPath, fit_path
-from discover.infer.recordings import Recordings
+from discover.infer.recordings import MIN_ROWS, Recordings
 from discover.infer.scores import Score, difference, scored
 from discover.infer.settings import InferSettings
 from discover.pareto import Candidate, ParetoFront
@@ -98,6 +98,11 @@ def infer(
     chosen = resolve(engines) if engines else []
     searched, kept = recordings.held_apart(settings.heldout, settings.seed)
     inside = recordings.of(searched)
+    if chosen and inside.samples.n_rows < MIN_ROWS:
+        raise ConfigError(
+            f"Engines search on at least {MIN_ROWS} rows; outside of the recordings that are kept for the end "
+            f"there are {inside.samples.n_rows}."
+        )
     slot = recorded_slot(inside.samples.variables)
     progress(0.0, "L1 path")
     path = fit_path(inside, slot, settings)

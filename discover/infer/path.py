@@ -34,9 +34,9 @@ FloatArray = NDArray[np.float64]
 Exponents = tuple[int, ...]
 Support = tuple[int, ...]
 
-_RANGE = 1e-5
-_ITERATIONS = 20_000
-_TOLERANCE = 1e-6
+_RANGE = 1e-4
+_ITERATIONS = 1_000
+_TOLERANCE = 1e-4
 _RIDGE = 1e-13
 MAX_DROPPED = 40
 """Terms from which the weakest ones are taken away one by one."""

@@ -29,12 +29,20 @@ __all__ = ["Recordings", "blocks", "from_rows", "weak_form"]
 FloatArray = NDArray[np.float64]
 
 MIN_ROWS = 20
+"""Fewest rows of a table."""
+
 POWER = 6
 """Power of the bump ``(1 - s**2)**POWER``, whose derivatives vanish at the ends up to the fifth."""
 
 MIN_WINDOW = 11
 MAX_NOISE = 0.003
 """A window is wide enough when noise makes up this share of the variance of its equations."""
+
+
+class _Rows(Samples):
+    """Samples of which a few rows may be taken, to predict a short recording."""
+
+    least_rows = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +147,9 @@ def from_rows(
     Raises
     ------
     ConfigError
-        If there are fewer than 20 rows or fewer than two recordings.
+        If there are fewer than two recordings.
     """
-    samples = Samples(tuple(variables), np.asarray(inputs), np.asarray(target)) if _enough(target) else None
-    assert samples is not None
+    samples = _Rows(tuple(variables), np.asarray(inputs), np.asarray(target))
     groups, names = _grouped(samples.n_rows, labels, n_blocks)
     return Recordings(samples, groups, names, samples, groups, stated=labels is not None)
 
@@ -156,13 +163,6 @@ def blocks(n_rows: int, n_blocks: int) -> NDArray[np.int64]:
     [0, 0, 0, 1, 1]
     """
     return np.arange(n_rows) * min(n_blocks, n_rows) // n_rows
-
-
-def _enough(target: ArrayLike) -> bool:
-    n_rows = np.size(target)
-    if n_rows < MIN_ROWS:
-        raise ConfigError(f"Rules are inferred from at least {MIN_ROWS} rows; there are {n_rows}.")
-    return True
 
 
 def _grouped(
@@ -221,7 +221,6 @@ def weak_form(
         If times do not grow, or no series is long enough for the window.
     """
     w, t = np.asarray(observed, dtype=np.float64), np.asarray(time, dtype=np.float64)
-    _enough(w)
     groups, names = _grouped(len(w), labels, n_blocks)
     series = _series(groups, synapses)
     for rows in series:
@@ -251,7 +250,7 @@ def weak_form(
         [np.full(part[1].size, groups[rows[0]]) for rows, part in zip(usable, parts, strict=True)]
     )
     used = np.unique(kernel.indices)
-    samples = Samples(tuple(variables), inputs[used], target, kernel[:, used])
+    samples = _Rows(tuple(variables), inputs[used], target, kernel[:, used])
     rates, rows = _rates(usable, w, t, half)
     steps = np.concatenate([np.diff(t[one]) for one in usable])
     present = sorted(set(groups_of.tolist()))
@@ -262,7 +261,7 @@ def weak_form(
         samples,
         np.array([number[int(one)] for one in groups_of], dtype=np.int64),
         tuple(names[one] for one in present),
-        Samples(tuple(variables), inputs[rows], rates),
+        _Rows(tuple(variables), inputs[rows], rates),
         np.array([number[int(one)] for one in groups[rows]], dtype=np.int64),
         stated=labels is not None,
         window=2 * half * float(np.median(steps)),

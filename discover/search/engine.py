@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,6 +72,7 @@ class Samples:
     inputs: NDArray[np.float64]
     target: NDArray[np.float64]
     kernel: Any = None
+    least_rows: ClassVar[int] = MIN_ROWS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", tuple(self.variables))
@@ -90,8 +91,8 @@ class Samples:
             )
         if len(set(self.variables)) < len(self.variables):
             raise EngineError(f"A variable of the samples comes twice: {', '.join(self.variables)}.")
-        if self.n_rows < MIN_ROWS:
-            raise EngineError(f"A symbolic search needs at least {MIN_ROWS} samples, got {self.n_rows}.")
+        if self.n_rows < self.least_rows:
+            raise EngineError(f"A symbolic search needs at least {self.least_rows} samples, got {self.n_rows}.")
         if not (np.isfinite(self.inputs).all() and np.isfinite(self.target).all()):
             raise EngineError("The samples hold NaN or infinity; leave out states of networks that blew up.")
 
@@ -127,10 +128,10 @@ class Samples:
 
     def _taken(self, rows: NDArray[np.intp]) -> Samples:
         if self.kernel is None:
-            return Samples(self.variables, self.inputs[rows], self.target[rows])
+            return type(self)(self.variables, self.inputs[rows], self.target[rows])
         kernel = self.kernel[rows]
         used = np.unique(kernel.indices)
-        return Samples(self.variables, self.inputs[used], self.target[rows], kernel[:, used])
+        return type(self)(self.variables, self.inputs[used], self.target[rows], kernel[:, used])
 
 
 def _frozen_copy(values: ArrayLike) -> NDArray[np.float64]:
