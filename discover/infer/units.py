@@ -103,9 +103,10 @@ def parse_unit(text: str) -> Unit:
 def constant_units(node: Node, units: Mapping[str, Unit], target: Unit) -> tuple[Unit | None, ...]:
     """Return the units of an expression's constants, in their order (:func:`discover.expression.constants`).
 
-    They follow where an expression is made of sums, products and whole powers. None where nothing determines
-    a unit, and for all constants where the expression takes a function, such as tanh, of a variable with a
-    unit: its numbers then hold for these units alone.
+    They follow where an expression is made of sums, products and whole powers. A term of the sum without a
+    number of its own has the factor 1, in the unit that it takes. None where nothing determines a unit, and for
+    all constants where the expression takes a function, such as tanh, of a variable with a unit: its numbers
+    then hold for these units alone.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def constant_units(node: Node, units: Mapping[str, Unit], target: Unit) -> tuple
         known[id(part)] = _known(part, [known[id(arg)] for arg in part.args], units)
     consistent = True
     positions = _positions(node)
-    todo: list[tuple[Node, Unit | None, tuple[int, ...]]] = [(node, target, ())]
+    todo: list[tuple[Node, Unit | None, tuple[int, ...]]] = _terms(node, target, known)
     while todo:
         part, expected, place = todo.pop()
         if part.op == "const":
@@ -147,6 +148,21 @@ def constant_units(node: Node, units: Mapping[str, Unit], target: Unit) -> tuple
     skipped = _structural(node, positions)
     values = [found[position] for position in sorted(found) if position not in skipped]
     return tuple(values) if consistent else (None,) * len(values)
+
+
+def _terms(
+    node: Node, target: Unit, known: Mapping[int, Unit | None]
+) -> list[tuple[Node, Unit | None, tuple[int, ...]]]:
+    """Terms of the sum with the unit that each must have; none where a factor 1 makes up for it."""
+    terms: list[tuple[Node, Unit | None, tuple[int, ...]]] = []
+    stack: list[tuple[Node, tuple[int, ...]]] = [(node, ())]
+    while stack:
+        part, place = stack.pop()
+        if part.op in ("add", "sub", "neg"):
+            stack += [(arg, (*place, number)) for number, arg in enumerate(part.args)]
+        else:
+            terms.append((part, target if known[id(part)] is None else None, place))
+    return terms
 
 
 def _positions(node: Node) -> dict[tuple[int, ...], int]:

@@ -145,8 +145,8 @@ def path_figure(path: RulePath) -> Figure:
     return figure
 
 
-def stability_figure(path: RulePath) -> Figure:
-    """Draw, for each term, the share of restarts whose own choice has it."""
+def stability_figure(path: RulePath, label: str = "share of restarts that chose the term") -> Figure:
+    """Draw, for each term, the share of restarts (or of what the label says) whose own choice has it."""
     shares = {
         (slot, term): share for slot, terms in path.term_stability.items() for term, share in terms.items()
     }
@@ -167,7 +167,7 @@ def stability_figure(path: RulePath) -> Figure:
         )
         axes.text(shares[term] + 0.015, position, f"{100 * shares[term]:.0f} %", va="center")
     axes.set_yticks(range(len(order)), [_term_label(term, path.chosen_point) for term in order])
-    axes.set(xlim=(0, 1.12), xlabel="share of restarts that chose the term")
+    axes.set(xlim=(0, 1.12), xlabel=label)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axes.grid(visible=False, axis="y")
     _legend_above(figure, axes)
