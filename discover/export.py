@@ -73,7 +73,9 @@ def _python(rule: Rule) -> str:
         if get_slot(slot).is_constant:
             parts.append(f"{slot} = {node}  # {get_slot(slot).unit}")
         else:
-            parts.append(f"\ndef {_function_name(slot)}({', '.join(get_slot(slot).variables)}):\n    return {node}\n")
+            parts.append(
+                f"\ndef {_function_name(slot)}({', '.join(get_slot(slot).variables)}):\n    return {node}\n"
+            )
     return "\n".join(parts)
 
 

@@ -318,7 +318,10 @@ def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, s
 
     chosen = next(one for one in front if one is best or one.heldout_loss - best.heldout_loss <= reach(one))
     if chosen is best:
-        return best, f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is as good, pair by pair"
+        return (
+            best,
+            f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is as good, pair by pair",
+        )
     within = (
         f"the resolution ({resolution:.2g})"
         if reach(chosen) == resolution

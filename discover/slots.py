@@ -160,7 +160,8 @@ def recorded_slot(variables: Sequence[str]) -> Slot:
     Raises
     ------
     RuleError
-        If there is no variable or there are too many, or a name is no plain one, a function's, or twice there.
+        If there is no variable or there are too many, or a name is no plain one, a function's, or comes
+        twice.
 
     Examples
     --------
@@ -181,8 +182,8 @@ def recorded_slot(variables: Sequence[str]) -> Slot:
         plain = _PLAIN.fullmatch(name) and not keyword.iskeyword(name)
         if not plain or name in _TAKEN:
             raise RuleError(
-                f"A variable of recorded data cannot be called {name[:40]!r}: letters, digits and _ are taken, "
-                "at most 40 of them, a letter first, and no name of a function or keyword."
+                f"A variable of recorded data cannot be called {name[:40]!r}: letters, digits and _ are "
+                "taken, at most 40 of them, a letter first, and no name of a function or keyword."
             )
     return Slot(f"recorded({', '.join(variables)})", None, None, None, "recorded", recorded=tuple(variables))
 

@@ -293,7 +293,8 @@ def recover(
 def infer(
     table: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .parquet or .npz table.")],
     variables: Annotated[
-        str, typer.Option(help="What the rule may see: x,y,w, or NAME=COLUMN where columns are called otherwise.")
+        str,
+        typer.Option(help="What the rule may see: x,y,w, or NAME=COLUMN where columns are called otherwise."),
     ] = "x,y,w",
     target: Annotated[
         str, typer.Option(help="Column of the update (dw); with --weak, of the weight over time (w).")
@@ -309,7 +310,10 @@ def infer(
     ] = False,
     time: Annotated[str, typer.Option(metavar="COLUMN", help="Times, for --weak.")] = "",
     synapse: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Synapse of every row where a recording has several; for --weak.")
+        str,
+        typer.Option(
+            metavar="COLUMN", help="Synapse of every row where a recording has several; for --weak."
+        ),
     ] = "",
     window: Annotated[
         float | None, typer.Option(help="Width of the test functions of --weak, in the unit of time.")

@@ -23,7 +23,17 @@ from pipelines.sources import code_hash
 if TYPE_CHECKING:
     from discover.infer import InferSettings, Recordings, Table
 
-__all__ = ["DataConfig", "InferConfig", "infer_table", "is_recorded", "named_pairs", "notes_of", "report_again", "run_name", "run_infer"]
+__all__ = [
+    "DataConfig",
+    "InferConfig",
+    "infer_table",
+    "is_recorded",
+    "named_pairs",
+    "notes_of",
+    "report_again",
+    "run_infer",
+    "run_name",
+]
 
 TASK = "recorded"
 OUTPUTS = (
@@ -191,8 +201,8 @@ def run_infer(
     Raises
     ------
     DiscoverError
-        If the table or a setting cannot be used, an engine fails, or a file cannot be written; earlier results
-        are then as they were.
+        If the table or a setting cannot be used, an engine fails, or a file cannot be written; earlier
+        results are then as they were.
     """
     recordings = recordings_of(table, config)
     manifest = Manifest(folder, empty=fresh)
@@ -239,8 +249,8 @@ def recordings_of(table: Table, config: InferConfig) -> Recordings:
     if not data.weak:
         if data.target in data.variables.values():
             raise ConfigError(
-                f"The target {data.target!r} is also a variable: it would explain itself. If it is the weight "
-                "over time whose change is wanted, add --weak --time COLUMN."
+                f"The target {data.target!r} is also a variable: it would explain itself. If it is the "
+                "weight over time whose change is wanted, add --weak --time COLUMN."
             )
         if table.n_rows < 20:
             raise ConfigError(f"{table.source} has {table.n_rows} rows; a rule needs at least 20.")
@@ -303,14 +313,16 @@ def _work(
         rules = {one.id: one.rule for one in (*found.front.front, found.front.chosen)}
         comparison = compare_recorded(rules, recordings.of(list(found.search)), found.slot)
         front = found.front.to_json()
+        nodes = {one.id: one.rule.expression() for one in found.front.candidates}
         for one in front["candidates"]:
-            node = next(iter(next(c for c in found.front.candidates if c.id == one["id"]).rule.expressions.values()))
             if units["stated"]:
-                texts = constant_units(node, units["variables"], units["target"])
+                texts = constant_units(nodes[one["id"]], units["variables"], units["target"])
                 one["constant_units"] = [None if unit is None else str(unit) for unit in texts]
         front["recorded"] = {
             "quantity": config.data.quantity,
-            "units": {name: str(unit) for name, unit in units["variables"].items()} if units["stated"] else {},
+            "units": {name: str(unit) for name, unit in units["variables"].items()}
+            if units["stated"]
+            else {},
             "target_unit": str(units["target"]) if units["stated"] else "",
             "recordings": list(recordings.names),
             "groups_stated": recordings.stated,
@@ -413,8 +425,8 @@ def notes_of(folder: Path) -> list[str]:
     notes = []
     if not facts["groups_stated"]:
         notes.append(
-            f"No column of recordings was named (--groups): {len(facts['recordings'])} contiguous blocks of rows "
-            "stood for recordings."
+            f"No column of recordings was named (--groups): {len(facts['recordings'])} contiguous blocks "
+            "of rows stood for recordings."
         )
     if facts["kept"]:
         notes.append(f"Kept out of the search and predicted at the end: {', '.join(facts['kept'][:8])}.")
@@ -461,7 +473,9 @@ def infer_table(
     if weak and not time:
         raise ConfigError("--weak needs the column of times: --time t.")
     if not weak and (time or synapse or window is not None):
-        raise ConfigError("--time, --synapse and --window belong to --weak, where the target is observed over time.")
+        raise ConfigError(
+            "--time, --synapse and --window belong to --weak, where the target is observed over time."
+        )
     if engines:
         resolve(engines)
     table = read_table(path)

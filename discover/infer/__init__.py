@@ -6,8 +6,8 @@ from discover.infer.settings import InferSettings
 from discover.infer.tables import Table, read_table
 
 __all__ = [
-    "Inference",
     "InferSettings",
+    "Inference",
     "Recordings",
     "Table",
     "from_rows",

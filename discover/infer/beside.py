@@ -1,7 +1,7 @@
 """Inferred rules beside the known ones: by their coefficients, and by the update on the recorded states.
 
 How a rule behaves in a network cannot be compared here: nothing is simulated, and recorded data do not say
-what the circuit was for. Signs of outputs and weights were recorded, so that mirror images count as different.
+what the circuit was for. Signs of outputs and weights were recorded, so that mirror images are different.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["NOT_BEHAVIOURAL", "Beside", "compare_recorded"]
 FloatArray = NDArray[np.float64]
 
 NOT_BEHAVIOURAL = (
-    "Behaviour was not compared: recorded data do not say what the circuit was for, so that there is no loss to "
-    "run the rules for."
+    "Behaviour was not compared: recorded data do not say what the circuit was for, so that there is no "
+    "loss to run the rules for."
 )
 
 RATIO_TOLERANCE = 0.1

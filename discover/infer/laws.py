@@ -100,8 +100,8 @@ def infer(
     inside = recordings.of(searched)
     if chosen and inside.samples.n_rows < MIN_ROWS:
         raise ConfigError(
-            f"Engines search on at least {MIN_ROWS} rows; outside of the recordings that are kept for the end "
-            f"there are {inside.samples.n_rows}."
+            f"Engines search on at least {MIN_ROWS} rows; outside of the recordings that are kept for the "
+            f"end there are {inside.samples.n_rows}."
         )
     slot = recorded_slot(inside.samples.variables)
     progress(0.0, "L1 path")
@@ -199,7 +199,10 @@ def _front(
     settings: InferSettings,
 ) -> tuple[ParetoFront, dict[str, Score]]:
     ordered = sorted(scores, key=lambda one: (one[0].complexity, one[2].loss, str(one[0])))
-    ordered = _beaten_last(ordered)[:_MAX_FORMS]
+    n_front, ordered = _beaten_last(ordered)
+    largest = 2 * settings.search.max_nodes  # beaten, and too long to be read: of no use to anybody
+    rest = [one for one in ordered[n_front:] if one[0].complexity <= largest]
+    ordered = [*ordered[:n_front], *rest][: max(_MAX_FORMS, n_front)]
     ordered.sort(key=lambda one: (one[0].complexity, one[2].loss, str(one[0])))
     best = min((one[2] for one in ordered), key=lambda score: score.loss)
     candidates, by_name = [], {}
@@ -225,8 +228,8 @@ def _front(
 
 def _beaten_last(
     scores: Sequence[tuple[Node, tuple[str, ...], Score]],
-) -> list[tuple[Node, tuple[str, ...], Score]]:
-    """Those on the front first, then the others by their loss."""
+) -> tuple[int, list[tuple[Node, tuple[str, ...], Score]]]:
+    """Return those on the front first, then the others by their loss, and how many are on the front."""
     best = math.inf
     front, rest = [], []
     for one in scores:
@@ -235,4 +238,4 @@ def _beaten_last(
             front.append(one)
         else:
             rest.append(one)
-    return front + sorted(rest, key=lambda one: one[2].loss)
+    return len(front), front + sorted(rest, key=lambda one: one[2].loss)

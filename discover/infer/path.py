@@ -192,7 +192,9 @@ def fit_path(recordings: Recordings, slot: Slot, settings: InferSettings) -> Dat
     for support, (penalty, origin) in found.items():
         columns = list(support)
         score = scored(
-            recordings, settings.folds, lambda rows: design[:, columns] @ fitted(support, rows)  # noqa: B023
+            recordings,
+            settings.folds,
+            lambda rows: design[:, columns] @ fitted(support, rows),  # noqa: B023
         )
         values = dict(zip((names[k] for k in support), fitted(support, everything).tolist(), strict=True))
         points.append(PathPoint(penalty, values, score, origin))
@@ -210,11 +212,11 @@ def fit_path(recordings: Recordings, slot: Slot, settings: InferSettings) -> Dat
 
 def _names(powers: Sequence[Exponents], variables: Sequence[str], slot: Slot) -> list[str]:
     """Names of the terms in the order of the slot's variables, some of which the data may lack."""
-    position = {name: number for number, name in enumerate(variables)}
-    return [
-        monomial_text(tuple(row[position[name]] if name in position else 0 for name in slot.variables), slot.variables)
-        for row in powers
-    ]  # fmt: skip
+    names = []
+    for row in powers:
+        power = dict(zip(variables, row, strict=True))
+        names.append(monomial_text(tuple(power.get(name, 0) for name in slot.variables), slot.variables))
+    return names
 
 
 def _design(samples: Samples, powers: Sequence[Exponents]) -> FloatArray:
@@ -308,4 +310,6 @@ def _stability(
         n_parts += 1
         for term in min(errors, key=lambda one: (errors[one], one), default=()):
             counts[names[term]] = counts.get(names[term], 0) + 1
-    return {term: count / n_parts for term, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))}
+    return {
+        term: count / n_parts for term, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    }

@@ -174,11 +174,13 @@ def _grouped(
     names = list(dict.fromkeys(str(label) for label in labels))
     if len(names) < 2:
         raise ConfigError(
-            f"All rows belong to one recording ({names[0][:40]!r}), so that none can be held out. Name a column "
-            "with at least two, or leave it out: then contiguous blocks of rows are held out."
+            f"All rows belong to one recording ({names[0][:40]!r}), so that none can be held out. Name a "
+            "column with at least two, or leave it out: then contiguous blocks of rows are held out."
         )
     if len(names) > 10_000:
-        raise ConfigError(f"There are {len(names):,} recordings; at most 10,000 are taken. Is it the right column?")
+        raise ConfigError(
+            f"There are {len(names):,} recordings; at most 10,000 are taken. Is it the right column?"
+        )
     number = {name: position for position, name in enumerate(names)}
     return np.array([number[str(label)] for label in labels], dtype=np.int64), tuple(names)
 
@@ -228,8 +230,8 @@ def weak_form(
         if not (steps > 0).all():
             first = rows[int(np.flatnonzero(steps <= 0)[0]) + 1]
             raise ConfigError(
-                f"Times must grow within every recording and synapse; in data row {first + 1} they do not. Sort "
-                "the table by time, or name the column of synapses if several share a recording."
+                f"Times must grow within every recording and synapse; in data row {first + 1} they do not. "
+                "Sort the table by time, or name the column of synapses if several share a recording."
             )
     half = _half_width(series, w, t, window)
     usable = [rows for rows in series if len(rows) >= 2 * half + 1]
@@ -315,7 +317,9 @@ def _equations(
     """
     times, values = t[rows], w[rows]
     length = 2 * half + 1
-    starts = np.unique(np.linspace(0, len(rows) - length, 1 + (len(rows) - length) // max(half // 2, 1)).astype(int))
+    starts = np.unique(
+        np.linspace(0, len(rows) - length, 1 + (len(rows) - length) // max(half // 2, 1)).astype(int)
+    )
     data, indices, targets, norms = [], [], [], []
     for start in starts:
         inside = slice(start, start + length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,7 +81,7 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.settings = settings
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RuleRegressor:  # noqa: N803
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RuleRegressor:
         """Infer the rule.
 
         Parameters
@@ -97,13 +97,11 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             If there are fewer than two samples or recordings, values are not finite, or shapes do not fit.
         """
-        X, y = validate_data(  # noqa: N806
-            self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2
-        )
-        names = self._names(X.shape[1])
+        checked = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
+        inputs, target = (np.asarray(array, dtype=np.float64) for array in checked)
+        names = self._names(inputs.shape[1])
         settings = self._settings()
-        labels = _labels(groups, len(y))
-        recordings = from_rows(names, X, np.asarray(y, dtype=np.float64), labels, settings.blocks)
+        recordings = from_rows(names, inputs, target, _labels(groups, len(target)), settings.blocks)
         found = infer(recordings, settings, tuple(self.engines))
         self.variables_: tuple[str, ...] = names
         self.rule_: Rule = found.rule
@@ -111,13 +109,12 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.path_: DataPath = found.path
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the update by the rule, shape (n_samples,)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)  # noqa: N806
-        columns = np.asarray(X)
+        columns = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
         values = {name: columns[:, k] for k, name in enumerate(self.variables_)}
-        return evaluate(next(iter(self.rule_.expressions.values())), values)
+        return evaluate(self.rule_.expression(), values)
 
     def _names(self, n_features: int) -> tuple[str, ...]:
         if self.variables is not None:
@@ -132,8 +129,6 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return names
 
     def _settings(self) -> InferSettings:
-        from dataclasses import replace
-
         return replace(
             self.settings or InferSettings(),
             degree=self.degree,
@@ -148,5 +143,7 @@ def _labels(groups: ArrayLike | None, n_samples: int) -> NDArray[np.str_] | None
         return None
     labels = np.asarray(groups)
     if labels.shape != (n_samples,):
-        raise ValueError(f"groups needs the shape ({n_samples},), one recording a sample, got {labels.shape}.")
+        raise ValueError(
+            f"groups needs the shape ({n_samples},), one recording a sample, got {labels.shape}."
+        )
     return labels.astype(np.str_)

@@ -69,7 +69,9 @@ def scored(recordings: Recordings, n_folds: int, predict: Fitted) -> Score:
         predictions[held] = predict(fit)[held]
     trained = predict(np.ones(target.size, dtype=bool))
     unit = variance_of(target)
-    losses = [_by_recording(one - target, groups, recordings.n_recordings, unit) for one in (trained, predictions)]
+    losses = [
+        _by_recording(one - target, groups, recordings.n_recordings, unit) for one in (trained, predictions)
+    ]
     return Score(float(losses[0].mean()), losses[1], predictions)
 
 

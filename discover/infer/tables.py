@@ -88,14 +88,16 @@ class Table:
         except (ValueError, TypeError):
             row = next(n for n, cell in enumerate(column.tolist()) if not _is_number(cell))
             raise ConfigError(
-                f"{self.source}: column {name!r} has {str(column[row])[:40]!r} in data row {row + 1}, where a "
-                "number is expected (a point before decimals, nothing after the number)."
+                f"{self.source}: column {name!r} has {str(column[row])[:40]!r} in data row {row + 1}, "
+                "where a number is expected (a point before decimals, nothing after the number)."
             ) from None
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise ConfigError(
-                f"{self.source}: column {name!r} has {bad.size} values that are NaN or infinite, the first in "
-                f"data row {bad[0] + 1}. Take these rows out, or fill the gaps yourself: no guess is made here."
+                f"{self.source}: column {name!r} has {bad.size} values that are NaN or infinite, the first "
+                "in "
+                f"data row {bad[0] + 1}. Take these rows out, or fill the gaps yourself: no guess is made "
+                "here."
             )
         return values
 
@@ -157,7 +159,9 @@ def _table(source: str, headings: Sequence[str], columns: Sequence[Column], dige
         names.append(name)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"{source} has several columns called {_listed(twice)}. Every column needs its own name.")
+        raise ConfigError(
+            f"{source} has several columns called {_listed(twice)}. Every column needs its own name."
+        )
     if any(len(column) != len(columns[0]) for column in columns):
         lengths = _listed([f"{name} {len(column)}" for name, column in zip(names, columns, strict=True)])
         raise ConfigError(f"{source}: columns have different lengths: {lengths}.")
@@ -180,7 +184,9 @@ def _csv(path: Path, data: bytes) -> tuple[list[str], list[Column]]:
     headings: list[str] | None = None
     rows: list[list[str]] = []
     try:
-        for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True), start=1):
+        for number, row in enumerate(
+            csv.reader(io.StringIO(text), delimiter=delimiter, strict=True), start=1
+        ):
             if not row or row == [""]:
                 continue
             if headings is None:

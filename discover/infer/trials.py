@@ -46,9 +46,9 @@ class Trials:
 def try_recordings(found: Inference, recordings: Recordings) -> Trials:
     """Predict every recording by the candidates on the front, their constants fitted without it.
 
-    Recordings that were kept for the end are predicted with the constants of the front. A rule passes where it
-    explains some of the variance and its error is within 10 % of the lowest one that any candidate has there,
-    or within two standard errors of the difference.
+    Recordings that were kept for the end are predicted with the constants of the front. A rule passes where
+    it explains some of the variance and its error is within 10 % of the lowest one that any candidate has
+    there, or within two standard errors of the difference.
 
     Parameters
     ----------

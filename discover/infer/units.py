@@ -104,9 +104,9 @@ def constant_units(node: Node, units: Mapping[str, Unit], target: Unit) -> tuple
     """Return the units of an expression's constants, in their order (:func:`discover.expression.constants`).
 
     They follow where an expression is made of sums, products and whole powers. A term of the sum without a
-    number of its own has the factor 1, in the unit that it takes. None where nothing determines a unit, and for
-    all constants where the expression takes a function, such as tanh, of a variable with a unit: its numbers
-    then hold for these units alone.
+    number of its own has the factor 1, in the unit that it takes. None where nothing determines a unit, and
+    for all constants where the expression takes a function, such as tanh, of a variable with a unit: its
+    numbers then hold for these units alone.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,10 +112,12 @@ def write_recorded_report(folder: Path) -> Path:
     predictions = _predictions(folder / "predictions.npz")
     facts = content.recorded
     figures = folder / "figures"
-    drawn = {
+    drawn: dict[str, Callable[[], Figure]] = {
         "front": lambda: front_figure(run.front),
         "path": lambda: path_figure(run.path),
-        "stability": lambda: stability_figure(run.path, "share of parts of the cross-validation with the term"),
+        "stability": lambda: stability_figure(
+            run.path, "share of parts of the cross-validation with the term"
+        ),
         "predicted": lambda: predicted_figure(predictions, facts.quantity, facts.target_unit),
         "recordings": lambda: recordings_figure(run),
         "folds": lambda: folds_figure(run.validation, run.front),
@@ -180,7 +182,9 @@ def _constants(candidate: Candidate, units: list[str | None]) -> list[tuple[floa
     """Constants of a rule with their units; a unit that nothing determines is empty."""
     values = [value for node in candidate.rule.expressions.values() for value in constants(node)]
     texts = units if len(units) == len(values) else [None] * len(values)
-    return [(value, "" if unit in (None, "1") else str(unit)) for value, unit in zip(values, texts, strict=True)]
+    return [
+        (value, "" if unit in (None, "1") else str(unit)) for value, unit in zip(values, texts, strict=True)
+    ]
 
 
 def _summary(run: Run, facts: _Facts) -> str:
@@ -201,7 +205,9 @@ def _summary(run: Run, facts: _Facts) -> str:
         kept = [fold for fold in validated.folds if fold.name in facts.kept]
         if kept:
             passed = sum(fold.passed for fold in kept)
-            sentences.append(f"Of the {len(kept)} that were kept out of the search altogether, it is {passed}.")
+            sentences.append(
+                f"Of the {len(kept)} that were kept out of the search altogether, it is {passed}."
+            )
     return " ".join(sentences)
 
 
@@ -231,19 +237,29 @@ def predicted_figure(predictions: Predictions, quantity: str, unit: str) -> Figu
     figure = new_figure(4.6)
     axes = figure.add_subplot()
     for rows, colour, marker, label in (
-        (~kept, BLUE, "o", "recordings of the search, each left out"),
+        (np.logical_not(kept), BLUE, "o", "recordings of the search, each left out"),
         (kept, ORANGE, "^", "recordings kept for the end"),
     ):
         if rows.any():
             axes.scatter(
-                observed[rows], predicted[rows], s=9, color=colour, marker=marker, alpha=0.5, linewidths=0, label=label
+                observed[rows],
+                predicted[rows],
+                s=9,
+                color=colour,
+                marker=marker,
+                alpha=0.5,
+                linewidths=0,
+                label=label,
             )
     ends = [float(observed.min()), float(observed.max())]
     axes.plot(ends, ends, color=BLACK, linewidth=1, linestyle="--", label="observed = predicted")
     name = f"{quantity} [{unit}]" if unit not in ("", "1") else quantity
     axes.set_xlabel(f"observed {name[:60]}", parse_math=False)
     axes.set_ylabel(f"predicted {name[:60]}", parse_math=False)
-    figure.legend(loc="outside upper left", ncols=1)
+    legend = figure.legend(loc="outside upper left", ncols=1, markerscale=2.5)
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1.0)
     return figure
 
 
@@ -258,7 +274,9 @@ def recordings_figure(run: Run, most: int = 40) -> Figure:
     axes = figure.add_subplot()
     own = [fold.metrics["loss"].mean or 0.0 for fold in folds]
     places = list(range(len(folds)))
-    axes.scatter(lowest, places, marker="|", s=160, color=GREY, linewidths=2, label="lowest of all candidates")
+    axes.scatter(
+        lowest, places, marker="|", s=160, color=GREY, linewidths=2, label="lowest of all candidates"
+    )
     axes.scatter(own, places, color=BLUE, s=34, label="chosen rule", zorder=3)
     axes.set_yticks(places, [fold.title[:40] or fold.name[:40] for fold in folds], parse_math=False)
     axes.set_ylim(len(folds) - 0.4, -0.6)
@@ -267,6 +285,7 @@ def recordings_figure(run: Run, most: int = 40) -> Figure:
         axes.set_xscale("log")
     else:
         axes.set_xlim(0, 1.15 * high or 1.0)
+        axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("squared error / variance, recording left out")
     figure.legend(loc="outside upper left", ncols=2)
     return figure

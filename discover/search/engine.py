@@ -92,7 +92,9 @@ class Samples:
         if len(set(self.variables)) < len(self.variables):
             raise EngineError(f"A variable of the samples comes twice: {', '.join(self.variables)}.")
         if self.n_rows < self.least_rows:
-            raise EngineError(f"A symbolic search needs at least {self.least_rows} samples, got {self.n_rows}.")
+            raise EngineError(
+                f"A symbolic search needs at least {self.least_rows} samples, got {self.n_rows}."
+            )
         if not (np.isfinite(self.inputs).all() and np.isfinite(self.target).all()):
             raise EngineError("The samples hold NaN or infinity; leave out states of networks that blew up.")
 
@@ -112,7 +114,7 @@ class Samples:
         return {name: self.inputs[:, k] for k, name in enumerate(self.variables)}
 
     def observed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what the target shows of values at the states, shape (n_states, ...): their weighted sums."""
+        """Return the weighted sums of values at the states that the target shows, by rows."""
         return values if self.kernel is None else np.asarray(self.kernel @ values)
 
     def where(self, rows: NDArray[np.bool_]) -> Samples:
