@@ -29,9 +29,9 @@ class Candidate:
         Engines that proposed its form; ``l1-path`` is the coefficient fit.
     refined_by : str
         What its constants were refined by; empty if by nothing.
-    difference_error : float or None
-        Standard error of the mean difference to the lowest held-out loss, pair by pair; None where the pairs
-        are not known.
+    allowance : float or None
+        Difference to the lowest held-out loss that chance explains, such as the standard error of the mean
+        difference, pair by pair; None where the pairs are not known.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Candidate:
     heldout_error: float
     proposed_by: tuple[str, ...]
     refined_by: str = ""
-    difference_error: float | None = None
+    allowance: float | None = None
 
     @property
     def complexity(self) -> int:
@@ -59,7 +59,7 @@ class Candidate:
             "heldout_error": self.heldout_error,
             "provenance": {"proposed_by": list(self.proposed_by), "refined_by": self.refined_by},
             "on_front": on_front,
-            **({} if self.difference_error is None else {"difference_error": self.difference_error}),
+            **({} if self.allowance is None else {"allowance": self.allowance}),
         }
 
     @classmethod
@@ -80,7 +80,7 @@ class Candidate:
             data.get("heldout_error", 0.0),
             tuple(provenance["proposed_by"]),
             provenance["refined_by"],
-            data.get("difference_error"),
+            data.get("allowance"),
         )
 
 
@@ -313,8 +313,8 @@ def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, s
     best = front[-1]
 
     def reach(candidate: Candidate) -> float:
-        error = candidate.difference_error
-        return max(candidate.heldout_error if error is None else error, resolution)
+        allowed = candidate.allowance
+        return max(candidate.heldout_error if allowed is None else allowed, resolution)
 
     chosen = next(one for one in front if one is best or one.heldout_loss - best.heldout_loss <= reach(one))
     if chosen is best:
@@ -325,7 +325,7 @@ def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, s
     within = (
         f"the resolution ({resolution:.2g})"
         if reach(chosen) == resolution
-        else f"one standard error ({reach(chosen):.2g}) of the paired difference"
+        else f"what chance explains ({reach(chosen):.2g})"
     )
     return chosen, (
         f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within {within} "

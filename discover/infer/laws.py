@@ -13,7 +13,7 @@ from discover.errors import ConfigError, RuleError
 from discover.expression import Node, canonical, const, constants, evaluate, with_constants
 from discover.infer.path import DataPath, fit_path
 from discover.infer.recordings import MIN_ROWS, Recordings
-from discover.infer.scores import Score, difference, scored
+from discover.infer.scores import Score, allowances, scored
 from discover.infer.settings import InferSettings
 from discover.pareto import Candidate, ParetoFront
 from discover.progress import Progress, part, silent
@@ -31,6 +31,9 @@ TASK = "recorded"
 MEAN = "mean"
 L1_PATH = "l1-path"
 LEAST_SQUARES = "least squares"
+PICKED_FROM = 1000
+"""About as many forms of a term do engines choose from."""
+
 TAKES_EQUATIONS = frozenset({"terms"})
 """Engines that can use equations in place of samples."""
 
@@ -121,7 +124,9 @@ def infer(
         # A polynomial of the path has the constants of least squares already.
         fitted, score = (node, known) if known is not None else _refined(node, inside, settings)
         scores.append((_tidy(fitted, inside.samples.variables), names, score))
-    front, by_name = _front(scores, slot, tuple(engine.name for engine in chosen), settings)
+    names = tuple(engine.name for engine in chosen)
+    n_terms = len(path.exponents)
+    front, by_name = _front(scores, slot, names, settings, n_terms, inside.n_independent)
     progress(1.0, "front of candidates")
     return Inference(path, front, by_name, tuple(searched), tuple(kept), slot)
 
@@ -197,6 +202,8 @@ def _front(
     slot: Slot,
     engines: tuple[str, ...],
     settings: InferSettings,
+    n_terms: int,
+    n_rows: int,
 ) -> tuple[ParetoFront, dict[str, Score]]:
     ordered = sorted(scores, key=lambda one: (one[0].complexity, one[2].loss, str(one[0])))
     n_front, ordered = _beaten_last(ordered)
@@ -204,7 +211,9 @@ def _front(
     rest = [one for one in ordered[n_front:] if one[0].complexity <= largest]
     ordered = [*ordered[:n_front], *rest][: max(_MAX_FORMS, n_front)]
     ordered.sort(key=lambda one: (one[0].complexity, one[2].loss, str(one[0])))
-    best = min((one[2] for one in ordered), key=lambda score: score.loss)
+    sizes = [len(constants(one[0])) for one in ordered]
+    n_picked_from = max(PICKED_FROM if engines else 0, n_terms)
+    best, allowed = allowances([one[2] for one in ordered], sizes, n_picked_from, n_rows)
     candidates, by_name = [], {}
     for number, (node, names, score) in enumerate(ordered):
         name = f"c{number:02d}"
@@ -218,10 +227,10 @@ def _front(
                 score.error,
                 names,
                 LEAST_SQUARES if constants(node) else "",
-                difference(score, best)[1],
+                allowed[number],
             )
         )
-    resolution = max(settings.resolution * best.loss, settings.floor)
+    resolution = max(settings.resolution * ordered[best][2].loss, settings.floor)
     front = ParetoFront(TASK, engines, tuple(candidates), "paired", resolution)
     return front, by_name
 

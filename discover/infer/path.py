@@ -204,6 +204,8 @@ def fit_path(recordings: Recordings, slot: Slot, settings: InferSettings) -> Dat
         [point.n_terms for point in points],
         settings.resolution,
         settings.floor,
+        len(powers),
+        recordings.n_independent,
     )
     stability = _stability(recordings, design, names, points[chosen].n_terms, settings)
     table = dict(zip(names, powers, strict=True))
@@ -256,7 +258,13 @@ def _supports(design: FloatArray, target: FloatArray, n_penalties: int) -> dict[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         _, coefficients, _ = lasso_path(
-            scaled, aim, alphas=penalties, max_iter=_ITERATIONS, tol=_TOLERANCE, precompute=True
+            scaled,
+            aim,
+            alphas=penalties,
+            max_iter=_ITERATIONS,
+            tol=_TOLERANCE,
+            precompute=True,
+            random_state=0,
         )
     most = max(1, len(aim) // 5)
     found: dict[Support, tuple[float, str]] = {}

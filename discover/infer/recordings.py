@@ -81,6 +81,11 @@ class Recordings:
         """Number of recordings."""
         return len(self.names)
 
+    @property
+    def n_independent(self) -> int:
+        """About how many rows are independent: equations of neighbouring windows overlap."""
+        return self.samples.n_rows if self.samples.kernel is None else -(-self.samples.n_rows // 2)
+
     def of(self, recordings: Sequence[int]) -> Recordings:
         """Return some of the recordings, renumbered in the given order."""
         rows = np.isin(self.groups, recordings)
@@ -287,7 +292,7 @@ def _half_width(
     longest = max(len(rows) for rows in series)
     if window is not None:
         step = float(np.median(np.concatenate([np.diff(t[rows]) for rows in series if len(rows) > 1])))
-        if not window > 0 or window / step < MIN_WINDOW - 1:
+        if not window > 0 or window / step < MIN_WINDOW - 1 - 1e-6:
             raise ConfigError(
                 f"A window of {window:g} is too narrow: at a step of {step:.4g} it needs at least "
                 f"{(MIN_WINDOW - 1) * step:.4g}, {MIN_WINDOW} samples."

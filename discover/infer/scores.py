@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from discover.infer.recordings import Recordings
 
-__all__ = ["Score", "choose", "difference", "scored", "variance_of"]
+__all__ = ["Score", "allowances", "choose", "difference", "scored", "variance_of"]
 
 FloatArray = NDArray[np.float64]
 Fitted = Callable[[NDArray[np.bool_]], FloatArray]
@@ -87,32 +87,76 @@ def difference(score: Score, best: Score) -> tuple[float, float]:
     return float(paired.mean()), float(paired.std(ddof=1) / np.sqrt(paired.size))
 
 
-def choose(scores: Sequence[Score], sizes: Sequence[int], resolution: float, floor: float) -> tuple[int, str]:
+def by_chance(n_fewer: int, n_picked_from: int, n_rows: int) -> float:
+    """Return the share of its loss that a rule may gain by constants that stand for nothing.
+
+    The best of p terms without any effect lowers the squared error by about ``2 log(p)`` times the variance
+    of the noise over the number of rows, and in one of thirty cases by four of these more. Folds do not show
+    this where the term was picked with all recordings in view.
+
+    Parameters
+    ----------
+    n_fewer : int
+        Constants that it has more than the other rule; at least one is counted.
+    n_picked_from : int
+        Terms that these were picked from.
+    n_rows : int
+
+    References
+    ----------
+    Foster & George (1994), The risk inflation criterion for multiple regression, Ann. Stat. 22:1947-1975.
+    """
+    return max(n_fewer, 1) * (2 * np.log(max(n_picked_from, 2)) + 4) / max(n_rows, 1)
+
+
+def allowances(
+    scores: Sequence[Score], sizes: Sequence[int], n_picked_from: int, n_rows: int
+) -> tuple[int, list[float]]:
+    """Return the position of the lowest loss, and how far above it chance may have put each of the others.
+
+    That is what the best gains by chance from its further constants, and one standard error of the mean
+    difference, recording by recording.
+    """
+    best = min(range(len(scores)), key=lambda n: (scores[n].loss, sizes[n]))
+    found = []
+    for score, size in zip(scores, sizes, strict=True):
+        chance = scores[best].loss * by_chance(sizes[best] - size, n_picked_from, n_rows)
+        found.append(difference(score, scores[best])[1] + (0.0 if score is scores[best] else chance))
+    return best, found
+
+
+def choose(
+    scores: Sequence[Score],
+    sizes: Sequence[int],
+    resolution: float,
+    floor: float,
+    n_picked_from: int = 2,
+    n_rows: int = 1_000_000,
+) -> tuple[int, str]:
     """Choose the smallest rule that predicts recordings as well as the best.
 
-    As well is a mean difference, recording by recording, within one standard error of it or within the
-    resolution, a share of the lowest loss; losses below the floor are all equal.
+    As well is a difference that chance explains (:func:`allowances`), or one within the resolution, a share
+    of the lowest loss; losses below the floor are all equal.
 
     Returns
     -------
     position : int
     reason : str
     """
-    best = min(range(len(scores)), key=lambda n: (scores[n].loss, sizes[n]))
+    best, allowed = allowances(scores, sizes, n_picked_from, n_rows)
     limit = max(resolution * scores[best].loss, floor)
-    within = []
-    for n, score in enumerate(scores):
-        mean, error = difference(score, scores[best])
-        if mean <= max(error, limit):
-            within.append(n)
+    within = [n for n, one in enumerate(scores) if one.loss - scores[best].loss <= max(allowed[n], limit)]
     position = min(within, key=lambda n: (sizes[n], scores[n].loss))
     if position == best:
         return best, (
             f"lowest error on recordings that were left out, {scores[best].loss:.4g} of the variance, and "
             "nothing with fewer terms is as good"
         )
-    mean, error = difference(scores[position], scores[best])
-    reach = f"one standard error ({error:.2g})" if error >= limit else f"the resolution ({limit:.2g})"
+    reach = (
+        f"what chance explains ({allowed[position]:.2g})"
+        if allowed[position] >= limit
+        else f"the resolution ({limit:.2g})"
+    )
     return position, (
         f"fewest terms ({sizes[position]}) whose error on recordings that were left out "
         f"({scores[position].loss:.4g} of the variance) is within {reach} of the lowest "
