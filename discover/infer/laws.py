@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from discover.errors import ConfigError, RuleError
 from discover.expression import Node, canonical, const, constants, evaluate, with_constants
@@ -97,7 +98,14 @@ def infer(
     EngineError
         If an engine is unknown, cannot run here, or fails.
     """
-    settings = settings or InferSettings()
+    # One thread: sums in another order could turn a near tie.
+    with threadpool_limits(1):
+        return _infer(recordings, settings or InferSettings(), engines, progress)
+
+
+def _infer(
+    recordings: Recordings, settings: InferSettings, engines: Sequence[str], progress: Progress
+) -> Inference:
     chosen = resolve(engines) if engines else []
     searched, kept = recordings.held_apart(settings.heldout, settings.seed)
     inside = recordings.of(searched)

@@ -24,7 +24,7 @@ __all__ = ["MAX_BYTES", "MAX_ROWS", "Table", "read_table"]
 MAX_BYTES = 512_000_000
 """A file longer than this is refused unread, and so is one that would unpack to more."""
 
-MAX_ROWS = 5_000_000
+MAX_ROWS = 2_000_000
 MAX_COLUMNS = 2_000
 MAX_CELL = 400
 _HEADING = re.compile(r"\s*(?P<name>[^\[\]]*?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*")
