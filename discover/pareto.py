@@ -30,6 +30,9 @@ class Candidate:
         Engines that proposed its form; ``l1-path`` is the coefficient fit.
     refined_by : str
         What its constants were refined by; empty if by nothing.
+    allowance : float or None
+        Difference to the lowest held-out loss that chance explains, such as the standard error of the mean
+        difference, pair by pair; None where the pairs are not known.
     """
 
     id: str
@@ -39,6 +42,7 @@ class Candidate:
     heldout_error: float
     proposed_by: tuple[str, ...]
     refined_by: str = ""
+    allowance: float | None = None
 
     @property
     def complexity(self) -> int:
@@ -56,6 +60,7 @@ class Candidate:
             "heldout_error": self.heldout_error,
             "provenance": {"proposed_by": list(self.proposed_by), "refined_by": self.refined_by},
             "on_front": on_front,
+            **({} if self.allowance is None else {"allowance": self.allowance}),
         }
 
     @classmethod
@@ -82,6 +87,7 @@ class Candidate:
             fields.number("heldout_error", 0.0),
             provenance.texts("proposed_by"),
             provenance.text("refined_by"),
+            fields.number("allowance") if fields.has("allowance") else None,
         )
 
 
@@ -338,6 +344,31 @@ def _one_standard_error(front: Sequence[Candidate], resolution: float) -> tuple[
     )
 
 
+def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, str]:
+    """Simplest candidate whose loss differs from the best by no more than the error of the difference."""
+    best = front[-1]
+
+    def reach(candidate: Candidate) -> float:
+        allowed = candidate.allowance
+        return max(candidate.heldout_error if allowed is None else allowed, resolution)
+
+    chosen = next(one for one in front if one is best or one.heldout_loss - best.heldout_loss <= reach(one))
+    if chosen is best:
+        return (
+            best,
+            f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is as good, pair by pair",
+        )
+    within = (
+        f"the resolution ({resolution:.2g})"
+        if reach(chosen) == resolution
+        else f"what chance explains ({reach(chosen):.2g})"
+    )
+    return chosen, (
+        f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within {within} "
+        f"of the best ({best.heldout_loss:.4g}, complexity {best.complexity})"
+    )
+
+
 def _lowest(front: Sequence[Candidate], _: float) -> tuple[Candidate, str]:
     return front[-1], f"lowest held-out loss, {front[-1].heldout_loss:.4g}"
 
@@ -357,6 +388,7 @@ def _elbow(front: Sequence[Candidate], _: float) -> tuple[Candidate, str]:
 
 SELECTORS: Mapping[str, Callable[[Sequence[Candidate], float], tuple[Candidate, str]]] = {
     "1se": _one_standard_error,
+    "paired": _paired,
     "lowest": _lowest,
     "elbow": _elbow,
 }

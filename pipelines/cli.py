@@ -216,8 +216,14 @@ def report(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 6: figures and one HTML file (report.html)."""
+    from pipelines.infer import is_recorded, report_again
     from pipelines.show import summary_text
 
+    for folder in (Path(name), results / name):
+        if is_recorded(folder):
+            report_again(folder)
+            typer.echo(summary_text(folder))
+            return
     found = _stage("report", name, fresh, update, threads, results)
     typer.echo(summary_text(found.folder))
 
@@ -344,6 +350,71 @@ def recover(
         reporter.close()
     columns = list(rows[0])
     typer.echo(table_text(columns, [[row[column] for column in columns] for row in rows]))
+
+
+@app.command()
+def infer(
+    table: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .parquet or .npz table.")],
+    variables: Annotated[
+        str,
+        typer.Option(help="What the rule may see: x,y,w, or NAME=COLUMN where columns are called otherwise."),
+    ] = "x,y,w",
+    target: Annotated[
+        str, typer.Option(help="Column of the update (dw); with --weak, of the weight over time (w).")
+    ] = "",
+    groups: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Recording of every row; held out as a whole, never by row.")
+    ] = "",
+    units: Annotated[
+        str, typer.Option(help="Units, such as x=Hz,w=nS; headings of the form 'x [Hz]' do as well.")
+    ] = "",
+    weak: Annotated[
+        bool, typer.Option("--weak", help="The target is observed over time, not its change; see --time.")
+    ] = False,
+    time: Annotated[str, typer.Option(metavar="COLUMN", help="Times, for --weak.")] = "",
+    synapse: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN", help="Synapse of every row where a recording has several; for --weak."
+        ),
+    ] = "",
+    window: Annotated[
+        float | None, typer.Option(help="Width of the test functions of --weak, in the unit of time.")
+    ] = None,
+    engine: Engines = None,
+    polynomial: Annotated[
+        bool, typer.Option("--polynomial", help="No engines: the L1 path over polynomials alone.")
+    ] = False,
+    degree: Annotated[int, typer.Option(min=1, max=8, help="Largest power in the polynomial basis.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    name: Annotated[str, typer.Option(help="Name of the run; that of the file by default.")] = "",
+    fresh: Fresh = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Infer a rule from recorded data: L1 path, symbolic front, validation by recording, report."""
+    from pipelines.infer import infer_table
+
+    used = use_threads(threads)
+    text = infer_table(
+        table,
+        results,
+        variables=variables,
+        target=target,
+        groups=groups,
+        units=units,
+        weak=weak,
+        time=time,
+        synapse=synapse,
+        window=window,
+        engines=() if polynomial else tuple(engine or ("auto",)),
+        degree=degree,
+        seed=seed,
+        name=name,
+        fresh=fresh,
+        threads=used,
+    )
+    typer.echo(text)
 
 
 @app.command(name="recover-known")

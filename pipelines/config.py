@@ -177,6 +177,12 @@ def load_json(path: Path) -> PipelineConfig:
         ) from None
     if not isinstance(table, dict):
         raise ArtefactError(f"{path} holds no configuration. Start the run again with `discover run TOML`.")
+    if table.get("task") == "recorded" and "data" in table:
+        raise ConfigError(
+            f"{path.parent} is a run of `discover infer`, which has no pipeline of stages. Repeat "
+            "`discover infer` "
+            "with its table to run it again; front, show, export and report read it as it is."
+        )
     return from_table(table, source=str(path), default_name="")
 
 

@@ -14,13 +14,12 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from discover.errors import ArtefactError
 from pipelines import artefacts
-from pipelines.config import PipelineConfig
 from pipelines.sources import code_hash
 
 __all__ = ["Manifest", "ManifestFile", "StageRecord", "digest", "platform_facts", "versions"]
@@ -50,6 +49,24 @@ def _inside(name: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(_inside)]
+
+
+class RunConfig(Protocol):
+    """What the manifest needs to know of a configuration."""
+
+    @property
+    def seed(self) -> int:
+        """Root of every random number of the run."""
+        ...
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Engines as asked for."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole configuration as plain data."""
+        ...
 
 
 class StageRecord(BaseModel):
@@ -165,7 +182,7 @@ class Manifest:
                 "TOML file. To replace it, add --fresh, or --update to run again only what changed."
             )
 
-    def write(self, config: PipelineConfig, threads: int, stage: str, record: StageRecord | None) -> None:
+    def write(self, config: RunConfig, threads: int, stage: str, record: StageRecord | None) -> None:
         """Write the manifest with a stage's new record, or without one while the stage runs.
 
         Raises
@@ -179,8 +196,8 @@ class Manifest:
         self._records = records
         artefacts.write_json(self.path, ManifestFile, self._content(config, threads))
 
-    def _content(self, config: PipelineConfig, threads: int) -> dict[str, Any]:
-        search = self._records.get("search")
+    def _content(self, config: RunConfig, threads: int) -> dict[str, Any]:
+        search = self._records.get("search") or self._records.get("infer")
         return {
             "config": config.to_dict(),
             "seed": config.seed,

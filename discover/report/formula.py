@@ -11,7 +11,7 @@ from discover.expression import Node, postorder
 from discover.expression.latex import latex_number
 from discover.expression.node import take
 from discover.rule import Rule
-from discover.slots import SLOTS, Slot
+from discover.slots import Slot, get_slot
 
 __all__ = ["expression_text", "rule_html", "rule_text"]
 
@@ -83,8 +83,8 @@ def rule_html(rule: Rule, digits: int = 4, left_side: bool = True) -> str:
     """
     blocks = []
     for slot, node in rule.expressions.items():
-        if SLOTS[slot].is_constant:
-            blocks.append(f'<span class="formula">{_constant(SLOTS[slot], node, digits)}</span>')
+        if get_slot(slot).is_constant:
+            blocks.append(f'<span class="formula">{_constant(get_slot(slot), node, digits)}</span>')
             continue
         body = _tall(node, digits, left_side) if _is_tall(node) else _breaking(node, digits, left_side)
         before = _left_side(slot) if left_side else _slot_label(slot, rule)

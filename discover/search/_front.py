@@ -24,7 +24,7 @@ def nmse(expression: Node, samples: Samples) -> float:
     A target without variance is compared with its mean square instead.
     """
     with np.errstate(all="ignore"):
-        residual = evaluate(expression, samples.columns) - samples.target
+        residual = samples.observed(evaluate(expression, samples.columns)) - samples.target
         error = float(np.mean(residual**2))
     power = float(np.var(samples.target)) or float(np.mean(samples.target**2)) or 1.0
     return error / power if np.isfinite(error) else np.inf

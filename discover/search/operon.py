@@ -110,6 +110,8 @@ class OperonEngine:
         state = self.availability()
         if not state.usable:
             raise EngineUnavailable(f"The engine 'operon' cannot run here: {state.reason} {state.remedy}")
+        if samples.kernel is not None:
+            raise EngineError(f"The engine {self.name!r} takes samples of the update, not sums of it.")
         rows = samples.subset(settings.operon.max_rows, seed)
         scales = _scales(rows)
         request = _request(rows, scales, settings, seed)

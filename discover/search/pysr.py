@@ -97,6 +97,8 @@ class PySREngine:
         state = self.availability()
         if not state.usable:
             raise EngineUnavailable(f"The engine 'pysr' cannot run here. {state.reason} {state.remedy}")
+        if samples.kernel is not None:
+            raise EngineError(f"The engine {self.name!r} takes samples of the update, not sums of it.")
         rows = samples.subset(settings.pysr.max_rows, seed)
         with contextlib.ExitStack() as stack:
             folder = Path(settings.pysr.output_folder or stack.enter_context(_temporary_folder()))
