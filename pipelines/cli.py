@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
-from pipelines.interruption import Farewell, Interrupted, ending_promptly
+from pipelines.interruption import Farewell, Interrupted, ending_promptly, leave
 from pipelines.threads import use_threads
 
 if TYPE_CHECKING:
@@ -49,9 +49,12 @@ class _Group(TyperGroup):
         except DiscoverError as error:
             typer.echo(f"discover: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
+        except Interrupted as error:
             farewell()
-            raise typer.Exit(128 + error.number if isinstance(error, Interrupted) else INTERRUPTED) from None
+            leave(error.number)
+        except KeyboardInterrupt:
+            farewell()
+            raise typer.Exit(INTERRUPTED) from None
 
 
 app = typer.Typer(

@@ -15,13 +15,13 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["GRACE_SECONDS", "RESUMABLE", "Farewell", "Interrupted", "ending_promptly"]
+__all__ = ["GRACE_SECONDS", "RESUMABLE", "Farewell", "Interrupted", "ending_promptly", "leave"]
 
 GRACE_SECONDS = 0.7
 """How long the ordinary way out may take."""
@@ -112,6 +112,20 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
     raise Interrupted(number)
 
 
+def leave(number: int) -> NoReturn:
+    """End this process at once: the interpreter's own end would wait for kernels in other threads.
+
+    Parameters
+    ----------
+    number : int
+        The signal.
+    """
+    with suppress(OSError, ValueError):  # a pipe that nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(128 + number)
+
+
 def _watch(reading: socket.socket, taken: frozenset[int], farewell: Callable[[], None]) -> None:
     """Wait for a signal, then for the process to end by itself, then end it."""
     with reading:
@@ -119,5 +133,4 @@ def _watch(reading: socket.socket, taken: frozenset[int], farewell: Callable[[],
             if numbers[0] in taken:
                 threading.Event().wait(GRACE_SECONDS)
                 farewell()
-                sys.stderr.flush()
-                os._exit(128 + numbers[0])
+                leave(numbers[0])
