@@ -218,7 +218,7 @@ def test_inhibition_follows_excitation_to_other_channels():
 
 
 @pytest.mark.parametrize(
-    ("rule", "rate"), [("soft-bounds", 0.0005), ("oja-like", 0.002), ("triplet", 0.0005)]
+    ("rule", "rate"), [("soft-bounds", 0.0005), ("oja-like", 0.002), ("triplet", 0.0002)]
 )
 def test_excitation_that_learns_moves_and_is_balanced(rule, rate):
     settings = EiCoplasticSettings(
