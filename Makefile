@@ -150,7 +150,7 @@ bench: $(BENCH_STAMP) ## speed beside JAX and hand-written kernels, into results
 REPRODUCED := path.json front.json validation.json comparison.json
 repro: $(RUN_STAMP) ## runs with one seed, on 1 and 2 threads and on Dask workers, must be equal to the byte
 	@folder=$$(mktemp -d) && scheduler= worker= && \
-	trap 'kill $$worker $$scheduler 2>/dev/null; rm -rf "$$folder"' EXIT && \
+	trap 'kill $$worker $$scheduler 2>/dev/null; wait; rm -rf "$$folder"' EXIT && \
 	for threads in 1 2; do \
 		$(DISCOVER) run pipelines/$(TASK)-smoke.toml --results "$$folder/$$threads" --threads $$threads || exit; \
 	done && \

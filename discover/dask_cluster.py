@@ -214,10 +214,13 @@ def _first_line(error: BaseException) -> str:
 @contextmanager
 def _quiet_log() -> Iterator[None]:
     """Keep Dask's own lines about lost connections off the terminal: what matters is raised."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    # Dask gives several of its loggers a level of their own.
+    loggers = [logging.getLogger(name) for name in ("distributed", *logging.root.manager.loggerDict)]
+    levels = {one: one.level for one in loggers if one.name.split(".")[0] == "distributed"}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -98,6 +98,31 @@ def test_a_cluster_without_dask_is_one_paragraph(monkeypatch: pytest.MonkeyPatch
     assert "Traceback" not in found.output
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["recover", "oja"], "Start it again with: discover"),
+        (["fit", "pipelines/oja-smoke.toml", "--results", "{}"], "are kept; go on with: discover"),
+    ],
+)
+def test_a_lost_cluster_is_one_paragraph_with_a_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str], words: str
+) -> None:
+    @contextmanager
+    def lost(*_: Any) -> Iterator[None]:
+        raise ClusterLost("The Dask scheduler at tcp://far was lost.")
+        yield
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(Where, "at_work", lost)
+    options = ["--backend", "dask", "--scheduler", "tcp://far"]
+    found = CliRunner().invoke(app, [word.format(tmp_path) for word in command] + options)
+    assert found.exit_code == 1
+    assert found.stderr.startswith("discover: The Dask scheduler at tcp://far was lost.")
+    assert words in found.stderr
+    assert "Traceback" not in found.output
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"id": 1}'])
 def test_a_file_that_no_scheduler_wrote(tmp_path: Path, content: str | None) -> None:
     pytest.importorskip("distributed", reason="distributed is not installed: pip install '.[cluster]'")
