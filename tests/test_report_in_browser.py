@@ -196,6 +196,7 @@ def test_the_report_of_every_task(browser: Any, smoke_runs: SmokeRuns, pipeline:
         sync_api.expect(panel).to_be_visible()
         assert opened.shown() == str(place["number"])
         assert panel.locator("math").count() >= 1
+        opened.page.wait_for_timeout(400)  # or the next click would be the second of a double click
     for section in ("run", "front", "path", "portrait", "curves", "folds", "known", "provenance"):
         assert opened.page.locator(f"section#{section}").is_visible(), section
     loaded = "images => images.every(image => image.complete && image.naturalWidth > 100)"

@@ -28,7 +28,7 @@
   var touch = window.matchMedia("(pointer: coarse)").matches;
   figure.layout.dragmode = touch ? false : "zoom";
   Plotly.newPlot(plot, figure.data, figure.layout, {
-    responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover",
+    responsive: true, displaylogo: false, doubleClick: "reset", displayModeBar: touch ? false : "hover",
     // None of Plotly's buttons that would send the data elsewhere.
     showSendToCloud: false, plotlyServerURL: "", modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]
   }).then(function () {
