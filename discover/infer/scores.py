@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ def by_chance(n_fewer: int, n_picked_from: int, n_rows: int) -> float:
     ----------
     Foster & George (1994), The risk inflation criterion for multiple regression, Ann. Stat. 22:1947-1975.
     """
-    return max(n_fewer, 1) * (2 * np.log(max(n_picked_from, 2)) + 4) / max(n_rows, 1)
+    return max(n_fewer, 1) * (2 * math.log(max(n_picked_from, 2)) + 4) / max(n_rows, 1)
 
 
 def allowances(
