@@ -100,7 +100,7 @@ def _sees(rule: Rule, columns: set[str]) -> bool:
 
 def _beside_all(rule: Rule, known: Mapping[str, Rule], recordings: Recordings) -> dict[str, Any]:
     found = {name: beside(rule, other, recordings) for name, other in known.items()}
-    nearest = min(found, key=lambda name: (_order(found[name]), name), default=None)
+    nearest = min(found, key=lambda name: _order(found[name]), default=None)
     if nearest is not None and _order(found[nearest])[0] >= len(_RANKS):
         nearest = None
     return {
