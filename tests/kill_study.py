@@ -29,7 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PIPELINES = ("oja-smoke", "pca-network-smoke", "ei-balance-smoke")
 COMPARED = ("trajectories.npz", "path.json", "front.json", "front.csv", "validation.json", "comparison.json")
 PLACES = ("starting", "simulate", "fit", "search", "validate", "compare", "report", "between stages")
-RUN = "import sys; from pipelines.cli import main; sys.argv[0] = 'discover'; main()"
+RUN = """\
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+from pipelines.cli import main
+sys.argv[0] = "discover"
+main()
+"""
 WAYS = ("at a random moment",) * 6 + ("while an engine runs", "engine, parent alone", "while writing")
 LONGEST_LIFE = 1800.0
 SECONDS_TO_DIE = 5.0

@@ -17,6 +17,7 @@ from discover.errors import ArtefactError
 from discover.journal import Journal
 from pipelines.artefacts import remove_leftovers
 from pipelines.events import EventLog
+from pipelines.runs import locked
 
 OTHER = TOML.replace("penalties = [0.1, 0.2]", "penalties = [0.3]")
 
@@ -61,6 +62,15 @@ def test_a_run_that_has_not_finished_takes_other_settings(toy: Toy) -> None:
     discover("fit", "toy.toml")
     toy.toml.write_text(OTHER)
     assert discover("run", "toy.toml").exit_code == 0
+
+
+def test_a_second_process_in_a_folder_says_so_and_changes_nothing(toy: Toy) -> None:
+    discover("run", "toy.toml")
+    before = everything(toy) | {"events.jsonl": (toy.run / "events.jsonl").read_bytes()}
+    with locked(toy.run):
+        refused(discover("run", "toy.toml", "--fresh"), "Another discover process is at work in results/toy")
+    assert everything(toy) | {"events.jsonl": (toy.run / "events.jsonl").read_bytes()} == before
+    assert discover("run", "toy.toml", "--fresh").exit_code == 0
 
 
 # -------------------------------------------------------------------------------------------------- --fresh
