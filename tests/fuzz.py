@@ -147,20 +147,20 @@ def _look(folder: Path) -> None:
     from pipelines.inspection import SORTS, diff_text, front_as_asked, show_text
     from pipelines.show import summary_text
 
-    shown = [
-        lambda: summary_text(folder),
-        lambda: show_text(folder),
-        lambda: front_as_asked(folder, "complexity", "cv"),
-        *(lambda sort=sort: front_as_asked(folder, sort, "") for sort in SORTS),
-        *(lambda way=way: front_as_asked(folder, "id", way) for way in ("1se", "lowest", "elbow")),
-    ]
-
     def show(text: str) -> None:
         assert printable_everywhere(text), text
 
-    _all(lambda one=one: show(one()) for one in shown)
-    _all([lambda: read_run(folder)])
-    diff_text(folder, folder)
+    first = (lambda: show(summary_text(folder)), lambda: show(show_text(folder)), lambda: read_run(folder))
+    _all(first)
+    # What these refuse, the others refuse alike.
+    _all(
+        [
+            lambda: show(front_as_asked(folder, "complexity", "cv")),
+            *(lambda sort=sort: show(front_as_asked(folder, sort, "")) for sort in SORTS),
+            *(lambda way=way: show(front_as_asked(folder, "id", way)) for way in ("1se", "lowest", "elbow")),
+            lambda: show(diff_text(folder, folder).text),
+        ]
+    )
 
 
 def _all(calls: Any) -> None:
@@ -460,7 +460,7 @@ TARGETS: Mapping[str, Target] = {
 
 # ------------------------------------------------------------------------------------------------- mutations
 
-DEEP = 400
+DEEP = 200
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 2**31, 2**63, -(2**64), 10**400, 1e308, -1e308, 5e-324, float("nan"), float("inf"),
     "", "x*y", "0", "nan", "__import__('os').system('true')", "../../etc/passwd", "/dev/zero", "\0", "\ud800",
@@ -498,11 +498,11 @@ def mutated(valid: Any, choose: Callable[[int], int]) -> Any:
                 value = {"x": value} if choose(2) else [value]
             holder[key] = value
         elif kind == 2:
-            holder[key] = copy.deepcopy(_at(content, choose))
+            holder[key] = copy.deepcopy(_at(valid, choose))
         elif kind == 3 and isinstance(holder, dict):
-            holder[str(ODD[choose(len(ODD))])] = holder[key]
+            holder[str(ODD[choose(len(ODD))])] = copy.deepcopy(holder[key])
         else:
-            holder[key] = ODD[choose(len(ODD))]
+            holder[key] = copy.deepcopy(ODD[choose(len(ODD))])
     return content
 
 

@@ -1,0 +1,315 @@
+"""Forms of the JSON artefacts: which fields each has, of which types, and what must fit together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from annotated_types import Ge
+from pydantic import BaseModel, ConfigDict, model_validator
+
+__all__ = ["Artefact", "Comparison", "Front", "Manifold", "RulePath", "Validation"]
+
+Coefficients = dict[str, dict[str, float]]
+Count = Annotated[int, Ge(0)]
+Error = Annotated[float, Ge(0)]
+
+
+class Artefact(BaseModel):
+    """What the JSON artefacts have in common: a kind, a version, and numbers that are finite."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class PathPoint(_Part):
+    """One rule of the path along the L1 penalty."""
+
+    penalty: float
+    coefficients: Coefficients
+    n_terms: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: Error = 0.0
+
+
+class Spline(_Part):
+    """Coefficients of the B-splines for one pair of powers."""
+
+    pre: Count
+    weight: Count
+    coefficients: list[float]
+
+
+class TeacherPoint(_Part):
+    """One rule without a formula: its splines between `low` and `high`, and its losses."""
+
+    penalty: float
+    low: float
+    high: float
+    blocks: list[Spline]
+    n_blocks: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float
+    restart: Count
+
+
+class TeacherCurves(_Part):
+    """Rules without a formula from all restarts, the chosen one, and why."""
+
+    slot: str
+    points: list[TeacherPoint]
+    chosen: Count
+    reason: str
+    choices: list[Count]
+
+
+class TraceSpline(_Part):
+    """Coefficients of the B-splines of a trace for one slot and power of the weight."""
+
+    slot: str
+    weight: Count
+    coefficients: list[float]
+
+
+class SpikeTeacherPoint(_Part):
+    """One rule of spiking synapses without a formula: its splines, their ranges, and its losses."""
+
+    penalty: float
+    tau_pre: float
+    tau_post: float
+    ranges: dict[str, list[float]]
+    blocks: list[TraceSpline]
+    n_blocks: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float
+    restart: Count
+
+
+class SpikeTeacherCurves(_Part):
+    """Rules of spiking synapses without a formula from all restarts, the chosen one, and why."""
+
+    kind: Literal["spiking"]
+    points: list[SpikeTeacherPoint]
+    chosen: Count
+    reason: str
+    choices: list[Count]
+
+
+class Restart(_Part):
+    """What one restart chose."""
+
+    coefficients: Coefficients = {}
+
+
+class RulePath(Artefact):
+    """``path.json``: rules along the L1 penalty, the chosen one, and why."""
+
+    kind = "path"
+    task: str
+    points: list[PathPoint]
+    chosen: Count
+    reason: str
+    restarts: list[Restart]
+    term_stability: Coefficients
+    teacher: TeacherCurves | SpikeTeacherCurves | None = None
+
+    @model_validator(mode="after")
+    def _chosen_is_there(self) -> Self:
+        if self.chosen >= len(self.points):
+            raise ValueError(f"there is no point {self.chosen}, which it calls chosen")
+        return self
+
+
+class FrontCandidate(_Part):
+    """One candidate: its expressions by slot, its complexity and losses, and where it came from."""
+
+    id: str
+    slots: dict[str, str]
+    complexity: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: Error = 0.0
+    provenance: Any
+    on_front: bool
+
+
+class SimplerRule(_Part):
+    """A step to a simpler rule: the held-out loss that it costs, and whether that is within its error."""
+
+    what: str
+    before: dict[str, str]
+    after: dict[str, str]
+    cost: float
+    error: float
+    accepted: bool
+
+
+class SpentSimulations(_Part):
+    """What one way to search reached for how many simulated problems."""
+
+    way: str
+    n_simulated: Count
+    heldout_loss: float
+    trace: list[list[float]]
+
+
+class Front(Artefact):
+    """``front.json``: candidates of the symbolic search, the chosen one, and why."""
+
+    kind = "front"
+    task: str
+    engine: list[str]
+    candidates: list[FrontCandidate]
+    chosen: str
+    reason: str
+    simplifications: list[SimplerRule] = []
+    spent: list[SpentSimulations] = []
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names = [one.id for one in self.candidates]
+        if len(set(names)) < len(names):
+            raise ValueError("two candidates have one name")
+        if self.chosen not in names:
+            raise ValueError(f"no candidate has the name {self.chosen[:40]!r}, which it calls chosen")
+        return self
+
+
+class Metric(_Part):
+    """Mean of a measure with its confidence interval; None where a fold does not define it."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class Fold(_Part):
+    """One held-out condition."""
+
+    name: str
+    metrics: dict[str, Metric]
+    passed: bool
+
+
+class Validated(_Part):
+    """A candidate's folds."""
+
+    folds: list[Fold]
+    passed: bool
+
+
+class Validation(Artefact):
+    """``validation.json``: candidate by fold by measure."""
+
+    kind = "validation"
+    candidates: dict[str, Validated]
+
+
+class Distances(_Part):
+    """Three distances to a known rule; None where one is not defined."""
+
+    coefficient: float | None
+    functional: float | None
+    behavioural: float | None
+
+
+class Compared(_Part):
+    """A candidate beside the known rules."""
+
+    nearest: str | None
+    verdict: str
+    distances: dict[str, Distances]
+
+
+class Ablation(_Part):
+    """The chosen rule without one of its parts; the complete rule is the first."""
+
+    name: str
+    slots: dict[str, str]
+    metrics: dict[str, Metric]
+
+
+class Standing(_Part):
+    """One measure of a known rule, and the chosen rule's minus it."""
+
+    known: Metric
+    difference: Metric
+    verdict: Literal["better", "worse", "equal"]
+
+
+class Contest(_Part):
+    """The chosen rule beside one known rule, measure by measure."""
+
+    name: str
+    speed: float
+    measures: dict[str, Standing]
+
+
+class BaselineRow(_Part):
+    """The baseline, the best polynomial or the chosen rule, with its measures."""
+
+    name: str
+    slots: dict[str, str]
+    metrics: dict[str, Metric]
+
+
+class Baseline(_Part):
+    """The found rules beside a rule that knows nothing of the inputs."""
+
+    rows: list[BaselineRow]
+    differences: dict[str, Metric]
+    beaten_by: list[str]
+    text: str
+
+
+class Comparison(Artefact):
+    """``comparison.json``: candidate by known rule; ablations of the chosen one, and what it is better at."""
+
+    kind = "comparison"
+    candidates: dict[str, Compared]
+    ablations: list[Ablation] = []
+    contests: list[Contest] = []
+    baseline: Baseline | None = None
+
+
+class LinearParameters(_Part):
+    """Parameters of a rule of the published family, time constants in ms."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    kappa: float
+    tau_pre: float
+    tau_post: float
+
+
+class Solution(_Part):
+    """A rule of the published family, in simulation and in theory; None where there is no rate."""
+
+    parameters: LinearParameters
+    simulated_hz: float
+    predicted_hz: float | None
+    corrected_hz: float | None
+    converged: bool
+
+
+class Manifold(Artefact):
+    """``manifold.json``: rules that many restarts found beside those that a mean field predicts."""
+
+    kind = "manifold"
+    task: str
+    target_hz: float
+    pre_hz: float
+    tolerance: float
+    searched: list[Solution]
+    rate_only: list[Solution]
+    surface: list[Solution]
+    directions: list[dict[str, Any]]
+    answers: dict[str, str]
