@@ -124,6 +124,12 @@ def test_blocks_with_an_infinite_penalty_stay_away_and_time_constants_move() -> 
     assert np.abs(found[-2:] - begin[-2:]).min() > 0
 
 
+def test_a_target_that_is_set_by_a_constant_term_is_refused() -> None:
+    problems = TASK.draw(replace(TINY, constant_factor=2.0), 2, np.random.SeedSequence(5))
+    with pytest.raises(TaskError, match="no constant term"):
+        TASK.losses(some_rule(), problems)  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------------------------------- learning
 
 
