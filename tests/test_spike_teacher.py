@@ -124,6 +124,12 @@ def test_blocks_with_an_infinite_penalty_stay_away_and_time_constants_move() -> 
     assert np.abs(found[-2:] - begin[-2:]).min() > 0
 
 
+def test_a_target_that_is_set_by_a_constant_term_is_refused() -> None:
+    problems = TASK.draw(replace(TINY, constant_factor=2.0), 2, np.random.SeedSequence(5))
+    with pytest.raises(TaskError, match="no constant term"):
+        TASK.losses(some_rule(), problems)  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------------------------------- learning
 
 
@@ -175,6 +181,7 @@ class _CutOff(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_fit_with_a_teacher_goes_on_where_it_was(tmp_path: Path, whole: FitResult) -> None:
     def stop_late(fraction: float, message: str) -> None:
         if "teacher 2" in message and "first fit" in message:
@@ -201,18 +208,20 @@ def test_rules_of_other_curves_are_other_questions_for_a_journal(tmp_path: Path)
 @pytest.mark.slow
 def test_it_holds_the_rate_with_tuned_inhibition() -> None:
     settings = BalanceSettings(
-        n_excitatory=400, n_inhibitory=100, duration_s=8.0, measured_s=4.0, learning_rate=0.02
+        n_excitatory=400, n_inhibitory=100, duration_s=5.0, measured_s=3.0, learning_rate=0.03
     )
     own = TeacherSettings(
-        restarts=1, n_pieces=4, n_train=4, n_heldout=8, penalties=(0.05,), steps=25, path_steps=2,
-        refit_steps=4, start_scale=0.3, resolution=0.1,
+        restarts=1, n_pieces=4, n_train=3, n_heldout=4, penalties=(0.05,), steps=20, path_steps=2,
+        refit_steps=3, start_scale=0.3, resolution=0.1,
     )  # fmt: skip
-    options = replace(OPTIONS, population=12, teacher=own)
-    best = teach_spikes(TASK, settings, options, np.random.SeedSequence(4)).best
-    problems = TASK.draw(settings, 8, np.random.SeedSequence(77))
+    best = teach_spikes(
+        TASK, settings, replace(OPTIONS, population=10, teacher=own), np.random.SeedSequence(4)
+    ).best
+    problems = TASK.draw(settings, 6, np.random.SeedSequence(77))
     frozen = Rule.from_coefficients({"on_pre": {}, "on_post": {}})
-    assert TASK.losses(best.rule, problems).mean() < 0.7  # type: ignore[arg-type]
-    assert TASK.losses(frozen, problems).mean() > 5
+    loss = TASK.losses(best.rule, problems).mean()  # type: ignore[arg-type]
+    assert loss < 1
+    assert loss < 0.1 * TASK.losses(frozen, problems).mean()
 
 
 # ------------------------------------------------------------------------------------------- teaching

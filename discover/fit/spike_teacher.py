@@ -220,7 +220,7 @@ class _Objective:
             else:
                 grid = np.linspace(0.0, high, N_GRID)
                 design = basis(grid, 0.0, high, self.n_pieces)
-                fitted = np.linalg.lstsq(design, splines.curves(grid).T, rcond=None)[0]
+                fitted, *_ = np.linalg.lstsq(design, splines.curves(grid).T, rcond=None)
                 rows.append(np.asarray(fitted.T, dtype=np.float64))
         taus = np.array([rule.tau_pre_ms, rule.tau_post_ms])
         constants = np.log(taus / [slot.usual for slot in CONSTANTS])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.errors import TaskError
 from discover.known_rules import KnownRule
 from discover.predict import linear_parameters
 from discover.rule import Rule
@@ -312,6 +313,8 @@ class BalanceTask:
         from sims.spike_splines import SplineSpikeRule
 
         if isinstance(rule, SplineSpikeRule):
+            if settings.constant_factor != 1.0:
+                raise TaskError("A rule without a formula has no constant term that would set its target.")
             return rule
         whole = rule.rule if isinstance(rule, KnownRule) else rule
         if not isinstance(whole, Rule):
