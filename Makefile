@@ -42,6 +42,7 @@ RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 DOCS_STAMP := $(VENV)/.installed-docs
+FUZZ_STAMP := $(VENV)/.installed-fuzz
 
 .PHONY: install dev
 install: $(RUN_STAMP) ## make .venv with the program in it (every target does this by itself)
@@ -60,7 +61,7 @@ $(RUN_STAMP): pyproject.toml constraints.txt
 
 $(DEV_STAMP): $(RUN_STAMP)
 	@echo 'installing the tools for tests and linting'
-	@$(PIP) --no-build-isolation --editable '.[dev,brian2]'
+	@$(PIP) --no-build-isolation --editable '.[dev,brian2,docs]'
 	@touch $@
 
 $(BENCH_STAMP): $(RUN_STAMP)
@@ -73,9 +74,15 @@ $(DOCS_STAMP): $(RUN_STAMP)
 	@$(PIP) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
+$(FUZZ_STAMP): $(DEV_STAMP)
+	@echo 'installing what fuzzes'
+	@$(PIP) --no-build-isolation --editable '.[fuzz]'
+	@touch $@
+
 # ------------------------------------------------------------------------------------------------- pipelines
 # Make decides by time stamps what may be out of date and calls the stage; the stage compares the settings, the
-# inputs and the code it depends on, and only touches its file when nothing changed.
+# inputs and the code it depends on, and only touches its file when nothing changed. Who edits pipelines/oja.toml
+# and says `make oja` wants results/oja to follow: --update, without which a finished run would be left alone.
 
 SOURCES := $(wildcard sims/*.py discover/*.py discover/*/*.py discover/*/templates/* pipelines/*.py)
 
@@ -83,17 +90,17 @@ SOURCES := $(wildcard sims/*.py discover/*.py discover/*/*.py discover/*/templat
 	$(RESULTS)/%/validation.json $(RESULTS)/%/comparison.json $(RESULTS)/%/report.html
 
 $(RESULTS)/%/trajectories.npz: pipelines/%.toml $(SOURCES) $(RUN_STAMP)
-	@$(DISCOVER) simulate $< --results $(RESULTS)
+	@$(DISCOVER) simulate $< --results $(RESULTS) --update
 $(RESULTS)/%/path.json: $(RESULTS)/%/trajectories.npz
-	@$(DISCOVER) fit pipelines/$*.toml --results $(RESULTS)
+	@$(DISCOVER) fit pipelines/$*.toml --results $(RESULTS) --update
 $(RESULTS)/%/front.json: $(RESULTS)/%/path.json
-	@$(DISCOVER) search pipelines/$*.toml --results $(RESULTS)
+	@$(DISCOVER) search pipelines/$*.toml --results $(RESULTS) --update
 $(RESULTS)/%/validation.json: $(RESULTS)/%/front.json
-	@$(DISCOVER) validate pipelines/$*.toml --results $(RESULTS)
+	@$(DISCOVER) validate pipelines/$*.toml --results $(RESULTS) --update
 $(RESULTS)/%/comparison.json: $(RESULTS)/%/validation.json
-	@$(DISCOVER) compare pipelines/$*.toml --results $(RESULTS)
+	@$(DISCOVER) compare pipelines/$*.toml --results $(RESULTS) --update
 $(RESULTS)/%/report.html: $(RESULTS)/%/comparison.json
-	@$(DISCOVER) report pipelines/$*.toml --results $(RESULTS)
+	@$(DISCOVER) report pipelines/$*.toml --results $(RESULTS) --update
 
 .PHONY: all $(FULL) $(STAGES) smoke
 oja: ## re-discover Oja's rule, from simulation to report
@@ -117,9 +124,17 @@ smoke: $(RUN_STAMP) ## every stage at a tiny size, in under a minute
 
 # ---------------------------------------------------------------------------------------------------- checks
 
-.PHONY: test lint docs bench repro reference clean distclean
+.PHONY: test test-kill fuzz lint docs bench repro reference clean distclean
 test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too)
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(if $(filter all,$(TESTS)),,-m 'not slow')
+
+KILLS ?= 30
+test-kill: $(DEV_STAMP) ## kill runs at random moments, go on, compare (KILLS=30: about 10 minutes)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python tests/kill_study.py --kills $(KILLS)
+
+SECONDS_OF_FUZZ ?= 600
+fuzz: $(FUZZ_STAMP) ## look for input that is not refused properly (SECONDS_OF_FUZZ=600 in all; finds go to tests/corpus)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python tests/fuzz.py --seconds $(SECONDS_OF_FUZZ)
 
 lint: $(DEV_STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .

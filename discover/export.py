@@ -12,7 +12,7 @@ from types import MappingProxyType
 from discover.errors import RuleError, did_you_mean
 from discover.expression import Node, postorder
 from discover.rule import Rule
-from discover.slots import ON_POST, ON_PRE, SLOTS, TAU_POST, TAU_PRE
+from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE, get_slot
 
 __all__ = ["FORMATS", "exported"]
 
@@ -70,21 +70,28 @@ def _latex(rule: Rule) -> str:
 def _python(rule: Rule) -> str:
     parts = [PYTHON_HEAD]
     for slot, node in rule.expressions.items():
-        if SLOTS[slot].is_constant:
-            parts.append(f"{slot} = {node}  # {SLOTS[slot].unit}")
+        if get_slot(slot).is_constant:
+            parts.append(f"{slot} = {node}  # {get_slot(slot).unit}")
         else:
-            parts.append(f"\ndef {slot}({', '.join(SLOTS[slot].variables)}):\n    return {node}\n")
+            parts.append(
+                f"\ndef {_function_name(slot)}({', '.join(get_slot(slot).variables)}):\n    return {node}\n"
+            )
     return "\n".join(parts)
 
 
 def _sympy(rule: Rule) -> str:
-    names = dict.fromkeys(name for slot in rule.slots for name in SLOTS[slot].variables)
+    names = dict.fromkeys(name for slot in rule.slots for name in get_slot(slot).variables)
     parts = [SYMPY_HEAD]
     if names:
         parts.append(f'{", ".join(names)} = symbols("{" ".join(names)}", real=True)')
     # A rule that is a plain number becomes one of SymPy's.
-    parts += [f"{slot} = Float(1) * ({node})" for slot, node in rule.expressions.items()]
+    parts += [f"{_function_name(slot)} = Float(1) * ({node})" for slot, node in rule.expressions.items()]
     return "\n".join(parts) + "\n"
+
+
+def _function_name(slot: str) -> str:
+    """Return a name for a slot's update; those of recorded data carry their variables."""
+    return slot.partition("(")[0]
 
 
 def brian2_update(node: Node) -> str:

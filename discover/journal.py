@@ -1,9 +1,9 @@
 """A journal of simulations, from which a computation that was cut off is taken up where it stopped.
 
 Everything the outer loop does between two simulations is cheap and follows from its seed. So it is enough to
-keep what the simulations gave, in their order: the same computation, started again, takes those results from
-the journal, arrives where it was in a moment, and ends with the same numbers to the last bit as if nothing
-had happened. No state of an optimiser or of a random generator has to be saved.
+keep what the simulations (and the engines of the search) gave, in their order: the same computation, started
+again, takes those results from the journal, arrives where it was in a moment, and ends with the same numbers
+to the last bit as if nothing had happened. No state of an optimiser or of a random generator has to be saved.
 
 Pieces of work that do not depend on each other, such as the restarts of a fit, have a branch of the journal
 each: within a branch results are in their order, whoever else writes between them. A piece that runs on
@@ -13,27 +13,32 @@ another machine takes the lines of its branch along (:class:`Fragment`) and send
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.checked import open_plain
 from discover.rule import Rule
 from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, losses_of_rules
 from sims.rules import SplineRule
+from sims.spike_splines import SplineSpikeRule
 
-__all__ = ["Branch", "Fragment", "Journal", "JournaledTask", "remembered"]
+__all__ = ["Arrays", "Branch", "Fragment", "Journal", "JournaledTask", "remembered"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
 SCHEMA = "plasticity-discovery/journal/1"
 MAX_HEADER = 10_000
-DTYPES = ("<f8", "<i8", "|b1")
+DTYPES = ("<f8", "<i8", "|b1", "|u1")
 KEY_STARTS = len(b'00000000 {"key":"')
 
 
@@ -74,7 +79,7 @@ class Journal:
     def __init__(self, path: Path, purpose: str) -> None:
         self.path = path
         self._header = {"schema": SCHEMA, "purpose": purpose}
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._kept, self._end = self._read()
         self._positions: dict[str, int] = {}
         self._is_full = False
@@ -158,7 +163,7 @@ class Journal:
         """Return where sound lines of each branch begin, and where all end; nothing of another's file."""
         starts: dict[str, list[int]] = {}
         try:
-            with self.path.open("rb") as file:
+            with os.fdopen(open_plain(self.path), "rb") as file:
                 header = file.readline(MAX_HEADER)
                 if header != _line(self._header):
                     return {}, 0
@@ -194,15 +199,20 @@ class Journal:
             return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-            if self._end == 0:
-                header = _line(self._header)
-                self._file.write(header)
-                self._end = len(header)
+            # A link could lead to a file that is not the run's. No buffer: what could not be written must not
+            # be tried again when the file is closed.
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self._file = os.fdopen(open_plain(self.path, flags), "r+b", buffering=0)
+            self._file.truncate(self._end)
             self._file.seek(self._end)
-            self._file.truncate()
-        self._file.write(line)
-        self._file.flush()
+            if self._end == 0:
+                self._write(_line(self._header))
+        self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        assert self._file is not None
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._end += len(line)
 
 
@@ -308,7 +318,7 @@ def _unpacked(line: bytes) -> tuple[str, dict[str, NDArray[Any]]] | None:
                 return None
             arrays[name] = np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape).copy()
         return str(entry["key"]), arrays
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 
@@ -461,4 +471,6 @@ def _text(part: Any) -> str:
         return part.tobytes().hex()
     if isinstance(part, SplineRule):
         return f"{part.low!r} {part.high!r} {part.coefficients.tobytes().hex()}"
+    if isinstance(part, SplineSpikeRule):
+        return repr(part)
     return repr(getattr(part, "name", part))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from discover.errors import TaskError
 from discover.fit import FitSettings
 from discover.fit.cmaes import evolve
+from discover.journal import Arrays, Journal, JournaledTask
 from discover.predict import LinearParameters, mean_field_rate
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
@@ -156,8 +157,8 @@ class ManifoldResult:
         return {
             "on the surface": f"{len(converged) - len(off)} of {len(converged)} converged restarts "
             f"(of {len(self.searched)}) lie within {self.tolerance:.0%} of the mean-field surface.",
-            "not predicted": f"{len(off)} converged rules lie off the surface"
-            + (f": {', '.join(str(one.parameters.rule) for one in off[:3])}." if off else "."),
+            "not predicted": f"Which found rules does the algebra not predict? {len(off)} of "
+            f"{len(converged)} converged ones lie off the surface{_examples(off)}.",
             "covariance": "The mean field puts the rate "
             + (
                 f"{_percent(shift)} from the simulated one; with the measured covariances of the spike "
@@ -165,8 +166,9 @@ class ManifoldResult:
                 if shift
                 else "nowhere near: no restart converged on the surface."
             ),
-            "fails in simulation": f"{len(failing)} of {len(self.surface)} rules drawn from the surface fail "
-            f"in the circuit; {len(untuned)} of these leave inhibition untuned.",
+            "fails in simulation": f"Which of its rules fail in simulation? {len(failing)} of "
+            f"{len(self.surface)} drawn from the surface{_examples(failing)}. {len(untuned)} of these leave "
+            "inhibition untuned.",
             "excluded by tuning": f"Asked for the rate alone, {len(excluded)} of {len(self.rate_only)} "
             f"restarts reach it; {len(flat)} of these without tuned inhibition, and the tuning term excludes "
             "them.",
@@ -187,6 +189,10 @@ class ManifoldResult:
 
 
 SETS = ("searched", "rate_only", "surface")
+NUMBERS = ("loss", "simulated_hz", "predicted_hz", "corrected_hz", "tuning")
+FLAGS = ("converged", "on_surface")
+
+MOST_EXAMPLES = 3
 
 
 def manifold(
@@ -199,6 +205,7 @@ def manifold(
     *,
     n_rate_only: int | None = None,
     n_surface: int = 24,
+    journal: Journal | None = None,
 ) -> ManifoldResult:
     """Search the published family from many random starts and set what is found beside the mean field.
 
@@ -216,6 +223,8 @@ def manifold(
         Restarts that ask for the rate alone; default a quarter of `restarts`.
     n_surface : int
         Rules to draw from the mean-field surface and to simulate.
+    journal : Journal, optional
+        Keeps what was simulated, so that a study that was cut off goes on where it was.
 
     Returns
     -------
@@ -242,7 +251,7 @@ def manifold(
     rate_train = replace(train, settings=rate_settings)
     found = spread(
         _searched,
-        task,
+        task if journal is None else JournaledTask(task, journal),
         [(train if number < restarts else rate_train, fit, child) for number, child in enumerate(starts)],
         part(progress, 0.0, 0.8),
         [
@@ -252,12 +261,12 @@ def manifold(
         has_populations=True,
     )
     progress(0.8, "trying the rules on held-out problems")
-    solutions = judged(task, found, heldout)
+    solutions = _remembered_judgement(task, found, heldout, journal)
     progress(0.9, "trying rules of the mean-field surface")
     drawn = surface_rules(
         settings.target_hz, _pre_hz(heldout), n_surface, np.random.default_rng(surface_seed)
     )
-    on_surface = judged(task, drawn, heldout)
+    on_surface = _remembered_judgement(task, drawn, heldout, journal)
     progress(1.0, f"{len(starts)} restarts done")
     searched = solutions[:restarts]
     return ManifoldResult(
@@ -336,6 +345,31 @@ def covariances(
         float(at_pre / n_synapses / seconds - pre_hz * post_hz * parameters.tau_post / 1000.0),
         float(at_post / n_synapses / seconds - pre_hz * post_hz * parameters.tau_pre / 1000.0),
     )
+
+
+def _remembered_judgement(
+    task: BalanceTask,
+    found: Sequence[LinearParameters],
+    problems: BalanceProblems,
+    journal: Journal | None,
+) -> list[Solution]:
+    """Return rules judged, from the journal if they were there before."""
+
+    def compute() -> Arrays:
+        solutions = judged(task, found, problems)
+        return {
+            "numbers": np.array([[getattr(one, name) for name in NUMBERS] for one in solutions], dtype=float),
+            "flags": np.array([[getattr(one, name) for name in FLAGS] for one in solutions], dtype=bool),
+        }
+
+    question = repr((list(found), problems.settings, problems.n_problems))
+    arrays = compute() if journal is None else journal.recall("judged", question.encode(), compute)
+    return [
+        Solution(parameters, *numbers, *flags)
+        for parameters, numbers, flags in zip(
+            found, arrays["numbers"].tolist(), arrays["flags"].tolist(), strict=True
+        )
+    ]
 
 
 def _searched(
@@ -439,6 +473,24 @@ def _signed(axis: FloatArray) -> FloatArray:
     """Give an axis the sign that makes its largest component positive."""
     signed: FloatArray = axis * np.sign(axis[np.argmax(np.abs(axis))])
     return signed
+
+
+def _examples(solutions: Sequence[Solution]) -> str:
+    """Rules in brackets, the worst first; nothing for none."""
+    if not solutions:
+        return ""
+    worst = sorted(solutions, key=lambda one: -one.loss)[:MOST_EXAMPLES]
+    more = "" if len(solutions) == len(worst) else ", such as"
+    rules = "; ".join(
+        f"{one.parameters.rule} (predicted {_hertz(one.predicted_hz)}, simulated {_hertz(one.simulated_hz)}, "
+        f"tuning {one.tuning:.2f})"
+        for one in worst
+    )
+    return f"{more}: {rules}"
+
+
+def _hertz(rate: float) -> str:
+    return f"{rate:.3g} Hz" if np.isfinite(rate) else "no stable rate"
 
 
 def _percent(values: Sequence[float]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from discover.errors import TaskError, did_you_mean
+from discover.checked import Fields
+from discover.errors import ArtefactError, TaskError, did_you_mean
 from discover.rule import Rule
 
 __all__ = ["SELECTORS", "Candidate", "ParetoFront", "Simplification", "Spent"]
@@ -29,6 +30,9 @@ class Candidate:
         Engines that proposed its form; ``l1-path`` is the coefficient fit.
     refined_by : str
         What its constants were refined by; empty if by nothing.
+    allowance : float or None
+        Difference to the lowest held-out loss that chance explains, such as the standard error of the mean
+        difference, pair by pair; None where the pairs are not known.
     """
 
     id: str
@@ -38,6 +42,7 @@ class Candidate:
     heldout_error: float
     proposed_by: tuple[str, ...]
     refined_by: str = ""
+    allowance: float | None = None
 
     @property
     def complexity(self) -> int:
@@ -55,6 +60,7 @@ class Candidate:
             "heldout_error": self.heldout_error,
             "provenance": {"proposed_by": list(self.proposed_by), "refined_by": self.refined_by},
             "on_front": on_front,
+            **({} if self.allowance is None else {"allowance": self.allowance}),
         }
 
     @classmethod
@@ -63,18 +69,25 @@ class Candidate:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
             If an expression is not a rule.
         """
-        provenance = data["provenance"]
+        return cls._from_fields(Fields(data, "candidate"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> Candidate:
+        provenance = fields.part("provenance")
         return cls(
-            data["id"],
-            Rule.parse(data["slots"]),
-            data["train_loss"],
-            data["heldout_loss"],
-            data.get("heldout_error", 0.0),
-            tuple(provenance["proposed_by"]),
-            provenance["refined_by"],
+            fields.text("id"),
+            Rule.parse(fields.named_texts("slots")),
+            fields.number("train_loss"),
+            fields.number("heldout_loss"),
+            fields.number("heldout_error", 0.0),
+            provenance.texts("proposed_by"),
+            provenance.text("refined_by"),
+            fields.number("allowance") if fields.has("allowance") else None,
         )
 
 
@@ -118,11 +131,18 @@ class Simplification:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
             If an expression is not a rule.
         """
-        rules = Rule.parse(data["before"]), Rule.parse(data["after"])
-        return cls(data["what"], *rules, data["cost"], data["error"], data["accepted"])
+        return cls._from_fields(Fields(data, "step"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> Simplification:
+        before, after = (Rule.parse(fields.named_texts(name)) for name in ("before", "after"))
+        losses = fields.number("cost"), fields.number("error")
+        return cls(fields.text("what"), before, after, *losses, fields.flag("accepted"))
 
 
 @dataclass(frozen=True)
@@ -157,9 +177,22 @@ class Spent:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Spent:
-        """Read what :meth:`to_json` gave."""
-        trace = tuple((int(count), float(loss)) for count, loss in data["trace"])
-        return cls(data["way"], data["n_simulated"], data["heldout_loss"], trace)
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        ArtefactError
+            If something is missing or of another type.
+        """
+        return cls._from_fields(Fields(data, "spent"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> Spent:
+        points = fields.lists("trace")
+        if any(len(point) != 2 for point in points):
+            raise ArtefactError(f"{fields.where}: trace: every point has a number of problems and a loss.")
+        trace = tuple((int(count), float(loss)) for count, loss in points)
+        return cls(fields.text("way"), fields.count("n_simulated"), fields.number("heldout_loss"), trace)
 
 
 @dataclass(frozen=True)
@@ -254,14 +287,23 @@ class ParetoFront:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
             If an expression is not a rule.
+        TaskError
+            If there is no candidate or no such selector.
         """
-        candidates = tuple(Candidate.from_json(candidate) for candidate in data["candidates"])
-        selector, resolution = data.get("selector", "1se"), data.get("resolution", 0.0)
-        steps = tuple(Simplification.from_json(step) for step in data.get("simplifications", ()))
-        spent = tuple(Spent.from_json(one) for one in data.get("spent", ()))
-        return cls(data["task"], tuple(data["engine"]), candidates, selector, resolution, steps, spent)
+        fields = Fields(data, "front")
+        return cls(
+            fields.text("task"),
+            fields.texts("engine"),
+            tuple(Candidate._from_fields(one) for one in fields.parts("candidates")),
+            fields.text("selector", "1se"),
+            fields.number("resolution", 0.0),
+            tuple(Simplification._from_fields(one) for one in fields.parts("simplifications", ())),
+            tuple(Spent._from_fields(one) for one in fields.parts("spent", ())),
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row a candidate, expressions in columns ``slot:<name>``."""
@@ -302,6 +344,31 @@ def _one_standard_error(front: Sequence[Candidate], resolution: float) -> tuple[
     )
 
 
+def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, str]:
+    """Simplest candidate whose loss differs from the best by no more than the error of the difference."""
+    best = front[-1]
+
+    def reach(candidate: Candidate) -> float:
+        allowed = candidate.allowance
+        return max(candidate.heldout_error if allowed is None else allowed, resolution)
+
+    chosen = next(one for one in front if one is best or one.heldout_loss - best.heldout_loss <= reach(one))
+    if chosen is best:
+        return (
+            best,
+            f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is as good, pair by pair",
+        )
+    within = (
+        f"the resolution ({resolution:.2g})"
+        if reach(chosen) == resolution
+        else f"what chance explains ({reach(chosen):.2g})"
+    )
+    return chosen, (
+        f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within {within} "
+        f"of the best ({best.heldout_loss:.4g}, complexity {best.complexity})"
+    )
+
+
 def _lowest(front: Sequence[Candidate], _: float) -> tuple[Candidate, str]:
     return front[-1], f"lowest held-out loss, {front[-1].heldout_loss:.4g}"
 
@@ -321,6 +388,7 @@ def _elbow(front: Sequence[Candidate], _: float) -> tuple[Candidate, str]:
 
 SELECTORS: Mapping[str, Callable[[Sequence[Candidate], float], tuple[Candidate, str]]] = {
     "1se": _one_standard_error,
+    "paired": _paired,
     "lowest": _lowest,
     "elbow": _elbow,
 }

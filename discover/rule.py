@@ -126,7 +126,9 @@ class Rule:
                 raise RuleError(
                     f"Slot {name!r} holds a positive number of {slot.unit}, got {_shortened(str(node))!r}."
                 )
-        ordered = {name: self.expressions[name] for name in SLOTS if name in self.expressions}
+        order = list(SLOTS)
+        names = sorted(self.expressions, key=lambda name: order.index(name) if name in SLOTS else len(order))
+        ordered = {name: self.expressions[name] for name in names}
         object.__setattr__(self, "expressions", ordered)
 
     @classmethod
@@ -203,7 +205,7 @@ class Rule:
         result = {}
         for name in self.expressions:
             terms = self._terms(name)
-            variables = SLOTS[name].variables
+            variables = get_slot(name).variables
             result[name] = {
                 monomial_text(key, variables): terms[key] for key in sorted(terms, key=term_order)
             }
@@ -252,11 +254,11 @@ class Rule:
         lines = []
         for name, node in self.expressions.items():
             right = to_latex(node, digits=digits)
-            if SLOTS[name].is_constant:
-                right = rf"{right}\,\mathrm{{{SLOTS[name].unit}}}"
+            if get_slot(name).is_constant:
+                right = rf"{right}\,\mathrm{{{get_slot(name).unit}}}"
             else:
                 right = rf"\eta \left( {right} \right)"
-            lines.append((_LEFT_SIDES[name], right))
+            lines.append((_LEFT_SIDES.get(name, r"\Delta w"), right))
         if len(lines) == 1:
             return " = ".join(lines[0])
         body = " \\\\\n".join(f"{left} &= {right}" for left, right in lines)
@@ -287,9 +289,9 @@ class Rule:
         array([0., 2.])
         """
         return {
-            name: SlotFunction(node, SLOTS[name].variables)
+            name: SlotFunction(node, get_slot(name).variables)
             for name, node in self.expressions.items()
-            if not SLOTS[name].is_constant
+            if not get_slot(name).is_constant
         }
 
     def constant(self, slot: str) -> float:
@@ -414,7 +416,7 @@ class Rule:
         factors = factor if isinstance(factor, Mapping) else dict.fromkeys(self.expressions, factor)
         expressions = dict(self.expressions)
         for name in expressions.keys() & factors.keys():
-            if SLOTS[name].is_constant:
+            if get_slot(name).is_constant:
                 continue
             number = const(factors[name]).value
             terms = self._tables[name]
@@ -422,7 +424,7 @@ class Rule:
                 expressions[name] = simplify_structure(Node("mul", (const(number), expressions[name])))
             else:
                 scaled = {exponents: const(number * value).value for exponents, value in terms.items()}
-                expressions[name] = polynomial_node(scaled, SLOTS[name].variables)
+                expressions[name] = polynomial_node(scaled, get_slot(name).variables)
         return Rule(expressions)
 
     def __str__(self) -> str:
@@ -448,12 +450,12 @@ class Rule:
     @cached_property
     def _tables(self) -> dict[str, dict[tuple[int, ...], float] | None]:
         return {
-            name: polynomial_terms(node, SLOTS[name].variables) for name, node in self.expressions.items()
+            name: polynomial_terms(node, get_slot(name).variables) for name, node in self.expressions.items()
         }
 
     @cached_property
     def _canonical(self) -> dict[str, Node]:
-        return {name: canonical(node, SLOTS[name].variables) for name, node in self.expressions.items()}
+        return {name: canonical(node, get_slot(name).variables) for name, node in self.expressions.items()}
 
     def _terms(self, slot: str) -> dict[tuple[int, ...], float]:
         terms = self._tables[slot]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import keyword
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from discover.errors import RuleError, did_you_mean
 from discover.expression import parse, polynomial_terms
+from discover.expression.node import FUNCTIONS
 
 __all__ = [
     "FEEDFORWARD",
@@ -20,6 +23,7 @@ __all__ = [
     "TAU_PRE",
     "Slot",
     "get_slot",
+    "recorded_slot",
     "role_exponents",
     "term_exponents",
 ]
@@ -47,6 +51,8 @@ class Slot:
         Value of a constant that a rule does not state.
     state : str or None
         Name of a further variable that a neuron keeps and all its synapses see, such as a sliding threshold.
+    recorded : tuple of str
+        Variables of recorded data, whose roles the program does not know.
 
     Examples
     --------
@@ -68,6 +74,7 @@ class Slot:
     unit: str = ""
     usual: float = 0.0
     state: str | None = None
+    recorded: tuple[str, ...] = ()
 
     @property
     def roles(self) -> tuple[str | None, str | None, str | None]:
@@ -77,7 +84,8 @@ class Slot:
     @property
     def places(self) -> tuple[str | None, ...]:
         """The roles, and the neuron's further variable where there is one."""
-        return self.roles if self.state is None else (*self.roles, self.state)
+        further = self.recorded if self.state is None else (self.state, *self.recorded)
+        return (*self.roles, *further)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -122,6 +130,14 @@ SLOTS: Mapping[str, Slot] = MappingProxyType(
 """All slots by name."""
 
 
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
+_TAKEN = frozenset((*FUNCTIONS, "square", "cube", "inv", "neg", "pow", "np", "symbols", "recorded"))
+_RECORDED = re.compile(r"recorded\(([A-Za-z_][A-Za-z0-9_]*(?:, [A-Za-z_][A-Za-z0-9_]*)*)\)", re.ASCII)
+
+MAX_RECORDED = 40
+"""Most variables that recorded data may have."""
+
+
 def get_slot(name: str) -> Slot:
     """Return a slot by its name.
 
@@ -130,10 +146,46 @@ def get_slot(name: str) -> Slot:
     RuleError
         If there is no such slot.
     """
+    if name not in SLOTS and (found := _RECORDED.fullmatch(str(name))):
+        return recorded_slot(found[1].split(", "))
     if name not in SLOTS:
         hint = did_you_mean(str(name), SLOTS)
         raise RuleError(f"Unknown slot {str(name)[:40]!r}. Slots: {', '.join(SLOTS)}.{hint}")
     return SLOTS[name]
+
+
+def recorded_slot(variables: Sequence[str]) -> Slot:
+    """Return the slot of recorded data: one of a network that sees these variables, else one of their own.
+
+    Raises
+    ------
+    RuleError
+        If there is no variable or there are too many, or a name is no plain one, a function's, or comes
+        twice.
+
+    Examples
+    --------
+    >>> recorded_slot(["w", "x"]).name, recorded_slot(["ca", "w"]).name
+    ('feedforward', 'recorded(ca, w)')
+    >>> get_slot("recorded(ca, w)").variables
+    ('ca', 'w')
+    """
+    for slot in (FEEDFORWARD, SLIDING, LATERAL):
+        if set(variables) <= set(slot.variables) and variables:
+            return slot
+    if not 1 <= len(variables) <= MAX_RECORDED or len(set(variables)) < len(variables):
+        raise RuleError(
+            f"Recorded data need 1 to {MAX_RECORDED} variables with different names, "
+            f"got {', '.join(str(name)[:40] for name in variables[:MAX_RECORDED]) or 'none'}."
+        )
+    for name in variables:
+        plain = _PLAIN.fullmatch(name) and not keyword.iskeyword(name)
+        if not plain or name in _TAKEN:
+            raise RuleError(
+                f"A variable of recorded data cannot be called {name[:40]!r}: letters, digits and _ are "
+                "taken, at most 40 of them, a letter first, and no name of a function or keyword."
+            )
+    return Slot(f"recorded({', '.join(variables)})", None, None, None, "recorded", recorded=tuple(variables))
 
 
 def term_exponents(term: str, slot: Slot) -> tuple[int, ...]:

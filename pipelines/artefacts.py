@@ -11,19 +11,24 @@ import csv
 import hashlib
 import io
 import json
+import lzma
 import os
+import re
+import struct
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
 
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from discover.errors import ArtefactError, RunFailed
+from discover.checked import open_plain, parse_json, printable, read_plain, shortened
+from discover.errors import ArtefactError, DiscoverError, RunFailed
 
 __all__ = [
     "Comparison",
@@ -33,7 +38,9 @@ __all__ = [
     "Validation",
     "checksum",
     "read_arrays",
+    "read_as",
     "read_json",
+    "remove_leftovers",
     "write_arrays",
     "write_csv",
     "write_json",
@@ -56,13 +63,23 @@ _DAMAGED = (
     MemoryError,
     NotImplementedError,
     RuntimeError,
+    ArithmeticError,
+    SyntaxError,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
 """What zipfile and NumPy raise on a damaged archive."""
 
+_TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9]+\.tmp")
+
 Coefficients = dict[str, dict[str, float]]
 Count = Annotated[int, Ge(0)]
+Error = Annotated[float, Ge(0)]
+
+_Read = TypeVar("_Read")
 
 
 class Artefact(BaseModel):
@@ -85,6 +102,7 @@ class PathPoint(_Part):
     n_terms: Count
     train_loss: float
     heldout_loss: float
+    heldout_error: Error = 0.0
 
 
 class Spline(_Part):
@@ -119,6 +137,43 @@ class TeacherCurves(_Part):
     choices: list[Count]
 
 
+class Restart(_Part):
+    """What one restart chose."""
+
+    coefficients: Coefficients = {}
+class TraceSpline(_Part):
+    """Coefficients of the B-splines of a trace for one slot and power of the weight."""
+
+    slot: str
+    weight: Count
+    coefficients: list[float]
+
+
+class SpikeTeacherPoint(_Part):
+    """One rule of spiking synapses without a formula: its splines, their ranges, and its losses."""
+
+    penalty: float
+    tau_pre: float
+    tau_post: float
+    ranges: dict[str, list[float]]
+    blocks: list[TraceSpline]
+    n_blocks: Count
+    train_loss: float
+    heldout_loss: float
+    heldout_error: float
+    restart: Count
+
+
+class SpikeTeacherCurves(_Part):
+    """Rules of spiking synapses without a formula from all restarts, the chosen one, and why."""
+
+    kind: Literal["spiking"]
+    points: list[SpikeTeacherPoint]
+    chosen: Count
+    reason: str
+    choices: list[Count]
+
+
 class RulePath(Artefact):
     """``path.json``: rules along the L1 penalty, the chosen one, and why."""
 
@@ -127,9 +182,15 @@ class RulePath(Artefact):
     points: list[PathPoint]
     chosen: Count
     reason: str
-    restarts: Any
-    term_stability: Any
-    teacher: TeacherCurves | None = None
+    restarts: list[Restart]
+    term_stability: Coefficients
+    teacher: TeacherCurves | SpikeTeacherCurves | None = None
+
+    @model_validator(mode="after")
+    def _chosen_is_there(self) -> Self:
+        if self.chosen >= len(self.points):
+            raise ValueError(f"there is no point {self.chosen}, which it calls chosen")
+        return self
 
 
 class FrontCandidate(_Part):
@@ -140,6 +201,7 @@ class FrontCandidate(_Part):
     complexity: Count
     train_loss: float
     heldout_loss: float
+    heldout_error: Error = 0.0
     provenance: Any
     on_front: bool
 
@@ -175,6 +237,15 @@ class Front(Artefact):
     reason: str
     simplifications: list[SimplerRule] = []
     spent: list[SpentSimulations] = []
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names = [one.id for one in self.candidates]
+        if len(set(names)) < len(names):
+            raise ValueError("two candidates have one name")
+        if self.chosen not in names:
+            raise ValueError(f"no candidate has the name {self.chosen[:40]!r}, which it calls chosen")
+        return self
 
 
 class Metric(_Part):
@@ -274,6 +345,27 @@ class Comparison(Artefact):
     baseline: Baseline | None = None
 
 
+class LinearParameters(_Part):
+    """Parameters of a rule of the published family, time constants in ms."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    kappa: float
+    tau_pre: float
+    tau_post: float
+
+
+class Solution(_Part):
+    """A rule of the published family, in simulation and in theory; None where there is no rate."""
+
+    parameters: LinearParameters
+    simulated_hz: float
+    predicted_hz: float | None
+    corrected_hz: float | None
+    converged: bool
+
+
 class Manifold(Artefact):
     """``manifold.json``: rules that many restarts found beside those that a mean field predicts."""
 
@@ -282,9 +374,9 @@ class Manifold(Artefact):
     target_hz: float
     pre_hz: float
     tolerance: float
-    searched: list[dict[str, Any]]
-    rate_only: list[dict[str, Any]]
-    surface: list[dict[str, Any]]
+    searched: list[Solution]
+    rate_only: list[Solution]
+    surface: list[Solution]
     directions: list[dict[str, Any]]
     answers: dict[str, str]
 
@@ -299,7 +391,7 @@ def checksum(path: Path, remedy: str = "") -> str:
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_plain(path), "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
@@ -360,11 +452,10 @@ def read_json(path: Path, artefact: type[Artefact], remedy: str = "") -> dict[st
         When the file is missing, unreadable, truncated, of another kind or form, or from the future.
     """
     try:
-        content = json.loads(_read_bytes(path, remedy), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        fault = str(error) or "it is nested too deeply"
+        content = parse_json(_read_bytes(path, remedy))
+    except ValueError as error:
         raise ArtefactError(
-            f"{path} is truncated or was edited: it is not valid JSON ({fault}). {remedy}".rstrip()
+            f"{path} is truncated or was edited: it is not valid JSON ({error}). {remedy}".rstrip()
         ) from None
     if not isinstance(content, dict):
         raise ArtefactError(f"{path} was edited: a JSON object is expected. {remedy}".rstrip())
@@ -376,6 +467,33 @@ def read_json(path: Path, artefact: type[Artefact], remedy: str = "") -> dict[st
             f"{path} was edited or is damaged: {_complaint(error)}. {remedy}".rstrip()
         ) from None
     return content
+
+
+def read_as(
+    path: Path,
+    artefact: type[Artefact],
+    from_json: Callable[[Mapping[str, Any]], _Read],
+    remedy: str = "",
+) -> _Read:
+    """Read a JSON artefact and make of it what it describes.
+
+    Parameters
+    ----------
+    path, artefact, remedy
+        As for :func:`read_json`.
+    from_json : callable
+        Makes it, such as ``ParetoFront.from_json``; its errors are told with the name of the file.
+
+    Raises
+    ------
+    ArtefactError
+        When the file cannot be read or describes something that cannot be.
+    """
+    content = read_json(path, artefact, remedy)
+    try:
+        return from_json(content)
+    except DiscoverError as error:
+        raise ArtefactError(f"{path} was edited or is damaged: {error} {remedy}".rstrip()) from None
 
 
 def to_text(content: Mapping[str, Any]) -> str:
@@ -447,7 +565,7 @@ def write_text(path: Path, text: str) -> None:
     ArtefactError
         When the file cannot be written; a file that was there before is left as it was.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="replace"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -473,6 +591,20 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         _remove(temporary)
         unwritable(path, error)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a process left which was killed while it wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of a run; it must be locked, or files that are being written could go.
+    """
+    for place in (folder, folder / "figures"):
+        for path in place.glob(".*.tmp"):
+            if _TEMPORARY.fullmatch(path.name):
+                _remove(path)
 
 
 def unwritable(path: Path, error: OSError) -> NoReturn:
@@ -508,8 +640,7 @@ def _remove(path: Path) -> None:
 
 def _read_bytes(path: Path, remedy: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_plain(path, MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, error, remedy) from None
     if len(data) > MAX_BYTES:
@@ -539,7 +670,7 @@ def _check_schema(path: Path, schema: object, kind: str, version: int, remedy: s
     expected = f"{PROJECT}/{kind}/{version}"
     parts = schema.split("/") if isinstance(schema, str) else []
     if len(parts) != 3 or parts[:2] != [PROJECT, kind] or not (parts[2].isdecimal() and len(parts[2]) < 10):
-        found = repr(schema)[:80]
+        found = shortened(schema, 80)
         raise ArtefactError(
             f"{path}: the schema {expected!r} is expected, but it is {found}. {remedy}".rstrip()
         )
@@ -552,12 +683,9 @@ def _check_schema(path: Path, schema: object, kind: str, version: int, remedy: s
 
 def _complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "content"
-    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+    where = ".".join(printable(str(part), 40) for part in first["loc"]) or "content"
+    text = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {text[0].lower()}{text[1:]}"
 
 
 def _plain(value: object) -> object:

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
+from pipelines.interruption import RESUMABLE, Farewell, Interrupted, ending_promptly, leave
 from pipelines.threads import use_threads
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130
-RESUMABLE = ("run", "fit", "validate")
-"""Commands that can use a cluster and keep what was simulated."""
 
 
 class _Group(TyperGroup):
@@ -32,8 +31,10 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
+        farewell = Farewell(ctx)
         try:
-            return super().invoke(ctx)
+            with ending_promptly(farewell):
+                return super().invoke(ctx)
         except ClusterLost as error:
             kept = "Finished stages and what came back of this one are kept; go on with"
             after = kept if ctx.invoked_subcommand in RESUMABLE else "Start it again with"
@@ -46,13 +47,11 @@ class _Group(TyperGroup):
         except DiscoverError as error:
             typer.echo(f"discover: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except Interrupted as error:
+            farewell()
+            leave(error.number)
         except KeyboardInterrupt:
-            command = shlex.join(["discover", *sys.argv[1:]])
-            typer.echo(
-                "discover: interrupted. Finished stages and the simulations of this one are kept; "
-                f"go on with: {command}",
-                err=True,
-            )
+            farewell()
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -68,7 +67,13 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's folder, a TOML file, or the name of either.")
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder in which runs land.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Run also what is up to date.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Run also what is up to date; may replace a finished run.")
+]
+Update = Annotated[
+    bool,
+    typer.Option("--update", help="Replace what changed settings concern, also where a run is finished."),
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, max=1024, help="Threads of the kernels; all cores by default."),
@@ -98,6 +103,7 @@ def run(
         str, typer.Argument(metavar="TOML", help="A pipeline, such as pipelines/oja.toml or oja.")
     ],
     fresh: Fresh = False,
+    update: Update = False,
     engine: Engines = None,
     objective: Objective = "",
     threads: Threads = None,
@@ -113,22 +119,27 @@ def run(
 
     where = Where(backend, scheduler)
     found = find_run(name, results, toml_first=True)
-    _work(found, tuple(STAGES), fresh, threads, engine, objective, where)
+    _work(found, tuple(STAGES), fresh, update, threads, engine, objective, where)
     typer.echo(summary_text(found.folder))
 
 
 @app.command()
 def simulate(
-    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+    name: RunName,
+    fresh: Fresh = False,
+    update: Update = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 1: record what synapses see and do (trajectories.npz)."""
-    _stage("simulate", name, fresh, threads, results)
+    _stage("simulate", name, fresh, update, threads, results)
 
 
 @app.command()
 def fit(
     name: RunName,
     fresh: Fresh = False,
+    update: Update = False,
     threads: Threads = None,
     backend: Backend = "local",
     scheduler: Scheduler = "",
@@ -137,26 +148,33 @@ def fit(
     """Stage 2: fit rules along the L1 penalty (path.json)."""
     from pipelines.backend import Where
 
-    _stage("fit", name, fresh, threads, results, where=Where(backend, scheduler))
+    _stage("fit", name, fresh, update, threads, results, where=Where(backend, scheduler))
 
 
 @app.command()
 def search(
     name: RunName,
     fresh: Fresh = False,
+    update: Update = False,
     engine: Engines = None,
     objective: Objective = "",
     threads: Threads = None,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 3: search for expressions, build the Pareto front (front.json)."""
-    _stage("search", name, fresh, threads, results, engine, objective)
+    from pipelines.artefacts import Front, read_json
+    from pipelines.show import found_lines
+
+    found = _stage("search", name, fresh, update, threads, results, engine, objective)
+    for line in found_lines(read_json(found.folder / "front.json", Front)):
+        typer.echo(line.strip())
 
 
 @app.command()
 def validate(
     name: RunName,
     fresh: Fresh = False,
+    update: Update = False,
     threads: Threads = None,
     backend: Backend = "local",
     scheduler: Scheduler = "",
@@ -165,13 +183,14 @@ def validate(
     """Stage 4: try the candidates under held-out conditions (validation.json)."""
     from pipelines.backend import Where
 
-    _stage("validate", name, fresh, threads, results, where=Where(backend, scheduler))
+    _stage("validate", name, fresh, update, threads, results, where=Where(backend, scheduler))
 
 
 @app.command()
 def compare(
     name: Annotated[str, typer.Argument(metavar="RUN|RULE", help='A run, or a rule such as "x*y - w*y**2".')],
     fresh: Fresh = False,
+    update: Update = False,
     threads: Threads = None,
     results: Results = DEFAULT_RESULTS,
     task: Annotated[
@@ -183,7 +202,7 @@ def compare(
     from pipelines.runs import exists
 
     if exists(name, results):
-        _stage("compare", name, fresh, threads, results)
+        _stage("compare", name, fresh, update, threads, results)
     else:
         use_threads(threads)
         _compare_rule(name, task, seed)
@@ -191,12 +210,22 @@ def compare(
 
 @app.command()
 def report(
-    name: RunName, fresh: Fresh = False, threads: Threads = None, results: Results = DEFAULT_RESULTS
+    name: RunName,
+    fresh: Fresh = False,
+    update: Update = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 6: figures and one HTML file (report.html)."""
+    from pipelines.infer import is_recorded, report_again
     from pipelines.show import summary_text
 
-    found = _stage("report", name, fresh, threads, results)
+    for folder in (Path(name), results / name):
+        if is_recorded(folder):
+            report_again(folder)
+            typer.echo(summary_text(folder))
+            return
+    found = _stage("report", name, fresh, update, threads, results)
     typer.echo(summary_text(found.folder))
 
 
@@ -324,6 +353,71 @@ def recover(
     typer.echo(table_text(columns, [[row[column] for column in columns] for row in rows]))
 
 
+@app.command()
+def infer(
+    table: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .parquet or .npz table.")],
+    variables: Annotated[
+        str,
+        typer.Option(help="What the rule may see: x,y,w, or NAME=COLUMN where columns are called otherwise."),
+    ] = "x,y,w",
+    target: Annotated[
+        str, typer.Option(help="Column of the update (dw); with --weak, of the weight over time (w).")
+    ] = "",
+    groups: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Recording of every row; held out as a whole, never by row.")
+    ] = "",
+    units: Annotated[
+        str, typer.Option(help="Units, such as x=Hz,w=nS; headings of the form 'x [Hz]' do as well.")
+    ] = "",
+    weak: Annotated[
+        bool, typer.Option("--weak", help="The target is observed over time, not its change; see --time.")
+    ] = False,
+    time: Annotated[str, typer.Option(metavar="COLUMN", help="Times, for --weak.")] = "",
+    synapse: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN", help="Synapse of every row where a recording has several; for --weak."
+        ),
+    ] = "",
+    window: Annotated[
+        float | None, typer.Option(help="Width of the test functions of --weak, in the unit of time.")
+    ] = None,
+    engine: Engines = None,
+    polynomial: Annotated[
+        bool, typer.Option("--polynomial", help="No engines: the L1 path over polynomials alone.")
+    ] = False,
+    degree: Annotated[int, typer.Option(min=1, max=8, help="Largest power in the polynomial basis.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    name: Annotated[str, typer.Option(help="Name of the run; that of the file by default.")] = "",
+    fresh: Fresh = False,
+    threads: Threads = None,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Infer a rule from recorded data: L1 path, symbolic front, validation by recording, report."""
+    from pipelines.infer import infer_table
+
+    used = use_threads(threads)
+    text = infer_table(
+        table,
+        results,
+        variables=variables,
+        target=target,
+        groups=groups,
+        units=units,
+        weak=weak,
+        time=time,
+        synapse=synapse,
+        window=window,
+        engines=() if polynomial else tuple(engine or ("auto",)),
+        degree=degree,
+        seed=seed,
+        name=name,
+        fresh=fresh,
+        threads=used,
+    )
+    typer.echo(text)
+
+
 @app.command(name="recover-known")
 def recover_known(
     engine: Engines = None,
@@ -414,6 +508,7 @@ def _stage(
     stage: str,
     name: str,
     fresh: bool,
+    update: bool,
     threads: int | None,
     results: Path,
     engine: list[str] | None = None,
@@ -423,7 +518,7 @@ def _stage(
     from pipelines.runs import find_run
 
     found = find_run(name, results)
-    _work(found, (stage,), fresh, threads, engine, objective, where)
+    _work(found, (stage,), fresh, update, threads, engine, objective, where)
     return found
 
 
@@ -431,6 +526,7 @@ def _work(
     found: Run,
     names: tuple[str, ...],
     fresh: bool,
+    update: bool,
     threads: int | None,
     engine: list[str] | None,
     objective: str,
@@ -455,7 +551,7 @@ def _work(
         try:
             prepare = (get_task(config.task), config.problems)
             with (where or Where()).at_work(reporter, prepare):
-                run_stages(found.folder, config, names, reporter, used, fresh)
+                run_stages(found.folder, config, names, reporter, used, fresh, update)
         finally:
             reporter.close()
 

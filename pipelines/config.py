@@ -7,8 +7,10 @@ import json
 import math
 import re
 import tomllib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -16,6 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
+from discover.checked import parse_json, printable, read_plain, shortened, values_in
 from discover.errors import ArtefactError, ConfigError, TaskError, did_you_mean
 
 SCHEMA = 1
@@ -147,6 +150,10 @@ def load_toml(path: Path) -> PipelineConfig:
         raise ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.") from None
     except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+    try:
+        deque(values_in(table), maxlen=0)
+    except ValueError:
+        raise ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.") from None
     return from_table(table, source=str(path), default_name=path.stem, folder=path.parent)
 
 
@@ -162,14 +169,20 @@ def load_json(path: Path) -> PipelineConfig:
     """
     text = _read(path, ArtefactError, "Start the run with `discover run TOML`.")
     try:
-        table = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        table = parse_json(text)
+    except ValueError as error:
         raise ArtefactError(
             f"{path} is truncated or was edited: it is not valid JSON ({error}). "
             "Start the run again with `discover run TOML`."
         ) from None
     if not isinstance(table, dict):
         raise ArtefactError(f"{path} holds no configuration. Start the run again with `discover run TOML`.")
+    if table.get("task") == "recorded" and "data" in table:
+        raise ConfigError(
+            f"{path.parent} is a run of `discover infer`, which has no pipeline of stages. Repeat "
+            "`discover infer` "
+            "with its table to run it again; front, show, export and report read it as it is."
+        )
     return from_table(table, source=str(path), default_name="")
 
 
@@ -201,7 +214,7 @@ def from_table(
         if key not in keys and key not in sections:
             raise _unknown_key(source, key, key, [*keys, *sections])
         if key in sections and not isinstance(value, dict):
-            raise ConfigError(f"{source}: {key}: a table is expected, [{key}], but it is {value!r}.")
+            raise ConfigError(f"{source}: {key}: a table is expected, [{key}], but it is {shortened(value)}.")
     _refuse_other_schema(table.get("schema"), source)
     header = validated(Header, {key: table[key] for key in keys if key in table}, "", source)
     task = _task(header.task, source, folder)
@@ -244,9 +257,14 @@ def validated(settings_type: Any, table: Mapping[str, Any], path: str, source: s
     _check_keys(settings_type, dict(table), path, source)
     try:
         # Through JSON, because its strict mode takes a list for a tuple and still no "3" for a 3.
-        return TypeAdapter(settings_type).validate_json(json.dumps(table, default=str), strict=True)
+        return _adapter(settings_type).validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(f"{source}: {_first_complaint(error, table, path)}") from None
+
+
+@cache
+def _adapter(settings_type: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(settings_type)
 
 
 def checked_name(name: str, source: str) -> str:
@@ -259,16 +277,15 @@ def checked_name(name: str, source: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{source}: name: {name!r} cannot name a run. Allowed are up to 64 letters, digits, '-' and '_', "
-            "beginning with a letter or a digit."
+            f"{source}: name: {shortened(name)} cannot name a run. "
+            "Allowed are up to 64 letters, digits, '-' and '_', beginning with a letter or a digit."
         )
     return name
 
 
 def _read(path: Path, error_type: type[ArtefactError] | type[ConfigError], remedy: str) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_plain(path, MAX_BYTES + 1)
     except FileNotFoundError:
         raise error_type(f"There is no file {path}. {remedy}") from None
     except OSError as error:
@@ -309,11 +326,13 @@ def _checked_engines(engines: object, where: str) -> tuple[str, ...]:
 
     allowed = ["auto", *ENGINES]
     if not isinstance(engines, list) or not engines or not all(isinstance(name, str) for name in engines):
-        raise ConfigError(f'{where}: engine names are expected, such as ["auto"], but it is {engines!r}.')
+        raise ConfigError(
+            f'{where}: engine names are expected, such as ["auto"], but it is {shortened(engines)}.'
+        )
     for name in engines:
         if name not in allowed:
             raise ConfigError(
-                f"{where}: there is no engine {name!r}.{did_you_mean(name, allowed)} "
+                f"{where}: there is no engine {shortened(name)}.{did_you_mean(name, allowed)} "
                 f"Allowed: {', '.join(allowed)}."
             )
     return tuple(dict.fromkeys(engines))
@@ -362,8 +381,9 @@ def _element(hint: Any) -> Any:
 
 def _unknown_key(source: str, key: str, dotted: str, allowed: Sequence[str]) -> ConfigError:
     choice = ", ".join(allowed) or "none"
+    shown = printable(dotted, 100)
     return ConfigError(
-        f"{source}: unknown key '{dotted}'.{did_you_mean(key, allowed)} Allowed here: {choice}."
+        f"{source}: unknown key '{shown}'.{did_you_mean(key, allowed)} Allowed here: {choice}."
     )
 
 
@@ -380,7 +400,7 @@ def _first_complaint(error: ValidationError, table: Mapping[str, Any], path: str
     )
     others = len({at for at, _ in complaints}) - 1
     more = f" ({others} more to mend.)" if others else ""
-    return f"{place}: it should be {', or '.join(messages)}, but it is {_shortened(first['input'])}.{more}"
+    return f"{place}: it should be {', or '.join(messages)}, but it is {shortened(first['input'])}.{more}"
 
 
 def _place(location: tuple[int | str, ...], table: Mapping[str, Any], path: str) -> str:
@@ -393,12 +413,7 @@ def _place(location: tuple[int | str, ...], table: Mapping[str, Any], path: str)
         elif not isinstance(value, dict) or part != location[-1]:
             break  # the name of a union's branch; a missing key is the last part of a location inside a table
         path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"
-    return path
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return printable(path, 200)
 
 
 def _plain(value: Any) -> Any:

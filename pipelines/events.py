@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from discover.checked import open_plain
 from discover.progress import Progress
 from pipelines import artefacts
 
@@ -187,9 +188,20 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            # A link could lead to a file that is not the run's.
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self._descriptor: int | None = open_plain(path, flags)
+            self._end_last_line(self._descriptor)
         except OSError as error:
             artefacts.unwritable(path, error)
+
+    @staticmethod
+    def _end_last_line(descriptor: int) -> None:
+        """End a line that a run wrote only half of, so that the next event stands on one of its own."""
+        if os.lseek(descriptor, 0, os.SEEK_END) > 0:
+            os.lseek(descriptor, -1, os.SEEK_END)
+            if os.read(descriptor, 1) != b"\n":
+                os.write(descriptor, b"\n")
 
     def write(self, event: str, **facts: object) -> None:
         """Append one event.

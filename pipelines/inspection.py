@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from discover.checked import printable
 from discover.errors import ArtefactError, did_you_mean
 from pipelines import artefacts
 from pipelines.manifest import ManifestFile
@@ -61,7 +62,7 @@ def front_as_asked(folder: Path, sort: str, select: str) -> str:
         return front_text(front, SORTS[sort])
     name, reason = _selected(folder, front, select)
     text = front_text({**front, "chosen": name, "reason": reason, "simplifications": []}, SORTS[sort])
-    return f"{text}\nthe run itself chose {front['chosen']} ({front['reason']})"
+    return printable(f"{text}\nthe run itself chose {front['chosen']} ({front['reason']})")
 
 
 def _selected(folder: Path, front: Mapping[str, Any], select: str) -> tuple[str, str]:
@@ -70,7 +71,8 @@ def _selected(folder: Path, front: Mapping[str, Any], select: str) -> tuple[str,
     from discover.pareto import SELECTORS, ParetoFront
 
     if select in SELECTORS:
-        chosen = replace(ParetoFront.from_json(front), selector=select)
+        path = folder / "front.json"
+        chosen = replace(artefacts.read_as(path, artefacts.Front, ParetoFront.from_json), selector=select)
         return chosen.chosen.id, chosen.reason
     candidates = {one["id"]: one for one in front["candidates"]}
     if select == "cv":
@@ -101,7 +103,7 @@ def _checked_candidate(
         known = (*others, *candidates)
         raise ArtefactError(
             f"{folder / 'front.json'} has no candidate {name[:40]!r}.{did_you_mean(name, known)} "
-            f"There are: {', '.join(known)}."
+            f"There are: {printable(', '.join(known), 1000)}."
         )
 
 
@@ -129,7 +131,9 @@ def show_text(folder: Path, name: str = "") -> str:
     name = name or front["chosen"]
     _checked_candidate(folder, name, candidates)
     one = candidates[name]
-    rule = Rule.parse(one["slots"])
+    rule = artefacts.read_as(
+        folder / "front.json", artefacts.Front, lambda _: Rule.parse(one["slots"]), _remedy(folder, "search")
+    )
     role = "chosen" if name == front["chosen"] else "on the front" if one["on_front"] else "beaten by another"
     error = f" ± {one['heldout_error']:.2g}" if "heldout_error" in one else ""
     lines = [
@@ -148,7 +152,7 @@ def show_text(folder: Path, name: str = "") -> str:
         "",
         *_known_lines(folder, name),
     ]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def unicode_rule(text: str) -> str:
@@ -185,7 +189,7 @@ def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
         yield "constants over restarts: there is no path.json yet"
         return
     rows = []
-    restarts = path["restarts"] if isinstance(path["restarts"], list) else []
+    restarts = path["restarts"]
     for slot, terms in rule.coefficients().items():
         for term, value in terms.items():
             found = [
@@ -270,7 +274,7 @@ def diff_text(first: Path, second: Path) -> Difference:
         parts.insert(1, f"chosen rules:\n  {rule_text(rules[0])}\n  {rule_text(rules[1])}")
     made = [_manifest_text(folder) for folder in (first, second)]
     parts.append("made by the same code" if made[0] == made[1] else f"made by:\n  {made[0]}\n  {made[1]}")
-    return Difference("\n\n".join(parts), differ)
+    return Difference(printable("\n\n".join(parts)), differ)
 
 
 def _settings_rows(first: Path, second: Path) -> list[list[str]]:
@@ -343,8 +347,11 @@ def _front(folder: Path) -> dict[str, Any]:
 
 
 def _read(folder: Path, name: str, kind: type[_Artefact], stage: str) -> dict[str, Any]:
-    remedy = f"Make it: `discover {stage} {folder} --fresh`, or all stages: `discover run {folder}`."
-    return artefacts.read_json(folder / name, kind, remedy)
+    return artefacts.read_json(folder / name, kind, _remedy(folder, stage))
+
+
+def _remedy(folder: Path, stage: str) -> str:
+    return f"Make it: `discover {stage} {folder} --fresh`, or all stages: `discover run {folder}`."
 
 
 def _optional(folder: Path, name: str, kind: type[_Artefact]) -> dict[str, Any] | None:

@@ -11,16 +11,15 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from discover.errors import ArtefactError
 from pipelines import artefacts
-from pipelines.config import PipelineConfig
 from pipelines.sources import code_hash
 
 __all__ = ["Manifest", "ManifestFile", "StageRecord", "digest", "platform_facts", "versions"]
@@ -40,6 +39,34 @@ PACKAGES = (
     "plotly",
 )
 """Packages whose versions are written down."""
+
+
+def _inside(name: str) -> str:
+    """Refuse the name of a file that could lie outside of the run's folder."""
+    if "\0" in name or PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:
+        raise ValueError("a file outside of the run's folder is named")
+    return PurePosixPath(name).as_posix()
+
+
+FileName = Annotated[str, AfterValidator(_inside)]
+
+
+class RunConfig(Protocol):
+    """What the manifest needs to know of a configuration."""
+
+    @property
+    def seed(self) -> int:
+        """Root of every random number of the run."""
+        ...
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Engines as asked for."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole configuration as plain data."""
+        ...
 
 
 class StageRecord(BaseModel):
@@ -62,8 +89,8 @@ class StageRecord(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
     settings: str
     code: str
-    inputs: dict[str, str]
-    outputs: dict[str, str]
+    inputs: dict[FileName, str]
+    outputs: dict[FileName, str]
     seconds: float
     threads: int
     engine: list[str] = []
@@ -130,7 +157,32 @@ class Manifest:
                     f"it was truncated or edited since. {remedy}"
                 )
 
-    def write(self, config: PipelineConfig, threads: int, stage: str, record: StageRecord | None) -> None:
+    def check_not_overwritten(self, stages: Iterable[str], wanted: Mapping[str, str]) -> None:
+        """Make sure that a finished run is not replaced because other settings were given.
+
+        Parameters
+        ----------
+        stages : iterable of str
+            Stages of a finished run.
+        wanted : mapping
+            Stage that is about to run -> checksum of its settings.
+
+        Raises
+        ------
+        ArtefactError
+            When all stages have finished and one of them with other settings.
+        """
+        if not all(stage in self._records for stage in stages):
+            return
+        others = [stage for stage, settings in wanted.items() if self._records[stage].settings != settings]
+        if others:
+            raise ArtefactError(
+                f"{self.folder} holds a finished run with other settings ({', '.join(others)}), and is left "
+                "as it is. To keep both, choose another folder with --results DIR or another name in the "
+                "TOML file. To replace it, add --fresh, or --update to run again only what changed."
+            )
+
+    def write(self, config: RunConfig, threads: int, stage: str, record: StageRecord | None) -> None:
         """Write the manifest with a stage's new record, or without one while the stage runs.
 
         Raises
@@ -144,8 +196,8 @@ class Manifest:
         self._records = records
         artefacts.write_json(self.path, ManifestFile, self._content(config, threads))
 
-    def _content(self, config: PipelineConfig, threads: int) -> dict[str, Any]:
-        search = self._records.get("search")
+    def _content(self, config: RunConfig, threads: int) -> dict[str, Any]:
+        search = self._records.get("search") or self._records.get("infer")
         return {
             "config": config.to_dict(),
             "seed": config.seed,

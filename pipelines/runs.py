@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ __all__ = ["RESULTS", "Run", "exists", "find_folder", "find_run", "locked", "pip
 
 RESULTS = Path("results")
 """Where runs land unless the user says otherwise."""
+
+_WRITTEN_IN_PLACE = (".lock", "events.jsonl", "figures")
+"""All else is written beside and renamed, which leaves alone what a link leads to."""
 
 _SHIPPED = Path(__file__).resolve().parent
 
@@ -60,7 +64,7 @@ def find_run(name: str, results: Path = RESULTS, toml_first: bool = False) -> Ru
     if path.suffix == ".toml" or path.is_file():
         return _from_toml(path, results)
     if path.is_dir() and not (toml_first and name in pipeline_files()):
-        return Run(path, load_json(path / "config.json"))
+        return Run(_own_folder(path), load_json(path / "config.json"))
     folder, toml = results / name, pipeline_files().get(name)
     found_folder = "/" not in name and (folder / "config.json").is_file()
     if found_folder and not (toml_first and toml is not None):
@@ -111,11 +115,14 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     ArtefactError
-        When another process holds it, or it cannot be written.
+        When another process holds it, it cannot be written, or a file in it that would be written to is a
+        symbolic link to somewhere else.
     """
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder / name for name in _WRITTEN_IN_PLACE):
+            _refuse_link(path)
         lock.acquire()
     except Timeout:
         raise ArtefactError(
@@ -136,12 +143,16 @@ def _from_toml(path: Path, results: Path) -> Run:
 
 
 def _own_folder(folder: Path) -> Path:
-    if folder.is_symlink():
-        raise ArtefactError(
-            f"{folder} is a symbolic link to {folder.resolve()}; a run is not written through a link. "
-            "Remove the link, or name the folder that you mean with --results DIR."
-        )
+    _refuse_link(folder)
     return folder
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise ArtefactError(
+            f"{path} is a symbolic link to {os.path.realpath(path)}; a run is not written through a link. "
+            "Remove the link, or name the folder that you mean."
+        )
 
 
 def _run_names(results: Path) -> list[str]:

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from discover.checked import printable
 from pipelines import artefacts
 
 _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 
 __all__ = [
     "distances_text",
+    "found_lines",
     "front_text",
     "plain_text",
     "rule_text",
@@ -78,6 +80,7 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         "",
         f"chosen: {front['chosen']} ({front['reason']})",
         f"engines: {engines}; the chosen rule: {plain_text(found_by)}",
+        *found_lines(front),
         *(_simplification_text(step) for step in front.get("simplifications", ())),
         *(
             f"{one['way']}: held-out loss {one['heldout_loss']:.4g} after {one['n_simulated']} simulated "
@@ -85,7 +88,30 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
             for one in front.get("spent", ())
         ),
     ]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
+
+
+def found_lines(front: Mapping[str, Any]) -> list[str]:
+    """Return who proposed which rules of the front, a line for each engine.
+
+    Examples
+    --------
+    >>> one = {"id": "c1", "on_front": True, "provenance": {"proposed_by": ["operon", "terms"]}}
+    >>> found_lines({"candidates": [one], "chosen": "c1", "engine": ["operon", "terms", "pysr"]})
+    ['  found by operon: c1', '  found by terms: c1', '  found by pysr: none of the front']
+    """
+    found: dict[str, list[str]] = {}
+    for one in front["candidates"]:
+        if isinstance(one["provenance"], Mapping) and (one["on_front"] or one["id"] == front["chosen"]):
+            by = one["provenance"].get("proposed_by")
+            for name in by if isinstance(by, list) else ():
+                found.setdefault(str(name), []).append(one["id"])
+    if not found:
+        return []
+    names = dict.fromkeys([*front["engine"], *found])
+    return [
+        printable(f"  found by {name}: {', '.join(found.get(name, ['none of the front']))}") for name in names
+    ]
 
 
 def _simplification_text(step: Mapping[str, Any]) -> str:
@@ -146,7 +172,7 @@ def summary_text(folder: Path) -> str:
     if (baseline := comparison.get("baseline")) is not None and baseline["rows"]:
         parts += ["", _baseline_text(baseline), baseline["text"], ""]
     parts.append(f"report: {folder / 'report.html'}")
-    return "\n".join(parts)
+    return printable("\n".join(parts))
 
 
 def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:

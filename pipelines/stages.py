@@ -7,9 +7,10 @@ since it last finished it has nothing to do, and only touches its files so that 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,20 @@ from discover.progress import Progress
 from pipelines import artefacts
 from pipelines.config import PipelineConfig
 from pipelines.events import Reporter
-from pipelines.manifest import Manifest, StageRecord, digest
+from pipelines.fresh import FreshRequest
+from pipelines.manifest import Manifest, StageRecord, digest, versions
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
+    from discover.fit import FitResult
     from discover.journal import Journal
     from discover.rule import Rule
 
-__all__ = ["STAGES", "Context", "Outcome", "Stage", "run_stages", "stage_seed"]
+__all__ = ["STAGES", "Context", "Outcome", "Stage", "code_of", "run_stages", "stage_seed"]
+
+
+PYSR_FOLDER = "pysr"
+"""Folder of a run in which PySR leaves its files."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,15 @@ class Context:
     def read(self, name: str, artefact: type[artefacts.Artefact]) -> dict[str, Any]:
         """Read an artefact of the run."""
         return artefacts.read_json(self.folder / name, artefact, _remedy(name, self.folder))
+
+    def read_path(self) -> FitResult:
+        """Read what the fit found."""
+        from discover.fit import FitResult
+
+        path = self.folder / "path.json"
+        return artefacts.read_as(
+            path, artefacts.RulePath, FitResult.from_json, _remedy("path.json", self.folder)
+        )
 
 
 @dataclass(frozen=True)
@@ -129,16 +145,18 @@ def fit(context: Context) -> Outcome:
 
 def search(context: Context) -> Outcome:
     """Search for expressions beyond the basis: ``front.json`` and ``front.csv``."""
-    from discover.fit import FitResult
     from discover.search import search as search_front
 
     config, folder = context.config, context.folder
+    settings = config.search
+    if not settings.pysr.output_folder:
+        settings = replace(settings, pysr=replace(settings.pysr, output_folder=str(folder / PYSR_FOLDER)))
     front = search_front(
         context.task,
         config.problems,
-        FitResult.from_json(context.read("path.json", artefacts.RulePath)),
+        context.read_path(),
         artefacts.read_arrays(folder / "trajectories.npz", "trajectories"),
-        config.search,
+        settings,
         context.seed,
         context.progress,
         engines=config.engines,
@@ -170,7 +188,6 @@ def compare(context: Context) -> Outcome:
     from discover.baseline import beside_baseline
     from discover.compare import compare as compare_rules
     from discover.contest import contest
-    from discover.fit import FitResult
     from discover.progress import part
 
     config, task, candidates = context.config, context.task, _candidates(context)
@@ -178,7 +195,7 @@ def compare(context: Context) -> Outcome:
     first, second, third, fourth = (part(context.progress, *pair) for pair in ends)
     result = compare_rules(task, config.problems, candidates, config.compare, context.seed, first)
     name = context.read("front.json", artefacts.Front)["chosen"]
-    path_of_fit = FitResult.from_json(context.read("path.json", artefacts.RulePath))
+    path_of_fit = context.read_path()
     chosen = candidates[name]
     n_problems = config.compare.n_problems
     ablations = ablate(task, config.problems, chosen, n_problems, context.seed, second)
@@ -270,6 +287,7 @@ def run_stages(
     reporter: Reporter,
     threads: int = 1,
     fresh: bool = False,
+    update: bool = False,
 ) -> None:
     """Run stages one after the other; those that are up to date are left alone.
 
@@ -286,24 +304,43 @@ def run_stages(
     threads : int
         Number of threads that the kernels use, for the manifest.
     fresh : bool
-        Whether to run stages that are up to date all the same.
+        Whether to run stages that are up to date all the same. A run of this kind that was cut off is taken
+        up where it was.
+    update : bool
+        Whether stages of a finished run may be replaced because their settings changed.
 
     Raises
     ------
     DiscoverError
-        When an earlier stage's file is missing or was edited, or a stage fails.
+        When an earlier stage's file is missing or was edited, a stage fails, or a finished run with other
+        settings would be overwritten.
     """
     names = tuple(names)
-    manifest = Manifest(folder, empty=fresh and names == tuple(STAGES))
+    artefacts.remove_leftovers(folder)
+    request = FreshRequest(folder, digest(config.to_dict()))
+    is_new = fresh and request.asked != names
+    nothing_done = is_new or request.left == request.asked
+    manifest = Manifest(folder, empty=fresh and nothing_done and names == tuple(STAGES))
+    if not (fresh or update or request.left):
+        manifest.check_not_overwritten(STAGES, {name: _settings_digest(name, config) for name in names})
     artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
+    if is_new:
+        _check_inputs(names[0], config, manifest)
+        for name in names:
+            _remove(_journal_path(name, folder))
+        if "search" in names:
+            _remove(folder / PYSR_FOLDER)
+        request.ask(names)
     for name in names:
         _check_inputs(name, config, manifest)
         record = _wanted_record(name, config, folder, threads)
-        if not fresh and _is_up_to_date(name, record, manifest):
+        if name not in request.left and _is_up_to_date(name, record, manifest):
             _touch(folder, STAGES[name].outputs)
+            _remove(_journal_path(name, folder))  # a run may have been killed just before it did that itself
             reporter.up_to_date(name)
         else:
-            _run_stage(name, config, record, manifest, reporter, fresh)
+            _run_stage(name, config, record, manifest, reporter)
+        request.done(name)
 
 
 def _run_stage(
@@ -312,10 +349,9 @@ def _run_stage(
     wanted: StageRecord,
     manifest: Manifest,
     reporter: Reporter,
-    fresh: bool,
 ) -> None:
     stage, folder, started = STAGES[name], manifest.folder, time.perf_counter()
-    with reporter.stage(name) as progress, _journal(name, folder, wanted, fresh) as journal:
+    with reporter.stage(name) as progress, _journal(name, folder, wanted) as journal:
         if journal.n_kept:
             progress(0.0, f"going on after {journal.n_kept} simulations that an earlier run had done")
         outcome = stage.work(Context(folder, config, stage_seed(config.seed, name), progress, journal))
@@ -333,24 +369,39 @@ def _run_stage(
         journal.remove()
 
 
-def _journal(name: str, folder: Path, wanted: StageRecord, fresh: bool) -> Journal:
-    """Return the stage's journal; an earlier run's is used when settings, code and inputs are the same."""
+def _journal(name: str, folder: Path, wanted: StageRecord) -> Journal:
+    """Return the stage's journal; it goes on where settings, code, inputs and libraries are the same."""
     from discover.journal import Journal
 
-    path = folder / f".{name}.journal"
-    if fresh and path.exists():
-        try:
-            path.unlink()
-        except OSError as error:
-            artefacts.unwritable(path, error)
-    return Journal(path, digest({"settings": wanted.settings, "code": wanted.code, "inputs": wanted.inputs}))
+    purpose = {
+        "settings": wanted.settings,
+        "code": wanted.code,
+        "inputs": wanted.inputs,
+        "versions": versions(),
+    }
+    return Journal(_journal_path(name, folder), digest(purpose))
+
+
+def _journal_path(name: str, folder: Path) -> Path:
+    return folder / f".{name}.journal"
+
+
+def _remove(path: Path) -> None:
+    """Remove what an earlier run left; of a link the link alone."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        artefacts.unwritable(path, error)
 
 
 def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:
     stage = STAGES[name]
     return StageRecord(
         settings=_settings_digest(name, config),
-        code=_code(stage, config.task),
+        code=code_of(stage.modules, config.task),
         inputs={file: artefacts.checksum(folder / file) for file in stage.inputs},
         outputs={},
         seconds=0.0,
@@ -358,11 +409,11 @@ def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int
     )
 
 
-def _code(stage: Stage, task: str) -> str:
-    """Return the checksum of a stage's code, with the file of a task from outside of this package."""
+def code_of(modules: Iterable[str], task: str) -> str:
+    """Return the checksum of modules, with the file of a task from outside of this package."""
     from discover.user_tasks import source_of
 
-    code, path = code_hash(stage.modules), source_of(task)
+    code, path = code_hash(modules), source_of(task)
     return code if path is None else digest({"package": code, "task": artefacts.checksum(path)})
 
 

@@ -13,6 +13,9 @@ __all__ = ["study_manifold"]
 def study_manifold(found: Run, restarts: int, progress: Progress) -> dict[str, str]:
     """Write ``manifold.json`` and its figure into a run's folder; return the answers in words.
 
+    What each restart found is kept until then: a study that was cut off goes on behind the last one that was
+    done, with the same result.
+
     Raises
     ------
     TaskError
@@ -20,18 +23,39 @@ def study_manifold(found: Run, restarts: int, progress: Progress) -> dict[str, s
     ArtefactError
         If a file cannot be written.
     """
+    from discover.journal import Journal
     from discover.manifold import manifold
     from discover.report.spiking_figures import MANIFOLD, manifold_figure
     from discover.report.style import save, styled
     from discover.tasks import get_task
-    from pipelines.stages import stage_seed
+    from pipelines.manifest import digest
+    from pipelines.stages import code_of, stage_seed
 
     config = found.config
-    result = manifold(
-        get_task(config.task), config.problems, config.fit, restarts, stage_seed(config.seed, "fit"), progress
+    purpose = digest(
+        {
+            "task": config.task,
+            "seed": config.seed,
+            "problems": config.section("problems"),
+            "fit": config.section("fit"),
+            "code": code_of(("discover.tasks", "discover.manifold"), config.task),
+        }
     )
-    content = result.to_json()
-    artefacts.write_json(found.folder / "manifold.json", artefacts.Manifold, content)
+    with Journal(found.folder / ".manifold.journal", purpose) as journal:
+        if journal.n_kept:
+            progress(0.0, f"going on after {journal.n_kept} results that an earlier study had")
+        result = manifold(
+            get_task(config.task),
+            config.problems,
+            config.fit,
+            restarts,
+            stage_seed(config.seed, "fit"),
+            progress,
+            journal=journal,
+        )
+        content = result.to_json()
+        artefacts.write_json(found.folder / "manifold.json", artefacts.Manifold, content)
+        journal.remove()
     try:
         with styled():
             save(manifold_figure(content), found.folder / "figures", MANIFOLD)

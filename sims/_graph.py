@@ -53,13 +53,14 @@ class More(IntEnum):
     MULSUBMUL = 29  # a*b - c*d
     ROOT = 30  # d * sqrt(a*b + c), of abs(a) where the literal is 1
     OVER = 31  # d / (a*b + c), of abs(a) where the literal is 1
+    MULMUL = 32  # a*b*c
 
-    PARAMETER = 32  # a constant of the rule; its number is the literal
-    POST = 33
-    PRE = 34
-    WEIGHT = 35
-    ADJOINT = 36  # dL/dw, what the way back starts from
-    TOTAL = 37  # what SUM and DOT of a higher level have added up
+    PARAMETER = 33  # a constant of the rule; its number is the literal
+    POST = 34
+    PRE = 35
+    WEIGHT = 36
+    ADJOINT = 37  # dL/dw, what the way back starts from
+    TOTAL = 38  # what SUM and DOT of a higher level have added up
 
 
 class Node(NamedTuple):

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 __all__ = ["aligned", "amount_of", "frozen", "in_lanes", "out_of_lanes", "run_groups"]
 
-WORTH_A_THREAD = 400_000
-"""Updates of single synapses, about 0.3 ms: less is done before another thread has started."""
+WORTH_A_THREAD = 2_000_000
+"""Updates of single synapses, about 1 ms: less is done before another thread has started."""
 
 CACHE_LINE = 8
 """Numbers in a line of the cache."""

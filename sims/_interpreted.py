@@ -26,7 +26,7 @@ IntArray = NDArray[np.int64]
 BLOCK_BYTES = 16_384
 """What the values of one block may take: half of a first-level cache."""
 
-FEWEST_IN_BLOCK, MOST_IN_BLOCK = 16, 64
+FEWEST_IN_BLOCK, MOST_IN_BLOCK = 16, 128
 """Vectors of one value of a block: fewer, and reading instructions costs more than running them."""
 
 

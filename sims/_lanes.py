@@ -26,8 +26,9 @@ from numba.extending import intrinsic, register_model
 ir = cgutils.ir  # LLVM's own types, as Numba's code generator has them
 
 __all__ = [
-    "ADDRESS", "LANES", "absolute", "address_of", "all_at_most", "lane", "load", "load_number", "load_row",
-    "n_lanes", "square_root", "store", "store_number", "store_row", "where_at_least", "with_lane", "zero_of",
+    "ADDRESS", "LANES", "absolute", "address_of", "all_at_most", "fetch_row", "lane", "load", "load_number",
+    "load_row", "n_lanes", "square_root", "store", "store_number", "store_row", "where_at_least",
+    "with_lane", "zero_of",
 ]  # fmt: skip
 
 LANES = 8
@@ -198,6 +199,20 @@ def _store_row(_: Any, rows: Any, index: Any, value: Any) -> Any:
     return types.void(types.intp, types.intp, given), lower
 
 
+@intrinsic
+def _fetch_row(_: Any, rows: Any, index: Any) -> Any:
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        integer, address = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [address, integer, integer, integer])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        row = builder.bitcast(_row(builder, *arguments), address)
+        # To read, to be kept in the caches, as data.
+        builder.call(function, [row, integer(0), integer(3), integer(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), lower
+
+
 def _number_at(context: Any, builder: Any, numbers: Any, index: Any) -> Any:
     kind = context.get_value_type(types.int64)
     return builder.gep(builder.inttoptr(numbers, kind.as_pointer()), [index])
@@ -337,6 +352,9 @@ if config.DISABLE_JIT:
     load_row, store_row, ADDRESS = _plain_load, _plain_store, object
     load_number, store_number = operator.getitem, operator.setitem
 
+    def fetch_row(rows: Any, index: int) -> None:
+        """Bring a row nearer; compiled, the row may lie behind the end."""
+
     def address_of(array: Any) -> Any:
         """Return the same array; compiled, its address."""
         return array
@@ -364,3 +382,4 @@ else:
     square_root, absolute, where_at_least = _square_root, _absolute, _where_at_least
     address_of, load_row, store_row = _address_of, _load_row, _store_row
     load_number, store_number, ADDRESS = _load_number, _store_number, np.int64
+    fetch_row = _fetch_row

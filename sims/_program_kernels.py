@@ -25,6 +25,7 @@ from sims._lanes import (
     absolute,
     address_of,
     all_at_most,
+    fetch_row,
     lane,
     load_number,
     load_row,
@@ -46,7 +47,7 @@ ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
 MULADD, MULSUB, SUBMUL, TANH_SLOPE, SQRT_SLOPE, POWI_SLOPE = 16, 17, 18, 19, 20, 21
 AT_LEAST, BELOW, POW_SLOPE, POW_LOG, SUM, DOT = 22, 23, 24, 25, 26, 27
-MULADDMUL, MULSUBMUL, ROOT, OVER = 28, 29, 30, 31
+MULADDMUL, MULSUBMUL, ROOT, OVER, MULMUL = 28, 29, 30, 31, 32
 
 CONSTANTS, NEURONS, TAPE, INPUTS, WEIGHTS, ADJOINTS = 0, 1, 2, 3, 4, 5
 """Kinds of memory that operands are in."""
@@ -54,6 +55,9 @@ CONSTANTS, NEURONS, TAPE, INPUTS, WEIGHTS, ADJOINTS = 0, 1, 2, 3, 4, 5
 N_KINDS = 6
 ROW = 13
 """Numbers of an instruction."""
+
+AHEAD = 64
+"""Vectors of inputs that are on their way from memory while weights change."""
 
 START, OUTER, INNER = 0, 1, 2
 """What is known of the operands of a kind: the row that theirs count from, and strides of the two loops."""
@@ -152,6 +156,10 @@ def _run(rows, first, last, bases, places, sizes):
             for n in range(n_inner):
                 value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
                 store_row(out, r + n * to_inner, value)
+        elif op == MULMUL:
+            for n in range(n_inner):
+                value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
+                store_row(out, r + n * to_inner, value * load_row(c, m + n * k_inner))
         elif op == MULADD:
             for n in range(n_inner):
                 value = load_row(a, i + n * i_inner) * load_row(b, j + n * j_inner)
@@ -445,6 +453,8 @@ def _update(space, operand, n, w, start, eta, samples, following):
     norm = zero_of(load_row(w, 0))
     other_norm, y, other_y = norm, norm, norm
     for i in range(start, start + n - 1, 2):
+        fetch_row(samples, following + i + AHEAD)
+        fetch_row(samples, following + i + AHEAD + 1)
         u = load_row(w, i) + eta * load_row(source, r)
         v = load_row(w, i + 1) + eta * load_row(source, r + by_synapse)
         store_row(w, i, u)

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from sims._borrowed import borrowed
-from sims._spike_programs import NOTHING, KernelRule, clipped, row_update
+from sims._spike_programs import NOTHING, KernelRule, clipped, updated_row
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
@@ -185,8 +185,12 @@ def _integrate(cells, network, k, spiking):
                 ends[1] += 1
                 spiking[n_spikes] = n
                 n_spikes += 1
-    for place in range(ends[0], ends[1]):
-        v[refractory[place % n_neurons]] = cells.reset
+    first = ends[0] % n_neurons
+    beyond = first + ends[1] - ends[0] - n_neurons
+    for place in range(first, n_neurons + min(beyond, 0)):
+        v[refractory[place]] = cells.reset
+    for place in range(beyond):
+        v[refractory[place]] = cells.reset
     return n_spikes
 
 
@@ -212,8 +216,7 @@ def _at_presynaptic(rule, cells, wiring, network, k, tape):
     for i in range(n):
         tape[0, i] = scale * x_post[targets[first + i]]
         tape[1, i] = weights[first + i]
-    row_update(rule.pre_code, rule.pre_constants, tape, n)
-    change = tape[rule.pre_output]
+    change = tape[updated_row(rule.pre_code, rule.pre_constants, rule.pre_output, tape, n)]
     for i in range(n):
         weight = clipped(weights[first + i] + rate * change[i], largest)
         weights[first + i] = weight
@@ -241,8 +244,7 @@ def _at_postsynaptic(rule, cells, wiring, network, n, tape):
         for i in range(m):
             tape[0, i] = scale * x_pre[wiring.incoming_source[first + i]]
             tape[1, i] = weights[wiring.incoming_synapse[first + i]]
-        row_update(rule.post_code, rule.post_constants, tape, m)
-        change = tape[rule.post_output]
+        change = tape[updated_row(rule.post_code, rule.post_constants, rule.post_output, tape, m)]
         for i in range(m):
             s = wiring.incoming_synapse[first + i]
             weight = clipped(weights[s] + rate * change[i], largest)

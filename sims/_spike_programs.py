@@ -25,13 +25,23 @@ N_VARIABLES = 2
 NOTHING = -1
 """Output register of an update that is always zero."""
 
+SPLINES = -2
+"""Output register of an update by splines, whose numbers stand where a program has its constants."""
+
+N_SPLINE_HEADER = 4
+SPLINE_ROW = 2
+"""Row of the tape that takes the result of splines, behind traces and weights."""
+
 
 class KernelRule(NamedTuple):
     """A spiking rule as the kernels take it.
 
     Where `is_linear`, an update is ``alpha + kappa * x_post`` at a presynaptic spike and
     ``beta + gamma * x_pre`` at a postsynaptic one. Elsewhere programs say it, whose output
-    register is `NOTHING` for no update at all.
+    register is `NOTHING` for no update at all. Where it is `SPLINES`, the update is
+    ``sum_k g_k(trace) * w**k`` and the constants are: the lowest trace, pieces per unit of the
+    trace, number of pieces, number of powers of the weight; then, piece by piece and power by
+    power, the four coefficients of a cubic in the position within the piece.
     Time constants are in ms.
     """
 
@@ -154,3 +164,39 @@ def row_update(code, constants, tape, n):
             b = tape[j if op < POWI or op >= MAX else i]
             for s in range(n):
                 out[s] = _value(op, a[s], b[s], j)
+
+
+@njit(inline="always", **OPTIONS)
+def _spline_value(numbers, trace, weight):
+    """``sum_k g_k(trace) * weight**k``; the curves are constant beyond their ends, NaN stays NaN."""
+    n_pieces, n_powers = int(numbers[2]), int(numbers[3])
+    z = (trace - numbers[0]) * numbers[1]
+    z = 0.0 if z < 0.0 else float(n_pieces) if z > n_pieces else z
+    piece = min(int(z), n_pieces - 1) if z == z else 0
+    u = z - piece
+    at = N_SPLINE_HEADER + 4 * n_powers * piece
+    total, power = 0.0, 1.0
+    for _ in range(n_powers):
+        cubic = numbers[at] + u * (numbers[at + 1] + u * (numbers[at + 2] + u * numbers[at + 3]))
+        total += cubic * power
+        power *= weight
+        at += 4
+    return total
+
+
+@njit(**OPTIONS)
+def spline_update(numbers, trace, weight):
+    """Result of splines for one synapse."""
+    return _spline_value(numbers, trace, weight)
+
+
+@njit(**OPTIONS)
+def updated_row(code, constants, output, tape, n):
+    """Run a program or splines over the first `n` synapses; return the row of the `tape` with the result."""
+    if output == SPLINES:
+        traces, weights, out = tape[0], tape[1], tape[SPLINE_ROW]
+        for s in range(n):
+            out[s] = _spline_value(constants, traces[s], weights[s])
+        return SPLINE_ROW
+    row_update(code, constants, tape, n)
+    return output

@@ -26,7 +26,15 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from sims._spike_programs import NOTHING, KernelRule, clipped, row_update, synapse_update
+from sims._spike_programs import (
+    NOTHING,
+    SPLINES,
+    KernelRule,
+    clipped,
+    spline_update,
+    synapse_update,
+    updated_row,
+)
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
@@ -43,7 +51,8 @@ RUNNING, TOO_QUIET, TOO_ACTIVE, NOT_A_NUMBER = 0, 1, 2, 3
 
 # What a rule's run carries from chunk to chunk: columns of `State.reals` ...
 VOLTAGE, G_EXCITATORY, G_INHIBITORY, X_POST, X_POST_EXCITATORY, INTERVALS, SQUARED_INTERVALS = range(7)
-N_REALS = 7
+X_SLOW = 7
+N_REALS = 8
 # ... and of `State.counts`.
 FREE_AT, LAST_SPIKE, N_SPIKES, N_MEASURED, N_INTERVALS, IN_BIN = range(6)
 SQUARED_COUNTS, N_BINNED, N_BINS, IN_WINDOW, STOP, STEPS = range(6, 12)
@@ -112,6 +121,7 @@ class Synapses(NamedTuple):
     unit: float  # conductance of weight 1
     learning_rate: float
     largest: float
+    slow_keep: float  # factor of a slow postsynaptic trace in a step; 0 for none
 
 
 class State(NamedTuple):
@@ -217,7 +227,10 @@ def _presynaptic(rule, weight, x_post, learning_rate, largest, registers):
         return clipped(weight + learning_rate * (rule.alpha + rule.kappa * x_post), largest)
     if rule.pre_output == NOTHING:
         return weight
-    update = synapse_update(rule.pre_code, rule.pre_constants, rule.pre_output, x_post, weight, registers)
+    if rule.pre_output == SPLINES:
+        update = spline_update(rule.pre_constants, x_post, weight)
+    else:
+        update = synapse_update(rule.pre_code, rule.pre_constants, rule.pre_output, x_post, weight, registers)
     return clipped(weight + learning_rate * update, largest)
 
 
@@ -235,8 +248,7 @@ def _postsynaptic(rule, k, weights, traces, updated, decay, learning_rate, large
         for i in range(n):
             tape[0, i] = traces[i]
             tape[1, i] = weights[i]
-        row_update(rule.post_code, rule.post_constants, tape, n)
-        update = tape[rule.post_output]
+        update = tape[updated_row(rule.post_code, rule.post_constants, rule.post_output, tape, n)]
         for i in range(n):
             weights[i] = clipped(weights[i] + learning_rate * update[i], largest)
     fine = True
@@ -300,6 +312,7 @@ def _stretch(
     keep_post_e = math.exp(-membrane.dt_ms / excitatory_rule.tau_post)
     voltage, g_e, g_i = reals[VOLTAGE], reals[G_EXCITATORY], reals[G_INHIBITORY]
     x_post, x_post_e, free_at = reals[X_POST], reals[X_POST_EXCITATORY], counts[FREE_AT]
+    x_slow = reals[X_SLOW]
     fine = True
     k = first
     while k < last and fine:
@@ -310,6 +323,7 @@ def _stretch(
                 g_channel[1, c] *= membrane.inhibitory_keep
         if is_plastic:
             x_post_e *= keep_post_e
+            x_slow *= excitatory.slow_keep
             g_e *= membrane.excitatory_keep
             if has_channels:
                 for c in range(g_channel.shape[1]):
@@ -360,16 +374,20 @@ def _stretch(
                     inhibitory.largest, tape,
                 )  # fmt: skip
                 if is_plastic:
+                    # A triplet rule reads its slow trace before the jump, like all traces.
+                    gate = x_slow if excitatory.slow_keep > 0.0 else 1.0
                     fine = fine and _postsynaptic(
                         excitatory_rule, k, weights_e, traces_e, updated_e, decay_pre_e,
-                        excitatory.learning_rate, excitatory.largest, tape,
+                        gate * excitatory.learning_rate, excitatory.largest, tape,
                     )  # fmt: skip
                     x_post_e += 1.0
+                    x_slow += 1.0
                 x_post += 1.0
                 _note_spike(k, counts, reals, spikes, measuring)
         k += 1
     reals[VOLTAGE], reals[G_EXCITATORY], reals[G_INHIBITORY] = voltage, g_e, g_i
     reals[X_POST], reals[X_POST_EXCITATORY], counts[FREE_AT] = x_post, x_post_e, free_at
+    reals[X_SLOW] = x_slow
     counts[STEPS] = k
     return e if fine else NEVER
 

@@ -126,6 +126,7 @@ class _Layout:
         """Let operations take in what they alone read.
 
         Sums take in products. Square roots and divisions take long, and take in what can be done meanwhile.
+        Products take in what is left.
         """
         for n, node in list(self.nodes.items()):
             if node.op in (Op.ADD, Op.SUB, More.SUM):
@@ -141,6 +142,13 @@ class _Layout:
                     root = self.alone(n, m, More.ROOT)
                     if root is not None and root.args[3] == self.one:
                         self.take(n, Node(More.ROOT, (*root.args[:3], other), root.literal), m)
+                        break
+        for n, node in list(self.nodes.items()):
+            if node.op == Op.MUL:
+                for m, other in (node.args, node.args[::-1]):
+                    product = self.alone(n, m, Op.MUL, Op.SQUARE)
+                    if product is not None:
+                        self.take(n, Node(More.MULMUL, (product.args[0], product.args[-1], other), 0), m)
                         break
 
     def alone(self, n: int, m: int, *ops: int) -> Node | None:

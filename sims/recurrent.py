@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from sims import _recurrent_kernels as kernels
 from sims._checks import check_numbers
-from sims.spike_rules import ActivityLimits, LinearSpikeRule, SpikeRule
-from sims.spiking import BIN_MS, Stop
+from sims.spike_rules import ActivityLimits
+from sims.spiking import BIN_MS, Rule, Stop
 
 __all__ = ["RecurrentNetwork", "RecurrentOutcome", "simulate_recurrent"]
 
@@ -171,7 +171,7 @@ class RecurrentOutcome:
 
 
 def simulate_recurrent(
-    rule: SpikeRule | LinearSpikeRule,
+    rule: Rule,
     network: RecurrentNetwork,
     duration_s: float,
     measure_from_s: float = 0.0,
@@ -183,7 +183,7 @@ def simulate_recurrent(
 
     Parameters
     ----------
-    rule : SpikeRule or LinearSpikeRule
+    rule : SpikeRule, LinearSpikeRule or SplineSpikeRule
     network : RecurrentNetwork
     duration_s, measure_from_s : float
         The measuring window reaches from `measure_from_s` to the end.
@@ -222,9 +222,7 @@ def simulate_recurrent(
 class _Run:
     """Memory of one simulation."""
 
-    def __init__(
-        self, rule: SpikeRule | LinearSpikeRule, network: RecurrentNetwork, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, rule: Rule, network: RecurrentNetwork, rng: np.random.Generator) -> None:
         self.network, self.rule = network, rule.kernel_rule()
         self.wiring = _drawn_wiring(network, rng)
         n, n_e, n_i = network.n_neurons, network.n_excitatory, network.n_inhibitory

@@ -156,20 +156,28 @@ class ExcitatoryPlasticity:
     normalise_every_s : float, optional
         After each such time, all excitatory weights are multiplied by one factor that brings their sum back
         to what it was at the start. Default: never.
+    slow_tau_ms : float, optional
+        Time constant of a second, slow trace of postsynaptic spikes, by which updates at a postsynaptic spike
+        are multiplied as it is before the spike: a triplet rule. Default: they are not.
 
     Raises
     ------
     ValueError
         If a number is not positive.
+
+    References
+    ----------
+    Pfister & Gerstner (2006), J. Neurosci. 26:9673, equations 3 and 4.
     """
 
     rule: SpikeRule | LinearSpikeRule
     learning_rate: float
     largest_weight: float
     normalise_every_s: float | None = None
+    slow_tau_ms: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "largest_weight", "normalise_every_s"):
+        for name in ("learning_rate", "largest_weight", "normalise_every_s", "slow_tau_ms"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"Excitatory plasticity needs a positive {name}, got {value}.")

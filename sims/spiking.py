@@ -33,6 +33,7 @@ from sims.circuits import (
     published_problems,
 )
 from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
+from sims.spike_splines import SplineSpikeRule
 
 __all__ = [
     "BIN_MS",
@@ -66,7 +67,7 @@ What is older has decayed to less than the last bit.
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Rule = SpikeRule | LinearSpikeRule
+Rule = SpikeRule | LinearSpikeRule | SplineSpikeRule
 
 
 class Stop(IntEnum):
@@ -152,7 +153,7 @@ def simulate_feedforward(
 
     Parameters
     ----------
-    rules : SpikeRule, LinearSpikeRule or sequence of them
+    rules : SpikeRule, LinearSpikeRule, SplineSpikeRule or sequence of them
         Rules of the inhibitory synapses.
     problems : FeedforwardProblems
     duration_s, measure_from_s : float
@@ -189,7 +190,7 @@ def simulate_feedforward(
     ((1, 1), (1, 1, 200))
     """
     circuit = circuit or FeedforwardCircuit()
-    rules = [rules] if isinstance(rules, SpikeRule | LinearSpikeRule) else list(rules)
+    rules = [rules] if isinstance(rules, Rule) else list(rules)
     problems.check(circuit)
     _check_run(rules, problems, circuit, duration_s, measure_from_s, events, keep_spikes, chunk_s)
     if excitatory is not None and problems.excitatory_weights.max() > excitatory.largest_weight:
@@ -310,6 +311,7 @@ class _Batch:
             excitatory = excitatory._replace(
                 learning_rate=float(self._excitatory.learning_rate),
                 largest=float(self._excitatory.largest_weight),
+                slow_keep=_kept(circuit.dt_ms, self._excitatory.slow_tau_ms),
             )
         registers, tape = _workspace(self._table, self._excitatory_table, circuit)
         membrane = _membrane(circuit)
@@ -420,8 +422,13 @@ def _piecewise(
 def _synapses(weights: FloatArray, unit: float, learning_rate: float, largest: float) -> kernels.Synapses:
     return kernels.Synapses(
         weights, np.zeros_like(weights), np.zeros(weights.shape, dtype=np.int64), weights.sum(axis=1),
-        float(unit), float(learning_rate), float(largest),
+        float(unit), float(learning_rate), float(largest), 0.0,
     )  # fmt: skip
+
+
+def _kept(dt_ms: float, tau_ms: float | None) -> float:
+    """Factor by which a trace decays in a step; 0 for no trace."""
+    return 0.0 if tau_ms is None else math.exp(-dt_ms / tau_ms)
 
 
 def _membrane(circuit: FeedforwardCircuit) -> kernels.Membrane:

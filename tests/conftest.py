@@ -43,6 +43,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 1)))
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+import smoke_runs as smoke  # noqa: E402
 import toy_pipeline  # noqa: E402
 
 hypothesis.settings.register_profile("project", deadline=None, max_examples=40, derandomize=True)
@@ -72,6 +73,12 @@ def brian2() -> None:
     if probe.returncode:
         last = (probe.stderr.strip().splitlines() or ["no message"])[-1]
         pytest.skip(f"Brian2 cannot be imported (pip install 'plasticity-discovery[brian2]'): {last}")
+
+
+@pytest.fixture(scope="session")
+def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> smoke.SmokeRuns:
+    """Finished runs of the smoke pipelines, each made when a test first asks for it."""
+    return smoke.SmokeRuns(tmp_path_factory.mktemp("smoke"))
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sims.circuits import FeedforwardCircuit, InputSpikes
 from sims.rules import Program
 from sims.spike_rules import LinearSpikeRule, SpikeRule
+from sims.spike_splines import SplineSpikeRule, TraceSplines
 
 FloatArray = NDArray[np.float64]
-Rule = SpikeRule | LinearSpikeRule
+Rule = SpikeRule | LinearSpikeRule | SplineSpikeRule
 
 
 def on_pre(rule: Rule, x_post: float, w: float) -> float:
@@ -29,9 +30,31 @@ def on_post(rule: Rule, x_pre: float, w: float) -> float:
     return update(rule.on_post, x_pre, w)
 
 
-def update(program: Program | None, trace: float, w: float) -> float:
+def b_spline(i: int, degree: int, knots: list[float], x: float) -> float:
+    """The recursion of Cox and de Boor."""
+    if degree == 0:
+        return 1.0 if knots[i] <= x < knots[i + 1] else 0.0
+    left = (x - knots[i]) / (knots[i + degree] - knots[i])
+    right = (knots[i + degree + 1] - x) / (knots[i + degree + 1] - knots[i + 1])
+    return left * b_spline(i, degree - 1, knots, x) + right * b_spline(i + 1, degree - 1, knots, x)
+
+
+def splines_value(splines: TraceSplines, trace: float, w: float) -> float:
+    n = splines.coefficients.shape[1]
+    width = (splines.high - splines.low) / (n - 3)
+    knots = [splines.low + (k - 3) * width for k in range(n + 4)]
+    x = min(max(trace, splines.low), splines.high * (1 - 1e-15))
+    total = 0.0
+    for power, row in enumerate(splines.coefficients.tolist()):
+        total += w**power * sum(c * b_spline(i, 3, knots, x) for i, c in enumerate(row))
+    return total
+
+
+def update(program: Program | TraceSplines | None, trace: float, w: float) -> float:
     if program is None:
         return 0.0
+    if isinstance(program, TraceSplines):
+        return splines_value(program, trace, w)
     return program_value(program, dict(zip(program.variables, (trace, w), strict=True)))
 
 
@@ -43,8 +66,10 @@ class Population:
     learning_rate: float
     largest: float
     w: FloatArray
+    slow_tau_ms: float | None = None
     x_pre: FloatArray = field(init=False)
     x_post: float = 0.0
+    x_slow: float = 0.0
 
     def __post_init__(self) -> None:
         self.w = self.w.copy()
@@ -53,6 +78,8 @@ class Population:
     def decay(self, dt_ms: float) -> None:
         self.x_pre *= math.exp(-dt_ms / self.rule.tau_pre_ms)
         self.x_post *= math.exp(-dt_ms / self.rule.tau_post_ms)
+        if self.slow_tau_ms is not None:
+            self.x_slow *= math.exp(-dt_ms / self.slow_tau_ms)
 
     def change(self, i: int, value: float) -> None:
         self.w[i] = min(max(self.w[i] + self.learning_rate * value, 0.0), self.largest)
@@ -62,9 +89,11 @@ class Population:
         self.x_pre[i] += 1.0
 
     def postsynaptic_spike(self) -> None:
+        gate = 1.0 if self.slow_tau_ms is None else self.x_slow
         for i in range(len(self.w)):
-            self.change(i, on_post(self.rule, self.x_pre[i], self.w[i]))
+            self.change(i, gate * on_post(self.rule, self.x_pre[i], self.w[i]))
         self.x_post += 1.0
+        self.x_slow += 1.0
 
 
 @dataclass

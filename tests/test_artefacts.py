@@ -45,7 +45,7 @@ PATH: dict[str, Any] = {
     ],
     "chosen": 0,
     "reason": "one standard error",
-    "restarts": 3,
+    "restarts": [{"restart": 0}],
     "term_stability": {"feedforward": {"x*y": 1.0}},
 }
 FRONT: dict[str, Any] = {
@@ -103,8 +103,8 @@ def test_what_was_written_is_read(
 
 def test_equal_content_makes_equal_bytes_and_numpy_numbers_are_numbers(tmp_path: Path) -> None:
     one, other = tmp_path / "one.json", tmp_path / "other.json"
-    write_json(one, RulePath, {**PATH, "restarts": np.int64(3), "extra": np.array([0.1, 0.2])})
-    write_json(other, RulePath, {**PATH, "restarts": 3, "extra": [0.1, 0.2]})
+    write_json(one, RulePath, {**PATH, "more": np.int64(3), "extra": np.array([0.1, 0.2])})
+    write_json(other, RulePath, {**PATH, "more": 3, "extra": [0.1, 0.2]})
     assert one.read_bytes() == other.read_bytes()
     assert checksum(one) == checksum(other)
 

@@ -217,7 +217,9 @@ def test_inhibition_follows_excitation_to_other_channels():
     assert measured["tuning"].min() > 0.9
 
 
-@pytest.mark.parametrize(("rule", "rate"), [("soft-bounds", 0.0005), ("oja-like", 0.002)])
+@pytest.mark.parametrize(
+    ("rule", "rate"), [("soft-bounds", 0.0005), ("oja-like", 0.002), ("triplet", 0.0002)]
+)
 def test_excitation_that_learns_moves_and_is_balanced(rule, rate):
     settings = EiCoplasticSettings(
         duration_s=40.0, measured_s=20.0, rate_spread=1.2, excitatory_rule=rule, excitatory_rate=rate
@@ -231,6 +233,29 @@ def test_excitation_that_learns_moves_and_is_balanced(rule, rate):
     assert measured["tuning"].min() > 0.9
     _, losses = COPLASTIC.learning_curve(VOGELS, drawn_problems, 5)
     assert losses[-1].mean() < losses[0].mean()
+
+
+def test_the_triplet_rule_by_hand():
+    """One pair changes a weight by depression alone; potentiation takes a second postsynaptic spike."""
+    from sims.spike_rules import LinearSpikeRule
+    from sims.spiking import FeedforwardCircuit, FeedforwardProblems, InputSpikes, simulate_feedforward
+
+    plastic = COPLASTIC.excitation(EiCoplasticSettings(excitatory_rule="triplet"))
+    assert (plastic.rule.tau_pre_ms, plastic.rule.tau_post_ms, plastic.slow_tau_ms) == (16.8, 33.7, 114.0)
+    circuit = FeedforwardCircuit(
+        n_excitatory=2, n_inhibitory=1, n_channels=1, excitatory_unit=1e5, tau_excitatory_ms=0.005,
+    )  # fmt: skip
+    # Input 1 makes the neuron spike at 10 and 40 ms; input 0, too weak for that, spikes at 30 ms.
+    start = FeedforwardProblems([[1e-9, 1.0]], [[0.0]], [0, 0, 0], [1.0], [1])
+    events = [InputSpikes([100, 300, 400], [1, 0, 1])]
+    rate, largest = plastic.learning_rate, plastic.largest_weight
+    outcome = simulate_feedforward(
+        LinearSpikeRule(0.0, 0.0, 0.0, 0.0), start, 0.05, circuit=circuit, excitatory=plastic, events=events
+    )
+    assert outcome.n_spikes[0, 0] == 2
+    w = 1e-9 - rate * 1.05 * 1e-9 * np.exp(-20 / 33.7)
+    w += rate * (largest - w) * np.exp(-10 / 16.8) * np.exp(-30 / 114)
+    assert outcome.excitatory_weights[0, 0, 0] == pytest.approx(w, rel=1e-9)
 
 
 def test_networks_are_a_condition_and_give_what_they_can():

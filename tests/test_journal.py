@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from smoke_runs import SmokeRuns
 
 from discover.fit import FitSettings, fit
 from discover.journal import Journal, JournaledTask
@@ -181,13 +182,12 @@ def run_smoke(results: Path, pipeline: str, killed_at: tuple[str, int] | None = 
     ],
 )
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
-    tmp_path: Path, pipeline: str, moments: tuple[tuple[str, int], ...]
+    tmp_path: Path, smoke_runs: SmokeRuns, pipeline: str, moments: tuple[tuple[str, int], ...]
 ) -> None:
-    run_smoke(tmp_path / "whole", pipeline)
+    whole = smoke_runs.folder(pipeline)
     for killed_at in moments:
         run_smoke(tmp_path / "cut", pipeline, killed_at)
     run_smoke(tmp_path / "cut", pipeline)
     for name in ("path.json", "front.json", "front.csv", "validation.json", "comparison.json"):
-        whole, cut = (tmp_path / side / pipeline / name for side in ("whole", "cut"))
-        assert cut.read_bytes() == whole.read_bytes()
+        assert (tmp_path / "cut" / pipeline / name).read_bytes() == (whole / name).read_bytes()
     assert not list((tmp_path / "cut" / pipeline).glob(".*.journal"))

@@ -69,7 +69,18 @@ def calls(folder: Path) -> list[str]:
 def test_make_alone_prints_help(checkout: Path) -> None:
     result = make(checkout)
     assert result.returncode == 0
-    for target in ("oja", "smoke", *STAGES, "test", "lint", "bench", "repro", "reference", "clean"):
+    for target in (
+        "oja",
+        "smoke",
+        *STAGES,
+        "test",
+        "test-kill",
+        "lint",
+        "bench",
+        "repro",
+        "reference",
+        "clean",
+    ):
         assert f"\n  {target} " in result.stdout
     assert calls(checkout) == []
 
@@ -77,7 +88,7 @@ def test_make_alone_prints_help(checkout: Path) -> None:
 def test_a_pipeline_goes_through_its_stages_once(checkout: Path) -> None:
     result = make(checkout, "oja")
     assert result.returncode == 0, result.stderr
-    assert calls(checkout) == [f"{stage} pipelines/oja.toml --results results" for stage in STAGES]
+    assert calls(checkout) == [f"{stage} pipelines/oja.toml --results results --update" for stage in STAGES]
     again = make(checkout, "oja")
     assert again.returncode == 0
     assert calls(checkout) == []

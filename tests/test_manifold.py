@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+import discover.manifold
 from discover.errors import TaskError
 from discover.fit import FitSettings
-from discover.manifold import covariances, judged, manifold, surface_rules
+from discover.journal import Journal
+from discover.manifold import ManifoldResult, Solution, covariances, judged, manifold, surface_rules
 from discover.predict import LinearParameters, mean_field_rate
 from discover.tasks import get_task
 from discover.tasks._balance import SpikeTrains
@@ -74,6 +78,60 @@ def test_a_small_study_says_what_it_found():
     }
     again = manifold(TASK, settings, budget, 2, seed=1, n_rate_only=1, n_surface=3)
     assert again.to_json() == found.to_json()
+
+
+class _CutOff(Exception):
+    pass
+
+
+def test_a_study_that_was_cut_off_goes_on_behind_its_last_restart(tmp_path, monkeypatch):
+    settings = BalanceSettings(n_excitatory=80, n_inhibitory=24, duration_s=0.5, measured_s=0.25)
+    budget = FitSettings(optimiser="cmaes", population=4, steps=1, n_train=2, n_heldout=2)
+    options = {"seed": 1, "n_rate_only": 1, "n_surface": 3}
+    whole = manifold(TASK, settings, budget, 2, **options)
+    searched = []
+    search = discover.manifold._searched
+
+    def counted(*arguments):
+        searched.append(arguments)
+        return search(*arguments)
+
+    monkeypatch.setattr(discover.manifold, "_searched", counted)
+    # Cut off within the second restart, then when all is found but not yet tried, and behind that.
+    for message, n_done, n_kept in (("restart 2", 2, 1), ("held-out", 2, 3), ("surface", 0, 4)):
+
+        def stop(fraction, text, message=message):
+            if message in text:
+                raise _CutOff
+
+        searched.clear()
+        with Journal(tmp_path / "journal", "p") as journal, pytest.raises(_CutOff):
+            manifold(TASK, settings, budget, 2, progress=stop, journal=journal, **options)
+        assert len(searched) == n_done
+        with Journal(tmp_path / "journal", "p") as journal:
+            assert journal.n_kept == n_kept
+    searched.clear()
+    with Journal(tmp_path / "journal", "p") as journal:
+        again = manifold(TASK, settings, budget, 2, journal=journal, **options)
+    assert not searched
+    assert json.dumps(again.to_json()) == json.dumps(whole.to_json())
+
+
+def test_the_answers_name_rules_that_theory_misses_and_rules_that_fail():
+    other = LinearParameters(-1.0, 0.1, 2.0, 1.0, 20.0, 20.0)
+    off = Solution(other, 0.1, 6.0, 12.0, 6.1, 0.97, True, False)
+    fine = Solution(VOGELS, 0.05, 6.1, 6.25, 6.1, 0.99, True, True)
+    failing = Solution(VOGELS, 9.0, 80.0, 6.25, float("nan"), 0.2, False, False)
+    answers = ManifoldResult("ei-balance", 6.25, 40.0, 0.2, (off, fine), (), (fine, failing), ()).answers()
+    assert answers["not predicted"].startswith(
+        "Which found rules does the algebra not predict? 1 of 2 converged ones lie off the surface: "
+    )
+    assert f"{other.rule} (predicted 12 Hz, simulated 6 Hz, tuning 0.97)" in answers["not predicted"]
+    assert answers["fails in simulation"] == (
+        "Which of its rules fail in simulation? 1 of 2 drawn from the surface: "
+        f"{VOGELS.rule} (predicted 6.25 Hz, simulated 80 Hz, tuning 0.20). 1 of these leave inhibition "
+        "untuned."
+    )
 
 
 def test_other_tasks_have_no_manifold():

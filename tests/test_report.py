@@ -7,53 +7,25 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from run_by_hand import artefacts, candidate, fold, folds, point, write_run
+from run_by_hand import artefacts, candidate, fold, folds, point, standing, write_run
+from stand_in_task import StandInTask
 
 import discover.report.curves
 import discover.tasks
 from discover.errors import ArtefactError
 from discover.report import write_report
 from discover.report.figures import FIGURES
+from discover.report.portrait import PORTRAIT, portrait_figure, window_of
 from discover.rule import Rule
-from discover.slots import FEEDFORWARD
+from discover.slots import FEEDFORWARD, SLOTS
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }} $\\frac$"
-
-
-@dataclass(frozen=True)
-class StandInSettings:
-    n_inputs: int = 2
-    spectrum: tuple[float, ...] = (1.0, 0.5)
-
-
-class StandInTask:
-    """A task whose rules learn as fast as their first constant says."""
-
-    name = "stand-in"
-    title = "Decay of a number"
-    slots = (FEEDFORWARD,)
-    settings_type = StandInSettings
-    reference = "oja"
-    known_rules = ("oja",)
-    measures: Mapping[str, str] = {"loss": "what is left"}
-
-    def draw(self, settings: StandInSettings, n_problems: int, seed: np.random.SeedSequence) -> np.ndarray:
-        return np.random.default_rng(seed).uniform(0.5, 1.5, n_problems)
-
-    def learning_curve(
-        self, rule: Rule, problems: np.ndarray, n_points: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        steps = np.arange(n_points) * 5
-        rate = 0.01 * (1 + rule.complexity / 20)
-        return steps, 0.02 + np.exp(-rate * steps[:, None] * problems)
 
 
 class Page(HTMLParser):
@@ -149,12 +121,12 @@ def test_no_button_of_the_plot_sends_the_data_elsewhere(run: Path) -> None:
 
 
 def test_figures_are_written_as_svg_and_png(run: Path) -> None:
-    for name in FIGURES:
+    for name in (*FIGURES, PORTRAIT):
         assert (run / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         text = (run / "figures" / f"{name}.svg").read_text(encoding="utf-8")
         assert "<svg" in text
         assert "dc:date" not in text
-    assert len(list((run / "figures").iterdir())) == 2 * len(FIGURES)
+    assert len(list((run / "figures").iterdir())) == 2 * (len(FIGURES) + 1)
 
 
 def test_the_same_run_makes_the_same_bytes(run: Path, tmp_path: Path) -> None:
@@ -204,6 +176,7 @@ def test_losses_far_apart_stand_on_a_logarithmic_axis(tmp_path: Path) -> None:
     write_report(write_run(tmp_path, content))
     layout = json.loads(page(tmp_path).data)["layout"]
     assert layout["yaxis"]["type"] == "log"
+    assert layout["yaxis"]["dtick"] == 1
     assert layout["annotations"][0]["y"] == pytest.approx(np.log10(0.112))
 
 
@@ -219,6 +192,23 @@ def test_no_text_of_an_artefact_becomes_markup(tmp_path: Path) -> None:
     content["validation"]["candidates"] |= {HOSTILE: tried, HOSTILE + "2": tried}
     entry = {"nearest": HOSTILE, "verdict": HOSTILE, "distances": {HOSTILE: {"coefficient": 1.0}}}
     content["comparison"]["candidates"] = {HOSTILE: entry}
+    rule, measured = {"feedforward": "x*y"}, {HOSTILE: {"mean": 1.0, "low": 0.5, "high": 2.0}}
+    content["front"]["simplifications"] = [
+        {"what": HOSTILE, "before": rule, "after": rule, "cost": 0.1, "error": 0.2, "accepted": True}
+    ]
+    content["front"]["spent"] = [
+        {"way": HOSTILE, "n_simulated": 5, "heldout_loss": 0.1, "trace": [[5, 0.1]]}
+    ] * 2
+    content["path"]["points"][0]["origin"] = HOSTILE
+    content["comparison"]["ablations"] = [{"name": HOSTILE, "slots": rule, "metrics": measured}] * 2
+    standings = {HOSTILE: standing("better")}
+    content["comparison"]["contests"] = [{"name": HOSTILE, "speed": 1.0, "measures": standings}]
+    content["comparison"]["baseline"] = {
+        "rows": [{"name": HOSTILE, "slots": rule, "metrics": measured}],
+        "differences": {HOSTILE: measured[HOSTILE]},
+        "beaten_by": [HOSTILE],
+        "text": HOSTILE,
+    }
     content["config"] |= {"name": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}}
     content["manifest"] |= {
         "versions": {HOSTILE: HOSTILE},
@@ -312,7 +302,7 @@ def test_a_truncated_artefact_is_named(tmp_path: Path) -> None:
     [
         ("front", ("chosen",), "c99", "no candidate has the name 'c99'"),
         ("front", ("candidates", 0, "slots", "feedforward"), "<script>", "holds a rule that is none"),
-        ("front", ("candidates", 0, "heldout_loss"), float("inf"), "candidates.0.heldout_loss"),
+        ("front", ("candidates", 0, "heldout_loss"), float("inf"), "Infinity is not a JSON number"),
         ("front", ("candidates", 0, "heldout_loss"), "0.1", "candidates.0.heldout_loss"),
         ("front", ("schema",), "plasticity-discovery/front/2", "written by a newer release"),
         ("path", ("chosen",), 99, "there is no point 99"),
@@ -350,3 +340,68 @@ def test_scripts_are_those_that_the_policy_names(run: Path) -> None:
     for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL):
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy(Page(text))
+
+
+def test_the_matrix_has_every_compared_candidate_beside_every_known_rule(run: Path) -> None:
+    content = json.loads((run / "comparison.json").read_text())["candidates"]
+    text = (run / "report.html").read_text(encoding="utf-8")
+    matrix = text[text.index('class="sticky matrix"') :]
+    matrix = matrix[: matrix.index("</table>")]
+    head, *rows = re.findall(r"<tr.*?</tr>", matrix, re.DOTALL)
+    known = list(dict.fromkeys(name for one in content.values() for name in one["distances"]))
+    assert re.findall(r">([^<]+)</th>", head) == ["candidate", *known, "rule"]
+    others = sorted(set(content) - {"c02"})
+    assert [re.findall(r'scope="row">([^<]+)<', row)[0] for row in rows] == ["c02", *others]
+    assert [row.count("<td") for row in rows] == [len(known) + 1] * len(rows)
+    assert ">0.008</b> <b>=</b></td>" in rows[0]
+
+
+def test_where_everything_came_from(run: Path) -> None:
+    text = page(run).text
+    provenance = text[text.index("Provenance", text.index("Beside the known rules")) :]
+    seconds = sum(stage["seconds"] for stage in artefacts()["manifest"]["stages"].values())
+    assert "Seed 3" in provenance
+    assert f"together {seconds:.1f}" in provenance
+
+
+def lines(axes: Any) -> list[tuple[list[float], list[float]]]:
+    return [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()]
+
+
+def test_the_portrait_shows_the_update_at_each_weight() -> None:
+    """Oja's rule divided by a scale, at three weights, is what an obvious computation gives."""
+    states = np.random.default_rng(0).normal(size=(400, 3))
+    window = window_of(FEEDFORWARD, states)
+    assert len(window.weights) == 3
+    figure = portrait_figure({"chosen rule": Rule.parse("x*y - w*y**2")}, [window])
+    maps = [axes for axes in figure.axes if axes.get_images()]
+    assert [axes.get_title() for axes in maps] == [
+        f"w = {weight:.2g}".replace("-", "\N{MINUS SIGN}") for weight in window.weights
+    ]
+    across, along = (np.linspace(*ends, 61) for ends in window.ranges)
+    expected = np.array([[[x * y - w * y**2 for x in across] for y in along] for w in window.weights])
+    expected /= np.quantile(np.abs(expected), 0.95)
+    for axes, values in zip(maps, expected, strict=True):
+        np.testing.assert_allclose(axes.get_images()[0].get_array(), values, rtol=1e-12, atol=1e-12)
+
+
+def test_the_portrait_of_slots_with_one_activity_has_lines() -> None:
+    """Where the weight does nothing there is one line, where it does there is one for each weight."""
+    rule = Rule.parse({"on_pre": "x_post*w - 0.2", "on_post": "x_pre"})
+    states = np.random.default_rng(0).uniform(size=(400, 2))
+    on_pre, on_post = window_of(SLOTS["on_pre"], states), window_of(SLOTS["on_post"], states)
+    assert on_post.text.startswith("on_post: over x_pre at w = ")
+    upper, lower = portrait_figure({"chosen rule": rule}, [on_pre, on_post]).axes
+    *curves, _ = lines(upper)
+    assert len(curves) == 3
+    for (x, y), weight in zip(curves, on_pre.weights, strict=True):
+        slope = (np.array(x) * weight - 0.2) / np.array(y)
+        np.testing.assert_allclose(slope, slope[0])
+    assert len(lines(lower)) == 2
+
+
+def test_a_rule_that_is_nowhere_finite_has_a_portrait() -> None:
+    states = np.random.default_rng(0).normal(size=(50, 3))
+    figure = portrait_figure({"chosen rule": Rule.parse("x/(y - y)")}, [window_of(FEEDFORWARD, states)])
+    maps = [axes.get_images()[0].get_array() for axes in figure.axes if axes.get_images()]
+    assert [np.ma.count(np.ma.masked_invalid(values)) for values in maps] == [0, 0, 0]

@@ -66,3 +66,10 @@ def test_constants_of_a_synapse_have_their_unit_and_no_learning_rate():
         assert "33.5" in block
         assert block.endswith("</math> ms</span>")
         assert "η" not in block
+
+
+def test_a_sliding_threshold_has_its_letter():
+    rule = Rule.parse({"sliding": "x*y**2 - x*y*theta"})
+    assert "<mi>θ</mi>" in rule_html(rule)
+    assert rule_html(rule).startswith('<span class="formula"><math><mi>Δ</mi><msub><mi>w</mi>')
+    assert rule_text(rule).endswith("θ")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from kill_study import ROOT, alive, children
 from test_search_terms import VARIABLES, is_exact, sampled
 
 from discover.errors import EngineError, EngineUnavailable
@@ -104,6 +109,53 @@ def test_a_child_that_hangs_is_ended_at_the_time_limit(code: str) -> None:
     settings = SearchSettings(operon=OperonSettings(time_limit_s=0.5))
     with pytest.raises(EngineError, match="within its time limit"):
         child(code).propose(sampled("x*y", n=100), settings, 0)
+
+
+PARENT = """\
+from test_search_terms import sampled
+from discover.search.engine import OperonSettings, SearchSettings
+from discover.search.operon import OperonEngine
+
+budget = OperonSettings(generations=1_000_000, chunk=1_000_000, time_limit_s=600.0)
+OperonEngine().propose(sampled("x*tanh(y - w)", noise=0.5), SearchSettings(operon=budget), 0)
+"""
+
+
+@needs_pyoperon
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the child ends when it next reports")
+def test_a_child_does_not_outlive_a_parent_that_is_killed() -> None:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], env=os.environ | {"PYTHONPATH": path}, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not any(searches(pid) for pid in children(parent.pid)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert children(parent.pid) != []
+    parent.kill()
+    parent.wait()
+    while alive(parent.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert alive(parent.pid) == []
+
+
+def searches(pid: int) -> bool:
+    """Say whether a child has got past its imports: pyoperon runs threads of its own."""
+    return b"pyoperon" in Path(f"/proc/{pid}/maps").read_bytes()
+
+
+@needs_pyoperon
+def test_a_child_whose_parent_is_gone_does_not_begin() -> None:
+    samples = sampled("x*y", n=100)
+    request = operon._request(samples, operon._scales(samples), SearchSettings(), 1) | {"parent": 1}
+    done = subprocess.run(
+        OperonEngine().command,
+        input=json.dumps(request) + "\n",
+        env=operon._child_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 def test_without_a_wheel_the_platforms_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,6 +233,8 @@ def equation_search(X, y, **arguments):
     folder.mkdir(parents=True, exist_ok=True)
     assert X.shape == (3, 300) and y.shape == (300,)
     assert seen["deterministic"] is True and seen["batching"] is False
+    assert seen["complexity_of_constants"] == 2 and seen["maxdepth"] == 6
+    assert arguments["guesses"] is not None
     print("noise that Julia makes")
     text = "Complexity,Loss,Equation\\n1,3.1,\\"0.02\\"\\n7,1e-14,\\"(x0 - (x1 * x2)) * x1\\"\\n"
     for name in ("hall_of_fame.csv", "hall_of_fame.csv.bak"):
@@ -250,8 +252,12 @@ from discover.search.pysr import PySREngine
 states = np.random.default_rng(0).normal(size=(300, 3))
 x, y, w = states.T
 samples = Samples(("x", "y", "w"), states, x*y - w*y**2)
-settings = SearchSettings(pysr=PySRSettings(output_folder=os.environ["RUNS"]))
-best = PySREngine().propose(samples, settings, seed=3)[-1]
+pysr = PySRSettings(
+    output_folder=os.environ["RUNS"], maxdepth=6, constraints={"tanh": 5, "div": (-1, 3)},
+    nested_constraints={"tanh": {"tanh": 0}}, guesses=("x*y",),
+)
+weights = {"complexity_of_operators": {"div": 2.0}, "complexity_of_constants": 2.0}
+best = PySREngine().propose(samples, SearchSettings(pysr=pysr, **weights), seed=3)[-1]
 print(best.expression, os.environ["PYTHON_JULIAPKG_OFFLINE"])
 """
 

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sims.rules import Op, Program
 from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
+from sims.spike_splines import SplineSpikeRule, TraceSplines
 from sims.spiking import (
     FeedforwardCircuit,
     FeedforwardOutcome,
@@ -45,6 +46,13 @@ SOFT_BOUNDS = programs(
 )  # fmt: skip
 """A rule without meaning that uses weights, both traces and several kinds of instruction."""
 
+SPLINES = SplineSpikeRule(
+    TraceSplines(0.1, 1.2, [[-0.4, -0.3, 0.2, 0.5, 0.1, 0.9], [0.3, -0.6, 0.2, 0.0, -0.7, 0.1]]),
+    TraceSplines(0.0, 2.0, [[0.1, 0.5, 0.9, -0.2], [0.2, -0.4, 0.6, -0.3], [-0.2, 0.1, -0.3, 0.1]]),
+    12.0, 31.0,
+)  # fmt: skip
+"""Curves without meaning, which traces also leave at both ends."""
+
 RULES = {
     "vogels": VOGELS,
     "linear": LinearSpikeRule(-0.1, 0.05, 0.7, 0.3, 11.0, 35.0),
@@ -52,6 +60,8 @@ RULES = {
     "on_pre alone": programs([], [(Op.SQUARE, 0, 0), (Op.MUL, 1, 2)], [], None),
     "on_post alone": programs([], None, [1.0], [(Op.SUB, 2, 1), (Op.MUL, 0, 3)]),
     "nothing": SpikeRule(None, None),
+    "splines": SPLINES,
+    "splines on_pre alone": SplineSpikeRule(SPLINES.on_pre, None),
 }
 
 
@@ -150,15 +160,17 @@ def test_equals_the_naive_twin_on_frozen_spikes(name: str, measure_from: int) ->
         assert_allclose(fast.inhibitory_current[0, k], slow.inhibitory_current, rtol=1e-9)
 
 
-@pytest.mark.parametrize("normalise_every_s", [None, 0.05])
-@pytest.mark.parametrize("name", ["linear", "programs"])
-def test_equals_the_naive_twin_with_plastic_excitation(name: str, normalise_every_s: float | None) -> None:
+@pytest.mark.parametrize(("normalise_every_s", "slow_tau_ms"), [(None, None), (0.05, None), (None, 114.0)])
+@pytest.mark.parametrize("name", ["linear", "programs", "splines"])
+def test_equals_the_naive_twin_with_plastic_excitation(
+    name: str, normalise_every_s: float | None, slow_tau_ms: float | None
+) -> None:
     problems, n_steps = small_problems(), 3000
     events = draw_input_spikes(SMALL, problems, 0.3)
     hebbian = programs(
         [0.3], [(Op.MUL, 0, 1), (Op.MUL, 2, 3), (Op.NEG, 4, 0)], [2.0], [(Op.SUB, 2, 1), (Op.MUL, 0, 3)]
     )
-    plastic = ExcitatoryPlasticity(hebbian, 0.01, 2.0, normalise_every_s)
+    plastic = ExcitatoryPlasticity(hebbian, 0.01, 2.0, normalise_every_s, slow_tau_ms)
     fast = simulate_feedforward(
         RULES[name], problems, 0.3, 0.1, circuit=replace(SMALL, learning_rate=0.02), events=events,
         excitatory=plastic, keep_spikes=100, chunk_s=0.11,
@@ -167,7 +179,7 @@ def test_equals_the_naive_twin_with_plastic_excitation(name: str, normalise_ever
     for k in range(len(problems)):
         slow = naive.feedforward(
             naive.Population(RULES[name], 0.02, SMALL.largest_inhibitory, problems.inhibitory_weights[k]),
-            naive.Population(hebbian, 0.01, 2.0, problems.excitatory_weights[k]),
+            naive.Population(hebbian, 0.01, 2.0, problems.excitatory_weights[k], slow_tau_ms),
             problems.channels[k], events[k], SMALL, n_steps, 1000,
             None if normalise_every_s is None else 500,
         )  # fmt: skip

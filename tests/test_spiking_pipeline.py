@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,15 +10,11 @@ from typer.testing import CliRunner
 from discover.rule import Rule
 from pipelines.cli import app
 
-SMOKE = str(Path(__file__).resolve().parent.parent / "pipelines/ei-balance-smoke.toml")
-
 
 @pytest.mark.slow
-def test_every_stage_runs_and_the_report_shows_what_spiking_rules_have(tmp_path, monkeypatch):
+def test_every_stage_runs_and_the_report_shows_what_spiking_rules_have(tmp_path, monkeypatch, smoke_runs):
     monkeypatch.chdir(tmp_path)
-    run = CliRunner().invoke(app, ["run", SMOKE])
-    assert run.exit_code == 0, run.output
-    folder = tmp_path / "results/ei-balance-smoke"
+    folder = smoke_runs.copy("ei-balance-smoke", tmp_path / "results")
     front = json.loads((folder / "front.json").read_text(encoding="utf-8"))
     for candidate in front["candidates"]:
         rule = Rule.parse(candidate["slots"])
@@ -29,9 +24,17 @@ def test_every_stage_runs_and_the_report_shows_what_spiking_rules_have(tmp_path,
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "What an experiment would see" in page
     assert "The manifold of rules" not in page
+    assert "The rule without a formula" in page
+    assert "a spline of the other side" in page
+    assert (folder / "figures" / "teacher.svg").stat().st_size > 1000
+    path = json.loads((folder / "path.json").read_text(encoding="utf-8"))
+    assert path["teacher"]["kind"] == "spiking"
+    proposers = {name for one in front["candidates"] for name in one["provenance"]["proposed_by"]}
+    assert any(name.endswith("on the teacher") for name in proposers)
     study = CliRunner().invoke(app, ["manifold", "ei-balance-smoke", "--restarts", "2"])
     assert study.exit_code == 0, study.output
     assert "converged restarts" in study.stdout
+    assert not (folder / ".manifold.journal").exists()
     content = json.loads((folder / "manifold.json").read_text(encoding="utf-8"))
     assert len(content["searched"]) == 2
     assert "The manifold of rules" in (folder / "report.html").read_text(encoding="utf-8")

@@ -190,7 +190,7 @@ def fitter(toy: Toy) -> Callable[..., Result]:
                 "points": points,
                 "chosen": 0,
                 "reason": "it is the first",
-                "restarts": options.restarts,
+                "restarts": [{"restart": number} for number in range(options.restarts)],
                 "term_stability": {"feedforward": {"x*y": 1.0}},
             }
         )

@@ -15,7 +15,8 @@ from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.result import FitResult, PathPoint
 from discover.fit.settings import FitSettings
-from discover.fit.teacher import teach
+from discover.fit.spike_teacher import SpikeTeacher, teach_spikes
+from discover.fit.teacher import Teacher, teach
 from discover.fit.tuning import tuned
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
@@ -26,6 +27,7 @@ from discover.tasks.base import (
     coefficients_of,
     differentiable,
     rule_of,
+    takes_trace_splines,
     update_slots,
     with_splines,
 )
@@ -80,7 +82,7 @@ def fit(
     """
     if settings.optimiser == "proximal":
         differentiable(task)
-    if settings.teacher.restarts > 0:
+    if settings.teacher.restarts > 0 and not takes_trace_splines(task):
         with_splines(task)
     root = np.random.SeedSequence(seed)
     seeds = root.spawn(3 + settings.restarts)
@@ -109,10 +111,14 @@ def fit(
         points.append(_tuned(points[chosen], further, restart))
         chosen = len(points) - 1
         reason += f"; its speed was then set on {settings.n_tuning} further problems"
-    teacher = None
+    teacher: Teacher | SpikeTeacher | None = None
     if settings.teacher.restarts > 0:
         (teacher_seed,) = root.spawn(1)
-        teacher = teach(task, problem_settings, settings.teacher, teacher_seed, part(whole, 0.4, 1.0))
+        inner = part(whole, 0.4, 1.0)
+        if takes_trace_splines(task):
+            teacher = teach_spikes(task, problem_settings, settings, teacher_seed, inner)
+        else:
+            teacher = teach(task, problem_settings, settings.teacher, teacher_seed, inner)
     return FitResult(
         task=task.name,
         points=tuple(points),

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from discover.checked import Fields
+from discover.errors import ArtefactError
+from discover.fit.spike_teacher import SpikeTeacher
 from discover.fit.teacher import Teacher
 from discover.rule import Rule
 from discover.slots import get_slot
 
-__all__ = ["FitResult", "PathPoint"]
+__all__ = ["FitResult", "PathPoint", "teacher_from_json"]
 
 Coefficients = Mapping[str, Mapping[str, float]]
 
@@ -95,7 +98,7 @@ class FitResult:
         For each restart its number, its own choice and that choice's losses and terms.
     term_stability : mapping from slot to mapping from term to float
         Share of restarts whose own choice has the term; terms that no restart chose are left out.
-    teacher : Teacher, optional
+    teacher : Teacher or SpikeTeacher, optional
         A rule without a formula, for the same problems.
     """
 
@@ -105,7 +108,7 @@ class FitResult:
     reason: str
     restarts: tuple[Mapping[str, Any], ...]
     term_stability: Coefficients
-    teacher: Teacher | None = None
+    teacher: Teacher | SpikeTeacher | None = None
 
     @property
     def rule(self) -> Rule:
@@ -138,29 +141,47 @@ class FitResult:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
             If a term is not one of the basis, or the teacher is none.
         """
+        fields = Fields(data, "path")
         points = tuple(
             PathPoint(
-                penalty=point["penalty"],
-                coefficients=point["coefficients"],
-                train_loss=point["train_loss"],
-                heldout_loss=point["heldout_loss"],
-                heldout_error=point.get("heldout_error", 0.0),
-                restart=point.get("restart", 0),
-                origin=point.get("origin", "path"),
+                penalty=point.number("penalty"),
+                coefficients=point.named_tables("coefficients"),
+                train_loss=point.number("train_loss"),
+                heldout_loss=point.number("heldout_loss"),
+                heldout_error=point.number("heldout_error", 0.0),
+                restart=point.count("restart", 0),
+                origin=point.text("origin", "path"),
             )
-            for point in data["points"]
+            for point in fields.parts("points")
         )
         for point in points:
             Rule.from_coefficients(point.coefficients)
+        if not any(point.origin == "path" for point in points):
+            raise ArtefactError("path: points: none of them is a point of the path itself.")
         return cls(
-            data["task"],
+            fields.text("task"),
             points,
-            data["chosen"],
-            data["reason"],
-            tuple(data["restarts"]),
-            data["term_stability"],
-            None if data.get("teacher") is None else Teacher.from_json(data["teacher"]),
+            fields.count("chosen", below=len(points)),
+            fields.text("reason"),
+            tuple(restart.data for restart in fields.parts("restarts")),
+            fields.named_tables("term_stability"),
+            teacher_from_json(data["teacher"]) if fields.has("teacher") else None,
         )
+
+
+def teacher_from_json(data: Mapping[str, Any]) -> Teacher | SpikeTeacher:
+    """Read a rule without a formula of either kind.
+
+    Raises
+    ------
+    RuleError
+        If it is damaged.
+    """
+    if isinstance(data, Mapping) and data.get("kind") == SpikeTeacher.KIND:
+        return SpikeTeacher.from_json(data)
+    return Teacher.from_json(data)

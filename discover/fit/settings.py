@@ -22,9 +22,10 @@ class TeacherSettings:
     restarts : int
         Fits from independent random starts; 0 for no teacher.
     n_pieces : int
-        Equal pieces of the range of outputs, each with its cubic.
+        Equal pieces of the range of outputs, or of traces, each with its cubic.
     smoothness : float
-        Weight of the squared second differences of a spline's coefficients.
+        Weight of the squared second differences of a spline's coefficients; for spiking synapses, relative to
+        the squared size of all splines.
     n_train, n_heldout : int
         Problems to learn on, and problems to choose on.
     first_penalty : float

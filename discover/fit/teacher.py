@@ -7,21 +7,23 @@ the same choice, with blocks (i, k) in place of terms. A symbolic search then lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.errors import RuleError
+from discover.checked import Fields
+from discover.errors import ArtefactError, RuleError
+from discover.fit._teacher_path import TeacherRestart
 from discover.fit.choosing import choose
 from discover.fit.objective import SMALLEST_EFFECT, Slope, clipped_mean
 from discover.fit.proximal import ProximalAdam
 from discover.fit.settings import TeacherSettings
 from discover.journal import remembered
-from discover.multiple import best_multiple
-from discover.progress import Progress, part, silent
+from discover.progress import Progress, silent
+from discover.slots import get_slot
 from discover.spread import spread
 from discover.tasks.base import SplineTask, Task, VisitedStates, with_splines
 from sims.rules import SplineRule
@@ -94,20 +96,32 @@ class TeacherPoint:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TeacherPoint:
         """Read what :meth:`to_json` gave; see :meth:`Teacher.from_json`."""
-        lengths = {len(block["coefficients"]) for block in data["blocks"]}
+        return cls._from_fields(Fields(data, "point"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> TeacherPoint:
+        splines = [
+            (block.count("pre", below=3), block.count("weight", below=3), block.numbers("coefficients"))
+            for block in fields.parts("blocks")
+        ]
+        lengths = {len(coefficients) for _, _, coefficients in splines}
         if len(lengths) > 1:
             raise RuleError("The splines of one rule have one number of coefficients.")
         table = np.zeros((3, 3, *(lengths or (4,))))
-        for block in data["blocks"]:
-            if not (0 <= block["pre"] <= 2 and 0 <= block["weight"] <= 2):
-                raise RuleError("The splines of a rule belong to powers up to two.")
-            table[block["pre"], block["weight"]] = block["coefficients"]
+        for i, k, coefficients in splines:
+            table[i, k] = coefficients
         try:
-            rule = SplineRule(data["low"], data["high"], table)
+            rule = SplineRule(fields.number("low"), fields.number("high"), table)
         except ValueError as error:
             raise RuleError(str(error)) from None
-        losses = (data["train_loss"], data["heldout_loss"], data["heldout_error"])
-        return cls(rule, data["penalty"], *losses, data["restart"])
+        return cls(
+            rule=rule,
+            penalty=fields.number("penalty"),
+            train_loss=fields.number("train_loss"),
+            heldout_loss=fields.number("heldout_loss"),
+            heldout_error=fields.number("heldout_error"),
+            restart=fields.count("restart"),
+        )
 
 
 @dataclass(frozen=True)
@@ -152,18 +166,22 @@ class Teacher:
 
         Raises
         ------
+        ArtefactError
+            If something is missing or of another type.
         RuleError
-            If something is missing, or coefficients are not those of a spline rule.
+            If coefficients are not those of a spline rule.
         """
-        try:
-            points = tuple(TeacherPoint.from_json(point) for point in data["points"])
-            places = [int(data["chosen"]), *(int(place) for place in data["choices"])]
-            slot, reason = str(data["slot"]), str(data["reason"])
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise RuleError(f"The teacher is damaged: {error}.") from None
-        if not all(0 <= place < len(points) for place in places):
-            raise RuleError("The teacher calls a point chosen that it does not have.")
-        return cls(slot, points, places[0], reason, tuple(places[1:]))
+        return cls._from_fields(Fields(data, "teacher"))
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> Teacher:
+        points = tuple(TeacherPoint._from_fields(point) for point in fields.parts("points"))
+        chosen, choices = fields.count("chosen"), fields.counts("choices")
+        if not all(place < len(points) for place in (chosen, *choices)):
+            raise ArtefactError(f"{fields.where}: a point is called chosen that is not there.")
+        slot = fields.text("slot")
+        get_slot(slot)
+        return cls(slot, points, chosen, fields.text("reason"), choices)
 
 
 def teach(
@@ -265,7 +283,17 @@ class _Objective:
         """Return the coordinates of a rule."""
         return (rule.coefficients.reshape(N_BLOCKS, -1) * self.effects[:, None]).reshape(-1)
 
+    def random_start(self, scale: float, rng: np.random.Generator) -> FloatArray:
+        """Draw coordinates of a rule to begin with."""
+        return rng.normal(0, scale, len(self.blocks))
+
+    def norms(self, scaled: FloatArray) -> FloatArray:
+        """Root-mean-square of each block's coefficients, shape (9,)."""
+        norms: FloatArray = np.sqrt(np.mean(scaled.reshape(N_BLOCKS, -1) ** 2, axis=1))
+        return norms
+
     def losses(self, scaled: FloatArray) -> FloatArray:
+        """Loss of each problem."""
         return self.task.losses(self.rule(scaled), self.problems)
 
     def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
@@ -287,142 +315,34 @@ class _Objective:
         loss = float(mean_loss) + self.smoothness * float(np.sum(bends**2))
         return Slope(loss, gradient + 2 * self.smoothness * rough, float(blown))
 
-    def with_effects_of(self, scaled: FloatArray, seed: np.random.SeedSequence) -> _Objective:
+    def with_states_of(self, rule: SplineRule, seed: np.random.SeedSequence) -> _Objective:
         """Return the objective with effects measured on the states that this rule visits."""
-        visited = self.task.visit(self.rule(scaled), self.problems, N_STATES, seed)[self.task.slots[0].name]
+        visited = self.task.visit(rule, self.problems, N_STATES, seed)[self.task.slots[0].name]
         if len(visited.values) == 0:
             return self
         return replace(self, effects=_sizes(visited) / self.unit)
 
-
-@dataclass(frozen=True)
-class _Restart:
-    """One random start and the path that begins there."""
-
-    objective: _Objective
-    heldout: Any
-    settings: TeacherSettings
-    number: int
-
-    def run(self, seed: np.random.SeedSequence, progress: Progress) -> list[TeacherPoint]:
-        rng_seed, last_seed, *seeds = seed.spawn(2 + len(self.settings.penalties))
-        rng = np.random.default_rng(rng_seed)
-        objective, settings = self.objective, self.settings
-        start = rng.normal(0, settings.start_scale, len(objective.blocks))
-        first = self._learner(settings.step_size, settings.growth).minimise(
-            objective, start, np.full(len(start), settings.first_penalty), settings.steps, rng,
-            part(progress, 0.0, 0.4, "first fit, "),
-        )  # fmt: skip
-        rule = objective.rule(first)
-        points = []
-        penalties = sorted(settings.penalties)
-        for n, (weight, child) in enumerate(zip(penalties, seeds, strict=True)):
-            inner = part(progress, 0.4 + 0.4 * n / len(penalties), 0.4 + 0.4 * (n + 1) / len(penalties))
-            objective = objective.with_effects_of(objective.scaled(rule), child)
-            point, rule = self._point(objective, rule, weight, rng, inner)
-            points.append(point)
-        return points + self._eliminated(points, last_seed, rng, part(progress, 0.8, 1.0))
-
-    def _learner(self, step_size: float, growth: float = 0.0) -> ProximalAdam:
-        return ProximalAdam(step_size, self.settings.batch, growth, groups=self.objective.blocks)
-
-    def _point(
-        self,
-        objective: _Objective,
-        rule: SplineRule,
-        weight: float,
-        rng: np.random.Generator,
-        progress: Progress,
-    ) -> tuple[TeacherPoint, SplineRule]:
-        """Return the point of one penalty, and the penalised rule, from which the next one starts."""
-        settings = self.settings
-        start = objective.scaled(rule)
-        sizes = _norms(start)
-        penalty = np.repeat(weight * 1.1 / (sizes / max(sizes.max(), 1e-300) + 0.1), objective.n_pieces + 3)
-        learn = self._learner(settings.path_step_size)
-        name = f"penalty {weight:g}, "
-        sparse = learn.minimise(
-            objective, start, penalty, settings.path_steps, rng, part(progress, 0, 0.5, name)
-        )
-        sizes = _norms(sparse)
-        kept = sizes > (settings.negligible * sizes.max() if weight > 0 else 0)
-        point = self._refitted(
-            objective, sparse * kept[objective.blocks], weight, rng, part(progress, 0.5, 1, f"{name}refit, ")
-        )
-        return point, objective.rule(sparse)
-
-    def _refitted(
-        self,
-        objective: _Objective,
-        start: FloatArray,
-        weight: float,
-        rng: np.random.Generator,
-        progress: Progress,
-    ) -> TeacherPoint:
-        """Return the blocks of a start fitted without group penalty, at their best overall multiple."""
-        start = self._at_best_multiple(objective, start)
-        free = np.where(_norms(start)[objective.blocks] > 0, 0.0, np.inf)
-        learn = self._learner(self.settings.path_step_size)
-        refitted = learn.minimise(objective, start, free, self.settings.refit_steps, rng, progress)
-        refitted = self._at_best_multiple(objective, refitted)
-        best = min(start, refitted, key=lambda one: float(objective.losses(one).mean()))
-        return self._judged(objective, objective.rule(best), weight)
-
-    def _eliminated(
-        self,
-        points: Sequence[TeacherPoint],
-        seed: np.random.SeedSequence,
-        rng: np.random.Generator,
-        progress: Progress,
-    ) -> list[TeacherPoint]:
-        """Drop blocks from the chosen point, those that do least first, as long as the choice follows."""
-        found: list[TeacherPoint] = []
-        current = points[choose(points, self.settings.resolution)[0]]
-        objective = self.objective.with_effects_of(self.objective.scaled(current.rule), seed)
-        needed: set[int] = set()
-        while current.n_terms > 1:
-            scaled = objective.scaled(current.rule)
-            sizes = _norms(scaled)
-            rest = [block for block in np.argsort(sizes).tolist() if sizes[block] > 0 and block not in needed]
-            if not rest:
-                break
-            progress(1 - 1 / (len(needed) + len(found) + 2), f"trying {current.n_terms} blocks away")
-            start = np.where(objective.blocks == rest[0], 0.0, scaled)
-            point = self._refitted(objective, start, current.penalty, rng, silent)
-            everything = [*points, *found, point]
-            if everything[choose(everything, self.settings.resolution)[0]] is point:
-                current = point
-                found.append(point)
-            else:
-                needed.add(rest[0])
-        return found
-
-    @staticmethod
-    def _at_best_multiple(objective: _Objective, scaled: FloatArray) -> FloatArray:
-        factor, _ = best_multiple(lambda factor: float(objective.losses(factor * scaled).mean()))
-        return factor * scaled
-
-    def _judged(self, objective: _Objective, rule: SplineRule, penalty: float) -> TeacherPoint:
-        heldout = objective.task.losses(rule, self.heldout)
+    def judged(self, rule: SplineRule, heldout: Any, penalty: float, restart: int) -> TeacherPoint:
+        """Return a rule with its losses."""
+        losses = self.task.losses(rule, heldout)
         return TeacherPoint(
             rule,
             penalty,
-            float(objective.task.losses(rule, objective.problems).mean()),
-            float(heldout.mean()),
-            float(heldout.std(ddof=1) / np.sqrt(len(heldout))),
-            self.number,
+            float(self.task.losses(rule, self.problems).mean()),
+            float(losses.mean()),
+            float(losses.std(ddof=1) / np.sqrt(len(losses))),
+            restart,
         )
 
 
 def _restarted(task: SplineTask, item: tuple[Any, ...], progress: Progress) -> list[TeacherPoint]:
-    objective, *parts, seed = item
-    return _Restart(replace(objective, task=task), *parts).run(seed, progress)
+    objective, heldout, settings, number, seed = item
 
+    def learner(step_size: float, growth: float) -> ProximalAdam:
+        return ProximalAdam(step_size, settings.batch, growth, groups=objective.blocks)
 
-def _norms(scaled: FloatArray) -> FloatArray:
-    """Root-mean-square of each block's coefficients, shape (9,)."""
-    norms: FloatArray = np.sqrt(np.mean(scaled.reshape(N_BLOCKS, -1) ** 2, axis=1))
-    return norms
+    restart = TeacherRestart(replace(objective, task=task), heldout, settings, number, learner)
+    return restart.run(seed, progress)
 
 
 def _sizes(states: VisitedStates) -> FloatArray:

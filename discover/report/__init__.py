@@ -33,6 +33,7 @@ def write_report(run_folder: Path) -> Path:
     from discover.report.figures import draw_figures
     from discover.report.files import write_bytes
     from discover.report.page import render_page
+    from discover.report.portrait import portrait_section
     from discover.report.reading import read_run
     from discover.report.spiking import spiking_section
     from discover.report.teacher import teacher_section
@@ -49,7 +50,11 @@ def write_report(run_folder: Path) -> Path:
     curves = learning_curves(task, run.config.problems, run.config.seed, rules)
     figures = run_folder / "figures"
     draw_figures(run, curves, figures)
-    sections = spiking_section(run, task, settings, figures), teacher_section(run, figures)
+    sections = (
+        spiking_section(run, task, settings, figures),
+        teacher_section(run, figures),
+        portrait_section(run, task, settings, rules, figures),
+    )
     page = run_folder / "report.html"
     write_bytes(page, render_page(run, task, curves, figures, *sections).encode())
     return page

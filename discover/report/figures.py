@@ -27,7 +27,7 @@ from discover.report.style import (
     save,
     styled,
 )
-from discover.slots import SLOTS
+from discover.slots import get_slot
 
 __all__ = ["FIGURES", "SPENT", "draw_figures", "ordered_names"]
 
@@ -145,8 +145,8 @@ def path_figure(path: RulePath) -> Figure:
     return figure
 
 
-def stability_figure(path: RulePath) -> Figure:
-    """Draw, for each term, the share of restarts whose own choice has it."""
+def stability_figure(path: RulePath, label: str = "share of restarts that chose the term") -> Figure:
+    """Draw, for each term, the share of restarts (or of what the label says) whose own choice has it."""
     shares = {
         (slot, term): share for slot, terms in path.term_stability.items() for term, share in terms.items()
     }
@@ -167,7 +167,7 @@ def stability_figure(path: RulePath) -> Figure:
         )
         axes.text(shares[term] + 0.015, position, f"{100 * shares[term]:.0f} %", va="center")
     axes.set_yticks(range(len(order)), [_term_label(term, path.chosen_point) for term in order])
-    axes.set(xlim=(0, 1.12), xlabel="share of restarts that chose the term")
+    axes.set(xlim=(0, 1.12), xlabel=label)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axes.grid(visible=False, axis="y")
     _legend_above(figure, axes)
@@ -331,7 +331,7 @@ def _draw_losses(axes: Axes, path: RulePath, points: Sequence[PathPoint], positi
 def _term_label(term: Term, chosen: PathPoint) -> str:
     """Return a term as mathtext, with its slot where there are several."""
     slot, name = term
-    text = f"${to_latex(parse(name, SLOTS[slot].variables))}$"
+    text = f"${to_latex(parse(name, get_slot(slot).variables))}$"
     return f"{text} ({slot})" if len(chosen.coefficients) > 1 else text
 
 

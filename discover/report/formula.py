@@ -11,7 +11,7 @@ from discover.expression import Node, postorder
 from discover.expression.latex import latex_number
 from discover.expression.node import take
 from discover.rule import Rule
-from discover.slots import SLOTS, Slot
+from discover.slots import Slot, get_slot
 
 __all__ = ["expression_text", "rule_html", "rule_text"]
 
@@ -23,13 +23,14 @@ _TALL = frozenset({"div", "sqrt"})
 _LEFT_SIDES = {
     "feedforward": ("w", "ij", ""),
     "lateral": ("v", "ij", ""),
+    "sliding": ("w", "ij", ""),
     "on_pre": ("w", "ij", "pre"),
     "on_post": ("w", "ij", "post"),
 }
 """Slot -> what changes, its index, and at whose spike."""
 
 
-_GREEK = {"tau": "τ"}
+_GREEK = {"tau": "τ", "theta": "θ"}
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def rule_html(rule: Rule, digits: int = 4, left_side: bool = True) -> str:
     """
     blocks = []
     for slot, node in rule.expressions.items():
-        if SLOTS[slot].is_constant:
-            blocks.append(f'<span class="formula">{_constant(SLOTS[slot], node, digits)}</span>')
+        if get_slot(slot).is_constant:
+            blocks.append(f'<span class="formula">{_constant(get_slot(slot), node, digits)}</span>')
             continue
         body = _tall(node, digits, left_side) if _is_tall(node) else _breaking(node, digits, left_side)
         before = _left_side(slot) if left_side else _slot_label(slot, rule)
@@ -173,7 +174,7 @@ class _Style(ABC):
 class _MathML(_Style):
     def variable(self, name: str) -> str:
         stem, _, index = name.partition("_")
-        letter = f"<mi>{escape(stem)}</mi>"
+        letter = f"<mi>{escape(_GREEK.get(stem, stem))}</mi>"
         return f"<msub>{letter}<mtext>{escape(index)}</mtext></msub>" if index else letter
 
     def number(self, mantissa: str, exponent: str) -> str:
@@ -214,7 +215,7 @@ class _MathML(_Style):
 
 class _Plain(_Style):
     def variable(self, name: str) -> str:
-        return name
+        return _GREEK.get(name, name)
 
     def number(self, mantissa: str, exponent: str) -> str:
         return f"{mantissa}·10{exponent.translate(_SUPERSCRIPTS)}" if exponent else mantissa

@@ -124,6 +124,8 @@ def _layout(front: Front) -> dict[str, Any]:
             "title": {"text": "held-out loss"},
             "type": "log" if logarithmic else "linear",
             "range": [low, high],
+            # Labels at 1, 2 and 5 of each decade, or at decades alone where they would be too many.
+            **({"dtick": 1 if high - low > 2.5 else "D2"} if logarithmic else {}),
             "automargin": True,
         },
         "annotations": [

@@ -19,6 +19,8 @@ from discover.report.curves import N_PROBLEMS, LearningCurve
 from discover.report.figures import FIGURES, SPENT, ordered_names
 from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
+from discover.report.matrix import matrix_columns, matrix_rows
+from discover.report.portrait import PortraitSection
 from discover.report.reading import Candidate, Comparison, Contest, Distances, Evidence, Fold, Metric, Run
 from discover.report.spiking import SpikingSection
 from discover.report.style import data_uri
@@ -47,6 +49,7 @@ def render_page(
     figures: Path,
     spiking: SpikingSection | None = None,
     teacher: TeacherSection | None = None,
+    portrait: PortraitSection | None = None,
 ) -> str:
     """Return the report as HTML that holds everything it shows.
 
@@ -61,6 +64,8 @@ def render_page(
         What is said of spiking rules only.
     teacher : TeacherSection, optional
         What is said where the fit has a rule without a formula.
+    portrait : PortraitSection, optional
+        What is said of the phase portrait, where it was drawn.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -110,11 +115,16 @@ def render_page(
                 *FIGURES,
                 *(spiking.figures if spiking is not None else ()),
                 *([teacher.figure] if teacher is not None else []),
+                *([portrait.figure] if portrait is not None else []),
                 *([SPENT] if run.front.spent else []),
             )
         },
         spiking=spiking,
         teacher=teacher,
+        portrait=portrait,
+        matrix_columns=[(name, _title(name)) for name in matrix_columns(run)],
+        matrix_rows=matrix_rows(run),
+        seconds=sum(stage.seconds for stage in run.manifest.stages.values()),
         plot=front_plot(run.front),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
         scripts=[Markup(script) for script in scripts],  # our own file, and Plotly's

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from discover.errors import ArtefactError, RuleError
-from discover.fit import Teacher
+from discover.checked import parse_json, printable, read_plain
+from discover.errors import ArtefactError, DiscoverError, RuleError
+from discover.fit import SpikeTeacher, Teacher, teacher_from_json
 from discover.pareto import Simplification, Spent
 from discover.rule import Rule
 from discover.slots import SLOTS, get_slot, term_exponents
@@ -44,6 +44,7 @@ VERSION = 1
 """Version of the artefacts' forms that this program reads."""
 
 Count = Annotated[int, Ge(0)]
+Error = Annotated[float, Ge(0)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -75,7 +76,7 @@ class PathPoint(_Part):
     n_terms: Count
     train_loss: float
     heldout_loss: float
-    heldout_error: float | None = None
+    heldout_error: Error | None = None
     restart: int = 0
     origin: str = "path"
 
@@ -98,12 +99,12 @@ class RulePath(_Part):
     reason: str
     restarts: Any = None
     term_stability: dict[str, dict[str, float]] = {}
-    teacher: Any = None  # Teacher or None
+    teacher: Any = None  # Teacher, SpikeTeacher or None
 
     @field_validator("teacher", mode="before")
     @classmethod
-    def _read_teacher(cls, data: Any) -> Teacher | None:
-        return None if data is None else Teacher.from_json(data)
+    def _read_teacher(cls, data: Any) -> Teacher | SpikeTeacher | None:
+        return None if data is None else teacher_from_json(data)
 
     @property
     def chosen_point(self) -> PathPoint:
@@ -117,7 +118,7 @@ class _RawCandidate(_Part):
     complexity: Count
     train_loss: float
     heldout_loss: float
-    heldout_error: float | None = None
+    heldout_error: Error | None = None
     provenance: Any = None
     on_front: bool
 
@@ -403,14 +404,16 @@ def _front(folder: Path) -> Front:
     try:
         candidates = [_candidate(one) for one in raw.candidates]
         steps = [Simplification.from_json(step.model_dump()) for step in raw.simplifications]
+        spent = tuple(Spent.from_json(one.model_dump()) for one in raw.spent)
     except RuleError as error:
         raise _damaged(folder, "front.json", f"it holds a rule that is none ({error})", "search") from None
+    except ArtefactError as error:
+        raise _damaged(folder, "front.json", str(error).rstrip("."), "search") from None
     candidates.sort(key=lambda one: (not one.on_front, one.complexity, one.heldout_loss, one.id))
     chosen = next((one for one in candidates if one.id == raw.chosen), None)
     if chosen is None:
         fault = f"no candidate has the name {raw.chosen[:40]!r}, which it calls chosen"
         raise _damaged(folder, "front.json", fault, "search")
-    spent = tuple(Spent.from_json(one.model_dump()) for one in raw.spent)
     return Front(tuple(raw.engine), tuple(candidates), chosen, raw.reason, tuple(steps), spent)
 
 
@@ -444,8 +447,7 @@ def _listed(value: object) -> str:
 
 def _read(folder: Path, name: str, model: type[_Model], stage: str) -> _Model:
     try:
-        with (folder / name).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_plain(folder / name, MAX_BYTES + 1)
     except FileNotFoundError:
         raise ArtefactError(f"There is no file {folder / name}. {_remedy(folder, stage)}") from None
     except OSError as error:
@@ -453,8 +455,8 @@ def _read(folder: Path, name: str, model: type[_Model], stage: str) -> _Model:
     if len(data) > MAX_BYTES:
         raise ArtefactError(f"{folder / name} is longer than {MAX_BYTES:,} bytes and was not read.")
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(data)
+    except ValueError as error:
         raise _damaged(folder, name, f"it is not valid JSON ({error})", stage) from None
     if isinstance(content, dict):
         _refuse_later_version(folder / name, content.get("schema"))
@@ -462,8 +464,10 @@ def _read(folder: Path, name: str, model: type[_Model], stage: str) -> _Model:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
+        where = ".".join(printable(str(part), 40) for part in first["loc"]) or "content"
         raise _damaged(folder, name, f"{where}: {first['msg']}", stage) from None
+    except DiscoverError as error:
+        raise _damaged(folder, name, str(error).rstrip("."), stage) from None
 
 
 def _refuse_later_version(path: Path, schema: object) -> None:

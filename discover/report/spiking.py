@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 from pydantic import BaseModel, ConfigDict
 
 from discover.known_rules import KNOWN_RULES
@@ -31,14 +32,34 @@ WEIGHT = 0.5
 """Weight at which pairing experiments begin: that of a balanced synapse."""
 
 
-class _Manifold(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
-    target_hz: float
-    pre_hz: float
+
+
+class _Parameters(_Part):
+    alpha: float
+    beta: float
+    gamma: float
+    kappa: float
+    tau_pre: float
+    tau_post: float
+
+
+class _Solution(_Part):
+    parameters: _Parameters
+    simulated_hz: float
+    predicted_hz: float | None
+    corrected_hz: float | None
+    converged: bool
+
+
+class _Manifold(_Part):
+    target_hz: Annotated[float, Gt(0)]
+    pre_hz: Annotated[float, Gt(0)]
     tolerance: float
-    searched: list[dict[str, Any]]
-    rate_only: list[dict[str, Any]]
-    surface: list[dict[str, Any]]
+    searched: list[_Solution]
+    rate_only: list[_Solution]
+    surface: list[_Solution]
     answers: dict[str, str]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,6 +109,8 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     OSError
         When a file cannot be written.
     """
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, "figures are not written through a symbolic link", str(folder))
     metadata: dict[str, dict[str, Any]] = {
         "svg": {"Date": None, "Creator": None},
         "png": {"Software": None},

@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from discover.fit import Teacher
+from discover.fit import SpikeTeacher, Teacher
 from discover.report.reading import Run
+from discover.report.spike_teacher import spike_teacher_figure, times_name
 from discover.report.style import BLUE, SKY, VERMILLION, new_figure, save, styled
 from discover.rule import Rule
 
@@ -21,6 +22,17 @@ FloatArray = NDArray[np.float64]
 
 FIGURE = "teacher"
 N_POINTS = 201
+
+RATE_FORM = "A sum of powers of input and weight, each times a spline of the output"
+RATE_REMARK = "Curves that only differ by what averages to zero under the inputs do the same."
+SPIKE_FORM = (
+    "At every presynaptic and at every postsynaptic spike a sum of powers of the weight, each times a spline "
+    "of the other side's trace"
+)
+SPIKE_REMARK = (
+    "Time constants of the traces differ between restarts and from those of the formula, so that curves of "
+    "one effect may differ."
+)
 
 
 @dataclass(frozen=True)
@@ -36,12 +48,17 @@ class TeacherSection:
     names : str
         The curves, as products.
     n_restarts : int
+    form, variable, remark : str
+        What a rule of this kind is, what its curves are functions of, and what to mind about them.
     """
 
     figure: str
     text: str
     names: str
     n_restarts: int
+    form: str
+    variable: str
+    remark: str
 
 
 def teacher_section(run: Run, folder: Path) -> TeacherSection | None:
@@ -58,11 +75,16 @@ def teacher_section(run: Run, folder: Path) -> TeacherSection | None:
     OSError
         When a file cannot be written.
     """
-    teacher: Teacher | None = run.path.teacher
+    teacher: Teacher | SpikeTeacher | None = run.path.teacher
     if teacher is None:
         return None
+    rule = run.front.chosen.rule
     with styled():
-        save(teacher_figure(teacher, run.front.chosen.rule), folder, FIGURE)
+        if isinstance(teacher, SpikeTeacher):
+            figure = spike_teacher_figure(teacher, rule)
+        else:
+            figure = teacher_figure(teacher, rule)
+        save(figure, folder, FIGURE)
     best = teacher.best
     polynomial = min(run.path.points, key=lambda point: point.heldout_loss)
     text = (
@@ -70,9 +92,16 @@ def teacher_section(run: Run, folder: Path) -> TeacherSection | None:
         f"reaches {best.heldout_loss:.4g}; the chosen formula reaches {run.front.chosen.heldout_loss:.4g}, "
         f"the best polynomial {polynomial.heldout_loss:.4g}."
     )
-    return TeacherSection(
-        FIGURE, text, ", ".join(_name(block) for block in best.blocks), len(teacher.choices)
-    )
+    n_restarts = len(teacher.choices)
+    if isinstance(teacher, SpikeTeacher):
+        text += (
+            f" Its traces decay with {teacher.best.rule.tau_pre_ms:.3g} ms (presynaptic) and "
+            f"{teacher.best.rule.tau_post_ms:.3g} ms (postsynaptic)."
+        )
+        names = ", ".join(times_name(block) for block in teacher.best.blocks)
+        return TeacherSection(FIGURE, text, names, n_restarts, SPIKE_FORM, "trace", SPIKE_REMARK)
+    names = ", ".join(_name(block) for block in teacher.best.blocks)
+    return TeacherSection(FIGURE, text, names, n_restarts, RATE_FORM, "output", RATE_REMARK)
 
 
 def teacher_figure(teacher: Teacher, rule: Rule) -> Figure:

@@ -65,6 +65,7 @@ class _Tape:
     def __init__(self, tree: Node, samples: Samples) -> None:
         self.norm = float(np.linalg.norm(samples.target)) or 1.0
         self.target = samples.target
+        self.samples = samples
         columns = samples.columns
         self.steps: list[tuple[str, tuple[int, ...]]] = []
         self.leaves: list[_Array | float] = []
@@ -95,7 +96,8 @@ class _Tape:
 
     def residual(self, numbers: _Array) -> _Array:
         """Return (expression - target) / norm of the target; a large number where it is undefined."""
-        left = (self.values(numbers)[-1] - self.target) / self.norm
+        values = np.broadcast_to(np.asarray(self.values(numbers)[-1]), (self.samples.n_states,))
+        left = (self.samples.observed(values) - self.target) / self.norm
         return left if np.isfinite(left).all() else np.full(self.target.size, _UNDEFINED)
 
     def jacobian(self, numbers: _Array) -> _Array:
@@ -111,10 +113,10 @@ class _Tape:
                 slopes = _DERIVATIVES[op](values[position], *(np.float64(1) * values[k] for k in operands))
                 for operand, slope in zip(operands, slopes, strict=True):
                     adjoints[operand] = adjoints[position] * slope
-        result = np.empty((self.target.size, len(self.positions)))
+        result = np.empty((self.samples.n_states, len(self.positions)))
         for k, position in enumerate(self.positions):
             result[:, k] = adjoints[position]
-        return np.nan_to_num(result, nan=0.0, posinf=0.0, neginf=0.0)
+        return self.samples.observed(np.nan_to_num(result, nan=0.0, posinf=0.0, neginf=0.0))
 
 
 def fit_constants(tree: Node, samples: Samples, n_steps: int, fixed: NDArray[np.bool_] | None = None) -> Fit:

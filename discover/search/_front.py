@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -24,13 +24,19 @@ def nmse(expression: Node, samples: Samples) -> float:
     A target without variance is compared with its mean square instead.
     """
     with np.errstate(all="ignore"):
-        residual = evaluate(expression, samples.columns) - samples.target
+        residual = samples.observed(evaluate(expression, samples.columns)) - samples.target
         error = float(np.mean(residual**2))
     power = float(np.var(samples.target)) or float(np.mean(samples.target**2)) or 1.0
     return error / power if np.isfinite(error) else np.inf
 
 
-def front(expressions: Iterable[Node], samples: Samples, engine: str, max_nodes: int) -> list[Proposal]:
+def front(
+    expressions: Iterable[Node],
+    samples: Samples,
+    engine: str,
+    max_nodes: int,
+    complexity_of: Callable[[Node], float] = lambda tree: tree.complexity,
+) -> list[Proposal]:
     """Return the expressions that no other beats in both complexity and error, sorted by complexity.
 
     Parameters
@@ -41,13 +47,15 @@ def front(expressions: Iterable[Node], samples: Samples, engine: str, max_nodes:
     engine : str
     max_nodes : int
         Larger expressions are left out.
+    complexity_of : callable, optional
+        What an expression counts, such as :meth:`SearchSettings.complexity_of`; default its nodes.
     """
     unique: dict[str, Node] = {}
     for expression in expressions:
         tree = _canonical(expression, samples.variables)
         if tree is not None and tree.complexity <= max_nodes:
             unique.setdefault(str(tree), tree)
-    scored = [(tree.complexity, nmse(tree, samples), text) for text, tree in unique.items()]
+    scored = [(complexity_of(tree), nmse(tree, samples), text) for text, tree in unique.items()]
     kept: list[Proposal] = []
     best = np.inf
     for _, error, text in sorted(scored):

@@ -66,18 +66,22 @@ def fold_wrappers(expression: Node, samples: Samples) -> Node:
     values = evaluate(expression, samples.columns)
     if not np.isfinite(values).all():
         raise RuleError("The expression is not finite on the samples.")
-    factor, offset = _line(values, samples.target)
+    factor, offset = _line(samples.observed(values), samples.observed(np.ones(len(values))), samples.target)
     whole = Node("add", (Node("mul", (const(float(factor)), expression)), const(float(offset))))
     scaled = _one_scale_each(canonical(whole, samples.variables))
     return canonical(_sum(list(_terms(scaled))), samples.variables)
 
 
-def _line(values: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float]:
-    """Return factor and offset of the least-squares line through (values, target)."""
-    centred = values - values.mean()
+def _line(
+    values: NDArray[np.float64], ones: NDArray[np.float64], target: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return factor and offset of the least-squares line ``factor * values + offset * ones``."""
+    along = float(ones @ ones)
+    mean, level = float(ones @ values) / along, float(ones @ target) / along
+    centred = values - mean * ones
     power = float(centred @ centred)
-    factor = float(centred @ (target - target.mean())) / power if power > 0 else 0.0
-    return factor, float(target.mean() - factor * values.mean())
+    factor = float(centred @ (target - level * ones)) / power if power > 0 else 0.0
+    return factor, level - factor * mean
 
 
 def _one_scale_each(tree: Node) -> Node:

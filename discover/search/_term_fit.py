@@ -57,7 +57,7 @@ class _Problem:
         self.inner = [[i for i in p if factors[i].grid] for p in products]
 
     def product(self, positions: Sequence[int], constant: float) -> NDArray[np.float64]:
-        column = np.ones(self.samples.n_rows)
+        column = np.ones(self.samples.n_states)
         for i in positions:
             column = column * self.factors[i].values_unchecked(self.samples, constant)
         return column
@@ -67,7 +67,7 @@ class _Problem:
             plain * self.product(inner, constant) if inner else plain
             for plain, inner, constant in zip(self.plain, self.inner, constants, strict=True)
         ]
-        return np.column_stack(columns)
+        return self.samples.observed(np.column_stack(columns))
 
     def is_defined(self, constants: Sequence[float]) -> bool:
         """Whether no product vanishes, and none has a pole or a root's edge between the rows."""

@@ -246,9 +246,8 @@ def build_dictionary(samples: Samples, factors: Sequence[Factor], max_factors: i
     constants: list[float] = []
     blocks: list[NDArray[np.float32]] = []
     for product in _products(factors, max_factors):
-        rows = _unit(
-            np.prod(np.broadcast_arrays(np.ones((1, samples.n_rows)), *(table[k] for k in product)), 0)
-        )
+        values = np.prod(np.broadcast_arrays(np.ones((1, samples.n_states)), *(table[k] for k in product)), 0)
+        rows = _unit(samples.observed(values.T).T)
         usable = np.isfinite(rows).all(axis=1)
         grid = next((factors[k].grid for k in product if factors[k].grid), (np.nan,))
         blocks.append(rows[usable].astype(np.float32))

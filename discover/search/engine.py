@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +52,9 @@ class Samples:
     inputs : array_like, shape (n_samples, n_variables)
     target : array_like, shape (n_samples,)
         The update; any unit, it is scaled inside the engines.
+    kernel : sparse array, shape (n_equations, n_samples), optional
+        Where only weighted sums of the update over samples are known (a weak form), their weights; the target
+        then has shape (n_equations,), and every equation counts as a row. Engines that cannot use it refuse.
 
     Raises
     ------
@@ -68,44 +71,69 @@ class Samples:
     variables: tuple[str, ...]
     inputs: NDArray[np.float64]
     target: NDArray[np.float64]
+    kernel: Any = None
+    least_rows: ClassVar[int] = MIN_ROWS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", tuple(self.variables))
         object.__setattr__(self, "inputs", _frozen_copy(self.inputs))
         object.__setattr__(self, "target", _frozen_copy(self.target))
-        expected = (self.target.size, len(self.variables))
+        expected = (self.n_states, len(self.variables))
         if self.target.ndim != 1 or self.inputs.shape != expected or not self.variables:
             raise EngineError(
                 "Samples need inputs of shape (n_samples, n_variables) and a target of shape (n_samples,), "
                 f"got {self.inputs.shape}, {self.target.shape} and {len(self.variables)} variables."
             )
+        if self.kernel is not None and self.kernel.shape != (self.n_rows, self.n_states):
+            raise EngineError(
+                f"The kernel of the samples needs the shape ({self.n_rows}, {self.n_states}), "
+                f"got {self.kernel.shape}."
+            )
         if len(set(self.variables)) < len(self.variables):
             raise EngineError(f"A variable of the samples comes twice: {', '.join(self.variables)}.")
-        if self.n_rows < MIN_ROWS:
-            raise EngineError(f"A symbolic search needs at least {MIN_ROWS} samples, got {self.n_rows}.")
+        if self.n_rows < self.least_rows:
+            raise EngineError(
+                f"A symbolic search needs at least {self.least_rows} samples, got {self.n_rows}."
+            )
         if not (np.isfinite(self.inputs).all() and np.isfinite(self.target).all()):
             raise EngineError("The samples hold NaN or infinity; leave out states of networks that blew up.")
 
     @property
     def n_rows(self) -> int:
-        """Number of samples."""
+        """Number of samples, or of equations where there is a kernel."""
         return int(self.target.size)
+
+    @property
+    def n_states(self) -> int:
+        """Number of rows of the inputs."""
+        return int(self.target.size if self.kernel is None else self.inputs.shape[0])
 
     @property
     def columns(self) -> Mapping[str, NDArray[np.float64]]:
         """Inputs by name, each of shape (n_samples,)."""
         return {name: self.inputs[:, k] for k, name in enumerate(self.variables)}
 
+    def observed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weighted sums of values at the states that the target shows, by rows."""
+        return values if self.kernel is None else np.asarray(self.kernel @ values)
+
     def where(self, rows: NDArray[np.bool_]) -> Samples:
         """Return the rows at which `rows` (n_samples,) is true."""
-        return Samples(self.variables, self.inputs[rows], self.target[rows])
+        return self._taken(np.flatnonzero(rows))
 
     def subset(self, n_rows: int, seed: int) -> Samples:
         """Return at most `n_rows` rows, drawn without replacement and kept in order."""
         if n_rows >= self.n_rows:
             return self
         rows = np.sort(np.random.default_rng(seed).choice(self.n_rows, size=n_rows, replace=False))
-        return Samples(self.variables, self.inputs[rows], self.target[rows])
+        return self._taken(rows)
+
+    def _taken(self, rows: NDArray[np.intp]) -> Samples:
+        if self.kernel is None:
+            return type(self)(self.variables, self.inputs[rows], self.target[rows])
+        kernel = self.kernel[rows]
+        used = np.unique(kernel.indices)
+        return type(self)(self.variables, self.inputs[used], self.target[rows], kernel[:, used])
 
 
 def _frozen_copy(values: ArrayLike) -> NDArray[np.float64]:

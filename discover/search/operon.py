@@ -110,6 +110,8 @@ class OperonEngine:
         state = self.availability()
         if not state.usable:
             raise EngineUnavailable(f"The engine 'operon' cannot run here: {state.reason} {state.remedy}")
+        if samples.kernel is not None:
+            raise EngineError(f"The engine {self.name!r} takes samples of the update, not sums of it.")
         rows = samples.subset(settings.operon.max_rows, seed)
         scales = _scales(rows)
         request = _request(rows, scales, settings, seed)
@@ -119,7 +121,7 @@ class OperonEngine:
             proposals = _polish_all(found, rows, samples, progress)
         progress(1.0, "operon: done")
         mean = const(float(samples.target.mean()))
-        return front([*proposals, mean], samples, self.name, settings.max_nodes)
+        return front([*proposals, mean], samples, self.name, settings.max_nodes, settings.complexity_of)
 
 
 def evolve_on(
@@ -222,6 +224,7 @@ def _run_child(
 
     `reply` answers the child's questions, if it has any.
     """
+    request = {**request, "parent": os.getpid()}
     # Files for what goes in and for the errors: only one stream is left that could make the two wait.
     with tempfile.TemporaryFile("w+") as questions, tempfile.TemporaryFile("w+", errors="replace") as errors:
         questions.write(json.dumps(request) + "\n")

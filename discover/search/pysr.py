@@ -12,16 +12,20 @@ arXiv:2305.01582.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +38,21 @@ from discover.progress import Progress, silent
 from discover.search._front import front
 from discover.search._julia import REMEDY, find_julia
 from discover.search._polish import polished
-from discover.search._pysr_files import read_hall_of_fame
+from discover.search._pysr_files import SearchFolder
+from discover.search._pysr_guesses import julia_guesses
 from discover.search._term_library import substitute
 from discover.search.engine import Availability, Proposal, Samples, SearchSettings
+from discover.search.settings import SMALLEST_MAXSIZE
 
-__all__ = ["PySREngine", "constructor_arguments", "to_proposals"]
+__all__ = ["PySREngine", "constructor_arguments", "question", "to_proposals"]
 
 OFFLINE = "PYTHON_JULIAPKG_OFFLINE"
 
 _BINARY = {"div": "/", "max": "max", "min": "min"}
+_SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _UNARY = ("tanh", "exp", "log", "sqrt", "abs", "sign")
 _EXACT_LOSS = 1e-25
+_TOURNAMENT = 15
 
 
 class PySREngine:
@@ -65,13 +73,13 @@ class PySREngine:
     def propose(
         self, samples: Samples, settings: SearchSettings, seed: int, progress: Progress = silent
     ) -> list[Proposal]:
-        """Return PySR's front, its constants fitted on all rows.
+        """Return PySR's front, its constants fitted on all rows; that of a search that was finished is read.
 
         Parameters
         ----------
         samples : Samples
         settings : SearchSettings
-            ``operators``, ``max_nodes`` and ``pysr`` are used.
+            ``operators``, ``max_nodes``, the weights and ``pysr`` are used.
         seed : int
         progress : callable, optional
 
@@ -89,16 +97,31 @@ class PySREngine:
         state = self.availability()
         if not state.usable:
             raise EngineUnavailable(f"The engine 'pysr' cannot run here. {state.reason} {state.remedy}")
+        if samples.kernel is not None:
+            raise EngineError(f"The engine {self.name!r} takes samples of the update, not sums of it.")
         rows = samples.subset(settings.pysr.max_rows, seed)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_stdout_to_stderr())
             folder = Path(settings.pysr.output_folder or stack.enter_context(_temporary_folder()))
-            progress(0.0, "pysr: starting Julia (10 to 15 s, once)")
-            regressor = _import_regressor()
-            progress(0.1, "pysr: searching (the first search of a process compiles for about 20 s)")
-            trees = _search(regressor, rows, settings, seed, folder)
+            searches = [
+                _OneSearch(rows, settings, word, folder, state.version)
+                for word in _seeds(seed, settings.pysr.seeds)
+            ]
+            fronts = [search.finished() for search in searches]
+            if any(found is None for found in fronts):
+                stack.enter_context(_stdout_to_stderr())
+                progress(0.0, "pysr: starting Julia (10 to 15 s, once)")
+                regressor = _import_regressor()
+                for number, search in enumerate(searches):
+                    if fronts[number] is None:
+                        progress(
+                            0.1 + 0.8 * number / len(searches),
+                            f"pysr: searching, seed {number + 1} of {len(searches)} "
+                            "(the first search of a process compiles for about 20 s)",
+                        )
+                        fronts[number] = search.run(regressor)
         progress(0.9, "pysr: fitting the constants")
-        return to_proposals(trees, samples, settings.max_nodes, _scales(rows))
+        trees = [tree for found in fronts for tree in found or ()]
+        return to_proposals(trees, samples, settings.max_nodes, _scales(rows), settings.complexity_of)
 
 
 def to_proposals(
@@ -106,6 +129,7 @@ def to_proposals(
     samples: Samples,
     max_nodes: int,
     scales: tuple[tuple[float, ...], float] | None = None,
+    complexity_of: Callable[[Node], float] = lambda tree: tree.complexity,
 ) -> list[Proposal]:
     """Turn PySR's expressions in x0, x1, ... into proposals in the variables of the samples.
 
@@ -117,6 +141,8 @@ def to_proposals(
     max_nodes : int
     scales : (tuple of float, float), optional
         What inputs and target were divided by before PySR saw them.
+    complexity_of : callable, optional
+        What an expression counts on the front; default its nodes.
     """
     input_scales, target_scale = scales or ((1.0,) * len(samples.variables), 1.0)
     names = {
@@ -126,7 +152,7 @@ def to_proposals(
     renamed = [_times(target_scale, substitute(tree, names)) for tree in trees]
     with threadpool_limits(1):
         tidy = [node for tree in renamed for node in polished(tree, samples)]
-    return front([*renamed, *tidy], samples, PySREngine.name, max_nodes)
+    return front([*renamed, *tidy], samples, PySREngine.name, max_nodes, complexity_of)
 
 
 def _times(scale: float, node: Node) -> Node:
@@ -144,9 +170,14 @@ def _decade(size: float) -> float:
 
 
 def constructor_arguments(
-    settings: SearchSettings, seed: int, folder: Path, run_id: str, accepted: Iterable[str]
+    settings: SearchSettings,
+    seed: int,
+    folder: Path,
+    run_id: str,
+    accepted: Iterable[str],
+    guesses: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the arguments for ``PySRRegressor``, those left out that this version does not take.
+    """Return the arguments for ``PySRRegressor``.
 
     Parameters
     ----------
@@ -158,6 +189,14 @@ def constructor_arguments(
         Name of the sub-folder.
     accepted : iterable of str
         Parameters in the signature of the installed version.
+    guesses : sequence of str
+        Expressions to begin with, in Julia's form.
+
+    Raises
+    ------
+    EngineError
+        If the installed version does not take something that the settings ask for. What only concerns output
+        is left out where it is not taken.
     """
     budget = settings.pysr
     wanted = {
@@ -166,24 +205,90 @@ def constructor_arguments(
         "niterations": budget.niterations,
         "populations": budget.populations,
         "population_size": budget.population_size,
-        "maxsize": max(settings.max_nodes, 7),
+        "tournament_selection_n": min(_TOURNAMENT, budget.population_size - 1),
+        "maxsize": budget.maxsize or max(settings.max_nodes, SMALLEST_MAXSIZE),
         "parsimony": budget.parsimony,
         "early_stop_condition": _EXACT_LOSS,
         "timeout_in_seconds": budget.timeout_in_seconds,
-        "deterministic": True,
-        "parallelism": "serial",
-        "random_state": seed % 2**32,
+        "deterministic": budget.deterministic,
+        "parallelism": "serial" if budget.deterministic else "multithreading",
         "precision": 64,
         "batching": False,
         "output_directory": str(folder),
         "run_id": run_id,
-        "temp_equation_file": False,
-        "input_stream": "devnull",
-        "progress": False,
-        "verbosity": 0,
+        **_quiet(),
+        **_asked_for(settings, seed, guesses),
     }
     names = set(accepted)
+    missing = [name for name in _asked_for(settings, seed, guesses) if name not in names]
+    if missing:
+        remedy = "Upgrade PySR to version 2 or newer, or leave" if "guesses" in missing else "Leave"
+        names_text = ", ".join(missing)
+        raise EngineError(
+            f"The installed PySR does not take {names_text}. {remedy} the setting out of [search.pysr]."
+        )
     return {name: value for name, value in wanted.items() if name in names}
+
+
+def _quiet() -> dict[str, Any]:
+    return {"temp_equation_file": False, "input_stream": "devnull", "progress": False, "verbosity": 0}
+
+
+def _asked_for(settings: SearchSettings, seed: int, guesses: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of settings that are not left at PySR's own values, in its names of operations."""
+    budget = settings.pysr
+    weighted = settings.complexity_of_constants != 1 or settings.complexity_of_variables != 1
+    candidates = {
+        "random_state": seed % 2**32 if budget.deterministic else None,
+        "ncycles_per_iteration": budget.ncycles_per_iteration or None,
+        "max_evals": budget.max_evals or None,
+        "maxdepth": budget.maxdepth or None,
+        "constraints": _named(budget.constraints),
+        "nested_constraints": {
+            _SYMBOLS.get(outer, outer): _named(inside) for outer, inside in budget.nested_constraints.items()
+        },
+        "complexity_of_operators": _named(settings.complexity_of_operators),
+        "complexity_of_constants": settings.complexity_of_constants if weighted else None,
+        "complexity_of_variables": settings.complexity_of_variables if weighted else None,
+        "guesses": list(guesses),
+    }
+    return {name: value for name, value in candidates.items() if value not in (None, {}, [])}
+
+
+def _named(table: Mapping[Any, Any]) -> dict[str, Any]:
+    return {_SYMBOLS.get(name, name): value for name, value in table.items()}
+
+
+def question(rows: Samples, settings: SearchSettings, seed: int, version: str) -> str:
+    """Return a checksum of everything that a search depends on.
+
+    Parameters
+    ----------
+    rows : Samples
+    settings : SearchSettings
+    seed : int
+    version : str
+        Of PySR and Julia.
+    """
+    own = {
+        name: value
+        for name, value in asdict(settings.pysr).items()
+        if name not in ("seeds", "interrupted", "timeout_in_seconds", "output_folder")
+    }
+    shared = [
+        settings.operators,
+        settings.max_nodes,
+        settings.complexity_of_operators,
+        settings.complexity_of_constants,
+        settings.complexity_of_variables,
+    ]
+    text = json.dumps([version, seed, rows.variables, own, shared], sort_keys=True)
+    return hashlib.sha256(text.encode() + rows.inputs.tobytes() + rows.target.tobytes()).hexdigest()
+
+
+def _seeds(seed: int, n_searches: int) -> list[int]:
+    others = np.random.SeedSequence(seed).generate_state(n_searches)[1:]
+    return [seed, *(int(word) for word in others)]
 
 
 def _import_regressor() -> Any:
@@ -197,27 +302,56 @@ def _import_regressor() -> Any:
         ) from error
 
 
-def _search(regressor: Any, rows: Samples, settings: SearchSettings, seed: int, folder: Path) -> list[Node]:
-    """Run one search and read the front that it wrote."""
-    input_scales, target_scale = _scales(rows)
-    run_id = f"seed-{seed}-{time.time_ns()}"
-    accepted = inspect.signature(regressor.__init__).parameters
-    arguments = constructor_arguments(settings, seed, folder, run_id, accepted)
-    names = [f"x{k}" for k in range(len(rows.variables))]
-    began = time.monotonic()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        model = regressor(**arguments)
-        model.fit(rows.inputs / np.array(input_scales), rows.target / target_scale, variable_names=names)
-    except Exception as error:
-        raise EngineError(f"The engine 'pysr' failed: {_cause(error)}.") from error
-    limit = settings.pysr.timeout_in_seconds
-    if time.monotonic() - began >= limit:
-        raise EngineError(
-            f"The engine 'pysr' did not finish within its time limit of {limit:g} s. Raise "
-            "pysr.timeout_in_seconds, or lower pysr.niterations or pysr.populations."
+@dataclass(frozen=True)
+class _OneSearch:
+    """One search of one seed, and its files."""
+
+    rows: Samples
+    settings: SearchSettings
+    seed: int
+    folder: Path
+    version: str
+
+    @cached_property
+    def files(self) -> SearchFolder:
+        return SearchFolder(self.folder, question(self.rows, self.settings, self.seed, self.version))
+
+    @property
+    def names(self) -> list[str]:
+        return [f"x{k}" for k in range(len(self.rows.variables))]
+
+    def finished(self) -> list[Node] | None:
+        """Return the front of this search if an earlier run finished it."""
+        return self.files.finished(self.names)
+
+    def run(self, regressor: Any) -> list[Node]:
+        """Search and read the front that PySR wrote."""
+        rows, settings, budget = self.rows, self.settings, self.settings.pysr
+        input_scales, target_scale = scales = _scales(rows)
+        accepted = inspect.signature(regressor.__init__).parameters
+        guesses = julia_guesses(budget.guesses, rows.variables, scales)
+        arguments = constructor_arguments(
+            settings, self.seed, self.folder, self.files.run_id, accepted, guesses
         )
-    return read_hall_of_fame(folder / run_id, names)
+        began = time.monotonic()
+        try:
+            found = self.files.begin(budget.interrupted == "continue", self.names)
+            if found and "guesses" in accepted:
+                arguments["guesses"] = [*guesses, *found]
+            model = regressor(**arguments)
+            targets = rows.target / target_scale
+            model.fit(rows.inputs / np.array(input_scales), targets, variable_names=self.names)
+        except Exception as error:
+            raise EngineError(f"The engine 'pysr' failed: {_cause(error)}.") from error
+        limit = budget.timeout_in_seconds
+        if time.monotonic() - began >= limit:
+            raise EngineError(
+                f"The engine 'pysr' did not finish within its time limit of {limit:g} s. Raise "
+                "pysr.timeout_in_seconds, or lower pysr.niterations or pysr.populations."
+            )
+        front = self.files.front(self.names)
+        self.files.finish()
+        return front
 
 
 def _cause(error: Exception) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+
+from discover.errors import ConfigError, EngineError, RuleError
+from discover.expression import Node, parse, postorder
+from discover.slots import SLOTS
 
 __all__ = [
     "DEFAULT_FACTORS",
     "NetworkSettings",
+    "Operation",
     "Operator",
     "OperonSettings",
     "PySRSettings",
@@ -19,6 +25,15 @@ __all__ = [
 
 Operator = Literal["div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min"]
 """Operations that a user may allow; + - * and whole powers are always there."""
+
+Operation = Literal["add", "sub", "mul", "div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min"]
+"""All operations by name, for weights and constraints."""
+
+BINARY = frozenset({"add", "sub", "mul", "div", "max", "min"})
+SMALLEST_MAXSIZE = 7
+
+Limit = Annotated[int, Ge(-1), Le(1000)]
+Weight = Annotated[float, Gt(0), Le(1000)]
 
 DEFAULT_FACTORS = (
     "v",
@@ -112,28 +127,84 @@ class OperonSettings:
 
 @dataclass(frozen=True)
 class PySRSettings:
-    """Budget of PySR; the names are PySR's own where it has one.
+    """What PySR may do; the names are PySR's own where it has one.
+
+    Which operations there are, what they cost and how large an expression may be is said once for all
+    engines, in :class:`SearchSettings`.
 
     Parameters
     ----------
     niterations, populations, population_size : int
+    ncycles_per_iteration, max_evals : int
+        0 for PySR's own number of cycles, and for no limit on evaluations.
+    maxsize : int
+        Largest complexity, in PySR's weights; 0 for :attr:`SearchSettings.max_nodes`.
+    maxdepth : int
+        Deepest tree; 0 for no limit but `maxsize`.
     parsimony : float
         Loss that one more node must save.
+    constraints : mapping from str to int or pair of int
+        Largest complexity of an operation's operand, of both operands for ``add sub mul div max min``; -1 for
+        no limit.
+    nested_constraints : mapping from str to mapping from str to int
+        How many of the inner operation may stand, one in another, inside of the outer one; 0 for none.
+    guesses : tuple of str
+        Expressions that the search begins with, in the variables of a synapse; those whose variables a slot
+        does not see are left out there. PySR 2 or newer.
+    seeds : int
+        Independent searches, whose fronts are united.
+    deterministic : bool
+        Whether the same seed gives the same front, on one thread. Without it Julia uses all its threads.
+    interrupted : str
+        What becomes of a search that was cut off: ``repeat`` begins it again, which gives what it would have
+        given; ``continue`` keeps what it had found, and begins the next search with it (PySR 2 or newer).
     max_rows : int
         Rows that PySR is given.
     timeout_in_seconds : float
-        Safety net; a search that runs into it is an error.
+        Safety net for one search; one that runs into it is an error.
     output_folder : str
-        Where PySR writes its files, one sub-folder a run; empty for a temporary folder that is removed.
+        Where PySR writes its files, one sub-folder a search, and where searches that were finished are found
+        again. Empty for the folder ``pysr`` of the run; where there is no run, for a temporary one.
     """
 
     niterations: Annotated[int, Ge(1), Le(100_000)] = 40
     populations: Annotated[int, Ge(1), Le(10_000)] = 10
     population_size: Annotated[int, Ge(5), Le(10_000)] = 27
+    ncycles_per_iteration: Annotated[int, Ge(0), Le(1_000_000)] = 0
+    max_evals: Annotated[int, Ge(0), Le(10**15)] = 0
+    maxsize: Annotated[int, Ge(0), Le(1000)] = 0
+    maxdepth: Annotated[int, Ge(0), Le(1000)] = 0
     parsimony: Annotated[float, Ge(0)] = 0.0
+    constraints: dict[Operation, Limit | tuple[Limit, Limit]] = field(default_factory=dict)
+    nested_constraints: dict[Operation, dict[Operation, Annotated[int, Ge(0), Le(100)]]] = field(
+        default_factory=dict
+    )
+    guesses: Annotated[tuple[str, ...], MaxLen(1000)] = ()
+    seeds: Annotated[int, Ge(1), Le(1000)] = 1
+    deterministic: bool = True
+    interrupted: Literal["repeat", "continue"] = "repeat"
     max_rows: Annotated[int, Ge(50), Le(100_000)] = 1000
     timeout_in_seconds: Annotated[float, Gt(0), Le(86_400)] = 1800.0
     output_folder: str = ""
+
+    def __post_init__(self) -> None:
+        if 0 < self.maxsize < SMALLEST_MAXSIZE:
+            raise ConfigError(f"pysr.maxsize: PySR takes {SMALLEST_MAXSIZE} or more, got {self.maxsize}.")
+        for name, limit in self.constraints.items():
+            place = f"pysr.constraints.{name}"
+            if (name in BINARY) != isinstance(limit, tuple):
+                wanted = "two numbers, such as [-1, 9]," if name in BINARY else "one number, such as 9,"
+                raise ConfigError(f"{place}: {wanted} should stand here, one for each operand.")
+            if name in ("add", "sub") and isinstance(limit, tuple) and limit[0] != limit[1]:
+                raise ConfigError(f"{place}: PySR wants the same limit for both operands of sums.")
+
+    def named_operations(self) -> Iterator[tuple[str, str]]:
+        """Yield the operations that constraints name, each with its place."""
+        for name in self.constraints:
+            yield name, "pysr.constraints"
+        for outer, inside in self.nested_constraints.items():
+            for name in (outer, *inside):
+                yield name, f"pysr.nested_constraints.{outer}"
 
 
 @dataclass(frozen=True)
@@ -177,6 +248,11 @@ class SearchSettings:
         Operations allowed beside + - * and whole powers.
     max_nodes : int
         Largest complexity of a proposal, in nodes of its tree.
+    complexity_of_operators : mapping from str to float
+        What an operation counts on the engines' own fronts; 1 where nothing is said. A whole power counts as
+        ``mul``. The front of the search itself counts nodes.
+    complexity_of_constants, complexity_of_variables : float
+        What a constant and a variable count there.
     selector : str
         How the rule is chosen on the front: ``1se``, ``lowest`` or ``elbow``.
     resolution : float
@@ -192,6 +268,9 @@ class SearchSettings:
 
     operators: tuple[Operator, ...] = ("div", "tanh", "exp", "sqrt", "abs")
     max_nodes: Annotated[int, Ge(1), Le(200)] = 30
+    complexity_of_operators: dict[Operation, Weight] = field(default_factory=dict)
+    complexity_of_constants: Weight = 1.0
+    complexity_of_variables: Weight = 1.0
     selector: Literal["1se", "lowest", "elbow"] = "1se"
     resolution: Annotated[float, Ge(0), Le(1)] = 0.005
     objective: Literal["update", "task"] = "update"
@@ -199,3 +278,49 @@ class SearchSettings:
     operon: OperonSettings = field(default_factory=OperonSettings)
     pysr: PySRSettings = field(default_factory=PySRSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+
+    def __post_init__(self) -> None:
+        named = [(name, "complexity_of_operators") for name in self.complexity_of_operators]
+        for name, place in (*named, *self.pysr.named_operations()):
+            self._check_allowed(name, place)
+        for text in self.pysr.guesses:
+            self._check_guess(text)
+
+    def _check_allowed(self, name: str, place: str) -> None:
+        if name not in ("add", "sub", "mul", *self.operators):
+            raise ConfigError(
+                f"{place}: {name!r} is not among the operators. Add it there, or leave it out here."
+            )
+
+    def _check_guess(self, text: str) -> None:
+        variables = dict.fromkeys(name for slot in SLOTS.values() for name in slot.variables)
+        place = f"pysr.guesses: {text[:60]!r}"
+        try:
+            tree = parse(text, tuple(variables))
+        except RuleError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        from discover.search._pysr_guesses import julia_text
+
+        try:
+            julia_text(tree)
+        except EngineError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        for node in postorder(tree):
+            if node.op == "pow":
+                self._check_allowed("mul" if node.args[1].value >= 0 else "div", place)
+            elif node.args and node.op != "neg":
+                self._check_allowed(node.op, place)
+
+    def complexity_of(self, tree: Node) -> float:
+        """Return what a tree counts on the engines' own fronts: its nodes where nothing is weighted.
+
+        Examples
+        --------
+        >>> settings = SearchSettings(complexity_of_operators={"div": 3.0}, complexity_of_constants=2.0)
+        >>> settings.complexity_of(parse("x/(1 + x)", ("x",)))
+        8.0
+        """
+        weights: dict[str, float] = dict(self.complexity_of_operators.items())
+        weights |= {"const": self.complexity_of_constants, "var": self.complexity_of_variables}
+        weights["pow"] = weights.get("mul", 1.0)
+        return float(sum(weights.get(node.op, 1.0) for node in postorder(tree)))

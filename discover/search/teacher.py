@@ -12,14 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.errors import RunFailed
-from discover.expression import Node
-from discover.fit import FitResult, TeacherPoint
+from discover.errors import ArtefactError, RunFailed
+from discover.expression import Node, const
+from discover.fit import FitResult, SpikeTeacher, SpikeTeacherPoint, TeacherPoint
 from discover.search.engine import MIN_ROWS, Samples
-from discover.slots import get_slot
-from discover.tasks.base import Task, VisitedStates, coefficients_of, update_slots, with_splines
+from discover.slots import TAU_POST, TAU_PRE, get_slot
+from discover.tasks.base import (
+    Task,
+    VisitedStates,
+    coefficients_of,
+    update_slots,
+    with_splines,
+    with_trace_splines,
+)
 
-__all__ = ["Lesson", "teacher_samples"]
+__all__ = ["Lesson", "recorded_states", "teacher_samples"]
 
 FloatArray = NDArray[np.float64]
 Updates = Mapping[str, Callable[..., FloatArray]]
@@ -38,11 +45,20 @@ class Lesson:
     curves : mapping from (int, int) to Samples
         For a teacher that is a sum over powers of presynaptic activity and weight, the function of the output
         that each pair of powers is multiplied with, on visited outputs.
+    trace_curves : mapping from (str, int) to Samples
+        For a teacher of spiking synapses, the function of the trace that each power of the weight is
+        multiplied with in each slot, on visited traces.
     """
 
     samples: Mapping[str, Samples]
     constants: Mapping[str, Node] = field(default_factory=dict)
     curves: Mapping[tuple[int, int], Samples] = field(default_factory=dict)
+    trace_curves: Mapping[tuple[str, int], Samples] = field(default_factory=dict)
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether the teacher splits into functions of one variable."""
+        return bool(self.curves or self.trace_curves)
 
 
 def teacher_samples(
@@ -79,6 +95,8 @@ def teacher_samples(
     RunFailed
         If every rule of the path blows up.
     """
+    if isinstance(fit.teacher, SpikeTeacher):
+        return _of_trace_splines(task, problems, fit.teacher.best, trajectories, n_states, seed)
     if fit.teacher is not None:
         return _of_splines(task, problems, fit.teacher.best, fit.teacher.slot, trajectories, n_states, seed)
     others = sorted((p for p in fit.points if p is not fit.dense), key=lambda p: (p.penalty, p.heldout_loss))
@@ -120,6 +138,39 @@ def _of_splines(
     )
 
 
+def _of_trace_splines(
+    task: Task,
+    problems: Any,
+    teacher: SpikeTeacherPoint,
+    trajectories: Mapping[str, NDArray[Any]],
+    n_states: int,
+    seed: np.random.SeedSequence,
+) -> Lesson:
+    rule = teacher.rule
+    visited = with_trace_splines(task).visit(rule, problems, n_states, seed)
+    if any(len(states.values) < MIN_ROWS for states in visited.values()):
+        raise RunFailed("The teacher stops on every problem; learn it longer, or leave it out.")
+    splines = {
+        slot.name: one for slot in update_slots(task) if (one := teacher.splines(slot.name)) is not None
+    }
+
+    def update_of(slot: str) -> Callable[..., FloatArray]:
+        return lambda **columns: splines[slot].update(*columns.values())
+
+    samples = _sampled(task, visited, trajectories, {slot: update_of(slot) for slot in splines})
+    inside = {}
+    for slot, whole in samples.items():
+        trace = whole.inputs[:, 0]
+        inside[slot] = whole.where((trace >= splines[slot].low) & (trace <= splines[slot].high))
+    curves = {}
+    for slot, power in teacher.blocks:
+        trace = inside[slot].inputs[:, 0]
+        name = inside[slot].variables[0]
+        curves[slot, power] = Samples((name,), trace[:, None], splines[slot].curves(trace)[power])
+    constants = {TAU_PRE.name: const(rule.tau_pre_ms), TAU_POST.name: const(rule.tau_post_ms)}
+    return Lesson(inside, constants, trace_curves=curves)
+
+
 def _sampled(
     task: Task,
     visited: Mapping[str, VisitedStates],
@@ -128,9 +179,35 @@ def _sampled(
 ) -> dict[str, Samples]:
     samples = {}
     for slot in update_slots(task):
-        own, others = visited[slot.name].values, trajectories[f"{slot.name}.states"]
+        if slot.name not in updates:
+            continue
+        own = visited[slot.name].values
+        others = recorded_states(trajectories, slot.name, own.shape[1])
         rows = np.linspace(0, len(others) - 1, min(len(others), len(own))).astype(int)
         values = np.concatenate([own, others[rows]])
         update = updates[slot.name](**dict(zip(slot.variables, values.T, strict=True)))
         samples[slot.name] = Samples(slot.variables, values, update)
     return samples
+
+
+def recorded_states(
+    trajectories: Mapping[str, NDArray[Any]], slot: str, n_variables: int
+) -> NDArray[np.float64]:
+    """Return the states that baseline rules visited, shape (n_states, n_variables).
+
+    Raises
+    ------
+    ArtefactError
+        If they are not there, or are no table of numbers with one column a variable.
+    """
+    name = f"{slot}.states"
+    states = trajectories.get(name)
+    if states is None:
+        raise ArtefactError(f"The trajectories hold no {name}: they were edited, or belong to another task.")
+    is_table = states.ndim == 2 and states.shape[1] == n_variables and states.dtype.kind in "fiu"
+    if not is_table or len(states) == 0:
+        raise ArtefactError(
+            f"The trajectories' {name} is no table of numbers with {n_variables} columns: they were edited, "
+            "or belong to another task."
+        )
+    return states.astype(np.float64, copy=False)

@@ -72,7 +72,8 @@ class TermsEngine:
         with threadpool_limits(1):
             sums = _Search(samples, settings, seed, progress).run()
         progress(1.0, "terms: done")
-        return front([*sums, const(float(samples.target.mean()))], samples, self.name, settings.max_nodes)
+        mean = const(float(samples.target.mean()))
+        return front([*sums, mean], samples, self.name, settings.max_nodes, settings.complexity_of)
 
 
 class _Search:

@@ -17,6 +17,7 @@ from discover.rule import Rule
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
 from discover.search.curves import from_curves
 from discover.search.engine import AUTO, Engine, resolve
+from discover.search.recalled import RecalledEngine
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
 from discover.search.simpler import rounded, shrunk
@@ -95,16 +96,16 @@ def search(
     heldout = task.draw(problem_settings, settings.network.n_heldout, heldout_seed)
     lesson = teacher_samples(task, train, fit, trajectories, settings.network.n_states, state_seed)
     forms = _forms_of_path(fit)
-    for number, engine in enumerate(chosen):
+    for number, engine in enumerate(RecalledEngine(one, task, train) for one in chosen):
         inner = part(
             progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen), f"{engine.name}: "
         )
-        share = 0.5 if lesson.curves else 1.0
+        share = 0.5 if lesson.has_curves else 1.0
         rules = _proposals(engine, lesson, settings, engine_seed, part(inner, 0.0, share))
-        if lesson.curves:
+        if lesson.has_curves:
             (word,) = engine_seed.generate_state(1, np.uint64)
             rules += from_curves(engine, lesson, settings, int(word), part(inner, share, 1.0))
-        _unite(forms, rules, engine.name)
+        _unite(forms, rules, engine.name if fit.teacher is None else f"{engine.name} on the teacher")
     rng = np.random.default_rng(refine_seed)
     counted = _Counted(task)
     scored = _scored(counted, forms, train, heldout, settings, rng, part(progress, 0.5, 0.9))

@@ -30,6 +30,7 @@ from discover.traces import drawn_traces, trace_at
 
 if TYPE_CHECKING:
     from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
+    from sims.spike_splines import SplineSpikeRule
     from sims.spiking import FeedforwardOutcome
 
 __all__ = ["BalanceTask", "SpikeTrains", "kernel_rule", "losses_of", "tuning_of"]
@@ -95,6 +96,7 @@ class BalanceTask:
         "at_bound": "share of inhibitory weights at one of their bounds",
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("tuning", "interval_cv")
+    takes_trace_splines: ClassVar[bool] = True
 
     def excitation(self, settings: Any) -> ExcitatoryPlasticity | None:
         """Return what excitatory synapses follow; None where they stay as they are."""
@@ -106,13 +108,18 @@ class BalanceTask:
             return RecurrentProblems.draw(settings, n_problems, seed)
         return drawn(settings, n_problems, seed)
 
-    def losses(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> FloatArray:
+    def losses(
+        self, rule: Rule | SplineSpikeRule | FloatArray, problems: Any, n_steps: int | None = None
+    ) -> FloatArray:
         """Loss of each problem after the inner loop, shape (n_problems,)."""
         losses: FloatArray = self.losses_of_rules([rule], problems, n_steps)[0]
         return losses
 
     def losses_of_rules(
-        self, rules: Sequence[Rule | FloatArray], problems: Any, n_steps: int | None = None
+        self,
+        rules: Sequence[Rule | SplineSpikeRule | FloatArray],
+        problems: Any,
+        n_steps: int | None = None,
     ) -> FloatArray:
         """Losses of several rules that all see the same input spikes, shape (n_rules, n_problems)."""
         seconds = problems.settings.duration_s
@@ -127,9 +134,8 @@ class BalanceTask:
     def evaluate_rules(self, rules: Sequence[Rule | KnownRule], problems: Any) -> list[dict[str, FloatArray]]:
         """Measures of several rules that all see the same input spikes, or run in the same networks."""
         if isinstance(problems, RecurrentProblems):
-            return evaluate_recurrent(
-                [self._kernel_rule(rule, problems.settings) for rule in rules], problems
-            )
+            forms = [self._kernel_rule(rule, problems.settings) for rule in rules]
+            return evaluate_recurrent(forms, problems)
         outcome = self._run(rules, problems, problems.settings.duration_s)
         if problems.settings.retuned:
             outcome = self._run(
@@ -185,16 +191,20 @@ class BalanceTask:
         return states
 
     def visit(
-        self, rule: Rule | FloatArray, problems: Any, n_states: int, seed: np.random.SeedSequence
+        self,
+        rule: Rule | SplineSpikeRule | FloatArray,
+        problems: Any,
+        n_states: int,
+        seed: np.random.SeedSequence,
     ) -> dict[str, VisitedStates]:
         """States at spikes near the ends of equal parts of the inner loop; runs that stop give none."""
         rng = np.random.default_rng(seed)
-        whole = rule if isinstance(rule, Rule) else rule_of(self, np.asarray(rule))
+        form = self._kernel_rule(rule, problems.settings)
         seconds = problems.settings.duration_s / N_SEGMENTS
         rows: dict[str, list[FloatArray]] = {ON_PRE.name: [], ON_POST.name: []}
-        for number, outcome in enumerate(self._parts(whole, problems, N_SEGMENTS, seconds, keep=20_000)):
+        for number, outcome in enumerate(self._parts(rule, problems, N_SEGMENTS, seconds, keep=20_000)):
             for problem in np.flatnonzero(outcome.stop[0] == 0).tolist():
-                for slot, seen in _states_at_end(whole, problems, problem, number, outcome, seconds).items():
+                for slot, seen in _states_at_end(form, problems, problem, number, outcome, seconds).items():
                     end = problems.circuit.steps(1000.0 * seconds * (number + 1))
                     where = np.broadcast_to([float(problem), float(end)], (len(seen), 2))
                     rows[slot].append(np.concatenate([seen, where], axis=1))
@@ -243,7 +253,7 @@ class BalanceTask:
 
     def _run(
         self,
-        rules: Sequence[Rule | KnownRule | FloatArray],
+        rules: Sequence[Rule | KnownRule | SplineSpikeRule | FloatArray],
         problems: Any,
         seconds: float,
         weights: FloatArray | None = None,
@@ -271,7 +281,12 @@ class BalanceTask:
         )
 
     def _parts(
-        self, rule: Rule | KnownRule, problems: Any, n_parts: int, seconds: float, keep: int = 0
+        self,
+        rule: Rule | KnownRule | SplineSpikeRule | FloatArray,
+        problems: Any,
+        n_parts: int,
+        seconds: float,
+        keep: int = 0,
     ) -> Iterator[FeedforwardOutcome]:
         """Yield the outcomes of parts of a run, each of which begins with the weights of the last."""
         from sims.spiking import simulate_feedforward
@@ -293,7 +308,11 @@ class BalanceTask:
             if outcome.excitatory_weights is not None:
                 problems = replace(problems, excitatory_weights=np.nan_to_num(outcome.excitatory_weights[0]))
 
-    def _kernel_rule(self, rule: Any, settings: Any) -> SpikeRule | LinearSpikeRule:
+    def _kernel_rule(self, rule: Any, settings: Any) -> SpikeRule | LinearSpikeRule | SplineSpikeRule:
+        from sims.spike_splines import SplineSpikeRule
+
+        if isinstance(rule, SplineSpikeRule):
+            return rule
         whole = rule.rule if isinstance(rule, KnownRule) else rule
         if not isinstance(whole, Rule):
             whole = rule_of(self, np.asarray(whole))
@@ -396,7 +415,7 @@ def _joined(outcomes: Sequence[FeedforwardOutcome]) -> FeedforwardOutcome:
 
 
 def _states_at_end(
-    rule: Rule,
+    rule: SpikeRule | LinearSpikeRule | SplineSpikeRule,
     problems: BalanceProblems,
     problem: int,
     part: int,
@@ -415,14 +434,13 @@ def _states_at_end(
     outputs = outputs[np.isfinite(outputs)]
     weights = outcome.inhibitory_weights[0, problem]
     recent = np.flatnonzero(times > 1000.0 * seconds - WINDOW_MS)
-    post = trace_at(outputs, times[recent], rule.constant(TAU_POST.name), counts_ties=False)
+    post = trace_at(outputs, times[recent], rule.tau_post_ms, counts_ties=False)
     at_pre = np.stack([post, weights[sources[recent]]], axis=1)
     at_post = np.empty((0, 2))
     if len(outputs):
         last: FloatArray = outputs[-1:]
-        tau = rule.constant(TAU_PRE.name)
         pre = [
-            float(trace_at(times[sources == n], last, tau, counts_ties=True)[0])
+            float(trace_at(times[sources == n], last, rule.tau_pre_ms, counts_ties=True)[0])
             for n in range(circuit.n_inhibitory)
         ]
         at_post = np.stack([np.array(pre), weights], axis=1)

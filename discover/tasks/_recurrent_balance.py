@@ -15,6 +15,7 @@ from discover.tasks._balance_loss import GRACE, HIGHEST_HZ, rate_loss
 if TYPE_CHECKING:
     from sims.recurrent import RecurrentNetwork, RecurrentOutcome
     from sims.spike_rules import LinearSpikeRule, SpikeRule
+    from sims.spike_splines import SplineSpikeRule
 
 __all__ = ["RecurrentProblems", "RecurrentSettings", "evaluate_recurrent"]
 
@@ -99,7 +100,7 @@ class RecurrentProblems:
 
 
 def evaluate_recurrent(
-    rules: Sequence[SpikeRule | LinearSpikeRule], problems: RecurrentProblems
+    rules: Sequence[SpikeRule | LinearSpikeRule | SplineSpikeRule], problems: RecurrentProblems
 ) -> list[dict[str, FloatArray]]:
     """Return the measures of each rule on each network; those of channels are missing.
 

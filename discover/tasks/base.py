@@ -16,6 +16,7 @@ from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import Slot
 from sims.rules import SplineRule
+from sims.spike_splines import SplineSpikeRule
 
 __all__ = [
     "DifferentiableTask",
@@ -24,6 +25,7 @@ __all__ = [
     "SplineTask",
     "Task",
     "TaskGradient",
+    "TraceSplineTask",
     "VisitedStates",
     "all_known_of",
     "are_constants",
@@ -39,8 +41,10 @@ __all__ = [
     "n_coefficients",
     "reference_of",
     "rule_of",
+    "takes_trace_splines",
     "update_slots",
     "with_splines",
+    "with_trace_splines",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -235,7 +239,35 @@ class SplineTask(Protocol):
         ...
 
 
-def losses_of_rules(task: Task, rules: Sequence[Rule | FloatArray], problems: Any) -> FloatArray:
+class TraceSplineTask(Protocol):
+    """A task of spiking synapses whose network also runs rules without a formula over the traces.
+
+    ``takes_trace_splines`` says so. Methods are those of every task.
+    """
+
+    name: ClassVar[str]
+    slots: ClassVar[tuple[Slot, ...]]
+
+    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
+        """Draw problems."""
+        ...
+
+    def losses(self, rule: SplineSpikeRule, problems: Any, n_steps: int | None = None) -> FloatArray:
+        """Loss of each problem."""
+        ...
+
+    def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
+        """States at random weights."""
+        ...
+
+    def visit(
+        self, rule: SplineSpikeRule, problems: Any, n_states: int, seed: np.random.SeedSequence
+    ) -> dict[str, VisitedStates]:
+        """States that synapses visit under a rule."""
+        ...
+
+
+def losses_of_rules(task: Any, rules: Sequence[Any], problems: Any) -> FloatArray:
     """Return the loss of each of several rules on each problem, shape (n_rules, n_problems).
 
     A task whose simulator shares work between rules has a method of this name, which is used.
@@ -326,6 +358,24 @@ def with_splines(task: Task) -> SplineTask:
     if not getattr(task, "takes_splines", False):
         raise TaskError(f"The network of the task {task.name!r} runs no rules without a formula.")
     return cast("SplineTask", task)
+
+
+def takes_trace_splines(task: Task) -> bool:
+    """Whether the network of a task runs rules without a formula over synaptic traces."""
+    return bool(getattr(task, "takes_trace_splines", False))
+
+
+def with_trace_splines(task: Task) -> TraceSplineTask:
+    """Return the task, as one whose network runs rules without a formula over synaptic traces.
+
+    Raises
+    ------
+    TaskError
+        If it does not.
+    """
+    if not takes_trace_splines(task):
+        raise TaskError(f"The network of the task {task.name!r} runs no splines of synaptic traces.")
+    return cast("TraceSplineTask", task)
 
 
 def update_slots(task: Task) -> tuple[Slot, ...]:

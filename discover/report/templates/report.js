@@ -13,7 +13,10 @@
     });
   });
 
+  var shown = plot.dataset.chosen;
+
   function show(number, scroll) {
+    shown = String(number);
     panels.forEach(function (panel) { panel.hidden = panel.dataset.candidate !== String(number); });
     rows.forEach(function (row) { row.classList.toggle("shown", row.dataset.candidate === String(number)); });
     if (window.Plotly && places[number]) {
@@ -34,6 +37,19 @@
       if (number !== undefined) { show(number, false); }
     });
     show(plot.dataset.chosen, false);
+  });
+  // From the simplest candidate to the most complex one, and down the losses of equal ones.
+  var order = Object.keys(places).sort(function (a, b) {
+    return places[a][0] - places[b][0] || places[b][1] - places[a][1];
+  });
+  plot.addEventListener("keydown", function (event) {
+    var step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    var ends = { Home: 0, End: order.length - 1 };
+    if (step === undefined && !(event.key in ends)) { return; }
+    if (event.ctrlKey || event.altKey || event.metaKey) { return; }
+    var next = step === undefined ? ends[event.key] : order.indexOf(shown) + step;
+    if (order[next] !== undefined) { show(order[next], false); }
+    event.preventDefault();
   });
   document.querySelectorAll("button.pick").forEach(function (button) {
     button.addEventListener("click", function () { show(button.dataset.candidate, true); });

@@ -1,0 +1,258 @@
+"""From recordings to a front of laws: engines propose forms, recordings that were left out decide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from discover.errors import ConfigError, RuleError
+from discover.expression import Node, canonical, const, constants, evaluate, with_constants
+from discover.infer.path import DataPath, fit_path
+from discover.infer.recordings import MIN_ROWS, Recordings
+from discover.infer.scores import Score, allowances, scored
+from discover.infer.settings import InferSettings
+from discover.pareto import Candidate, ParetoFront
+from discover.progress import Progress, part, silent
+from discover.rule import Rule
+from discover.search._constants import fit_constants
+from discover.search._polish import polished
+from discover.search.engine import Engine, Samples, resolve
+from discover.slots import Slot, recorded_slot
+
+__all__ = ["TASK", "Inference", "infer"]
+
+TASK = "recorded"
+"""Stands in the artefacts where simulated runs name their task."""
+
+MEAN = "mean"
+L1_PATH = "l1-path"
+LEAST_SQUARES = "least squares"
+PICKED_FROM = 1000
+"""About as many forms of a term do engines choose from."""
+
+TAKES_EQUATIONS = frozenset({"terms"})
+"""Engines that can use equations in place of samples."""
+
+_STEPS = 60
+_MAX_FORMS = 80
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """What was inferred.
+
+    Attributes
+    ----------
+    path : DataPath
+    front : ParetoFront
+    scores : mapping from str to Score
+        Candidate -> its errors on the recordings of the search.
+    search, kept : tuple of int
+        Recordings that were searched on, and those that were kept for the end.
+    slot : Slot
+    """
+
+    path: DataPath
+    front: ParetoFront
+    scores: dict[str, Score]
+    search: tuple[int, ...]
+    kept: tuple[int, ...]
+    slot: Slot
+
+    @property
+    def rule(self) -> Rule:
+        """The chosen rule."""
+        return self.front.chosen.rule
+
+
+def infer(
+    recordings: Recordings,
+    settings: InferSettings | None = None,
+    engines: Sequence[str] = ("auto",),
+    progress: Progress = silent,
+) -> Inference:
+    """Infer a rule from recorded data.
+
+    Some recordings are kept for the end. On the others the L1 path is walked and the engines propose forms;
+    the constants of every form are fitted by least squares with one part of the recordings left out after the
+    other, and what this predicts of them gives the loss of the front. The simplest form is taken that is as
+    good as the best, recording by recording.
+
+    Parameters
+    ----------
+    recordings : Recordings
+    settings : InferSettings, optional
+    engines : sequence of str
+        Names of engines; none for polynomials alone.
+    progress : callable, optional
+
+    Raises
+    ------
+    EngineError
+        If an engine is unknown, cannot run here, or fails.
+    """
+    # One thread: sums in another order could turn a near tie.
+    with threadpool_limits(1):
+        return _infer(recordings, settings or InferSettings(), engines, progress)
+
+
+def _infer(
+    recordings: Recordings, settings: InferSettings, engines: Sequence[str], progress: Progress
+) -> Inference:
+    chosen = resolve(engines) if engines else []
+    searched, kept = recordings.held_apart(settings.heldout, settings.seed)
+    inside = recordings.of(searched)
+    if chosen and inside.samples.n_rows < MIN_ROWS:
+        raise ConfigError(
+            f"Engines search on at least {MIN_ROWS} rows; outside of the recordings that are kept for the "
+            f"end there are {inside.samples.n_rows}."
+        )
+    slot = recorded_slot(inside.samples.variables)
+    progress(0.0, "L1 path")
+    path = fit_path(inside, slot, settings)
+    forms = _Forms(inside.samples)
+    forms.add(const(float(inside.samples.target.mean())), MEAN)
+    for point in path.points:
+        forms.add(path.node(point), L1_PATH, point.score)
+    for number, engine in enumerate(chosen):
+        inner = part(progress, 0.1 + 0.6 * number / len(chosen), 0.1 + 0.6 * (number + 1) / len(chosen))
+        for node in _proposals(engine, inside, settings, inner):
+            forms.add(node, engine.name)
+    scores: list[tuple[Node, tuple[str, ...], Score]] = []
+    entries = forms.entries()
+    for number, (node, names, known) in enumerate(entries):
+        progress(0.7 + 0.3 * number / len(entries), f"form {number + 1} of {len(entries)}")
+        # A polynomial of the path has the constants of least squares already.
+        fitted, score = (node, known) if known is not None else _refined(node, inside, settings)
+        scores.append((_tidy(fitted, inside.samples.variables), names, score))
+    names = tuple(engine.name for engine in chosen)
+    n_terms = len(path.exponents)
+    front, by_name = _front(scores, slot, names, settings, n_terms, inside.n_independent)
+    progress(1.0, "front of candidates")
+    return Inference(path, front, by_name, tuple(searched), tuple(kept), slot)
+
+
+class _Forms:
+    """Forms of expressions, each with the constants that came first, and who proposed it."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self._nodes: dict[str, Node] = {}
+        self._names: dict[str, list[str]] = {}
+        self._scores: dict[str, Score | None] = {}
+
+    def add(self, node: Node, name: str, score: Score | None = None) -> None:
+        try:
+            node = canonical(node, self.samples.variables)
+        except RuleError:
+            return
+        key = _skeleton(node)
+        if key not in self._nodes:
+            if not np.isfinite(evaluate(node, self.samples.columns)).all():
+                return
+            self._nodes[key] = node
+            self._scores[key] = score
+        names = self._names.setdefault(key, [])
+        if name not in names:
+            names.append(name)
+
+    def entries(self) -> list[tuple[Node, tuple[str, ...], Score | None]]:
+        return [(node, tuple(self._names[key]), self._scores[key]) for key, node in self._nodes.items()]
+
+
+def _skeleton(node: Node) -> str:
+    """Text of an expression with all constants but their signs taken out."""
+    return str(with_constants(node, [math.copysign(1.25, value) for value in constants(node)]))
+
+
+def _tidy(node: Node, variables: tuple[str, ...]) -> Node:
+    """Round constants to twelve digits, so that a factor that is one but for rounding is not written down."""
+    try:
+        rounded = with_constants(node, [float(f"{value:.11e}") for value in constants(node)])
+        return canonical(rounded, variables)
+    except RuleError:
+        return node
+
+
+def _proposals(
+    engine: Engine, recordings: Recordings, settings: InferSettings, progress: Progress
+) -> list[Node]:
+    samples = recordings.samples
+    if samples.kernel is None or engine.name in TAKES_EQUATIONS:
+        found = engine.propose(samples, settings.search, settings.seed, progress)
+        return [proposal.expression for proposal in found]
+    # Estimates of the derivative at every state give forms; their constants are then those of the equations.
+    found = engine.propose(recordings.pointwise, settings.search, settings.seed, progress)
+    return [node for proposal in found for node in polished(proposal.expression, samples)]
+
+
+def _refined(node: Node, recordings: Recordings, settings: InferSettings) -> tuple[Node, Score]:
+    """Fit the constants to all recordings, and with every part of them left out."""
+    samples = recordings.samples
+    fitted = fit_constants(node, samples, _STEPS).tree
+
+    def predict(rows: NDArray[np.bool_]) -> FloatArray:
+        tree = fitted if rows.all() else fit_constants(fitted, samples.where(rows), _STEPS).tree
+        return samples.observed(evaluate(tree, samples.columns))
+
+    return fitted, scored(recordings, settings.folds, predict)
+
+
+def _front(
+    scores: Sequence[tuple[Node, tuple[str, ...], Score]],
+    slot: Slot,
+    engines: tuple[str, ...],
+    settings: InferSettings,
+    n_terms: int,
+    n_rows: int,
+) -> tuple[ParetoFront, dict[str, Score]]:
+    ordered = sorted(scores, key=lambda one: (one[0].complexity, one[2].loss, str(one[0])))
+    n_front, ordered = _beaten_last(ordered)
+    largest = 2 * settings.search.max_nodes  # beaten, and too long to be read: of no use to anybody
+    rest = [one for one in ordered[n_front:] if one[0].complexity <= largest]
+    ordered = [*ordered[:n_front], *rest][: max(_MAX_FORMS, n_front)]
+    ordered.sort(key=lambda one: (one[0].complexity, one[2].loss, str(one[0])))
+    sizes = [len(constants(one[0])) for one in ordered]
+    n_picked_from = max(PICKED_FROM if engines else 0, n_terms)
+    best, allowed = allowances([one[2] for one in ordered], sizes, n_picked_from, n_rows)
+    candidates, by_name = [], {}
+    for number, (node, names, score) in enumerate(ordered):
+        name = f"c{number:02d}"
+        by_name[name] = score
+        candidates.append(
+            Candidate(
+                name,
+                Rule({slot.name: node}),
+                score.train_loss,
+                score.loss,
+                score.error,
+                names,
+                LEAST_SQUARES if constants(node) else "",
+                allowed[number],
+            )
+        )
+    resolution = max(settings.resolution * ordered[best][2].loss, settings.floor)
+    front = ParetoFront(TASK, engines, tuple(candidates), "paired", resolution)
+    return front, by_name
+
+
+def _beaten_last(
+    scores: Sequence[tuple[Node, tuple[str, ...], Score]],
+) -> tuple[int, list[tuple[Node, tuple[str, ...], Score]]]:
+    """Return those on the front first, then the others by their loss, and how many are on the front."""
+    best = math.inf
+    front, rest = [], []
+    for one in scores:
+        if one[2].loss < best:
+            best = one[2].loss
+            front.append(one)
+        else:
+            rest.append(one)
+    return len(front), front + sorted(rest, key=lambda one: one[2].loss)

@@ -1,0 +1,149 @@
+"""An estimator with the conventions of scikit-learn around the inference of rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from discover.expression import evaluate
+from discover.infer.laws import infer
+from discover.infer.path import DataPath
+from discover.infer.recordings import from_rows
+from discover.infer.settings import InferSettings
+from discover.pareto import ParetoFront
+from discover.rule import Rule
+from discover.slots import recorded_slot
+
+__all__ = ["RuleRegressor"]
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
+
+
+class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A plasticity rule as a regressor: a formula for the update in the columns of X.
+
+    Parameters
+    ----------
+    engines : sequence of str
+        Engines of the symbolic search; none for the polynomials of the L1 path alone.
+    variables : sequence of str, optional
+        What the columns are called in the rule, such as ``("x", "y", "w")``. By default the names of the
+        columns, where they are plain, else ``x0, x1, ...``.
+    degree : int
+        Largest power of a variable in the polynomial basis.
+    heldout : float
+        Share of the recordings that are kept out of the search altogether; :meth:`score` is for the others.
+    settings : InferSettings, optional
+        All further settings; `degree`, `heldout` and `random_state` take the place of what it says there.
+    random_state : int
+        Seed of the search.
+
+    Attributes
+    ----------
+    rule_ : Rule
+        The chosen rule.
+    front_ : ParetoFront
+        Complexity against the error on recordings that were left out.
+    path_ : DataPath
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X had column names.
+    variables_ : tuple of str
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> x, y, w = X.T
+    >>> model = RuleRegressor(variables=("x", "y", "w")).fit(X, x * y - w * y**2)
+    >>> print(model.rule_)
+    x*y - w*y**2
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[str] = (),
+        variables: Sequence[str] | None = None,
+        degree: int = 2,
+        heldout: float = 0.0,
+        settings: InferSettings | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.engines = engines
+        self.variables = variables
+        self.degree = degree
+        self.heldout = heldout
+        self.settings = settings
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RuleRegressor:
+        """Infer the rule.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+        y : array_like, shape (n_samples,)
+            The update.
+        groups : array_like, shape (n_samples,), optional
+            Recording of every sample; contiguous blocks of samples stand for recordings without.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two samples or recordings, values are not finite, or shapes do not fit.
+        """
+        checked = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
+        inputs, target = (np.asarray(array, dtype=np.float64) for array in checked)
+        names = self._names(inputs.shape[1])
+        settings = self._settings()
+        recordings = from_rows(names, inputs, target, _labels(groups, len(target)), settings.blocks)
+        found = infer(recordings, settings, tuple(self.engines))
+        self.variables_: tuple[str, ...] = names
+        self.rule_: Rule = found.rule
+        self.front_: ParetoFront = found.front
+        self.path_: DataPath = found.path
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the update by the rule, shape (n_samples,)."""
+        check_is_fitted(self)
+        columns = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        values = {name: columns[:, k] for k, name in enumerate(self.variables_)}
+        return evaluate(self.rule_.expression(), values)
+
+    def _names(self, n_features: int) -> tuple[str, ...]:
+        if self.variables is not None:
+            names = tuple(self.variables)
+            if len(names) != n_features:
+                raise ValueError(f"X has {n_features} features, and variables has {len(names)} names.")
+        else:
+            own = [str(name) for name in getattr(self, "feature_names_in_", ())]
+            plain = len(own) == n_features and all(_IDENTIFIER.fullmatch(name) for name in own)
+            names = tuple(own) if plain else tuple(f"x{k}" for k in range(n_features))
+        recorded_slot(names)
+        return names
+
+    def _settings(self) -> InferSettings:
+        return replace(
+            self.settings or InferSettings(),
+            degree=self.degree,
+            heldout=self.heldout,
+            seed=int(self.random_state or 0),
+        )
+
+
+def _labels(groups: ArrayLike | None, n_samples: int) -> NDArray[np.str_] | None:
+    """Return the recordings' names."""
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    if labels.shape != (n_samples,):
+        raise ValueError(
+            f"groups needs the shape ({n_samples},), one recording a sample, got {labels.shape}."
+        )
+    return labels.astype(np.str_)

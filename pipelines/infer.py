@@ -1,0 +1,509 @@
+"""`discover infer`: from a table of recorded data to the artefacts and the report of a run.
+
+The artefacts have the forms of those of simulated runs, so that `discover front`, `show` and `export` read
+them. `config.json` says ``"task": "recorded"`` and where the data came from.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from discover.errors import ArtefactError, ConfigError, RuleError, did_you_mean
+from pipelines import artefacts
+from pipelines.config import checked_name
+from pipelines.events import Reporter
+from pipelines.manifest import Manifest, StageRecord, digest
+from pipelines.sources import code_hash
+
+if TYPE_CHECKING:
+    from discover.infer import InferSettings, Recordings, Table
+
+__all__ = [
+    "DataConfig",
+    "InferConfig",
+    "infer_table",
+    "is_recorded",
+    "named_pairs",
+    "notes_of",
+    "report_again",
+    "run_infer",
+    "run_name",
+]
+
+TASK = "recorded"
+OUTPUTS = (
+    "path.json",
+    "front.json",
+    "front.csv",
+    "validation.json",
+    "comparison.json",
+    "predictions.npz",
+)
+MODULES = ("discover.infer",)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which columns of a table are what.
+
+    Parameters
+    ----------
+    source : str
+        The file.
+    target : str
+        Column of the update; with `weak`, of the quantity whose rate of change is wanted.
+    variables : mapping from str to str
+        Name in the rule -> column.
+    groups, synapse, time : str
+        Columns of recordings, synapses and times; empty for none.
+    units : mapping from str to str
+        Column -> unit, beside those that headings give.
+    weak : bool
+        Whether the target is observed over time and not its change.
+    window : float or None
+        Width of the test functions.
+    sha256 : str
+        Checksum of the file.
+    """
+
+    source: str
+    target: str
+    variables: Mapping[str, str]
+    groups: str = ""
+    synapse: str = ""
+    time: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)
+    weak: bool = False
+    window: float | None = None
+    sha256: str = ""
+
+    @property
+    def quantity(self) -> str:
+        """What the rule gives."""
+        return f"d{self.target}/d{self.time}" if self.weak else self.target
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """One inference, every setting resolved.
+
+    Parameters
+    ----------
+    name : str
+    engines : tuple of str
+    data : DataConfig
+    settings : InferSettings
+    """
+
+    name: str
+    engines: tuple[str, ...]
+    data: DataConfig
+    settings: InferSettings
+
+    @property
+    def seed(self) -> int:
+        """Root of every random number of the run."""
+        return self.settings.seed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``config.json``."""
+        settings = asdict(self.settings)
+        search = settings.pop("search")
+        for unused in ("network", "objective", "selector", "resolution", "pysr"):
+            search.pop(unused)
+        data = {key: value for key, value in asdict(self.data).items() if value not in ("", None, {})}
+        return {
+            "schema": 1,
+            "name": self.name,
+            "task": TASK,
+            "seed": self.seed,
+            "data": {**data, "variables": dict(self.data.variables)},
+            "infer": settings,
+            "search": {"engines": list(self.engines), **search},
+        }
+
+
+def named_pairs(text: str, option: str, alone: bool = False) -> dict[str, str]:
+    """Read ``a=b,c=d``; with `alone`, ``a`` stands for ``a=a``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or a name comes twice.
+
+    Examples
+    --------
+    >>> named_pairs("x=pre,y,w", "--variables", alone=True)
+    {'x': 'pre', 'y': 'y', 'w': 'w'}
+    """
+    pairs: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, sign, value = (piece.strip() for piece in part.partition("="))
+        if not name or (sign and not value) or (not sign and not alone):
+            example = "x,y,w or x=pre_rate,y=post_rate,w" if alone else "x=Hz,w=nS"
+            raise ConfigError(f"{option}: {example} is expected, but {part[:60]!r} is part of it.")
+        if name in pairs:
+            raise ConfigError(f"{option}: {name[:40]!r} comes twice.")
+        pairs[name] = value if sign else name
+    return pairs
+
+
+def run_name(path: Path, name: str = "") -> str:
+    """Return the name of a run: what was asked for, else one after the file.
+
+    Examples
+    --------
+    >>> run_name(Path("my data.v2.csv"))
+    'my-data-v2'
+    """
+    if name:
+        return checked_name(name, "--name")
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-_")[:64]
+    return checked_name(plain or "recorded", "--name")
+
+
+def is_recorded(folder: Path) -> bool:
+    """Say whether a folder holds a run of `discover infer`."""
+    path = folder / "config.json"
+    if not path.is_file() or path.stat().st_size > 1_000_000:
+        return False
+    import json
+
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError):
+        return False
+    return isinstance(content, dict) and content.get("task") == TASK and "data" in content
+
+
+def run_infer(
+    folder: Path, config: InferConfig, table: Table, reporter: Reporter, threads: int = 1, fresh: bool = False
+) -> None:
+    """Infer a rule from a table and write everything into a run's folder, which must be locked.
+
+    Parameters
+    ----------
+    folder : Path
+    config : InferConfig
+    table : Table
+        Already read.
+    reporter : Reporter
+    threads : int
+        For the manifest.
+    fresh : bool
+        Whether to run also where nothing changed since the last time.
+
+    Raises
+    ------
+    DiscoverError
+        If the table or a setting cannot be used, an engine fails, or a file cannot be written; earlier
+        results are then as they were.
+    """
+    recordings = recordings_of(table, config)
+    manifest = Manifest(folder, empty=fresh)
+    settings = config.to_dict()
+    settings["data"].pop("source")  # the same data elsewhere are the same data
+    wanted = StageRecord(
+        settings=digest({key: value for key, value in settings.items() if key != "name"}),
+        code=code_hash(MODULES),
+        inputs={"data": table.digest},
+        outputs={},
+        seconds=0.0,
+        threads=threads,
+    )
+    if not fresh and _is_up_to_date(manifest, wanted):
+        reporter.up_to_date("infer")
+    else:
+        _work(folder, config, table, recordings, manifest, wanted, reporter)
+    _report(folder, config, manifest, threads, reporter, fresh)
+
+
+def recordings_of(table: Table, config: InferConfig) -> Recordings:
+    """Return the recordings that a table holds.
+
+    Raises
+    ------
+    ConfigError
+        If a column is missing or cannot be used.
+    """
+    import numpy as np
+
+    from discover.infer import from_rows, weak_form
+    from discover.slots import recorded_slot
+
+    data = config.data
+    if not data.variables:
+        raise ConfigError("--variables: at least one variable is needed, such as x,y,w.")
+    try:
+        recorded_slot(tuple(data.variables))
+    except RuleError as error:
+        raise ConfigError(f"--variables: {error} Columns are renamed by NAME=COLUMN.") from None
+    columns = {name: table.numbers(column) for name, column in data.variables.items()}
+    target = table.numbers(data.target)
+    labels = table.labels(data.groups) if data.groups else None
+    if not data.weak:
+        if data.target in data.variables.values():
+            raise ConfigError(
+                f"The target {data.target!r} is also a variable: it would explain itself. If it is the "
+                "weight over time whose change is wanted, add --weak --time COLUMN."
+            )
+        if table.n_rows < 20:
+            raise ConfigError(f"{table.source} has {table.n_rows} rows; a rule needs at least 20.")
+        inputs = np.column_stack(list(columns.values()))
+        return from_rows(tuple(columns), inputs, target, labels, config.settings.blocks)
+    times = table.numbers(data.time)
+    synapses = table.labels(data.synapse) if data.synapse else None
+    return weak_form(
+        columns, tuple(columns), target, times, labels, synapses, data.window, config.settings.blocks
+    )
+
+
+def unit_facts(table: Table, data: DataConfig) -> dict[str, Any]:
+    """Return the units of all variables and of what the rule gives.
+
+    Raises
+    ------
+    ConfigError
+        If a unit is given for something that is no column.
+    """
+    from discover.infer.tables import unit_of
+    from discover.infer.units import parse_unit
+
+    used = {**data.variables, data.target: data.target}
+    used |= {data.time: data.time} if data.time else {}
+    given = {}
+    for name, text in data.units.items():
+        if name not in used and name not in table.columns:
+            raise ConfigError(f"--units: there is no column {name[:40]!r}.{did_you_mean(name, used)}")
+        given[used.get(name, name)] = parse_unit(text)
+    units = {name: unit_of(table, column, given) for name, column in data.variables.items()}
+    target = unit_of(table, data.target, given)
+    if data.weak:
+        target = target / unit_of(table, data.time, given)
+    stated = bool(given) or any(column in table.units for column in used.values())
+    return {"variables": units, "target": target, "stated": stated}
+
+
+def _work(
+    folder: Path,
+    config: InferConfig,
+    table: Table,
+    recordings: Recordings,
+    manifest: Manifest,
+    wanted: StageRecord,
+    reporter: Reporter,
+) -> None:
+    import numpy as np
+
+    from discover.infer.beside import compare_recorded
+    from discover.infer.laws import infer
+    from discover.infer.trials import try_recordings
+    from discover.infer.units import constant_units
+
+    started = time.perf_counter()
+    units = unit_facts(table, config.data)
+    with reporter.stage("infer") as progress:
+        found = infer(recordings, config.settings, config.engines, progress)
+        trials = try_recordings(found, recordings)
+        rules = {one.id: one.rule for one in (*found.front.front, found.front.chosen)}
+        comparison = compare_recorded(rules, recordings.of(list(found.search)), found.slot)
+        front = found.front.to_json()
+        nodes = {one.id: one.rule.expression() for one in found.front.candidates}
+        for one in front["candidates"]:
+            if units["stated"]:
+                texts = constant_units(nodes[one["id"]], units["variables"], units["target"])
+                one["constant_units"] = [None if unit is None else str(unit) for unit in texts]
+        front["recorded"] = {
+            "quantity": config.data.quantity,
+            "units": {name: str(unit) for name, unit in units["variables"].items()}
+            if units["stated"]
+            else {},
+            "target_unit": str(units["target"]) if units["stated"] else "",
+            "recordings": list(recordings.names),
+            "groups_stated": recordings.stated,
+            "kept": [recordings.names[one] for one in found.kept],
+            "n_rows": table.n_rows,
+            "n_equations": recordings.samples.n_rows if config.data.weak else 0,
+            "window": recordings.window,
+        }
+        artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
+        manifest.write(config, wanted.threads, "infer", None)
+        artefacts.write_json(folder / "path.json", artefacts.RulePath, found.path.to_json(TASK))
+        artefacts.write_json(folder / "front.json", artefacts.Front, front)
+        artefacts.write_csv(folder / "front.csv", found.front.rows())
+        artefacts.write_json(folder / "validation.json", artefacts.Validation, trials.content)
+        artefacts.write_json(folder / "comparison.json", artefacts.Comparison, comparison)
+        arrays = {
+            "observed": trials.observed,
+            "predicted": trials.predicted,
+            "recording": trials.groups,
+            "kept": np.isin(trials.groups, found.kept),
+        }
+        artefacts.write_arrays(folder / "predictions.npz", "predictions", arrays)
+        written = {name: artefacts.checksum(folder / name) for name in OUTPUTS}
+        changes = {
+            "outputs": written,
+            "seconds": time.perf_counter() - started,
+            "engine": list(found.front.engines),
+        }
+        manifest.write(config, wanted.threads, "infer", wanted.model_copy(update=changes))
+
+
+def _report(
+    folder: Path, config: InferConfig, manifest: Manifest, threads: int, reporter: Reporter, fresh: bool
+) -> None:
+    wanted = StageRecord(
+        settings="",
+        code=code_hash(("discover.report",)),
+        inputs={name: artefacts.checksum(folder / name) for name in OUTPUTS},
+        outputs={},
+        seconds=0.0,
+        threads=threads,
+    )
+    record = manifest.record("report")
+    same = record is not None and (record.code, record.inputs) == (wanted.code, wanted.inputs)
+    if same and not fresh and (folder / "report.html").is_file():
+        reporter.up_to_date("report")
+        return
+    started = time.perf_counter()
+    with reporter.stage("report"):
+        _write_report(folder)
+    changes = {
+        "outputs": {"report.html": artefacts.checksum(folder / "report.html")},
+        "seconds": time.perf_counter() - started,
+    }
+    manifest.write(config, threads, "report", wanted.model_copy(update=changes))
+
+
+def report_again(folder: Path) -> None:
+    """Write the report of a run of `discover infer` from its artefacts.
+
+    Raises
+    ------
+    ArtefactError
+        If an artefact is missing or damaged, or the report cannot be written.
+    """
+    _write_report(folder)
+
+
+def _write_report(folder: Path) -> None:
+    from discover.report.recorded import write_recorded_report
+
+    try:
+        write_recorded_report(folder)
+    except OSError as error:
+        artefacts.unwritable(Path(error.filename) if error.filename else folder, error)
+
+
+def _is_up_to_date(manifest: Manifest, wanted: StageRecord) -> bool:
+    record = manifest.record("infer")
+    if record is None:
+        return False
+    if any(getattr(record, part) != getattr(wanted, part) for part in ("settings", "code", "inputs")):
+        return False
+    for name, checksum in record.outputs.items():
+        path = manifest.folder / name
+        if not path.exists():
+            return False
+        if artefacts.checksum(path) != checksum:
+            raise ArtefactError(
+                f"{path} is not what `discover infer` wrote: it was truncated or edited since. Repeat the "
+                "command with --fresh to make it anew."
+            )
+    return True
+
+
+def notes_of(folder: Path) -> list[str]:
+    """Return what a person should know of how the data were split."""
+    front = artefacts.read_json(folder / "front.json", artefacts.Front)
+    facts = front["recorded"]
+    notes = []
+    if not facts["groups_stated"]:
+        notes.append(
+            f"No column of recordings was named (--groups): {len(facts['recordings'])} contiguous blocks "
+            "of rows stood for recordings."
+        )
+    if facts["kept"]:
+        notes.append(f"Kept out of the search and predicted at the end: {', '.join(facts['kept'][:8])}.")
+    if facts["window"] is not None:
+        notes.append(
+            f"Weak form: {facts['n_equations']} equations with test functions {facts['window']:.4g} wide; "
+            "no weight was differentiated."
+        )
+    return notes
+
+
+def infer_table(
+    path: Path,
+    results: Path,
+    *,
+    variables: str,
+    target: str,
+    groups: str,
+    units: str,
+    weak: bool,
+    time: str,
+    synapse: str,
+    window: float | None,
+    engines: tuple[str, ...],
+    degree: int,
+    seed: int,
+    name: str,
+    fresh: bool,
+    threads: int,
+) -> str:
+    """Run `discover infer` as the command line asks for it, and return what it prints.
+
+    Raises
+    ------
+    DiscoverError
+        If anything cannot be used; earlier results are then as they were.
+    """
+    from discover.infer import InferSettings, read_table
+    from discover.search.engine import resolve
+    from pipelines.events import open_reporter
+    from pipelines.runs import locked
+    from pipelines.show import summary_text
+
+    if weak and not time:
+        raise ConfigError("--weak needs the column of times: --time t.")
+    if not weak and (time or synapse or window is not None):
+        raise ConfigError(
+            "--time, --synapse and --window belong to --weak, where the target is observed over time."
+        )
+    if engines:
+        resolve(engines)
+    table = read_table(path)
+    data = DataConfig(
+        source=str(path),
+        target=target or ("w" if weak else "dw"),
+        variables=named_pairs(variables, "--variables", alone=True),
+        groups=groups,
+        synapse=synapse,
+        time=time,
+        units=named_pairs(units, "--units"),
+        weak=weak,
+        window=window,
+        sha256=table.digest,
+    )
+    settings = InferSettings(degree=degree, seed=seed)
+    config = InferConfig(run_name(path, name), engines, data, settings)
+    folder = results / config.name
+    if folder.is_symlink():
+        raise ArtefactError(f"{folder} is a symbolic link; a run is not written through a link. Use --name.")
+    if (folder / "config.json").exists() and not is_recorded(folder):
+        raise ArtefactError(f"{folder} holds another kind of run. Choose another name with --name.")
+    recordings_of(table, config)
+    unit_facts(table, data)  # mistakes are said before anything is written
+    with locked(folder):
+        reporter = open_reporter(folder)
+        try:
+            run_infer(folder, config, table, reporter, threads, fresh)
+        finally:
+            reporter.close()
+    return "\n".join([summary_text(folder), *notes_of(folder)])

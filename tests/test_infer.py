@@ -1,0 +1,484 @@
+"""Rules from recorded data are found, recordings are never split, and bad tables are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from naive_infer import integral, simulate_weight, weak_target
+
+from discover.errors import ConfigError, DiscoverError, RuleError
+from discover.expression import constants, evaluate, parse
+from discover.infer import InferSettings, from_rows, infer, read_table, weak_form
+from discover.infer.beside import compare_recorded
+from discover.infer.path import basis, fit_path
+from discover.infer.recordings import Recordings
+from discover.infer.scores import Score, choose
+from discover.infer.tables import Table
+from discover.infer.trials import try_recordings
+from discover.infer.units import Unit, constant_units, parse_unit
+from discover.rule import Rule
+from discover.search.engine import Samples, get_engine
+from discover.search.settings import SearchSettings
+from discover.slots import FEEDFORWARD, get_slot, recorded_slot
+
+NAMES = ("x", "y", "w")
+LAWS = {
+    "oja": ("x*y - w*y**2", "x*y - {a}*w*y**2", (1.0,), False),
+    "saturating": ("x*tanh(y) - 0.5*w*y**2", "x*tanh(y) - {a}*w*y**2", (0.5,), False),
+    "divisive": ("x*y/(0.5 + y) - 0.3*w*y", "x*y/({a} + y) - {b}*w*y", (0.5, 0.3), True),
+    "exponential": ("x*exp(-abs(y)/0.8) - 0.1*w", "x*exp(-abs(y)/{a}) - {b}*w", (0.8, 0.1), False),
+}
+
+
+def recorded(law: str, noise: float, seed: int = 0, n: int = 2000, positive: bool = False) -> Recordings:
+    """Ten recordings whose states have different sizes; noise relative to the rms of the update."""
+    rng = np.random.default_rng(seed)
+    sizes = np.repeat(rng.uniform(0.7, 1.3, 10), n // 10)
+    states = rng.uniform(0, 2, (n, 3)) if positive else rng.normal(size=(n, 3))
+    states = states * sizes[:, None]
+    update = evaluate(parse(law, NAMES), dict(zip(NAMES, states.T, strict=True)))
+    update = update + noise * np.sqrt(np.mean(update**2)) * rng.normal(size=n)
+    return from_rows(NAMES, states, update, np.repeat([f"r{k}" for k in range(10)], n // 10))
+
+
+def skeleton(rule: Rule) -> str:
+    """The rule with its constants taken out; a factor of one, or nearly, is none."""
+    node = rule.expression()
+    return str(node).translate(str.maketrans("", "", "0123456789.")) if constants(node) else str(node)
+
+
+def same_structure(rule: Rule, form: str, values: tuple[float, ...], relative: float) -> None:
+    """Check that a rule is the form with constants near the values, or with a factor near one put in."""
+    names = dict(zip("ab", values, strict=False))
+    true = parse(form.format(**names), NAMES)
+    ours = [value for value in constants(rule.expression()) if abs(value - 1) > relative]
+    assert skeleton(Rule({"feedforward": _without_ones(rule, relative)})) == skeleton(
+        Rule({"feedforward": _without_ones(Rule({"feedforward": true}), 0.0)})
+    )
+    np.testing.assert_allclose(
+        ours, [value for value in constants(true) if abs(value - 1) > relative], rtol=relative
+    )
+
+
+def _without_ones(rule: Rule, relative: float):
+    from discover.expression import canonical, with_constants
+
+    node = rule.expression()
+    values = [1.0 if abs(value - 1) <= relative else value for value in constants(node)]
+    return canonical(with_constants(node, values), NAMES)
+
+
+# ------------------------------------------------------------------------------------------------- recovery
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.1])
+@pytest.mark.parametrize("name", list(LAWS))
+@pytest.mark.slow
+def test_laws_are_found_in_structure_with_constants_within_a_few_percent(name: str, noise: float) -> None:
+    law, form, values, positive = LAWS[name]
+    found = infer(recorded(law, noise, positive=positive), engines=("terms",))
+    same_structure(found.rule, form, values, relative=1e-6 if noise == 0 else 0.05)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.1])
+def test_the_path_alone_finds_oja_whatever_the_noise(noise: float) -> None:
+    found = infer(recorded("x*y - w*y**2", noise), engines=())
+    coefficients = found.rule.coefficients()["feedforward"]
+    assert set(coefficients) == {"x*y", "w*y**2"}
+    np.testing.assert_allclose([coefficients["x*y"], coefficients["w*y**2"]], [1, -1], rtol=0.05)
+    assert found.path.stability == {"w*y**2": 1.0, "x*y": 1.0}
+
+
+def test_a_noise_floor_leads_to_no_extra_terms() -> None:
+    for seed in range(3):
+        found = infer(recorded("x*y - 0.4*w", noise=1.0, seed=seed, n=1000), engines=())
+        assert set(found.path.chosen_point.coefficients) == {"x*y", "w"}
+
+
+def test_pure_noise_is_no_rule() -> None:
+    rng = np.random.default_rng(5)
+    rows = from_rows(NAMES, rng.normal(size=(600, 3)), rng.normal(size=600), np.repeat(list("abcdef"), 100))
+    found = infer(rows, engines=())
+    assert found.rule.complexity == 1
+
+
+@pytest.mark.slow
+def test_operon_and_terms_are_united() -> None:
+    pytest.importorskip("pyoperon")
+    found = infer(recorded("x*tanh(y) - 0.5*w*y**2", 0.05, n=800), engines=("terms", "operon"))
+    same_structure(found.rule, "x*tanh(y) - {a}*w*y**2", (0.5,), relative=0.05)
+    assert {"terms", "operon"} <= {name for one in found.front.candidates for name in one.proposed_by}
+
+
+def test_the_same_seed_gives_the_same_front() -> None:
+    data = recorded("x*tanh(y) - 0.5*w", 0.05, n=300)
+    settings = InferSettings(search=SearchSettings(operators=("tanh",), max_nodes=14))
+    first, second = (json.dumps(infer(data, settings, ("terms",)).front.to_json()) for _ in range(2))
+    assert first == second
+
+
+def test_variables_of_other_names_have_a_slot_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(400, 2))
+    rows = from_rows(("ca", "pre"), states, 2 * states[:, 0] ** 2 - states[:, 1], None)
+    found = infer(rows, engines=())
+    assert found.rule.slots == ("recorded(ca, pre)",)
+    assert found.rule == Rule.parse({"recorded(ca, pre)": "2*ca**2 - pre"})
+    assert Rule.parse(found.rule.to_dict()) == found.rule
+
+
+# ---------------------------------------------------------------------------------------------- recordings
+
+
+def test_no_recording_is_in_both_parts_of_a_split() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.choice(list("abcdefg"), 200)
+    rows = from_rows(("x",), rng.normal(size=(200, 1)), rng.normal(size=200), labels)
+    for n_folds in (2, 3, 7, 50):
+        seen = np.zeros(200, dtype=int)
+        for fit, held in rows.splits(n_folds):
+            assert not set(rows.groups[fit]) & set(rows.groups[held])
+            assert (fit ^ held).all()
+            seen += held
+        assert (seen == 1).all()
+    searched, kept = rows.held_apart(0.3, seed=0)
+    assert sorted(searched + kept) == list(range(7))
+    assert len(kept) == 2
+
+
+def test_recordings_kept_for_the_end_change_nothing_of_the_front() -> None:
+    data = recorded("x*y - w*y**2", 0.1, n=500)
+    found = infer(data, engines=())
+    target = data.samples.target.copy()
+    target[np.isin(data.groups, found.kept)] *= -7
+    other = from_rows(NAMES, data.samples.inputs, target, [data.names[one] for one in data.groups])
+    again = infer(other, engines=())
+    assert again.front.to_json() == found.front.to_json()
+    folds = try_recordings(again, other).content["candidates"][again.front.chosen.id]["folds"]
+    assert [fold["passed"] for fold in folds if fold["kept"]] == [False, False]
+
+
+def test_predictions_of_a_recording_do_not_depend_on_its_own_target() -> None:
+    data = recorded("x*y - w*y**2", 0.1, n=500)
+    settings = InferSettings(heldout=0.0)
+    before = fit_path(data, FEEDFORWARD, settings)
+    own = data.groups == 3
+    target = np.where(own, 1.5 * data.samples.target, data.samples.target)
+    after = fit_path(
+        from_rows(NAMES, data.samples.inputs, target, [data.names[one] for one in data.groups]),
+        FEEDFORWARD,
+        settings,
+    )
+    predictions = [
+        {tuple(point.coefficients): point.score.predictions[own] for point in path.points}
+        for path in (before, after)
+    ]
+    shared = predictions[0].keys() & predictions[1].keys()
+    assert any(set(terms) == {"x*y", "w*y**2"} for terms in shared)
+    for terms in shared:
+        np.testing.assert_allclose(predictions[0][terms], predictions[1][terms], rtol=1e-9, atol=1e-9)
+
+
+def test_without_recordings_contiguous_blocks_stand_for_them() -> None:
+    rows = from_rows(("x",), np.arange(40.0)[:, None], np.arange(40.0), None, n_blocks=4)
+    assert not rows.stated
+    assert rows.names == ("block 1", "block 2", "block 3", "block 4")
+    assert (np.diff(rows.groups) >= 0).all()
+
+
+def test_one_recording_cannot_be_held_out() -> None:
+    with pytest.raises(ConfigError, match="one recording"):
+        from_rows(("x",), np.ones((30, 1)), np.ones(30), ["only"] * 30)
+
+
+def test_the_choice_is_by_paired_differences_and_a_relative_resolution() -> None:
+    size = np.array([1.0, 2.0, 4.0, 8.0])  # recordings differ much more than rules do
+    scores = [Score(0.0, by, np.zeros(4)) for by in (size * 1.3, size * 1.004, size)]
+    assert choose(scores, [1, 2, 5], resolution=0.01, floor=1e-10)[0] == 1
+    assert choose(scores, [1, 2, 5], resolution=0.0, floor=1e-10)[0] == 2
+
+
+# --------------------------------------------------------------------------------------------- the weak form
+
+
+def weak_data(law: str, noise: float, seed: int = 0) -> tuple[dict[str, np.ndarray], list[str]]:
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in "xywt"}
+    labels: list[str] = []
+    rng = np.random.default_rng(seed)
+    for recording in range(10):
+        made = simulate_weight(law, n=200, dt=0.1, rng=rng)
+        made["w"] = made["w"] + noise * rng.normal(size=200)
+        for name, values in made.items():
+            columns[name].append(values)
+        labels += [f"r{recording}"] * 200
+    return {name: np.concatenate(parts) for name, parts in columns.items()}, labels
+
+
+@pytest.mark.slow
+def test_a_law_is_found_from_noisy_weights_without_their_change() -> None:
+    columns, labels = weak_data("0.05*x*tanh(y) - 0.005*w", noise=0.002)
+    found = infer(weak_form(columns, NAMES, columns["w"], columns["t"], labels), engines=("terms",))
+    same_structure(found.rule, "{a}*x*tanh(y) - {b}*w", (0.05, 0.005), relative=0.05)
+
+
+@pytest.mark.slow
+def test_engines_without_equations_get_rates_and_their_constants_are_those_of_the_equations() -> None:
+    pytest.importorskip("pyoperon")
+    columns, labels = weak_data("0.05*x*y - 0.005*w", noise=0.002, seed=1)
+    found = infer(weak_form(columns, NAMES, columns["w"], columns["t"], labels), engines=("operon",))
+    coefficients = found.rule.coefficients()["feedforward"]
+    assert set(coefficients) == {"x*y", "w"}
+    np.testing.assert_allclose([coefficients["x*y"], coefficients["w"]], [0.05, -0.005], rtol=0.05)
+
+
+def test_equations_are_the_integrals_that_they_stand_for() -> None:
+    times = np.cumsum(np.random.default_rng(2).uniform(0.05, 0.15, 240))
+    made = {"x": np.sin(times), "w": np.cos(2 * times)}
+    labels = np.repeat(["a", "b"], 120)
+    rows = weak_form(made, ("x", "w"), made["w"], times, labels, window=2.0)
+    values = rows.samples.observed(rows.samples.columns["x"])
+    kernel = rows.samples.kernel
+    assert rows.samples.n_rows >= 20
+    for number in range(rows.samples.n_rows):
+        inside = kernel.indices[kernel.indptr[number] : kernel.indptr[number + 1]]
+        assert len(set(labels[inside])) == 1  # equations of a recording use rows of it alone
+        assert values[number] == pytest.approx(integral(times[inside], made["x"][inside]), rel=1e-9)
+        assert rows.samples.target[number] == pytest.approx(
+            weak_target(times[inside], made["w"][inside]), rel=1e-9, abs=1e-9
+        )
+
+
+def test_a_constant_weight_has_no_rate_and_a_line_has_its_slope() -> None:
+    times = np.arange(200) * 0.1
+    for weight, rate in ((np.full(200, 3.0), 0.0), (3 - 0.7 * times, -0.7)):
+        rows = weak_form({"x": times}, ("x",), weight, times, None, n_blocks=2, window=1.5)
+        np.testing.assert_allclose(rows.samples.target, rate, rtol=1e-4, atol=1e-12)
+
+
+def test_no_test_function_reaches_from_a_synapse_into_another() -> None:
+    times = np.tile(np.arange(50) * 0.1, 4)
+    weights = np.repeat([0.0, 5.0, -3.0, 8.0], 50)
+    recordings, synapses = np.repeat(["a", "b"], 100), np.tile(np.repeat(["s", "t"], 50), 2)
+    rows = weak_form({"x": times}, ("x",), weights, times, recordings, synapses, window=1.0)
+    np.testing.assert_allclose(rows.samples.target, 0.0, atol=1e-12)
+    with pytest.raises(ConfigError, match="Times must grow"):
+        weak_form({"x": times}, ("x",), weights, times, recordings)
+
+
+def test_the_window_widens_with_noise() -> None:
+    widths = []
+    for noise in (0.0, 0.002, 0.02):
+        columns, labels = weak_data("0.05*x*y - 0.005*w", noise)
+        widths.append(weak_form(columns, NAMES, columns["w"], columns["t"], labels).window)
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_a_kernel_sums_what_the_engines_see() -> None:
+    rng = np.random.default_rng(3)
+    states = rng.normal(size=(300, 2))
+    from scipy import sparse
+
+    kernel = sparse.csr_array(np.kron(np.eye(60), np.full((1, 5), 0.2)))
+    update = np.tanh(states[:, 0]) * states[:, 1]
+    samples = Samples(("x", "y"), states, kernel @ update, kernel)
+    best = get_engine("terms").propose(samples, SearchSettings(), seed=0)[-1]
+    assert str(best.expression) == "y*tanh(x)"
+    assert samples.subset(25, 0).n_states == 125
+    with pytest.raises(DiscoverError, match="operon"):
+        get_engine("operon").propose(samples, SearchSettings(), seed=0)
+    with pytest.raises(DiscoverError, match="kernel"):
+        Samples(("x", "y"), states, kernel @ update, kernel[:30])
+
+
+# -------------------------------------------------------------------------------- comparison, units and slots
+
+
+def test_known_rules_are_compared_by_form_and_function_and_not_by_behaviour() -> None:
+    data = recorded("x*y - w*y**2", 0.0, n=200)
+    rules = {
+        "oja": Rule.parse("0.3*x*y - 0.301*w*y**2"),
+        "tanh": Rule.parse("2*x*tanh(y) - 2*w*y*tanh(y)"),
+        "mirror": Rule.parse("w*y**2 - x*y"),
+    }
+    content = compare_recorded(rules, data, FEEDFORWARD)
+    found = content["candidates"]
+    assert (found["oja"]["nearest"], found["oja"]["verdict"]) == ("oja", "same up to scale")
+    assert (found["tanh"]["nearest"], found["tanh"]["verdict"]) == ("hyvarinen-oja", "same up to scale")
+    assert found["mirror"]["verdict"] != "same up to scale"
+    assert {one["behavioural"] for entry in found.values() for one in entry["distances"].values()} == {None}
+    assert "not compared" in content["behavioural"]
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("2*x*y - 3*w", ["nS/(Hz**2*s)", "1/s"]),
+        ("x*y - 3*w*y**2", ["1/(Hz**2*s)"]),
+        ("x*exp(-abs(y)/0.8) - 0.1*w", ["Hz", "1/s"]),
+        ("x*y/(0.5 + y)", ["Hz"]),
+        ("0.5*x*tanh(y) - 0.1*w", [None, None]),
+        ("0.5*x*tanh(0.2*y)", ["nS/(Hz*s)", "1/Hz"]),
+        ("2", ["nS/s"]),
+    ],
+)
+def test_constants_have_the_units_that_the_formula_asks_for(text: str, units: list[str | None]) -> None:
+    of = {"x": parse_unit("Hz"), "y": parse_unit("Hz"), "w": parse_unit("nS")}
+    found = constant_units(parse(text, NAMES), of, parse_unit("nS/s"))
+    assert [None if unit is None else str(unit) for unit in found] == units
+
+
+@given(st.text(max_size=50))
+def test_a_unit_is_read_or_refused(text: str) -> None:
+    try:
+        unit = parse_unit(text)
+    except ConfigError:
+        return
+    assert parse_unit(str(unit)) == unit
+
+
+def test_units_multiply_and_divide() -> None:
+    assert parse_unit("nS") / parse_unit("nS") == Unit()
+    assert str(parse_unit("Hz") ** 2 * parse_unit("s")) == "Hz**2*s"
+
+
+@pytest.mark.parametrize("name", ["exp", "lambda", "2x", "", "a b", "_x", "x" * 41, "recorded", "é"])
+def test_names_that_are_no_variables_are_refused(name: str) -> None:
+    with pytest.raises(RuleError):
+        recorded_slot(("ca", name))
+    with pytest.raises(RuleError):
+        get_slot(f"recorded(ca, {name})")
+
+
+def test_the_basis_stays_small() -> None:
+    for n_variables in (1, 3, 10, 40):
+        rows = basis(n_variables, 2, 120)
+        assert 2 <= len(rows) <= 120
+        assert len(set(rows)) == len(rows)
+
+
+# --------------------------------------------------------------------------------------------------- tables
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_headings_give_units_and_names(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "a.csv", "x [Hz];w[nS]; r \n1;2;one\n\n3;4;two\n"))
+    assert list(table.columns) == ["x", "w", "r"]
+    assert {name: str(unit) for name, unit in table.units.items()} == {"x": "Hz", "w": "nS"}
+    assert table.numbers("w").tolist() == [2.0, 4.0]
+    assert table.labels("r").tolist() == ["one", "two"]
+
+
+def test_an_archive_is_read_like_a_table(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.arange(3.0), r=np.array([1, 1, 2]))
+    table = read_table(tmp_path / "a.npz")
+    assert table.numbers("x").tolist() == [0.0, 1.0, 2.0]
+    assert table.labels("r").tolist() == ["1", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ("x,y\n", "no data"),
+        ("x,x\n1,2\n", "several columns called x"),
+        ("x,y\n1,2\n1\n", "line 3 has 1 cells"),
+        ("x,y\n1,2,3\n", "line 2 has 3 cells"),
+        ('x,y\n"1,2\n', "no CSV file"),
+        ("x,y\n" + "1" * 500 + ",2\n", "more than 400 characters"),
+        ("x [m/],y\n1,2\n", "A unit is written"),
+        ("x\0,y\n1,2\n", "NUL"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_table(write(tmp_path / "bad.csv", text))
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("one", "number is expected"),
+        ("nan", "NaN or infinite"),
+        ("inf", "NaN or infinite"),
+        ("", "number is"),
+    ],
+)
+def test_cells_that_are_no_numbers_are_named(tmp_path: Path, cells: str, said: str) -> None:
+    table = read_table(write(tmp_path / "a.csv", f"x,y\n1,2\n{cells},2\n"))
+    with pytest.raises(ConfigError, match=said) as caught:
+        table.numbers("x")
+    assert "row 2" in str(caught.value)
+    with pytest.raises(ConfigError, match="Did you mean 'x'"):
+        table.numbers("X")
+
+
+def test_files_that_cannot_be_tables_are_refused(tmp_path: Path) -> None:
+    for name, data in {
+        "a.npz": b"PK\3\4 no archive",
+        "b.npz": b"",
+        "c.csv": b"\xff\xfe\x00x",
+        "d.xlsx": b"x",
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ConfigError):
+            read_table(tmp_path / name)
+    with pytest.raises(ConfigError, match="There is no file"):
+        read_table(tmp_path / "none.csv")
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(ConfigError, match="plain NumPy arrays"):
+        read_table(tmp_path / "objects.npz")
+    np.savez(tmp_path / "matrix.npz", x=np.ones((2, 2)))
+    with pytest.raises(ConfigError, match="one-dimensional"):
+        read_table(tmp_path / "matrix.npz")
+
+
+def test_too_much_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("discover.infer.tables.MAX_BYTES", 5000)
+    with pytest.raises(ConfigError, match="longer than 5,000 bytes"):
+        read_table(write(tmp_path / "a.csv", "x\n" + "1\n" * 3000))
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(100_000))
+    with pytest.raises(ConfigError, match="unpack"):
+        read_table(tmp_path / "bomb.npz")
+
+
+def test_parquet_is_read_or_the_missing_package_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1 no")
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        with pytest.raises(ConfigError, match=r"plasticity-discovery\[parquet\]"):
+            read_table(path)
+        return
+    with pytest.raises(ConfigError, match="no Parquet file"):
+        read_table(path)
+    parquet.write_table(arrow.table({"x [Hz]": [1.0, 2.0], "r": ["a", "b"]}), path)
+    table = read_table(path)
+    assert table.numbers("x").tolist() == [1.0, 2.0]
+    assert table.labels("r").tolist() == ["a", "b"]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_table_or_one_error(data: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in (".csv", ".npz"):
+            path = Path(folder) / f"t{ending}"
+            path.write_bytes(data)
+            try:
+                table = read_table(path)
+            except ConfigError:
+                continue
+            assert isinstance(table, Table)
+            assert all(len(column) == table.n_rows for column in table.columns.values())
