@@ -5,8 +5,6 @@ Heavy imports happen inside the commands, so that `discover --help` answers at o
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
-from pipelines.interruption import Farewell, Interrupted, ending_promptly, leave
+from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
 from pipelines.threads import use_threads
 
 if TYPE_CHECKING:
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130
-RESUMABLE = ("run", "fit", "validate")
-"""Commands that can use a cluster and keep what was simulated."""
 
 
 class _Group(TyperGroup):
@@ -38,13 +34,7 @@ class _Group(TyperGroup):
             with ending_promptly(farewell):
                 return super().invoke(ctx)
         except ClusterLost as error:
-            kept = "Finished stages and what came back of this one are kept; go on with"
-            after = kept if ctx.invoked_subcommand in RESUMABLE else "Start it again with"
-            typer.echo(
-                f"discover: {error} {after}: {shlex.join(['discover', *sys.argv[1:]])} "
-                "(without --backend and --scheduler it runs on this machine, with the same result).",
-                err=True,
-            )
+            typer.echo(f"discover: {error} {after_a_loss(ctx.invoked_subcommand)}", err=True)
             raise typer.Exit(error.exit_code) from error
         except DiscoverError as error:
             typer.echo(f"discover: {error}", err=True)

@@ -21,12 +21,12 @@ from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["GRACE_SECONDS", "RESUMABLE", "Farewell", "Interrupted", "ending_promptly", "leave"]
+__all__ = ["GRACE_SECONDS", "RESUMABLE", "Farewell", "Interrupted", "after_a_loss", "ending_promptly", "leave"]
 
 GRACE_SECONDS = 0.7
 """How long the ordinary way out may take."""
 
-RESUMABLE = ("run", "simulate", "fit", "search", "validate", "compare", "report")
+RESUMABLE = ("run", "simulate", "fit", "search", "validate", "compare", "report", "manifold")
 """Commands that go on where they were cut off."""
 
 _CURSOR = "\r\x1b[K\x1b[?25h"
@@ -73,6 +73,16 @@ class Farewell:
         else:
             kept = "This command keeps nothing before its end; begin again with"
         typer.echo(f"{start}discover: interrupted. {kept}: {command}", err=True)
+
+
+def after_a_loss(subcommand: str | None) -> str:
+    """Say how to go on with a command whose cluster was lost."""
+    kept = "Finished stages and what came back of this one are kept; go on with"
+    after = kept if subcommand in RESUMABLE else "Start it again with"
+    command = shlex.join(["discover", *sys.argv[1:]])
+    return (
+        f"{after}: {command} (without --backend and --scheduler it runs on this machine, with the same result)."
+    )
 
 
 @contextmanager

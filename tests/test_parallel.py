@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -451,16 +451,24 @@ def test_an_address_where_nobody_is() -> None:
 
 @pytest.mark.slow
 def test_studies_give_the_same_rows(cluster: Cluster) -> None:
+    from discover.manifold import manifold
     from discover.recover import recover
     from discover.recover_known import recover_known
     from discover.search.settings import SearchSettings
 
     task, _ = oja()
-    few = SearchSettings(max_nodes=9)
+    once, few = replace(QUICK, restarts=1), SearchSettings(max_nodes=9)
+    balance = get_task("ei-balance")
+    short = balance.settings_type(duration_s=0.5, measured_s=0.2)
+    tiny = FitSettings(optimiser="cmaes", population=4, steps=2, n_train=2, n_heldout=4)
     with dask_backend(cluster.address, silent_note, None, 60):
-        rows = recover(task, [2], 2, QUICK)
+        rows = recover(task, [2], 2, once)
         known = recover_known(["terms"], [0.0], 2, few, silent, ["bcm"])
-    for row in (*rows, *(here := recover(task, [2], 2, QUICK))):
+        surface = manifold(balance, short, tiny, 6, 3, n_rate_only=2, n_surface=2).to_json()
+    assert json.dumps(surface) == json.dumps(
+        manifold(balance, short, tiny, 6, 3, n_rate_only=2, n_surface=2).to_json()
+    )
+    for row in (*rows, *(here := recover(task, [2], 2, once))):
         del row["seconds"], row["slowest (s)"]
     assert json.dumps(rows) == json.dumps(here)
     assert known == recover_known(["terms"], [0.0], 2, few, silent, ["bcm"])
