@@ -21,7 +21,15 @@ from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["GRACE_SECONDS", "RESUMABLE", "Farewell", "Interrupted", "after_a_loss", "ending_promptly", "leave"]
+__all__ = [
+    "GRACE_SECONDS",
+    "RESUMABLE",
+    "Farewell",
+    "Interrupted",
+    "after_a_loss",
+    "ending_promptly",
+    "leave",
+]
 
 GRACE_SECONDS = 0.7
 """How long the ordinary way out may take."""
@@ -80,9 +88,7 @@ def after_a_loss(subcommand: str | None) -> str:
     kept = "Finished stages and what came back of this one are kept; go on with"
     after = kept if subcommand in RESUMABLE else "Start it again with"
     command = shlex.join(["discover", *sys.argv[1:]])
-    return (
-        f"{after}: {command} (without --backend and --scheduler it runs on this machine, with the same result)."
-    )
+    return f"{after}: {command} (without --backend and --scheduler on this machine, with the same result)."
 
 
 @contextmanager
