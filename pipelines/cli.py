@@ -209,7 +209,8 @@ def report(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 6: figures and one HTML file (report.html)."""
-    from pipelines.infer import is_recorded, report_again
+    from pipelines.infer import report_again
+    from pipelines.infer_config import is_recorded
     from pipelines.show import summary_text
 
     for folder in (Path(name), results / name):

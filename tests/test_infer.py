@@ -377,6 +377,11 @@ def test_headings_give_units_and_names(tmp_path: Path) -> None:
     assert table.labels("r").tolist() == ["one", "two"]
 
 
+def test_names_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "a.csv", "x,r\n1,\x1b[31mred\n"))
+    assert table.labels("r").tolist() == ["\N{REPLACEMENT CHARACTER}[31mred"]
+
+
 def test_an_archive_is_read_like_a_table(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(3.0), r=np.array([1, 1, 2]))
     table = read_table(tmp_path / "a.npz")
@@ -396,6 +401,7 @@ def test_an_archive_is_read_like_a_table(tmp_path: Path) -> None:
         ("x,y\n" + "1" * 500 + ",2\n", "more than 400 characters"),
         ("x [m/],y\n1,2\n", "A unit is written"),
         ("x\0,y\n1,2\n", "NUL"),
+        ("x\x1b[2J,y\n1,2\n", "control characters"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -149,6 +149,8 @@ def _table(source: str, headings: Sequence[str], columns: Sequence[Column], dige
         raise ConfigError(f"{source} holds no columns.")
     if len(headings) > MAX_COLUMNS:
         raise ConfigError(f"{source} has {len(headings):,} columns; at most {MAX_COLUMNS:,} are read.")
+    if not all(heading.strip().isprintable() for heading in headings):
+        raise ConfigError(f"{source} has headings with control characters. Give its columns plain names.")
     names: list[str] = []
     units: dict[str, Unit] = {}
     for heading in headings:
@@ -264,11 +266,13 @@ def _is_number(cell: object) -> bool:
 
 def _label(cell: object) -> str:
     """Text of a cell; a whole number is the same whether it came as 3 or as 3.0."""
-    if isinstance(cell, bytes):
-        return cell.decode("utf-8", errors="replace")[:MAX_CELL]
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return str(cell).strip()[:MAX_CELL]
+    text = cell.decode("utf-8", errors="replace") if isinstance(cell, bytes) else str(cell)
+    # Names are printed: no sequence in one may steer the terminal.
+    return "".join(
+        sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text.strip()[:MAX_CELL]
+    )
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:
