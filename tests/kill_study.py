@@ -193,8 +193,8 @@ class Study:
                 f"{self.kills} random kills over all stages of {tasks}: {self.identical} identical results, "
                 f"{self.kills - self.identical} lost",
                 f"  where they hit: {places}",
-                f"  {self.cold} of them in runs that began without compiled kernels, {self.compiling} seen to hit "
-                "the compiler",
+                f"  {self.cold} of them in runs that began without compiled kernels, "
+                f"{self.compiling} seen to hit the compiler",
                 f"  how: {ways}",
                 f"  {self.runs} runs; {self.resumed} times a stage went on from its journal; "
                 f"{self.survivors} processes outlived their run",
