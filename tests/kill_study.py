@@ -66,6 +66,7 @@ class Study:
     identical: int = 0
     runs: int = 0
     compiling: int = 0
+    cold: int = 0
     resumed: int = 0
     survivors: int = 0
     faults: list[str] = field(default_factory=list)
@@ -117,6 +118,7 @@ class Study:
                 break
             kills += 1
             self.kills += 1
+            self.cold += is_cold
             self.places[place] += 1
             self.ways[way] += 1
         else:
@@ -190,7 +192,9 @@ class Study:
             [
                 f"{self.kills} random kills over all stages of {tasks}: {self.identical} identical results, "
                 f"{self.kills - self.identical} lost",
-                f"  where they hit: {places}; {self.compiling} of them while kernels were compiled",
+                f"  where they hit: {places}",
+                f"  {self.cold} of them in runs that began without compiled kernels, "
+                f"{self.compiling} seen to hit the compiler",
                 f"  how: {ways}",
                 f"  {self.runs} runs; {self.resumed} times a stage went on from its journal; "
                 f"{self.survivors} processes outlived their run",
