@@ -190,6 +190,13 @@ def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
         return
     rows = []
     restarts = path["restarts"]
+    if not restarts:  # recorded data: one path, and how often a term is chosen when recordings are left out
+        stability = path["term_stability"]
+        for slot, terms in rule.coefficients().items():
+            for term, value in terms.items():
+                rows.append([slot, term, f"{value:.4g}", f"{stability.get(slot, {}).get(term, 0.0):.0%}"])
+        yield table_text(["slot", "term", "coefficient", "chosen without some recordings"], rows)
+        return
     for slot, terms in rule.coefficients().items():
         for term, value in terms.items():
             found = [

@@ -102,6 +102,7 @@ def test_other_commands_read_the_run(run: Path) -> None:
     for command in (("front",), ("show",), ("export", "--to", "python"), ("report",)):
         code, output = discover(command[0], run, *command[1:])
         assert code == 0, output
+    assert "chosen without some recordings" in discover("show", run)[1]
     code, output = discover("front", run, "--select", "lowest")
     assert code == 0
     assert "the run itself chose" in output

@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
-import discover.manifold
+import discover.journal
 from discover.errors import TaskError
 from discover.fit import FitSettings
 from discover.journal import Journal
 from discover.manifold import ManifoldResult, Solution, covariances, judged, manifold, surface_rules
 from discover.predict import LinearParameters, mean_field_rate
+from discover.progress import silent
 from discover.tasks import get_task
 from discover.tasks._balance import SpikeTrains
 from discover.tasks._balance_problems import BalanceSettings
@@ -84,37 +85,41 @@ class _CutOff(Exception):
     pass
 
 
-def test_a_study_that_was_cut_off_goes_on_behind_its_last_restart(tmp_path, monkeypatch):
+def test_a_study_that_was_cut_off_goes_on_where_it_was(tmp_path, monkeypatch):
     settings = BalanceSettings(n_excitatory=80, n_inhibitory=24, duration_s=0.5, measured_s=0.25)
-    budget = FitSettings(optimiser="cmaes", population=4, steps=1, n_train=2, n_heldout=2)
+    budget = FitSettings(optimiser="cmaes", population=4, steps=2, n_train=2, n_heldout=2)
     options = {"seed": 1, "n_rate_only": 1, "n_surface": 3}
     whole = manifold(TASK, settings, budget, 2, **options)
-    searched = []
-    search = discover.manifold._searched
+    simulated = []
+    simulate = discover.journal.losses_of_rules
 
     def counted(*arguments):
-        searched.append(arguments)
-        return search(*arguments)
+        simulated.append(arguments)
+        return simulate(*arguments)
 
-    monkeypatch.setattr(discover.manifold, "_searched", counted)
+    monkeypatch.setattr(discover.journal, "losses_of_rules", counted)
+
+    def study(progress=silent):
+        with Journal(tmp_path / "journal", "p") as journal:
+            return manifold(TASK, settings, budget, 2, progress=progress, journal=journal, **options)
+
     # Cut off within the second restart, then when all is found but not yet tried, and behind that.
-    for message, n_done, n_kept in (("restart 2", 2, 1), ("held-out", 2, 3), ("surface", 0, 4)):
+    for message in ("restart 2", "held-out", "surface"):
 
         def stop(fraction, text, message=message):
             if message in text:
                 raise _CutOff
 
-        searched.clear()
-        with Journal(tmp_path / "journal", "p") as journal, pytest.raises(_CutOff):
-            manifold(TASK, settings, budget, 2, progress=stop, journal=journal, **options)
-        assert len(searched) == n_done
-        with Journal(tmp_path / "journal", "p") as journal:
-            assert journal.n_kept == n_kept
-    searched.clear()
-    with Journal(tmp_path / "journal", "p") as journal:
-        again = manifold(TASK, settings, budget, 2, journal=journal, **options)
-    assert not searched
+        with pytest.raises(_CutOff):
+            study(stop)
+    again = study()
     assert json.dumps(again.to_json()) == json.dumps(whole.to_json())
+    in_pieces = len(simulated)
+    assert in_pieces > 3
+    simulated.clear()
+    (tmp_path / "journal").unlink()
+    study()
+    assert len(simulated) == in_pieces
 
 
 def test_the_answers_name_rules_that_theory_misses_and_rules_that_fail():
