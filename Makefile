@@ -175,11 +175,15 @@ repro: $(RUN_STAMP) ## runs with one seed, on 1 and 2 threads and on Dask worker
 	done
 
 REFERENCE := path.json front.json front.csv validation.json comparison.json figures/front.png figures/learning-curves.png
+OF_TEACHERS := figures/teacher.png
+REFERENCE_TASKS := oja pca-network ei-balance ica ica-uniform
 
-reference: $(RESULTS)/oja/report.html $(RESULTS)/pca-network/report.html $(RESULTS)/ei-balance/report.html ## renew the committed results in results/reference
-	@for task in oja pca-network ei-balance; do \
+reference: $(REFERENCE_TASKS:%=$(RESULTS)/%/report.html) ## renew the committed results in results/reference
+	@for task in $(REFERENCE_TASKS); do \
 		mkdir -p results/reference/$$task && \
-		cp $(foreach file,$(REFERENCE),$(RESULTS)/$$task/$(file)) results/reference/$$task/ || exit; \
+		cp $(foreach file,$(REFERENCE),$(RESULTS)/$$task/$(file)) \
+			$(foreach file,$(OF_TEACHERS),$$(ls $(RESULTS)/$$task/$(file) 2>/dev/null)) \
+			results/reference/$$task/ || exit; \
 	done
 
 clean: ## remove caches and build leftovers; results stay

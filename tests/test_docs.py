@@ -128,8 +128,8 @@ def test_every_task_has_a_page() -> None:
 
 @pytest.mark.parametrize("task", [path.name for path in sorted(REFERENCE.iterdir())])
 def test_pages_show_the_committed_results(task: str) -> None:
-    page = (DOCS / "tasks" / f"{task}.md").read_text()
     found = json.loads((REFERENCE / task / "validation.json").read_text())
+    page = (DOCS / "tasks" / f"{found['task']}.md").read_text()
     chosen = json.loads((REFERENCE / task / "front.json").read_text())["chosen"]
     rules = found["candidates"]
     for one, known in zip(rules[chosen]["folds"], rules[found["reference"]]["folds"], strict=True):
