@@ -204,6 +204,7 @@ def simulate_recurrent(
 
     Examples
     --------
+    >>> from sims.spike_rules import LinearSpikeRule
     >>> small = RecurrentNetwork(80, 20, 0.2)
     >>> outcome = simulate_recurrent(LinearSpikeRule.vogels(5.0), small, 0.3)
     >>> outcome.rates_hz.shape, 0 <= outcome.rate_hz <= 200

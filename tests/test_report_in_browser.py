@@ -201,6 +201,8 @@ def test_the_report_of_every_task(browser: Any, smoke_runs: SmokeRuns, pipeline:
         assert opened.page.locator(f"section#{section}").is_visible(), section
     loaded = "images => images.every(image => image.complete && image.naturalWidth > 100)"
     assert opened.page.locator("figure img").evaluate_all(loaded)
+    opened.page.mouse.move(0, 0)  # for a label lies over what it is of
+    sync_api.expect(opened.page.locator("#front-plot .hovertext")).to_have_count(0)
     opened.fits()
     opened.is_quiet()
     opened.context.close()
