@@ -174,7 +174,8 @@ repro: $(RUN_STAMP) ## runs with one seed, on 1 and 2 threads and on Dask worker
 		echo "identical on Dask: $$file"; \
 	done
 
-REFERENCE := path.json front.json front.csv validation.json comparison.json figures/front.png figures/learning-curves.png
+REFERENCE := config.json path.json front.json front.csv validation.json comparison.json figures/front.png \
+	figures/learning-curves.png
 OF_TEACHERS := figures/teacher.png
 REFERENCE_TASKS := oja pca-network ei-balance ica ica-uniform
 

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import atan2, degrees
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.expression import Node
 from discover.rule import Rule
-from discover.slots import FEEDFORWARD, LATERAL, get_slot, role_exponents, term_exponents
+from discover.slots import FEEDFORWARD, LATERAL, SLOTS, get_slot, role_exponents, term_exponents
 
 __all__ = [
+    "RATIO_TOLERANCE",
+    "StructuralVerdict",
     "Term",
     "angle_degrees",
+    "constant_ratios",
     "flipped",
     "is_odd",
     "projection",
     "rule_of_terms",
+    "structural_verdict",
     "synapses_of",
     "table",
     "term_text",
+    "without",
 ]
 
 FloatArray = NDArray[np.float64]
 Term = tuple[str, str]
 """Slot and name of a term."""
+
+RATIO_TOLERANCE = 0.1
+"""Largest spread of the ratios of terms, relative, that counts as one common factor."""
+
+StructuralVerdict = Literal["same up to scale", "same terms", "extra terms", "missing terms"]
 
 _FLIPS = {
     FEEDFORWARD.name: (("y", "w"), True),
@@ -63,6 +74,50 @@ def rule_of_terms(terms: Mapping[Term, float]) -> Rule:
     for (slot, term), value in terms.items():
         coefficients.setdefault(slot, {})[term] = value
     return Rule.from_coefficients(coefficients)
+
+
+def without(terms: Mapping[Term, float], others: Mapping[Term, float]) -> dict[Term, float]:
+    """Return the terms that another table does not have."""
+    return {term: value for term, value in terms.items() if term not in others}
+
+
+def constant_ratios(rule: Rule, known: Rule) -> dict[str, float]:
+    """Constants of the synapse relative to the known rule's, where one of the two rules states them."""
+    stated = [
+        slot for slot in SLOTS.values() if slot.is_constant and {slot.name} & {*rule.slots, *known.slots}
+    ]
+    return {f"{slot.name} : known": rule.constant(slot.name) / known.constant(slot.name) for slot in stated}
+
+
+def structural_verdict(
+    terms: Mapping[Term, float],
+    known: Mapping[Term, float],
+    constant_ratios: Mapping[str, float],
+    tolerance: float,
+) -> StructuralVerdict | None:
+    """Return how the terms of two rules stand to each other; None where neither has all of the other's.
+
+    Parameters
+    ----------
+    terms, known : mapping from Term to float
+        Tables of coefficients.
+    constant_ratios : mapping from str to float
+        See :func:`constant_ratios`.
+    tolerance : float
+        Largest spread of the ratios of one slot's synapses, relative, that counts as one factor.
+    """
+    if terms.keys() == known.keys() and terms:
+        factors: dict[str, list[float]] = {}
+        for term in known:
+            factors.setdefault(synapses_of(term), []).append(terms[term] / known[term])
+        is_one_scale = all(min(one) > 0 and max(one) / min(one) <= 1 + tolerance for one in factors.values())
+        is_one_scale &= all(max(one, 1 / one) <= 1 + tolerance for one in constant_ratios.values())
+        return "same up to scale" if is_one_scale else "same terms"
+    if terms.keys() > known.keys():
+        return "extra terms"
+    if terms and terms.keys() < known.keys():
+        return "missing terms"
+    return None
 
 
 def term_text(term: Term) -> str:

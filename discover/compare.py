@@ -19,20 +19,24 @@ from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 
 from discover._compared_rules import (
+    RATIO_TOLERANCE,
     Term,
     angle_degrees,
+    constant_ratios,
     flipped,
     is_odd,
     projection,
     rule_of_terms,
+    structural_verdict,
     synapses_of,
     table,
     term_text,
+    without,
 )
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.slots import SLOTS, get_slot
+from discover.slots import get_slot
 from discover.tasks import get_task
 from discover.tasks.base import Task, known_networks_of, known_rules_of, reference_of
 
@@ -82,7 +86,7 @@ class CompareSettings:
     n_problems: Annotated[int, Ge(2), Le(100_000)] = 16
     n_states: Annotated[int, Ge(10), Le(1_000_000)] = 4000
     n_points: Annotated[int, Ge(2), Le(10_000)] = 20
-    ratio_tolerance: Annotated[float, Gt(0), Lt(1)] = 0.1
+    ratio_tolerance: Annotated[float, Gt(0), Lt(1)] = RATIO_TOLERANCE
     alike: Annotated[float, Gt(0), Le(10)] = 0.05
     idle: Annotated[float, Ge(0), Le(10)] = 0.02
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.001
@@ -395,50 +399,22 @@ def _compare_terms(bench: _Bench, rule: Rule, known: Rule) -> _Terms:
     if all_terms is None or known_terms is None:
         return _Terms(None, None, {}, {}, {}, {}, {})
     negligible = _negligible(bench, all_terms)
-    terms = _without(all_terms, negligible)
+    terms = without(all_terms, negligible)
     idle = _idle(bench, terms, known_terms)
-    terms = _without(terms, idle)
-    extra = _without(terms, known_terms)
-    missing = _without(known_terms, terms)
+    terms = without(terms, idle)
+    extra = without(terms, known_terms)
+    missing = without(known_terms, terms)
     return _Terms(
-        verdict=_structural_verdict(
-            terms, known_terms, _constant_ratios(rule, known), bench.settings.ratio_tolerance
+        verdict=structural_verdict(
+            terms, known_terms, constant_ratios(rule, known), bench.settings.ratio_tolerance
         ),
         angle=angle_degrees(all_terms, known_terms),
-        ratios=_ratios(all_terms, known_terms) | _constant_ratios(rule, known),
+        ratios=_ratios(all_terms, known_terms) | constant_ratios(rule, known),
         extra=extra,
         missing=missing,
         idle=idle,
         negligible=negligible,
     )
-
-
-def _constant_ratios(rule: Rule, known: Rule) -> dict[str, float]:
-    """Constants of the synapse relative to the known rule's, where one of the two rules states them."""
-    stated = [
-        slot for slot in SLOTS.values() if slot.is_constant and {slot.name} & {*rule.slots, *known.slots}
-    ]
-    return {f"{slot.name} : known": rule.constant(slot.name) / known.constant(slot.name) for slot in stated}
-
-
-def _structural_verdict(
-    terms: Mapping[Term, float],
-    known: Mapping[Term, float],
-    constant_ratios: Mapping[str, float],
-    tolerance: float,
-) -> Verdict | None:
-    if terms.keys() == known.keys() and terms:
-        factors: dict[str, list[float]] = {}
-        for term in known:
-            factors.setdefault(synapses_of(term), []).append(terms[term] / known[term])
-        is_one_scale = all(min(one) > 0 and max(one) / min(one) <= 1 + tolerance for one in factors.values())
-        is_one_scale &= all(max(one, 1 / one) <= 1 + tolerance for one in constant_ratios.values())
-        return "same up to scale" if is_one_scale else "same terms"
-    if terms.keys() > known.keys():
-        return "extra terms"
-    if terms and terms.keys() < known.keys():
-        return "missing terms"
-    return None
 
 
 def _negligible(bench: _Bench, terms: Mapping[Term, float]) -> dict[Term, float]:
@@ -454,15 +430,11 @@ def _negligible(bench: _Bench, terms: Mapping[Term, float]) -> dict[Term, float]
 def _idle(bench: _Bench, terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[Term, float]:
     """Terms that average to zero and whose absence does not show in the losses."""
     odd = {term: value for term, value in terms.items() if is_odd(term) and term not in known}
-    rest = _without(terms, odd)
+    rest = without(terms, odd)
     if not odd or not rest:
         return {}
     changes = bench.difference(rule_of_terms(terms), rule_of_terms(rest))
     return odd if changes <= bench.settings.idle else {}
-
-
-def _without(terms: Mapping[Term, float], others: Mapping[Term, float]) -> dict[Term, float]:
-    return {term: value for term, value in terms.items() if term not in others}
 
 
 def _ratios(terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[str, float]:

@@ -239,7 +239,7 @@ def _faults(task: Any) -> list[str]:
     if task.reference not in task.known_rules:
         faults.append(f"its reference, {task.reference!r}, is one of its known_rules")
     if "loss" not in task.measures:
-        faults.append("its measures have an entry 'loss'")
+        faults.append("its `measures` lack an entry for the loss: say {**NeuronTask.measures, ...}")
     return faults
 
 

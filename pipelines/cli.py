@@ -194,7 +194,10 @@ def compare(
     from pipelines.runs import exists
 
     if exists(name, results):
-        _stage("compare", name, fresh, update, threads, results)
+        from pipelines.show import comparison_text
+
+        found = _stage("compare", name, fresh, update, threads, results)
+        typer.echo(comparison_text(found.folder))
     else:
         use_threads(threads)
         _compare_rule(name, task, seed)
@@ -282,27 +285,16 @@ def export(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Take a rule away as LaTeX, as a SymPy or Python script, or as a Brian2 simulation."""
-    from discover.errors import did_you_mean
-    from discover.export import exported
-    from discover.rule import Rule
-    from pipelines.artefacts import Front, read_json, write_text
+    from pipelines.artefacts import write_text
+    from pipelines.inspection import export_text
     from pipelines.runs import find_folder
 
-    folder = find_folder(name, results)
-    remedy = f"Make it: `discover search {folder} --fresh`, or all stages: `discover run {name}`."
-    content = read_json(folder / "front.json", Front, remedy)
-    rules = {one["id"]: one["slots"] for one in content["candidates"]}
-    chosen = candidate or content["chosen"]
-    if chosen not in rules:
-        raise ArtefactError(
-            f"{folder / 'front.json'} has no candidate {chosen[:40]!r}.{did_you_mean(chosen, rules)} "
-            f"Candidates: {', '.join(rules)}."
-        )
-    text = exported(Rule.parse(rules[chosen]), to, f"Rule {chosen} of {folder}, task {content['task']}.")
+    text = export_text(find_folder(name, results), candidate, to)
     if output is None:
-        typer.echo(text.rstrip("\n"))
+        typer.echo(text)
     else:
-        write_text(output, text.rstrip("\n") + "\n")
+        write_text(output, text + "\n")
+        typer.echo(f"written: {output}", err=True)
 
 
 @app.command()

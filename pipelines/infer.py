@@ -68,6 +68,8 @@ def run_infer(
         seconds=0.0,
         threads=threads,
     )
+    if not fresh:
+        manifest.check_not_overwritten(("infer", "report"), {"infer": wanted.settings})
     if not fresh and _is_up_to_date(manifest, wanted):
         reporter.up_to_date("infer")
     else:

@@ -14,7 +14,7 @@ from pipelines import artefacts
 from pipelines.manifest import ManifestFile
 from pipelines.show import distances_text, front_text, plain_text, rule_text, table_text, verdict_text
 
-__all__ = ["SORTS", "diff_text", "front_as_asked", "show_text", "unicode_rule"]
+__all__ = ["SORTS", "diff_text", "export_text", "front_as_asked", "show_text", "unicode_rule"]
 
 SORTS: Mapping[str, str] = {
     "complexity": "complexity",
@@ -256,6 +256,41 @@ class Difference:
     differ: bool
 
 
+def export_text(folder: Path, candidate: str, to: str) -> str:
+    """Return a rule of a run in another form.
+
+    Parameters
+    ----------
+    folder : Path
+    candidate : str
+        Of the front; empty for the chosen one.
+    to : str
+        ``latex``, ``sympy``, ``python`` or ``brian2``.
+
+    Raises
+    ------
+    ArtefactError
+        If there is no front, it is damaged, or it has no such candidate.
+    RuleError
+        If the rule does not exist in this form.
+    """
+    from discover.errors import did_you_mean
+    from discover.export import exported
+    from discover.rule import Rule
+
+    remedy = f"Make it: `discover search {folder} --fresh`, or all stages: `discover run`."
+    content = artefacts.read_json(folder / "front.json", artefacts.Front, remedy)
+    rules = {one["id"]: one["slots"] for one in content["candidates"]}
+    chosen = candidate or content["chosen"]
+    if chosen not in rules:
+        raise ArtefactError(
+            f"{folder / 'front.json'} has no candidate {chosen[:40]!r}.{did_you_mean(chosen, rules)} "
+            f"Candidates: {', '.join(rules)}."
+        )
+    rule = Rule.parse(rules[chosen])
+    return exported(rule, to, f"Rule {chosen} of {folder}, task {content['task']}.").rstrip("\n")
+
+
 def diff_text(first: Path, second: Path) -> Difference:
     """Return what differs between two runs.
 
@@ -278,10 +313,24 @@ def diff_text(first: Path, second: Path) -> Difference:
         parts.insert(1, f"chosen rule: the same, {rule_text(rules[0])}")
     else:
         differ = True
-        parts.insert(1, f"chosen rules:\n  {rule_text(rules[0])}\n  {rule_text(rules[1])}")
+        relation = _relation(fronts)
+        parts.insert(1, f"chosen rules{relation}:\n  {rule_text(rules[0])}\n  {rule_text(rules[1])}")
     made = [_manifest_text(folder) for folder in (first, second)]
     parts.append("made by the same code" if made[0] == made[1] else f"made by:\n  {made[0]}\n  {made[1]}")
     return Difference(printable("\n\n".join(parts)), differ)
+
+
+def _relation(fronts: tuple[dict[str, Any], dict[str, Any]]) -> str:
+    """How the terms of the chosen rules stand to each other, where both are polynomials."""
+    from discover._compared_rules import RATIO_TOLERANCE, constant_ratios, structural_verdict, table
+    from discover.rule import Rule
+
+    rules = [Rule.parse(_chosen_rule(front)) for front in fronts]
+    tables = [table(rule) for rule in rules]
+    if tables[0] is None or tables[1] is None:
+        return ""
+    verdict = structural_verdict(tables[0], tables[1], constant_ratios(*rules), RATIO_TOLERANCE)
+    return "" if verdict is None else f", {verdict}"
 
 
 def _settings_rows(first: Path, second: Path) -> list[list[str]]:

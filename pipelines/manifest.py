@@ -175,11 +175,14 @@ class Manifest:
         if not all(stage in self._records for stage in stages):
             return
         others = [stage for stage, settings in wanted.items() if self._records[stage].settings != settings]
+        is_recorded = "infer" in stages
+        where = " with --name" if is_recorded else " in the TOML file"
+        remedy = "" if is_recorded else ", or --update to run again only what changed"
         if others:
             raise ArtefactError(
                 f"{self.folder} holds a finished run with other settings ({', '.join(others)}), and is left "
-                "as it is. To keep both, choose another folder with --results DIR or another name in the "
-                "TOML file. To replace it, add --fresh, or --update to run again only what changed."
+                f"as it is. To keep both, choose another folder with --results DIR or another name{where}. "
+                f"To replace it, add --fresh{remedy}."
             )
 
     def write(self, config: RunConfig, threads: int, stage: str, record: StageRecord | None) -> None:

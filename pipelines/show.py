@@ -13,6 +13,7 @@ from pipelines import artefacts
 _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 
 __all__ = [
+    "comparison_text",
     "distances_text",
     "found_lines",
     "front_text",
@@ -162,16 +163,29 @@ def summary_text(folder: Path) -> str:
     """
     front = artefacts.read_json(folder / "front.json", artefacts.Front)
     validation = artefacts.read_json(folder / "validation.json", artefacts.Validation)
-    comparison = artefacts.read_json(folder / "comparison.json", artefacts.Comparison)
     parts = [front_text(front)]
     if (validated := validation["candidates"].get(front["chosen"])) is not None:
         parts.append(_folds_text(validated))
-    if (compared := comparison["candidates"].get(front["chosen"])) is not None:
-        parts.append(verdict_text(f"the chosen rule {front['chosen']}", compared))
+    parts += [comparison_text(folder), f"report: {folder / 'report.html'}"]
+    return printable("\n".join(parts))
+
+
+def comparison_text(folder: Path) -> str:
+    """Return what the chosen rule of a run is beside the known rules and the baseline.
+
+    Raises
+    ------
+    ArtefactError
+        When an artefact is missing or damaged.
+    """
+    chosen = artefacts.read_json(folder / "front.json", artefacts.Front)["chosen"]
+    comparison = artefacts.read_json(folder / "comparison.json", artefacts.Comparison)
+    parts = []
+    if (compared := comparison["candidates"].get(chosen)) is not None:
+        parts.append(verdict_text(f"the chosen rule {chosen}", compared))
     parts += [f"  it {text}." for text in _contest_texts(comparison)]
     if (baseline := comparison.get("baseline")) is not None and baseline["rows"]:
         parts += ["", _baseline_text(baseline), baseline["text"], ""]
-    parts.append(f"report: {folder / 'report.html'}")
     return printable("\n".join(parts))
 
 

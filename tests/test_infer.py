@@ -382,6 +382,12 @@ def test_names_cannot_steer_a_terminal(tmp_path: Path) -> None:
     assert table.labels("r").tolist() == ["\N{REPLACEMENT CHARACTER}[31mred"]
 
 
+def test_recordings_that_are_numbers_have_one_name(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "a.csv", "r,s\n4.000000000000000000e+00,1\n4,1.5\n1e1,2\n"))
+    assert table.labels("r").tolist() == ["4", "4", "10"]
+    assert table.labels("s").tolist() == ["1", "1.5", "2"]
+
+
 def test_an_archive_is_read_like_a_table(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(3.0), r=np.array([1, 1, 2]))
     table = read_table(tmp_path / "a.npz")

@@ -127,6 +127,12 @@ def test_the_same_seed_gives_the_same_bytes_and_nothing_runs_twice(run: Path, tm
         assert (tmp_path / "data" / name).read_bytes() == (run / name).read_bytes(), name
     code, output = discover("infer", table, *OPTIONS, "--results", tmp_path)
     assert "infer: up to date" in output
+    before = (tmp_path / "data" / "front.json").read_bytes()
+    code, output = discover("infer", table, *OPTIONS, "--seed", "7", "--results", tmp_path)
+    assert code == 2
+    assert "holds a finished run with other settings" in output
+    assert "--name" in output
+    assert (tmp_path / "data" / "front.json").read_bytes() == before
     (tmp_path / "data" / "front.json").write_text("{}")
     code, output = discover("infer", table, *OPTIONS, "--results", tmp_path)
     assert code == 2

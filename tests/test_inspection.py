@@ -108,7 +108,11 @@ def test_two_runs_side_by_side(finished: Toy) -> None:
     result = discover("diff", "toy", "other")
     assert result.exit_code == 1
     assert "seed" in result.stdout
-    assert "chosen rules:\n  x*y - w*y**2\n  x*y" in result.stdout
+    assert "chosen rules, extra terms:\n  x*y - w*y**2\n  x*y" in result.stdout
+    chosen = next(one for one in content["candidates"] if one["id"] == "hebb")
+    chosen["slots"]["feedforward"] = "2.1*x*y - 2*w*y**2"
+    path.write_text(json.dumps(content))
+    assert "chosen rules, same up to scale:" in discover("diff", "toy", "other").stdout
     refused(discover("diff", "toy", "nothing"), "nothing")
 
 

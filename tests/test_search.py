@@ -140,3 +140,13 @@ def test_teacher_falls_back_to_a_rule_that_does_not_blow_up(trajectories):
 def test_counting_leaves_a_task_without_gradient_without_one():
     assert has_gradient(union._Counted(TASK))
     assert not has_gradient(union._Counted(get_task("ei-balance")))
+
+
+def test_a_form_without_constants_counts_as_simpler():
+    def entry(text):
+        return union._Scored(Rule.parse(text), [], "", 0.1, np.full(4, 0.1))
+
+    scored = [entry("1.063*x*y - 1.068*w*y**2"), entry("0.5*x")]
+    assert union._is_simpler(Rule.parse("x*y - w*y**2"), scored)
+    assert not union._is_simpler(Rule.parse("0.9*x*y - 0.9*w*y**2"), scored)
+    assert union._is_simpler(Rule.parse("0.9*tanh(x)"), scored)

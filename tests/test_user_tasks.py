@@ -233,3 +233,22 @@ def test_artefacts_that_name_a_path_are_read_without_it(example):
     with pytest.raises((ConfigError, ArtefactError)):
         load_json(example / "nothing.json")
     assert Rule.parse("x*y - w") == known_rules_of(user_tasks.load_task("clusters.py:Clusters"))["my-decay"]
+
+
+def test_targets_of_another_shape_are_one_clear_error(example):
+    text = CODE.replace('"targets": axis}', '"targets": axis[:-1]}')
+    (example / "clusters.py").write_text(text, encoding="utf-8")
+    config = load_toml(example / "clusters.toml")
+    with pytest.raises(TaskError, match=r"targets of shape \(4,\); \(n_samples, n_inputs\)"):
+        get_task(config.task).draw(config.problems, 2, np.random.SeedSequence(0))
+
+
+def test_measures_that_are_stated_are_returned(example):
+    measures = '    measures = {**NeuronTask.measures, "size": "of weights"}\n'
+    text = CODE.replace("    own_rules = (", measures + "    own_rules = (")
+    (example / "clusters.py").write_text(text, encoding="utf-8")
+    config = load_toml(example / "clusters.toml")
+    task = get_task(config.task)
+    problems = task.draw(config.problems, 2, np.random.SeedSequence(0))
+    with pytest.raises(TaskError, match=r"states the measures loss, cosine, norm_error, size, but"):
+        task.evaluate(Rule.parse("x*y"), problems)

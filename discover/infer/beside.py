@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from discover._compared_rules import Term, angle_degrees, projection, table, term_text
+from discover._compared_rules import RATIO_TOLERANCE, Term, angle_degrees, projection, table, term_text
 from discover.expression import evaluate
 from discover.infer.recordings import Recordings
 from discover.known_rules import KNOWN_RULES
@@ -28,9 +28,6 @@ NOT_BEHAVIOURAL = (
     "Behaviour was not compared: recorded data do not say what the circuit was for, so that there is no "
     "loss to run the rules for."
 )
-
-RATIO_TOLERANCE = 0.1
-"""Largest spread of the terms' factors, relative, that counts as one common scale."""
 
 CLOSE = 0.01
 """Functional distance below which updates are called close."""

@@ -27,6 +27,7 @@ MAX_BYTES = 512_000_000
 MAX_ROWS = 2_000_000
 MAX_COLUMNS = 2_000
 MAX_CELL = 400
+MAX_WHOLE = 2**53
 _HEADING = re.compile(r"\s*(?P<name>[^\[\]]*?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*")
 _DAMAGED = (ValueError, OSError, EOFError, KeyError, TypeError, MemoryError, RuntimeError, zlib.error)
 
@@ -102,8 +103,12 @@ class Table:
         return values
 
     def labels(self, name: str) -> NDArray[np.str_]:
-        """Return a column as text, such as the names of recordings."""
-        return np.array([_label(cell) for cell in self.column(name).tolist()], dtype=np.str_)
+        """Return a column as text, such as the names of recordings; ``4.0e+00`` and 4 are one name."""
+        texts = [_label(cell) for cell in self.column(name).tolist()]
+        numbers = [_whole_number(text) for text in texts]
+        if None not in numbers:
+            texts = [str(number) for number in numbers]
+        return np.array(texts, dtype=np.str_)
 
 
 def read_table(path: Path) -> Table:
@@ -262,6 +267,14 @@ def _is_number(cell: object) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _whole_number(text: str) -> int | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and abs(number) < MAX_WHOLE else None
 
 
 def _label(cell: object) -> str:

@@ -48,7 +48,7 @@ def try_recordings(found: Inference, recordings: Recordings) -> Trials:
 
     Recordings that were kept for the end are predicted with the constants of the front. A rule passes where
     it explains some of the variance and its error is within 10 % of the lowest one that any candidate has
-    there, or within two standard errors of the difference.
+    there, or within two standard errors of the difference and below twice the lowest.
 
     Parameters
     ----------
@@ -109,7 +109,8 @@ def _fold(
     explained = 1.0 - error / own if own > 0 else None
     paired = squares - best
     reach = float(paired.std(ddof=1) / np.sqrt(paired.size)) if paired.size > 1 else 0.0
-    allowed = max(ALLOWED * float(best.mean()), STANDARD_ERRORS * reach, 1e-10)
+    lowest = float(best.mean())
+    allowed = max(ALLOWED * lowest, min(STANDARD_ERRORS * reach, lowest), 1e-10)
     worse = float(paired.mean()) > allowed
     useless = explained is not None and explained <= 0
     reason = ""

@@ -206,7 +206,7 @@ def _summary(run: Run, facts: _Facts) -> str:
         if kept:
             passed = sum(fold.passed for fold in kept)
             sentences.append(
-                f"Of the {len(kept)} that were kept out of the search altogether, it is {passed}."
+                f"{passed} of the {len(kept)} that were kept out of the search altogether are among these."
             )
     return " ".join(sentences)
 

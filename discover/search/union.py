@@ -120,7 +120,6 @@ def search(
         more = _scored(counted, new, train, heldout, settings, rng, part(progress, 0.8, 0.9))
         spent = (*spent, counted.spent(CLOSED_LOOP, more, own))
         scored = _merged(scored, more)
-        forms |= {key: form for key, form in new.items() if key not in forms}
     names = tuple(engine.name for engine in chosen)
     steps: list[Simplification] = []
     if settings.network.simplify > 0:
@@ -131,7 +130,7 @@ def search(
         scored += [
             _Scored(one.rule, best.proposed_by, by, float(one.train_losses.mean()), one.heldout_losses)
             for one in found
-            if _skeleton(one.rule) not in forms
+            if _is_simpler(one.rule, scored)
         ]
     front = ParetoFront(
         task.name, names, _candidates(scored), settings.selector, settings.resolution, spent=spent
@@ -183,6 +182,12 @@ def _unite(forms: dict[str, _Form], rules: Iterable[Rule], engine: str) -> None:
         known = forms.setdefault(_skeleton(canonical), _Form(canonical, []))
         if engine not in known.proposed_by:
             known.proposed_by.append(engine)
+
+
+def _is_simpler(rule: Rule, scored: Iterable[_Scored]) -> bool:
+    """Whether no candidate of the same form is as simple: ``x*y`` is simpler than ``1.06*x*y``."""
+    form = _skeleton(rule)
+    return all(rule.complexity < one.rule.complexity for one in scored if _skeleton(one.rule) == form)
 
 
 def _skeleton(rule: Rule) -> str:

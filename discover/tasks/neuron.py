@@ -191,6 +191,7 @@ class NeuronTask:
         for child in seed.spawn(n_problems):
             rng = np.random.default_rng(child)
             problem = dict(self.draw_problem(settings, rng))
+            _check_drawn(problem, self.name)
             if "initial_weights" not in problem:
                 n_inputs = problem["inputs"].shape[1]
                 problem["initial_weights"] = rng.normal(0, settings.initial_scale, n_inputs)
@@ -308,6 +309,11 @@ class NeuronTask:
         for name, values in self.measure(outcome.weights, problems).items():
             worst = self.worst.get(name, 0.0 if name in self.higher_is_better else 1.0)
             measured[name] = np.where(blown, worst, values)
+        if measured.keys() != self.measures.keys():
+            raise TaskError(
+                f"The task {self.name} states the measures {', '.join(self.measures)}, but the loss and what "
+                f"`measure` returns are {', '.join(measured)}."
+            )
         return measured
 
     def learning_curve(
@@ -322,6 +328,19 @@ class NeuronTask:
         late = (outcome.blow_up >= 0) & (steps[:, None] >= outcome.blow_up)
         losses[late] = np.broadcast_to(2.0 - outcome.blow_up / schedule.n_steps, losses.shape)[late]
         return steps, losses
+
+
+def _check_drawn(problem: Mapping[str, Any], name: str) -> None:
+    """Refuse a problem whose parts do not fit together, before arithmetic stumbles over it."""
+    missing = [part for part in ("inputs", "targets") if part not in problem]
+    if missing:
+        raise TaskError(f"`draw_problem` of the task {name} returns no {' and no '.join(missing)}.")
+    inputs, targets = np.shape(problem["inputs"]), np.shape(problem["targets"])
+    if len(inputs) != 2 or len(targets) not in (1, 2) or targets[-1] != inputs[1]:
+        raise TaskError(
+            f"`draw_problem` of the task {name} returns inputs of shape {inputs} and targets of shape "
+            f"{targets}; (n_samples, n_inputs) and (n_inputs,) or (n_targets, n_inputs) are expected."
+        )
 
 
 def nearest_distance(weights: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
