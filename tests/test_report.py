@@ -260,6 +260,8 @@ def test_the_report_says_what_the_rule_beats_and_on_what(run: Path) -> None:
     text = page(run).text
     assert "The chosen rule beats Hebb on loss, equal on cosine" in text
     assert "is beaten by Sanger" in text
+    html = (run / "report.html").read_text()
+    assert re.search(r'<th scope="row">the chosen rule</th><td></td><td class="n">0\.40?</td>', html)
 
 
 def test_rules_that_are_not_local_are_told_from_those_that_need_more_of_their_own(run: Path) -> None:

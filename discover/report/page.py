@@ -107,6 +107,7 @@ def render_page(
             for name, title in task.measures.items()
             if any(name in one.measures for one in run.contests)
         },
+        contest_own=_own_means(run.contests),
         known_rules=KNOWN_RULES,
         settings=_settings_rows(run),
         figures={
@@ -279,6 +280,16 @@ def _contest_row(one: Contest) -> ContestRow:
     title = _title(one.name)
     verdicts = {measure: standing.verdict for measure, standing in one.measures.items()}
     return ContestRow(title, contest_text(title, verdicts), _needs(known), one)
+
+
+def _own_means(contests: Sequence[Contest]) -> dict[str, float]:
+    """The chosen rule's mean of each measure: the same problems whatever it stands beside."""
+    means: dict[str, float] = {}
+    for one in contests:
+        for name, standing in one.measures.items():
+            if standing.known.mean is not None and standing.difference.mean is not None:
+                means.setdefault(name, standing.known.mean + standing.difference.mean)
+    return means
 
 
 def _needs(known: KnownRule | None) -> str:
