@@ -10,6 +10,7 @@ import numpy as np
 
 from discover.checked import Fields
 from discover.errors import RuleError
+from discover.fit._teacher_path import Taught
 from discover.slots import ON_POST, ON_PRE
 
 if TYPE_CHECKING:
@@ -125,39 +126,14 @@ class SpikeTeacherPoint:
 
 
 @dataclass(frozen=True)
-class SpikeTeacher:
-    """What was learned: the points of all restarts and the chosen one.
-
-    Attributes
-    ----------
-    points : tuple of SpikeTeacherPoint
-    chosen : int
-    reason : str
-    choices : tuple of int
-        Position of each restart's own choice; their spread is the band around the curves.
-    """
+class SpikeTeacher(Taught[SpikeTeacherPoint]):
+    """What was learned; see :class:`Taught`."""
 
     KIND: ClassVar[str] = "spiking"
 
-    points: tuple[SpikeTeacherPoint, ...]
-    chosen: int
-    reason: str
-    choices: tuple[int, ...]
-
-    @property
-    def best(self) -> SpikeTeacherPoint:
-        """The chosen point."""
-        return self.points[self.chosen]
-
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {
-            "kind": self.KIND,
-            "points": [point.to_json() for point in self.points],
-            "chosen": self.chosen,
-            "reason": self.reason,
-            "choices": list(self.choices),
-        }
+        return {"kind": self.KIND, **super().to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SpikeTeacher:
@@ -165,18 +141,12 @@ class SpikeTeacher:
 
         Raises
         ------
-        RuleError
-            If coefficients are not those of splines.
         ArtefactError
             If something is missing or of another type.
+        RuleError
+            If coefficients are not those of splines.
         """
-        fields = Fields(data, "teacher")
-        points = tuple(SpikeTeacherPoint._from_fields(point) for point in fields.parts("points"))
-        chosen = fields.count("chosen", below=len(points))
-        choices = fields.counts("choices")
-        if not all(place < len(points) for place in choices):
-            raise RuleError("The teacher calls a point chosen that it does not have.")
-        return cls(points, chosen, fields.text("reason"), choices)
+        return cls(*cls.read(Fields(data, "teacher"), SpikeTeacherPoint._from_fields))
 
 
 def _ends(ranges: Fields, slot: str) -> tuple[float, float]:

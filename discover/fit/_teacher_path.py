@@ -13,12 +13,14 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.checked import Fields
+from discover.errors import ArtefactError
 from discover.fit.choosing import Judged, choose
 from discover.fit.settings import TeacherSettings
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
 
-__all__ = ["Learner", "TaughtPoint", "TeacherObjective", "TeacherRestart"]
+__all__ = ["Learner", "Taught", "TaughtPoint", "TeacherObjective", "TeacherRestart", "mean_losses"]
 
 FloatArray = NDArray[np.float64]
 
@@ -36,9 +38,70 @@ class TaughtPoint(Judged, Protocol):
         """Weight of the group penalty that selected its blocks."""
         ...
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        ...
+
 
 P = TypeVar("P", bound=TaughtPoint)
 P_co = TypeVar("P_co", bound=TaughtPoint, covariant=True)
+
+
+@dataclass(frozen=True)
+class Taught(Generic[P]):
+    """What was learned: the points of all restarts and the chosen one.
+
+    Attributes
+    ----------
+    points : tuple
+    chosen : int
+    reason : str
+    choices : tuple of int
+        Position of each restart's own choice; their spread is the band around the curves.
+    """
+
+    points: tuple[P, ...]
+    chosen: int
+    reason: str
+    choices: tuple[int, ...]
+
+    @property
+    def best(self) -> P:
+        """The chosen point."""
+        return self.points[self.chosen]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "points": [point.to_json() for point in self.points],
+            "chosen": self.chosen,
+            "reason": self.reason,
+            "choices": list(self.choices),
+        }
+
+    @staticmethod
+    def read(
+        fields: Fields, read_point: Callable[[Fields], P]
+    ) -> tuple[tuple[P, ...], int, str, tuple[int, ...]]:
+        """Return points, chosen, reason and choices as :meth:`to_json` gave them.
+
+        Raises
+        ------
+        ArtefactError
+            If something is missing, of another type, or names a point that is not there.
+        """
+        points = tuple(read_point(point) for point in fields.parts("points"))
+        chosen, choices = fields.count("chosen"), fields.counts("choices")
+        if not all(place < len(points) for place in (chosen, *choices)):
+            raise ArtefactError(f"{fields.where}: a point is called chosen that is not there.")
+        return points, chosen, fields.text("reason"), choices
+
+
+def mean_losses(task: Any, rule: Any, problems: Any, heldout: Any) -> tuple[float, float, float]:
+    """Return a rule's mean losses on problems and on held-out ones, and the standard error of the latter."""
+    losses = task.losses(rule, heldout)
+    error = float(losses.std(ddof=1) / np.sqrt(len(losses)))
+    return float(task.losses(rule, problems).mean()), float(losses.mean()), error
 
 
 class TeacherObjective(Protocol[P_co]):

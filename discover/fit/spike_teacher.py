@@ -24,7 +24,7 @@ from discover.fit._spike_teacher_result import (
     SpikeTeacherPoint,
     of_slot,
 )
-from discover.fit._teacher_path import TeacherRestart
+from discover.fit._teacher_path import TeacherRestart, mean_losses
 from discover.fit.choosing import choose
 from discover.fit.cmaes import evolve
 from discover.fit.objective import LARGEST_LOG, SMALLEST_EFFECT
@@ -256,15 +256,8 @@ class _Objective:
 
     def judged(self, rule: SplineSpikeRule, heldout: Any, penalty: float, restart: int) -> SpikeTeacherPoint:
         """Return a rule with its losses."""
-        losses = self.task.losses(rule, heldout)
-        return SpikeTeacherPoint(
-            rule,
-            penalty,
-            float(self.task.losses(rule, self.problems).mean()),
-            float(losses.mean()),
-            float(losses.std(ddof=1) / np.sqrt(len(losses))),
-            restart,
-        )
+        losses = mean_losses(self.task, rule, self.problems, heldout)
+        return SpikeTeacherPoint(rule, penalty, *losses, restart)
 
 
 @dataclass(frozen=True)

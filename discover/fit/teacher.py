@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.checked import Fields
-from discover.errors import ArtefactError, RuleError
-from discover.fit._teacher_path import TeacherRestart
+from discover.errors import RuleError
+from discover.fit._teacher_path import Taught, TeacherRestart, mean_losses
 from discover.fit.choosing import choose
 from discover.fit.objective import SMALLEST_EFFECT, Slope, clipped_mean
 from discover.fit.proximal import ProximalAdam
@@ -125,40 +125,14 @@ class TeacherPoint:
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """What was learned: the points of all restarts and the chosen one.
-
-    Attributes
-    ----------
-    slot : str
-        Where the rule acts.
-    points : tuple of TeacherPoint
-    chosen : int
-    reason : str
-    choices : tuple of int
-        Position of each restart's own choice; their spread is the band around the curves.
-    """
+class Teacher(Taught[TeacherPoint]):
+    """What was learned, and the slot where the rule acts; see :class:`Taught`."""
 
     slot: str
-    points: tuple[TeacherPoint, ...]
-    chosen: int
-    reason: str
-    choices: tuple[int, ...]
-
-    @property
-    def best(self) -> TeacherPoint:
-        """The chosen point."""
-        return self.points[self.chosen]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {
-            "slot": self.slot,
-            "points": [point.to_json() for point in self.points],
-            "chosen": self.chosen,
-            "reason": self.reason,
-            "choices": list(self.choices),
-        }
+        return {"slot": self.slot, **super().to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Teacher:
@@ -171,17 +145,11 @@ class Teacher:
         RuleError
             If coefficients are not those of a spline rule.
         """
-        return cls._from_fields(Fields(data, "teacher"))
-
-    @classmethod
-    def _from_fields(cls, fields: Fields) -> Teacher:
-        points = tuple(TeacherPoint._from_fields(point) for point in fields.parts("points"))
-        chosen, choices = fields.count("chosen"), fields.counts("choices")
-        if not all(place < len(points) for place in (chosen, *choices)):
-            raise ArtefactError(f"{fields.where}: a point is called chosen that is not there.")
+        fields = Fields(data, "teacher")
+        parts = cls.read(fields, TeacherPoint._from_fields)
         slot = fields.text("slot")
         get_slot(slot)
-        return cls(slot, points, chosen, fields.text("reason"), choices)
+        return cls(*parts, slot)
 
 
 def teach(
@@ -237,7 +205,7 @@ def teach(
         choices.append(len(points) + choose(found, settings.resolution)[0])
         points += found
     chosen, reason = choose(points, settings.resolution)
-    return Teacher(task.slots[0].name, tuple(points), chosen, reason, tuple(choices))
+    return Teacher(tuple(points), chosen, reason, tuple(choices), task.slots[0].name)
 
 
 @dataclass(frozen=True)
@@ -324,15 +292,7 @@ class _Objective:
 
     def judged(self, rule: SplineRule, heldout: Any, penalty: float, restart: int) -> TeacherPoint:
         """Return a rule with its losses."""
-        losses = self.task.losses(rule, heldout)
-        return TeacherPoint(
-            rule,
-            penalty,
-            float(self.task.losses(rule, self.problems).mean()),
-            float(losses.mean()),
-            float(losses.std(ddof=1) / np.sqrt(len(losses))),
-            restart,
-        )
+        return TeacherPoint(rule, penalty, *mean_losses(self.task, rule, self.problems, heldout), restart)
 
 
 def _restarted(task: SplineTask, item: tuple[Any, ...], progress: Progress) -> list[TeacherPoint]:
