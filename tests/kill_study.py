@@ -327,6 +327,8 @@ def main(arguments: list[str] | None = None) -> int:
     pipelines = asked.pipelines.split(",")
     if asked.kills < 1 or any(not re.fullmatch(r"[\w-]+", name) for name in pipelines):
         parser.error("--kills must be positive and --pipelines names of files in pipelines/")
+    if asked.folder:
+        asked.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="kill-study-", dir=asked.folder))
     study = Study(folder, random.Random(asked.seed), asked.cold_every)
     for number, pipeline in enumerate(pipelines):

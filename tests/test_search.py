@@ -71,7 +71,7 @@ def test_front_says_who_ran_and_who_found_the_rule(front):
     assert front.engines == ("operon", "terms")
     assert "l1-path" in front.chosen.proposed_by
     assert set(front.chosen.proposed_by) & {"operon", "terms"}
-    assert front.chosen.refined_by == "meta-gradient"
+    assert front.chosen.refined_by.split(", ")[0] == "meta-gradient"  # and perhaps parts taken away
 
 
 def test_losses_of_the_front_are_meta_losses_of_fresh_problems(front, trajectories):
