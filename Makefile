@@ -176,14 +176,14 @@ repro: $(RUN_STAMP) ## runs with one seed, on 1 and 2 threads and on Dask worker
 
 REFERENCE := config.json path.json front.json front.csv validation.json comparison.json figures/front.png \
 	figures/learning-curves.png
-OF_TEACHERS := figures/teacher.png
+WHERE_THERE := figures/teacher.png manifold.json figures/manifold.png
 REFERENCE_TASKS := oja pca-network ei-balance ica ica-uniform
 
 reference: $(REFERENCE_TASKS:%=$(RESULTS)/%/report.html) ## renew the committed results in results/reference
 	@for task in $(REFERENCE_TASKS); do \
 		mkdir -p results/reference/$$task && \
 		cp $(foreach file,$(REFERENCE),$(RESULTS)/$$task/$(file)) \
-			$(foreach file,$(OF_TEACHERS),$$(ls $(RESULTS)/$$task/$(file) 2>/dev/null)) \
+			$(foreach file,$(WHERE_THERE),$$(ls $(RESULTS)/$$task/$(file) 2>/dev/null)) \
 			results/reference/$$task/ || exit; \
 	done
 
