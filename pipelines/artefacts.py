@@ -11,13 +11,8 @@ import csv
 import hashlib
 import io
 import json
-import lzma
 import os
 import re
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -53,26 +48,6 @@ MAX_BYTES = 256_000_000
 """An artefact longer than this is refused unread."""
 MAX_ARRAY_BYTES = 4_000_000_000
 """Arrays that would unpack to more than this are refused."""
-
-_DAMAGED = (
-    ValueError,
-    OSError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    ArithmeticError,
-    SyntaxError,
-    lzma.LZMAError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What zipfile and NumPy raise on a damaged archive."""
 
 _TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9]+\.tmp")
 
@@ -242,14 +217,12 @@ def read_arrays(path: Path, kind: str, version: int = 1, remedy: str = "") -> di
     ArtefactError
         When the file is missing, unreadable, truncated, of another kind, or from the future.
     """
-    data = io.BytesIO(_read_bytes(path, remedy))
+    from discover.archives import read_archive
+
     try:
-        _check_size(data)
-        with np.load(data, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except _DAMAGED as error:
-        fault = f"it is no archive of plain NumPy arrays ({error})"
-        raise ArtefactError(f"{path} is truncated or was edited: {fault}. {remedy}".rstrip()) from None
+        arrays = read_archive(_read_bytes(path, remedy), MAX_ARRAY_BYTES)
+    except ValueError as error:
+        raise ArtefactError(f"{path} is truncated or was edited: {error}. {remedy}".rstrip()) from None
     schema = arrays.pop("schema", None)
     _check_schema(path, str(schema) if schema is not None else None, kind, version, remedy)
     return arrays
@@ -350,14 +323,6 @@ def _unreadable(path: Path, error: OSError, remedy: str = "") -> ArtefactError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return ArtefactError(f"There is no file {path}. {remedy}".rstrip())
     return ArtefactError(f"{path} cannot be read: {error.strerror or error}. {remedy}".rstrip())
-
-
-def _check_size(data: io.BytesIO) -> None:
-    with zipfile.ZipFile(data) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > MAX_ARRAY_BYTES:
-        raise ValueError(f"it would unpack to {size:,} bytes")
-    data.seek(0)
 
 
 def _schema(artefact: type[Artefact]) -> str:

@@ -299,6 +299,26 @@ def trajectories(data: bytes, folder: Path) -> None:
     recorded_states(read_arrays(file, "trajectories"), "feedforward", 3)
 
 
+def table(data: bytes, folder: Path) -> None:
+    _columns_of(folder / "data.csv", data)
+
+
+def archive(data: bytes, folder: Path) -> None:
+    _columns_of(folder / "data.npz", data)
+
+
+def _columns_of(file: Path, data: bytes) -> None:
+    """Read a table of `discover infer` as that command does, by columns and by recording."""
+    from discover.infer import from_rows, read_table
+
+    file.write_bytes(data)
+    read = read_table(file)
+    labels = read.labels("recording")
+    assert all(printable_everywhere(label) for label in labels.tolist())
+    numbers = [[number] for number in read.numbers("x").tolist()]
+    from_rows(("x",), numbers, read.numbers("dw"), labels)
+
+
 def journal(data: bytes, folder: Path) -> None:
     """A journal is used as far as it is sound, and never an error."""
     import numpy as np
@@ -405,6 +425,20 @@ def _trajectories() -> bytes:
         return file.read_bytes()
 
 
+def _table() -> bytes:
+    rows = [f"r{number // 4},{number / 7:.4f},{number / 3:.4f}" for number in range(24)]
+    return "\n".join(["recording,x [Hz],dw [nS/s]", *rows, ""]).encode()
+
+
+def _archive() -> bytes:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    x = np.arange(24.0)
+    np.savez(buffer, recording=np.repeat(["a", "b", "c"], 8), x=x, dw=x**2)
+    return buffer.getvalue()
+
+
 def _journal() -> bytes:
     import numpy as np
 
@@ -449,6 +483,8 @@ TARGETS: Mapping[str, Target] = {
     "manifest": Target(manifest, _by_hand("manifest")),
     "manifold": Target(manifold, _manifold),
     "trajectories": Target(trajectories, _trajectories, is_json=False),
+    "table": Target(table, _table, is_json=False),
+    "archive": Target(archive, _archive, is_json=False),
     "journal": Target(journal, _journal, is_json=False),
     "events": Target(events, lambda: b'{"time": "now", "event": "stage"}\n', is_json=False),
     "hall_of_fame": Target(

@@ -6,8 +6,6 @@ import csv
 import hashlib
 import io
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.archives import read_archive
 from discover.errors import ConfigError, did_you_mean
 from discover.infer.units import ONE, Unit, parse_unit
 
@@ -29,7 +28,6 @@ MAX_COLUMNS = 2_000
 MAX_CELL = 400
 MAX_WHOLE = 2**53
 _HEADING = re.compile(r"\s*(?P<name>[^\[\]]*?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*")
-_DAMAGED = (ValueError, OSError, EOFError, KeyError, TypeError, MemoryError, RuntimeError, zlib.error)
 
 Column = NDArray[Any]
 
@@ -219,15 +217,9 @@ def _csv(path: Path, data: bytes) -> tuple[list[str], list[Column]]:
 
 def _npz(path: Path, data: bytes) -> tuple[list[str], list[Column]]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise ConfigError(f"{path} would unpack to more than {MAX_BYTES:,} bytes and was not read.")
-        with np.load(io.BytesIO(data), allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except ConfigError:
-        raise
-    except (*_DAMAGED, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path} is no archive of plain NumPy arrays ({error}).") from None
+        arrays = read_archive(data, MAX_BYTES)
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from None
     for name, array in arrays.items():
         if array.ndim != 1 or array.dtype.kind not in "biufUS":
             raise ConfigError(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,6 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from discover.archives import read_archive
+from discover.checked import read_plain
 from discover.errors import ArtefactError
 from discover.expression import constants
 from discover.known_rules import KNOWN_RULES
@@ -37,7 +35,6 @@ MAX_POINTS = 4000
 """Points of the figure of predictions; of more rows every n-th is drawn."""
 
 MAX_ARRAY_BYTES = 1_000_000_000
-_DAMAGED = (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _ARRAYS = ("observed", "predicted", "recording", "kept")
 
 
@@ -294,16 +291,14 @@ def recordings_figure(run: Run, most: int = 40) -> Figure:
 def _predictions(path: Path) -> Predictions:
     remedy = "Make it anew: repeat `discover infer` with --fresh."
     try:
-        data = path.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_ARRAY_BYTES:
-                raise ValueError("it would unpack to too much")
-        with np.load(io.BytesIO(data), allow_pickle=False) as content:
-            arrays: dict[str, Any] = {name: content[name] for name in _ARRAYS}
+        arrays = read_archive(read_plain(path, MAX_ARRAY_BYTES), MAX_ARRAY_BYTES)
+        arrays = {name: arrays[name] for name in _ARRAYS}
     except FileNotFoundError:
         raise ArtefactError(f"There is no file {path}. {remedy}") from None
-    except _DAMAGED as error:
-        raise ArtefactError(f"{path} is truncated or was edited ({error}). {remedy}") from None
+    except KeyError as error:
+        raise ArtefactError(f"{path} was edited: it has no array {error}. {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} is truncated or was edited: {error}. {remedy}") from None
     kinds = {"observed": "f", "predicted": "f", "recording": "iu", "kept": "b"}
     size = arrays["observed"].shape
     if len(size) != 1 or any(
