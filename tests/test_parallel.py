@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -14,17 +15,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import discover.spread as spread_module
 from discover.errors import ClusterError, ClusterLost, ConfigError, TaskError
 from discover.fit import FitSettings, fit
 from discover.journal import Fragment, Journal, JournaledTask
 from discover.parallel import active, dask_backend, ordered_map
 from discover.progress import silent
+from discover.rule import Rule
+from discover.search.union import _Counted
 from discover.spread import losses_of_population, spread
 from discover.tasks import get_task
 from discover.tasks.base import losses_of_rules
@@ -472,3 +477,23 @@ def test_studies_give_the_same_rows(cluster: Cluster) -> None:
         del row["seconds"], row["slowest (s)"]
     assert json.dumps(rows) == json.dumps(here)
     assert known == recover_known(["terms"], [0.0], 2, few, silent, ["bcm"])
+
+
+def test_workers_get_the_task_itself_whatever_counts_or_keeps_its_simulations(tmp_path, monkeypatch):
+    task = get_task("oja")
+    problems = task.draw(task.settings_type(**SIZES), 3, np.random.SeedSequence(0))
+    rules = [Rule.parse("x*y"), Rule.parse("x*y - w")]
+    sent = []
+
+    def mapped(work, items, arrived=None):
+        sent.extend(pickle.loads(pickle.dumps(item)) for item in items)
+        return [work(item) for item in items]
+
+    monkeypatch.setattr(spread_module, "active", lambda: SimpleNamespace(is_local=False, n_workers=2))
+    monkeypatch.setattr(spread_module, "ordered_map", mapped)
+    with Journal(tmp_path / "journal", "p") as journal:
+        counted = _Counted(JournaledTask(task, journal))
+        losses = losses_of_population(counted, rules, problems)
+    assert [type(item[0]) for item in sent] == [type(task)] * 2
+    assert counted.n_simulated == 6
+    np.testing.assert_array_equal(losses, [task.losses(rule, problems) for rule in rules])

@@ -22,6 +22,7 @@ from discover.search.refine import refined
 from discover.search.settings import SearchSettings
 from discover.search.simpler import rounded, shrunk
 from discover.search.teacher import Lesson, teacher_samples
+from discover.spread import losses_of_population
 from discover.tasks.base import DifferentiableTask, Task, has_gradient, losses_of_rules
 
 __all__ = ["L1_PATH", "search"]
@@ -289,6 +290,10 @@ class _Counted:
     def losses_of_rules(self, rules: Sequence[Any], problems: Any) -> NDArray[np.float64]:
         self.n_simulated += len(rules) * problems.n_problems
         return losses_of_rules(self._task, rules, problems)
+
+    def losses_of_population(self, rules: Sequence[Any], problems: Any) -> NDArray[np.float64]:
+        self.n_simulated += len(rules) * problems.n_problems
+        return losses_of_population(self._task, rules, problems)
 
     @property
     def gradient(self) -> Any:
