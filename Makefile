@@ -129,7 +129,7 @@ test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too)
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(if $(filter all,$(TESTS)),,-m 'not slow')
 
 KILLS ?= 30
-test-kill: $(DEV_STAMP) ## kill runs at random moments, go on, compare (KILLS=30: about 10 minutes)
+test-kill: $(DEV_STAMP) ## kill runs at random moments, go on, compare (KILLS=30: about five minutes)
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python tests/kill_study.py --kills $(KILLS)
 
 SECONDS_OF_FUZZ ?= 600
