@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.checked import printable
+
 __all__ = ["read_archive"]
 
 _DAMAGED = (
@@ -64,7 +66,8 @@ def read_archive(data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
             if array.dtype.kind == "U" and not _is_text(array):
                 raise ValueError(f"the array {name[:60]!r} holds numbers that are no characters")
     except _DAMAGED as error:
-        raise ValueError(f"it is no archive of plain NumPy arrays ({error})") from None
+        fault = printable(str(error), 200)
+        raise ValueError(f"it is no archive of plain NumPy arrays ({fault})") from None
     return arrays
 
 

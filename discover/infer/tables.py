@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.archives import read_archive
+from discover.checked import printable
 from discover.errors import ConfigError, did_you_mean
 from discover.infer.units import ONE, Unit, parse_unit
 
@@ -208,7 +209,7 @@ def _csv(path: Path, data: bytes) -> tuple[list[str], list[Column]]:
             if len(rows) > MAX_ROWS:
                 raise ConfigError(f"{path} has more than {MAX_ROWS:,} rows.")
     except csv.Error as error:
-        raise ConfigError(f"{path} is no CSV file: {error}.") from None
+        raise ConfigError(f"{path} is no CSV file: {printable(str(error), 200)}.") from None
     if headings is None:
         raise ConfigError(f"{path} is empty.")
     cells = np.array(rows, dtype=object).reshape(len(rows), len(headings))
