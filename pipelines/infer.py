@@ -69,7 +69,11 @@ def run_infer(
         threads=threads,
     )
     if not fresh:
-        manifest.check_not_overwritten(("infer", "report"), {"infer": wanted.settings})
+        remedy = (
+            "To keep both, choose another folder with --results DIR or another name with --name. To replace "
+            "it, add --fresh."
+        )
+        manifest.check_not_overwritten(("infer", "report"), {"infer": wanted.settings}, remedy)
     if not fresh and _is_up_to_date(manifest, wanted):
         reporter.up_to_date("infer")
     else:

@@ -157,7 +157,9 @@ class Manifest:
                     f"it was truncated or edited since. {remedy}"
                 )
 
-    def check_not_overwritten(self, stages: Iterable[str], wanted: Mapping[str, str]) -> None:
+    def check_not_overwritten(
+        self, stages: Iterable[str], wanted: Mapping[str, str], remedy: str
+    ) -> None:
         """Make sure that a finished run is not replaced because other settings were given.
 
         Parameters
@@ -166,6 +168,8 @@ class Manifest:
             Stages of a finished run.
         wanted : mapping
             Stage that is about to run -> checksum of its settings.
+        remedy : str
+            What to do instead.
 
         Raises
         ------
@@ -175,14 +179,10 @@ class Manifest:
         if not all(stage in self._records for stage in stages):
             return
         others = [stage for stage, settings in wanted.items() if self._records[stage].settings != settings]
-        is_recorded = "infer" in stages
-        where = " with --name" if is_recorded else " in the TOML file"
-        remedy = "" if is_recorded else ", or --update to run again only what changed"
         if others:
             raise ArtefactError(
                 f"{self.folder} holds a finished run with other settings ({', '.join(others)}), and is left "
-                f"as it is. To keep both, choose another folder with --results DIR or another name{where}. "
-                f"To replace it, add --fresh{remedy}."
+                f"as it is. {remedy}"
             )
 
     def write(self, config: RunConfig, threads: int, stage: str, record: StageRecord | None) -> None:

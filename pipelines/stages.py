@@ -34,6 +34,11 @@ __all__ = ["STAGES", "Context", "Outcome", "Stage", "code_of", "run_stages", "st
 PYSR_FOLDER = "pysr"
 """Folder of a run in which PySR leaves its files."""
 
+KEEP_BOTH = (
+    "To keep both, choose another folder with --results DIR or another name in the TOML file. To replace it, "
+    "add --fresh, or --update to run again only what changed."
+)
+
 
 @dataclass(frozen=True)
 class Context:
@@ -322,7 +327,8 @@ def run_stages(
     nothing_done = is_new or request.left == request.asked
     manifest = Manifest(folder, empty=fresh and nothing_done and names == tuple(STAGES))
     if not (fresh or update or request.left):
-        manifest.check_not_overwritten(STAGES, {name: _settings_digest(name, config) for name in names})
+        wanted = {name: _settings_digest(name, config) for name in names}
+        manifest.check_not_overwritten(STAGES, wanted, KEEP_BOTH)
     artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
     if is_new:
         _check_inputs(names[0], config, manifest)

@@ -15,6 +15,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sims._splines import checked, spline_curves
+
 __all__ = ["MAX_INSTRUCTIONS", "MAX_POWER", "Op", "PolynomialRule", "Program", "SplineRule"]
 
 MAX_INSTRUCTIONS = 2_000
@@ -136,26 +138,13 @@ class SplineRule:
             raise ValueError(
                 f"A spline rule needs coefficients of shape (3, 3, at least 4), got {table.shape}."
             )
-        if not (np.all(np.isfinite(table)) and np.isfinite(self.low) and np.isfinite(self.high)):
-            raise ValueError("A spline rule needs finite numbers, got NaN or infinity.")
-        if not self.low < self.high:
-            raise ValueError(f"A spline needs a range, got {self.low} to {self.high}.")
-        table.setflags(write=False)
-        object.__setattr__(self, "coefficients", table)
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
+        sound = checked("A spline rule", self.low, self.high, table)
+        for name, value in zip(("low", "high", "coefficients"), sound, strict=True):
+            object.__setattr__(self, name, value)
 
     def curves(self, post: ArrayLike) -> NDArray[np.float64]:
         """Values of the nine splines, shape (3, 3, *post.shape)."""
-        n_pieces = self.coefficients.shape[2] - 3
-        place = (np.clip(post, self.low, self.high) - self.low) * (n_pieces / (self.high - self.low))
-        piece = np.minimum(place.astype(np.int64), n_pieces - 1)
-        u = place - piece
-        v = 1.0 - u
-        basis = (v**3 / 6, u**2 * (u / 2 - 1) + 2 / 3, v**2 * (v / 2 - 1) + 2 / 3, u**3 / 6)
-        values = [share * self.coefficients[:, :, piece + s] for s, share in enumerate(basis)]
-        total: NDArray[np.float64] = np.sum(values, axis=0)
-        return total
+        return spline_curves(post, self.low, self.high, self.coefficients)
 
     def update(self, pre: ArrayLike, post: ArrayLike, weight: ArrayLike) -> NDArray[np.float64]:
         """The rule's value for arrays of one shape, without learning rate."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims._spike_programs import NOTHING, SPLINES, KernelRule
+from sims._splines import checked, spline_curves
 
 __all__ = ["MAX_POWERS", "SplineSpikeRule", "TraceSplines"]
 
@@ -60,14 +61,9 @@ class TraceSplines:
                 f"Splines of a trace need coefficients of shape (1 to {MAX_POWERS}, at least 4), "
                 f"got {table.shape}."
             )
-        if not (np.all(np.isfinite(table)) and np.isfinite(self.low) and np.isfinite(self.high)):
-            raise ValueError("Splines of a trace need finite numbers, got NaN or infinity.")
-        if not self.low < self.high:
-            raise ValueError(f"A spline needs a range, got {self.low} to {self.high}.")
-        table.setflags(write=False)
-        object.__setattr__(self, "coefficients", table)
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
+        sound = checked("A spline of a trace", self.low, self.high, table)
+        for name, value in zip(("low", "high", "coefficients"), sound, strict=True):
+            object.__setattr__(self, name, value)
 
     @property
     def n_powers(self) -> int:
@@ -81,10 +77,7 @@ class TraceSplines:
 
     def curves(self, trace: ArrayLike) -> FloatArray:
         """Values of all splines, shape (n_powers, *trace.shape)."""
-        values: FloatArray = np.moveaxis(
-            basis(trace, self.low, self.high, self.n_pieces) @ self.coefficients.T, -1, 0
-        )
-        return values
+        return spline_curves(trace, self.low, self.high, self.coefficients)
 
     def update(self, trace: ArrayLike, weight: ArrayLike) -> FloatArray:
         """The update for arrays of one shape, without learning rate."""
@@ -163,11 +156,4 @@ def basis(values: ArrayLike, low: float, high: float, n_pieces: int) -> FloatArr
     >>> basis([0.0, 1.0, 5.0], 0.0, 2.0, 2).round(3).tolist()[1]
     [0.0, 0.167, 0.667, 0.167, 0.0]
     """
-    place = (np.clip(values, low, high) - low) * (n_pieces / (high - low))
-    piece = np.minimum(place.astype(np.int64), n_pieces - 1)
-    u = place - piece
-    shares = np.stack([u**power for power in range(4)], axis=-1) @ _CUBICS.T
-    table = np.zeros((*place.shape, n_pieces + 3))
-    for s in range(4):
-        np.put_along_axis(table, piece[..., None] + s, shares[..., s, None], axis=-1)
-    return table
+    return np.moveaxis(spline_curves(values, low, high, np.eye(n_pieces + 3)), 0, -1)

@@ -109,7 +109,7 @@ def test_pure_noise_is_no_rule() -> None:
 
 @pytest.mark.slow
 def test_operon_and_terms_are_united() -> None:
-    pytest.importorskip("pyoperon")
+    pytest.importorskip("pyoperon", reason="pyoperon has no wheel for this platform")
     found = infer(recorded("x*tanh(y) - 0.5*w*y**2", 0.05, n=800), engines=("terms", "operon"))
     same_structure(found.rule, "x*tanh(y) - {a}*w*y**2", (0.5,), relative=0.05)
     assert {"terms", "operon"} <= {name for one in found.front.candidates for name in one.proposed_by}
@@ -228,7 +228,7 @@ def test_a_law_is_found_from_noisy_weights_without_their_change() -> None:
 
 @pytest.mark.slow
 def test_engines_without_equations_get_rates_and_their_constants_are_those_of_the_equations() -> None:
-    pytest.importorskip("pyoperon")
+    pytest.importorskip("pyoperon", reason="pyoperon has no wheel for this platform")
     columns, labels = weak_data("0.05*x*y - 0.005*w", noise=0.002, seed=1)
     found = infer(weak_form(columns, NAMES, columns["w"], columns["t"], labels), engines=("operon",))
     coefficients = found.rule.coefficients()["feedforward"]
