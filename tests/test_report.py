@@ -20,8 +20,9 @@ import discover.report.curves
 import discover.tasks
 from discover.errors import ArtefactError
 from discover.report import write_report
-from discover.report.figures import FIGURES
+from discover.report.figures import FIGURES, path_figure
 from discover.report.portrait import PORTRAIT, portrait_figure, window_of
+from discover.report.reading import read_run
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, SLOTS
 
@@ -368,6 +369,15 @@ def test_where_everything_came_from(run: Path) -> None:
 
 def lines(axes: Any) -> list[tuple[list[float], list[float]]]:
     return [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()]
+
+
+def test_a_term_of_a_single_point_of_the_path_can_be_seen(tmp_path: Path) -> None:
+    content = artefacts()
+    content["path"]["points"][0]["coefficients"]["feedforward"]["w**2"] = 0.7
+    upper = path_figure(read_run(write_run(tmp_path, content)).path).axes[0]
+    drawn = [line for line in upper.get_lines() if not line.get_label().startswith("_")]
+    assert any(np.isfinite(np.asarray(line.get_ydata(), dtype=float)).sum() == 1 for line in drawn)
+    assert all(line.get_marker() == "o" and line.get_markersize() > 2 for line in drawn)
 
 
 def test_the_portrait_shows_the_update_at_each_weight() -> None:

@@ -297,8 +297,8 @@ def _draw_coefficients(
             values,
             color=colour,
             linestyle=dashes,
-            marker="o" if term in chosen.terms else None,
-            markersize=4,
+            marker="o",  # a term that one point alone has would be invisible without
+            markersize=4 if term in chosen.terms else 2.5,
             linewidth=2.0 if term in chosen.terms else 1.3 if named else 0.8,
             label=_term_label(term, chosen) if named else None,
             zorder=3 - number / len(terms),
