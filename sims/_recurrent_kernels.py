@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 
 from sims._borrowed import borrowed
+from sims._prefetch import prefetch
 from sims._spike_programs import NOTHING, KernelRule, clipped, updated_row
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -178,13 +179,15 @@ def _integrate(cells, network, k, spiking):
             n_above += 1.0 if block[n] > cells.threshold else 0.0
         if n_above == 0.0:
             continue
-        for n in range(start, start + block.shape[0]):
-            if v[n] > cells.threshold and free_at[n] <= k:
-                free_at[n] = k + 1 + cells.refractory
-                refractory[ends[1] % n_neurons] = n
-                ends[1] += 1
-                spiking[n_spikes] = n
-                n_spikes += 1
+        for i in range(block.shape[0]):
+            if block[i] > cells.threshold:
+                n = start + i
+                if free_at[n] <= k:
+                    free_at[n] = k + 1 + cells.refractory
+                    refractory[ends[1] % n_neurons] = n
+                    ends[1] += 1
+                    spiking[n_spikes] = n
+                    n_spikes += 1
     first = ends[0] % n_neurons
     beyond = first + ends[1] - ends[0] - n_neurons
     for place in range(first, n_neurons + min(beyond, 0)):
@@ -195,79 +198,99 @@ def _integrate(cells, network, k, spiking):
 
 
 @njit(forceinline=True, **OPTIONS)
+def _add(conductance, wiring, n, jump):
+    """Let a spike of neuron n reach the targets of its fixed synapses."""
+    targets = wiring.target[wiring.start[n] : wiring.start[n + 1]]
+    for i in range(targets.shape[0]):
+        conductance[targets[i]] += jump
+
+
+@njit(forceinline=True, **OPTIONS)
 def _at_presynaptic(rule, cells, wiring, network, k, tape):
     """Change and apply the weights of an inhibitory neuron that spikes; return whether they are numbers."""
-    first, last = wiring.plastic_start[k], wiring.plastic_start[k + 1]
+    synapses = slice(wiring.plastic_start[k], wiring.plastic_start[k + 1])
     rate, largest = cells.learning_rate, cells.largest
-    weights, targets, x_post = network.weights, wiring.plastic_target, network.x_post
+    weights, targets = network.weights[synapses], wiring.plastic_target[synapses]
+    x_post, inhibitory = network.x_post, network.inhibitory
     scale, unit = network.scales[2], cells.unit / network.scales[1]
-    total = 0.0
+    fine = True
     if rule.is_linear or rule.pre_output == NOTHING:
         # A rule without an update has no program, and zero coefficients.
         constant, slope = rate * rule.alpha, rate * rule.kappa * scale
-        for s in range(first, last):
-            target = targets[s]
-            weight = clipped(weights[s] + constant + slope * x_post[target], largest)
-            weights[s] = weight
-            network.inhibitory[target] += unit * weight
-            total += weight
-        return total == total
-    n = last - first
+        for i in range(weights.shape[0]):
+            target = targets[i]
+            weight = clipped(weights[i] + constant + slope * x_post[target], largest)
+            weights[i] = weight
+            inhibitory[target] += unit * weight
+            fine = fine and weight == weight
+        return fine
+    n = weights.shape[0]
     for i in range(n):
-        tape[0, i] = scale * x_post[targets[first + i]]
-        tape[1, i] = weights[first + i]
+        tape[0, i] = scale * x_post[targets[i]]
+        tape[1, i] = weights[i]
     change = tape[updated_row(rule.pre_code, rule.pre_constants, rule.pre_output, tape, n)]
     for i in range(n):
-        weight = clipped(weights[first + i] + rate * change[i], largest)
-        weights[first + i] = weight
-        network.inhibitory[targets[first + i]] += unit * weight
-        total += weight
-    return total == total
+        weight = clipped(weights[i] + rate * change[i], largest)
+        weights[i] = weight
+        inhibitory[targets[i]] += unit * weight
+        fine = fine and weight == weight
+    return fine
 
 
 @njit(forceinline=True, **OPTIONS)
 def _at_postsynaptic(rule, cells, wiring, network, n, tape):
     """Change the plastic weights of an excitatory neuron that spikes; return whether all is fine."""
-    first, last = wiring.incoming_start[n], wiring.incoming_start[n + 1]
+    incoming = slice(wiring.incoming_start[n], wiring.incoming_start[n + 1])
+    synapses, sources = wiring.incoming_synapse[incoming], wiring.incoming_source[incoming]
     rate, largest = cells.learning_rate, cells.largest
     weights, x_pre, scale = network.weights, network.x_pre, network.scales[3]
-    total = 0.0
+    m = synapses.shape[0]
+    fine = True
     if rule.is_linear:
         constant, slope = rate * rule.beta, rate * rule.gamma * scale
-        for j in range(first, last):
-            s = wiring.incoming_synapse[j]
-            weight = clipped(weights[s] + constant + slope * x_pre[wiring.incoming_source[j]], largest)
-            weights[s] = weight
-            total += weight
-    elif rule.post_output != NOTHING:
-        m = last - first
         for i in range(m):
-            tape[0, i] = scale * x_pre[wiring.incoming_source[first + i]]
-            tape[1, i] = weights[wiring.incoming_synapse[first + i]]
+            s = synapses[i]
+            weight = clipped(weights[s] + constant + slope * x_pre[sources[i]], largest)
+            weights[s] = weight
+            fine = fine and weight == weight
+    elif rule.post_output != NOTHING:
+        for i in range(m):
+            tape[0, i] = scale * x_pre[sources[i]]
+            tape[1, i] = weights[synapses[i]]
         change = tape[updated_row(rule.post_code, rule.post_constants, rule.post_output, tape, m)]
         for i in range(m):
-            s = wiring.incoming_synapse[first + i]
-            weight = clipped(weights[s] + rate * change[i], largest)
-            weights[s] = weight
-            total += weight
-    return total == total
+            weight = clipped(weights[synapses[i]] + rate * change[i], largest)
+            weights[synapses[i]] = weight
+            fine = fine and weight == weight
+    return fine
 
 
 @njit(forceinline=True, **OPTIONS)
-def _fetched(wiring, network, spiking, n_spikes):
-    """Touch what the spikes of a step will need, all at once: the waiting times for memory overlap.
+def _fetch_row(array, start, n, in_line):
+    row = array[start[n] : start[n + 1]]
+    for j in range(0, row.shape[0], in_line):
+        prefetch(row, j)
 
-    The sum says nothing; without it the compiler would leave the loads out.
-    """
-    total = 0.0
+
+@njit(forceinline=True, **OPTIONS)
+def _fetch(wiring, network, spiking, n_spikes):
+    """Ask for what the spikes of a step will need, all at once: the waiting times for memory overlap."""
+    n_excitatory = network.x_post.shape[0]
     for s in range(n_spikes):
         n = spiking[s]
-        for j in range(wiring.start[n], wiring.start[n + 1], TARGETS_IN_LINE):
-            total += wiring.target[j]
-        if n < network.x_post.shape[0]:
-            for j in range(wiring.incoming_start[n], wiring.incoming_start[n + 1]):
-                total += network.weights[wiring.incoming_synapse[j]]
-    return total
+        _fetch_row(wiring.target, wiring.start, n, 32)
+        if n < n_excitatory:
+            _fetch_row(wiring.incoming_synapse, wiring.incoming_start, n, 16)
+            _fetch_row(wiring.incoming_source, wiring.incoming_start, n, 32)
+        else:
+            _fetch_row(wiring.plastic_target, wiring.plastic_start, n - n_excitatory, 32)
+            _fetch_row(network.weights, wiring.plastic_start, n - n_excitatory, 8)
+    for s in range(n_spikes):
+        n = spiking[s]
+        if n < n_excitatory:
+            synapses = wiring.incoming_synapse[wiring.incoming_start[n] : wiring.incoming_start[n + 1]]
+            for i in range(synapses.shape[0]):
+                prefetch(network.weights, synapses[i])
 
 
 @njit(forceinline=True, **OPTIONS)
@@ -352,16 +375,14 @@ def run_steps(rule, cells, wiring, network, keep_pre, keep_post, first, n_steps,
                 else:
                     _rescale(network.x_pre, scales, which)
         excitatory_jump, inhibitory_jump = cells.weight_ee / scales[0], cells.weight_ii / scales[1]
-        tape[0, 0] = _fetched(wiring, network, spiking, n_spikes)
+        _fetch(wiring, network, spiking, n_spikes)
         fine = True
         for s in range(n_spikes):
             n = spiking[s]
             if n < n_excitatory:
-                for j in range(wiring.start[n], wiring.start[n + 1]):
-                    network.excitatory[wiring.target[j]] += excitatory_jump
+                _add(network.excitatory, wiring, n, excitatory_jump)
             else:
-                for j in range(wiring.start[n], wiring.start[n + 1]):
-                    network.inhibitory[wiring.target[j]] += inhibitory_jump
+                _add(network.inhibitory, wiring, n, inhibitory_jump)
                 fine = _at_presynaptic(rule, cells, wiring, network, n - n_excitatory, tape) and fine
                 network.x_pre[n - n_excitatory] += 1.0 / scales[3]
                 spikes_i += 1
