@@ -37,7 +37,7 @@ def test_weights_and_spikes_are_those_of_the_naive_twin(text):
     rule = Rule.parse(text)
     n_steps = 1500
     run = recurrent._Run(kernel_rule(rule), TINY, np.random.default_rng(4))
-    voltage = run.state.voltage.copy()
+    voltage = run.state.voltage.astype(np.float64)
     spikes, weights = naive_recurrent.run(rule, TINY, run.wiring, voltage, n_steps)
     outcome = run.simulate(n_steps, 0, ActivityLimits(0.0, 1e9, 1.0, 0.0))
     counted = sum(source < TINY.n_excitatory for _, source in spikes)
@@ -59,7 +59,7 @@ def test_factors_that_have_decayed_to_nothing_begin_anew():
         {"on_pre": "x_post - 0.25", "on_post": "x_pre + 0.05", "tau_pre": "0.4", "tau_post": "0.7"}
     )
     run = recurrent._Run(kernel_rule(rule), fast, np.random.default_rng(4))
-    _, weights = naive_recurrent.run(rule, fast, run.wiring, run.state.voltage.copy(), 1500)
+    _, weights = naive_recurrent.run(rule, fast, run.wiring, run.state.voltage.astype(np.float64), 1500)
     outcome = run.simulate(1500, 0, ActivityLimits(0.0, 1e9, 1.0, 0.0))
     assert np.all(run.state.scales > np.exp(-0.1 * 1500 / 0.3))
     found = {
