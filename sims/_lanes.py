@@ -23,6 +23,8 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, register_model
 
+from sims._prefetch import emit_prefetch
+
 ir = cgutils.ir  # LLVM's own types, as Numba's code generator has them
 
 __all__ = [
@@ -202,12 +204,7 @@ def _store_row(_: Any, rows: Any, index: Any, value: Any) -> Any:
 @intrinsic
 def _fetch_row(_: Any, rows: Any, index: Any) -> Any:
     def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
-        integer, address = ir.IntType(32), ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [address, integer, integer, integer])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        row = builder.bitcast(_row(builder, *arguments), address)
-        # To read, to be kept in the caches, as data.
-        builder.call(function, [row, integer(0), integer(3), integer(1)])
+        emit_prefetch(builder, _row(builder, *arguments))
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), lower

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.ir as ir
 from numba import config
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["prefetch"]
+ir = cgutils.ir  # LLVM's own types, as Numba's code generator has them
+
+__all__ = ["emit_prefetch", "prefetch"]
+
+
+def emit_prefetch(builder: Any, pointer: Any) -> None:
+    """Emit the hint for the address `pointer`: to read, to be kept in the caches, as data."""
+    number, address = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(function, [builder.bitcast(pointer, address), number(0), number(3), number(1)])
 
 
 @intrinsic
 def _prefetch(_: Any, array: Any, index: Any) -> Any:
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(array)(context, builder, arguments[0])
-        place = context.cast(builder, arguments[1], index, types.intp)
-        pointer = builder.bitcast(builder.gep(data.data, [place]), cgutils.voidptr_t)
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
-        hint = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
-        builder.call(hint, [pointer, number(0), number(3), number(1)])
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        emit_prefetch(builder, builder.gep(data, [context.cast(builder, arguments[1], index, types.intp)]))
         return context.get_dummy_value()
 
     return types.void(array, index), lower

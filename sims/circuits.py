@@ -36,7 +36,7 @@ Events = NDArray[np.int32]
 SIGNAL_DT_MS = 0.1
 """Step for which the signals' noise is stated; with another one signals keep their variance."""
 
-BLOCK_STEPS = 5_000
+BLOCK_STEPS = 2_500
 """Input spikes are drawn in blocks of this many steps, an even number."""
 
 

@@ -231,8 +231,8 @@ class _Run:
         self.state = kernels.Network(
             rng.uniform(network.reset_mv, network.threshold_mv, n).astype(np.float32),
             np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.int64),
-            np.zeros(n, dtype=np.int64), np.zeros(2, dtype=np.int64), np.zeros(n_e), np.zeros(n_i), np.ones(4),
-            np.full(n_plastic, network.initial_weight), np.full(n, -1, dtype=np.int64),
+            np.zeros(n, dtype=np.int64), np.zeros(2, dtype=np.int64), np.zeros(n_e), np.zeros(n_i),
+            np.ones(4), np.full(n_plastic, network.initial_weight), np.full(n, -1, dtype=np.int64),
             np.zeros((n, 3)), np.zeros((n_e, 3)),
         )  # fmt: skip
         self.cells = _cells(network)
