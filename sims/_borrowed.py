@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import config
+from numba import config, types
 from numba.core.cgutils import get_null_value
 from numba.extending import intrinsic
 
 __all__ = ["borrowed"]
 
 
+def _fields(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.Array):
+        return context.make_array(kind)(context, builder, value)
+    return context.make_helper(builder, kind, value)
+
+
 @intrinsic
 def _borrowed(_: Any, array: Any) -> Any:
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        result = context.make_array(array)(context, builder, arguments[0])
+        result = _fields(context, builder, array, arguments[0])
         result.meminfo = get_null_value(result.meminfo.type)
         return result._getvalue()
 

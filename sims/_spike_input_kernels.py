@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from sims._borrowed import borrowed
+
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Optimisations that keep NaN and infinity visible."""
 
@@ -99,26 +101,48 @@ def _tabulate(hazard, guess):
 
 @njit(**OPTIONS)
 def _draw_channel(
-    rng, hazard, guess, scale, first, refractory, inputs, waiting, free_at, spike_step, source, n_spikes
-):
-    """Draw the spikes of the inputs of one channel, input by input; return how many there are then."""
+    rng, hazard, guess, scale, first, refractory, inputs, waiting, free_at, active, goals, step, source,
+    n_spikes,
+):  # fmt: skip
+    """Draw the spikes of the inputs of one channel; return how many there are then.
+
+    In turns, in each of which every input that is still active has one spike: its search does not wait for
+    the one before.
+    """
     n, end = hazard.shape[0], hazard[hazard.shape[0] - 1]
+    n_active = 0
     for i in inputs:
-        free, wait = free_at[i] - first, waiting[i]
-        while free < n:
-            goal = wait + (hazard[free - 1] if free > 0 else 0.0)
-            if goal > end:
-                free, wait = n, goal - end
-                break
-            k = max(guess[min(int(goal * scale), n)], free)
-            while hazard[k] < goal:
+        free = free_at[i] - first
+        if free < n:
+            goal = waiting[i] + (hazard[free - 1] if free > 0 else 0.0)
+            active[n_active], goals[n_active] = i, goal
+            n_active += goal < end
+            if goal >= end:
+                free_at[i], waiting[i] = first + n, goal - end
+    while n_active > 0:
+        n_left = 0
+        for a in range(n_active):
+            i, goal = active[a], goals[a]
+            k = guess[min(int(goal * scale), n)]
+            # Mostly at most two steps further, which are made without a branch that could be guessed wrongly.
+            k += hazard[k] <= goal
+            k += hazard[k] <= goal
+            while hazard[k] <= goal:
                 k += 1
-            spike_step[n_spikes] = k
+            step[n_spikes] = k
             source[n_spikes] = i
             n_spikes += 1
-            free = k + refractory
-            wait = rng.standard_exponential()
-        free_at[i], waiting[i] = first + free, wait
+            free, wait = k + refractory, rng.standard_exponential()
+            if free >= n:
+                free_at[i], waiting[i] = first + free, wait
+                continue
+            goal = wait + hazard[free - 1]
+            if goal >= end:
+                free_at[i], waiting[i] = first + n, goal - end
+                continue
+            active[n_left], goals[n_left] = i, goal
+            n_left += 1
+        n_active = n_left
     return n_spikes
 
 
@@ -158,9 +182,10 @@ def draw(rng, noise, channels, first, signals, waiting, free_at, event_step, eve
         Results, sorted by step, steps counted from `first`. At least
         ``n_inputs * (1 + (n_steps - 1) // refractory)`` long, which no draw exceeds.
     """
-    n_steps = noise.shape[1]
+    rng, n_steps = borrowed(rng), noise.shape[1]
     step, source = np.empty_like(event_step), np.empty_like(event_input)
     hazard, guess = np.empty(n_steps), np.empty(n_steps + 1, dtype=np.int32)
+    active, goals = np.empty(waiting.shape[0], dtype=np.int64), np.empty(waiting.shape[0])
     n_spikes = 0
     for c in range(signals.shape[0]):
         signals[c] = _accumulate(noise[c], channels, signals[c], hazard)
@@ -169,8 +194,8 @@ def draw(rng, noise, channels, first, signals, waiting, free_at, event_step, eve
         scale = _tabulate(hazard, guess)
         inputs = channels.members[channels.start[c] : channels.start[c + 1]]
         n_spikes = _draw_channel(
-            rng, hazard, guess, scale, first, channels.refractory, inputs, waiting, free_at, step, source,
-            n_spikes,
+            rng, hazard, guess, scale, first, channels.refractory, inputs, waiting, free_at, active,
+            goals, step, source, n_spikes,
         )  # fmt: skip
     _sort(step, source, n_spikes, n_steps, event_step, event_input)
     return n_spikes

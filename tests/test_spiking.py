@@ -316,7 +316,7 @@ def test_memory_does_not_grow_with_time(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(circuits.InputStream, "draw", noted)
     simulate_feedforward(VOGELS, small_problems(1), 3.0, circuit=SMALL, chunk_s=0.1)
     assert {n_steps for n_steps, _ in drawn} == {1000}
-    assert {n_bytes for _, n_bytes in drawn} == {80 * 100 * 8}  # one spike each 5 ms in a block of 0.5 s
+    assert {n_bytes for _, n_bytes in drawn} == {80 * 50 * 8}  # one spike each 5 ms in a block of 0.25 s
 
 
 # --------------------------------------------------------------------------------------------- stops
