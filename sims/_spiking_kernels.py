@@ -168,7 +168,7 @@ def excite(
     channels : ndarray of int, shape (n_inputs,)
     keep : float
     conductance : ndarray, shape (n_channels,)
-        Carried on.
+        As it has decayed until the next step; carried on.
     drive, drive_by_channel : ndarray, shapes (n_steps,) and (n_steps, n_channels)
         Results.
     step, source : ndarray of int, at least n_events + 1
@@ -178,8 +178,6 @@ def excite(
     e = n = 0
     for k in range(n_steps):
         row = drive_by_channel[k]
-        for c in range(n_channels):
-            conductance[c] *= keep
         while e < n_events and event_step[e] == k:
             i = event_input[e]
             if i < weights.shape[0]:
@@ -192,7 +190,8 @@ def excite(
         total = 0.0
         for c in range(n_channels):
             row[c] = conductance[c]
-            total += conductance[c]
+            total += row[c]
+            conductance[c] = keep * row[c]
         drive[k] = total
     step[n] = NEVER
 
