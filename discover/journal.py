@@ -93,9 +93,7 @@ class Journal:
         """Return the part of the journal that belongs to one piece of work, such as ``restart 1``."""
         return Branch(self, name)
 
-    def recall(
-        self, name: str, question: bytes, compute: Callable[[], Arrays], branch: str = ""
-    ) -> Arrays:
+    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays], branch: str = "") -> Arrays:
         """Return the result of this call: the one that is kept, or else a new one, which is kept.
 
         Parameters
@@ -333,7 +331,7 @@ def remembered(
     ----------
     task : Task or JournaledTask
     name : str
-    problems : Problems
+    problems : Problems or None
     question : tuple
         What else the result depends on: rules, numbers, texts.
     compute : callable
@@ -349,7 +347,8 @@ class JournaledTask:
 
     Parameters
     ----------
-    task : Task
+    task : Task or None
+        None for work that has no task, whose results are :func:`remembered`.
     journal : Journal, Branch or Fragment
     """
 
@@ -459,7 +458,8 @@ class JournaledTask:
     def _recall(
         self, name: str, problems: Any, question: tuple[Any, ...], compute: Callable[[], Arrays]
     ) -> Arrays:
-        asked = [problems.n_problems, problems.n_steps, *(_text(part) for part in question)]
+        sizes = [] if problems is None else [problems.n_problems, problems.n_steps]
+        asked = [*sizes, *(_text(part) for part in question)]
         return self._journal.recall(name, repr(asked).encode(), compute)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from discover.errors import TaskError
 from discover.fit import FitSettings, fit
+from discover.journal import Journal, JournaledTask, remembered
 from discover.known_rules import get_known_rule
 from discover.progress import Progress, silent
 from discover.rule import Rule
@@ -59,6 +60,7 @@ def recover(
     settings: FitSettings | None = None,
     progress: Progress = silent,
     outputs: Sequence[int] = (),
+    journal: Journal | None = None,
 ) -> list[dict[str, Any]]:
     """Fit a task at several sizes from several seeds, one random start each.
 
@@ -76,6 +78,8 @@ def recover(
     outputs : sequence of int
         Numbers of outputs, each tried with every number of inputs that is not smaller; for tasks that have
         several outputs.
+    journal : Journal, optional
+        Keeps all simulations, so that a study that was cut off goes on where it stopped.
 
     Returns
     -------
@@ -98,11 +102,17 @@ def recover(
         label = ", ".join(f"{value} {name}" for name, value in size.items())
         items += [(problem_settings, fit_settings, seed, target) for seed in range(n_seeds)]
         names += [f"{label}, seed {seed}" for seed in range(n_seeds)]
-    runs = spread(_run, task, items, progress, names, has_populations=_has_populations(settings))
+    runs = spread(
+        _run, _kept(task, journal), items, progress, names, has_populations=_has_populations(settings)
+    )
     return [
         {**size, **_row(runs[number * n_seeds : (number + 1) * n_seeds])}
         for number, size in enumerate(all_sizes)
     ]
+
+
+def _kept(task: Task, journal: Journal | None) -> Task | JournaledTask:
+    return task if journal is None else JournaledTask(task, journal)
 
 
 def _has_populations(settings: FitSettings | None) -> bool:
@@ -121,7 +131,11 @@ def _sizes(task: Task, inputs: Sequence[int], outputs: Sequence[int]) -> list[di
 
 
 def recover_presets(
-    task: Task, presets: Sequence[str], settings: FitSettings | None = None, progress: Progress = silent
+    task: Task,
+    presets: Sequence[str],
+    settings: FitSettings | None = None,
+    progress: Progress = silent,
+    journal: Journal | None = None,
 ) -> list[dict[str, Any]]:
     """Fit a task under published settings and set the found rule beside the known one.
 
@@ -134,7 +148,9 @@ def recover_presets(
     target = _target(task)
     chosen = settings or FitSettings(restarts=1)
     items = [(preset, chosen, number, target) for number, preset in enumerate(presets)]
-    return spread(_preset, task, items, progress, presets, has_populations=_has_populations(settings))
+    return spread(
+        _preset, _kept(task, journal), items, progress, presets, has_populations=_has_populations(settings)
+    )
 
 
 def _preset(task: Task, item: tuple[str, FitSettings, int, Rule], progress: Progress) -> dict[str, Any]:
@@ -218,7 +234,10 @@ def _run(task: Task, item: tuple[Any, FitSettings, int, Rule], progress: Progres
     problem_settings, settings, seed, target = item
     started = time.perf_counter()
     rule = fit(task, problem_settings, settings, seed, progress).rule
-    seconds = time.perf_counter() - started
+    elapsed = time.perf_counter() - started
+    # A run that is taken from a journal says how long it took when it was made.
+    kept = remembered(task, "seconds", None, (seed,), lambda _: {"seconds": np.array(elapsed)})
+    seconds = float(kept["seconds"])
     return Recovery(seed, rule, _support(rule) == _support(target), _angles(task, rule, target), seconds)
 
 

@@ -25,6 +25,7 @@ from discover.expression import (
     simplify_structure,
     with_constants,
 )
+from discover.journal import Arrays, Journal, JournaledTask, remembered
 from discover.progress import Progress, part, silent
 from discover.search._front import nmse
 from discover.search.engine import Engine, Proposal, Samples, resolve
@@ -133,6 +134,7 @@ def recover_known(
     settings: SearchSettings | None = None,
     progress: Progress = silent,
     names: Sequence[str] = tuple(GENERATORS),
+    journal: Journal | None = None,
 ) -> list[dict[str, Any]]:
     """Let engines find known updates from samples.
 
@@ -148,6 +150,8 @@ def recover_known(
     progress : callable, optional
     names : sequence of str
         Some of :data:`GENERATORS`.
+    journal : Journal, optional
+        Keeps what each run found, so that a study that was cut off goes on behind it.
 
     Returns
     -------
@@ -171,7 +175,8 @@ def recover_known(
     engine_names = [engine.name for engine in used]
     items = [(name, noise, seed, engine_names, options) for name, noise in cases for seed in range(n_seeds)]
     labels = [f"{name}, noise {noise:g}, seed {seed}" for name, noise, seed, *_ in items]
-    found_in_all = iter(spread(_one_run, None, items, progress, labels))
+    keeper = None if journal is None else JournaledTask(None, journal)
+    found_in_all = iter(spread(_one_run, keeper, items, progress, labels))
     rows = []
     for name, noise in cases:
         generator = GENERATORS[name]
@@ -195,10 +200,17 @@ def recover_known(
 
 
 def _one_run(
-    _: None, item: tuple[str, float, int, list[str], SearchSettings], progress: Progress
+    keeper: JournaledTask | None, item: tuple[str, float, int, list[str], SearchSettings], progress: Progress
 ) -> dict[str, tuple[bool, bool]]:
     name, noise, seed, engines, settings = item
-    return _outcomes(GENERATORS[name], noise, seed, resolve(engines), settings, progress)
+    fronts = [*engines, UNION] if len(engines) > 1 else engines
+
+    def compute(_: None) -> Arrays:
+        outcomes = _outcomes(GENERATORS[name], noise, seed, resolve(engines), settings, progress)
+        return {"found": np.array([outcomes[front] for front in fronts], dtype=np.bool_)}
+
+    found = remembered(keeper, "recover-known", None, item, compute)["found"].tolist()
+    return {front: (exact, functional) for front, (exact, functional) in zip(fronts, found, strict=True)}
 
 
 def _outcomes(

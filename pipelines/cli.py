@@ -311,31 +311,27 @@ def recover(
     threads: Threads = None,
     backend: Backend = "local",
     scheduler: Scheduler = "",
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Find a known rule again at several sizes: how often, how exactly, how fast."""
     sizes = _sizes(inputs, "--inputs")
     output_sizes = _sizes(outputs, "--outputs") if outputs else []
     use_threads(threads)
-    from discover.recover import recover as recover_rule
-    from discover.recover import recover_presets
     from discover.user_tasks import load_task
     from pipelines.backend import Where
     from pipelines.events import open_reporter
-    from pipelines.show import table_text
+    from pipelines.studies import study_recovery
 
     where, known = Where(backend, scheduler), load_task(task)
+    wanted = presets.split(",") if presets else []
     reporter = open_reporter(None)
     try:
         prepare = (known, known.settings_type())
         with where.at_work(reporter, prepare), reporter.stage("recover") as progress:
-            if presets:
-                rows = recover_presets(known, presets.split(","), progress=progress)
-            else:
-                rows = recover_rule(known, sizes, seeds, progress=progress, outputs=output_sizes)
+            path, rows = study_recovery(results, task, sizes, output_sizes, seeds, wanted, progress)
     finally:
         reporter.close()
-    columns = list(rows[0])
-    typer.echo(table_text(columns, [[row[column] for column in columns] for row in rows]))
+    _echo_table(path, rows)
 
 
 @app.command()
@@ -413,13 +409,13 @@ def recover_known(
     rules: Annotated[str, typer.Option(help="Some of the rules, with commas between.")] = "",
     backend: Backend = "local",
     scheduler: Scheduler = "",
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Find updates that are no polynomials from noisy samples: how often, by which engine."""
     from discover.recover_known import GENERATORS
-    from discover.recover_known import recover_known as recover_rules
     from pipelines.backend import Where
     from pipelines.events import open_reporter
-    from pipelines.show import table_text
+    from pipelines.studies import study_recovery_of_known
 
     noises = _numbers(noise, "--noise")
     names = rules.split(",") if rules else list(GENERATORS)
@@ -427,11 +423,18 @@ def recover_known(
     reporter = open_reporter(None)
     try:
         with where.at_work(reporter), reporter.stage("recover-known") as progress:
-            rows = recover_rules(engine or ["auto"], noises, seeds, progress=progress, names=names)
+            path, rows = study_recovery_of_known(results, engine or ["auto"], noises, seeds, names, progress)
     finally:
         reporter.close()
+    _echo_table(path, rows)
+
+
+def _echo_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    from pipelines.show import table_text
+
     columns = list(rows[0])
     typer.echo(table_text(columns, [[row[column] for column in columns] for row in rows]))
+    typer.echo(f"written: {path}", err=True)
 
 
 @app.command()

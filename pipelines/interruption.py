@@ -34,7 +34,10 @@ __all__ = [
 GRACE_SECONDS = 0.7
 """How long the ordinary way out may take."""
 
-RESUMABLE = ("run", "simulate", "fit", "search", "validate", "compare", "report", "manifold")
+RESUMABLE = (
+    "run", "simulate", "fit", "search", "validate", "compare", "report", "manifold", "recover",
+    "recover-known",
+)  # fmt: skip
 """Commands that go on where they were cut off."""
 
 _CURSOR = "\r\x1b[K\x1b[?25h"

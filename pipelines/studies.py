@@ -1,13 +1,132 @@
-"""Studies beside the stages of a run: the manifold of rules that balance a neuron."""
+"""Studies beside the stages of a run: how often rules are found again, and all rules that balance a neuron.
+
+What a study has found is kept in a journal until its end: one that was cut off goes on there when the same
+command is given again, with the same result.
+"""
 
 from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from discover.errors import ArtefactError
 from discover.progress import Progress
 from pipelines import artefacts
-from pipelines.runs import Run
+from pipelines.runs import Run, locked
 
-__all__ = ["study_manifold"]
+if TYPE_CHECKING:
+    from discover.journal import Journal
+
+__all__ = ["study_manifold", "study_recovery", "study_recovery_of_known"]
+
+Rows = list[dict[str, Any]]
+
+
+def study_recovery(
+    results: Path,
+    task_name: str,
+    sizes: Sequence[int],
+    outputs: Sequence[int],
+    n_seeds: int,
+    presets: Sequence[str],
+    progress: Progress,
+) -> tuple[Path, Rows]:
+    """Find a task's known rule again, at several sizes or under published settings; write the table.
+
+    Returns
+    -------
+    path : Path
+        ``recover-TASK.csv`` in `results`.
+    rows : list of dict
+        See :func:`discover.recover.recover` and :func:`discover.recover.recover_presets`.
+
+    Raises
+    ------
+    TaskError
+        If the task has no such rule, or no such size is possible.
+    ArtefactError
+        If a file cannot be written, or another process is at work there.
+    """
+    from discover.recover import recover, recover_presets
+    from discover.user_tasks import load_task
+    from pipelines.stages import code_of
+
+    task = load_task(task_name)
+    code = code_of(("discover.tasks", "discover.recover"), task_name)
+    with _kept(results, f"recover-{task.name}", {"task": task_name, "code": code}, progress) as study:
+        if presets:
+            return study.end(recover_presets(task, presets, progress=progress, journal=study.journal))
+        return study.end(
+            recover(task, sizes, n_seeds, progress=progress, outputs=outputs, journal=study.journal)
+        )
+
+
+def study_recovery_of_known(
+    results: Path,
+    engines: Sequence[str],
+    noises: Sequence[float],
+    n_seeds: int,
+    names: Sequence[str],
+    progress: Progress,
+) -> tuple[Path, Rows]:
+    """Let engines find known updates from samples; write and return the table.
+
+    Returns
+    -------
+    path : Path
+        ``recover-known.csv`` in `results`.
+    rows : list of dict
+        See :func:`discover.recover_known.recover_known`.
+
+    Raises
+    ------
+    EngineError
+        If an engine is unknown, is not usable here, or fails, or there is no such rule.
+    ArtefactError
+        If a file cannot be written, or another process is at work there.
+    """
+    from discover.recover_known import recover_known
+    from pipelines.sources import code_hash
+
+    purpose = {"code": code_hash(("discover.recover_known",))}
+    with _kept(results, "recover-known", purpose, progress) as study:
+        rows = recover_known(engines, noises, n_seeds, progress=progress, names=names, journal=study.journal)
+        return study.end(rows)
+
+
+@dataclass(frozen=True)
+class _Study:
+    path: Path
+    journal: Journal
+
+    def end(self, rows: Rows) -> tuple[Path, Rows]:
+        """Write the table and forget what led to it."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        artefacts.write_text(self.path, text.getvalue())
+        self.journal.remove()
+        return self.path, rows
+
+
+@contextmanager
+def _kept(results: Path, name: str, purpose: dict[str, Any], progress: Progress) -> Iterator[_Study]:
+    """Hold the folder of all runs, and open the journal of a study."""
+    from discover.journal import Journal
+    from pipelines.manifest import digest, versions
+
+    with locked(results):
+        path = results / f".{name}.journal"
+        with Journal(path, digest({**purpose, "versions": versions()})) as journal:
+            if journal.n_kept:
+                progress(0.0, f"going on after {journal.n_kept} results that an earlier study had")
+            yield _Study(results / f"{name}.csv", journal)
 
 
 def study_manifold(found: Run, restarts: int, progress: Progress) -> dict[str, str]:

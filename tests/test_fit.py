@@ -12,6 +12,7 @@ from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.proximal import ProximalAdam
 from discover.fit.tuning import tuned
+from discover.journal import Journal
 from discover.multiple import best_multiple
 from discover.progress import silent
 from discover.recover import coefficient_angle, recover, recover_presets, wilson_interval
@@ -205,6 +206,28 @@ def test_recovery_table():
         assert row["exact"] == 1
         assert row["angle (deg)"] < 2
         assert row["low"] < 1 == row["high"]
+
+
+def test_a_recovery_that_was_cut_off_goes_on_where_it_was(tmp_path):
+    quick = replace(SHORT, n_train=8, steps=6, path_steps=2, refit_steps=2, penalties=(0.0, 0.1))
+
+    def study(progress=silent):
+        with Journal(tmp_path / "journal", "p") as journal:
+            return recover(TASK, [2], 2, quick, progress, journal=journal), journal.n_kept
+
+    def stop(fraction, message):
+        if "seed 1" in message and "penalty 0.1" in message:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study(stop)
+    whole = recover(TASK, [2], 2, quick)
+    (row,), kept = study()
+    assert kept > 5
+    times = ("seconds", "slowest (s)")
+    assert {key: row[key] for key in row if key not in times} == {
+        key: whole[0][key] for key in whole[0] if key not in times
+    }
 
 
 def test_angle_and_interval():

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import discover.recover_known
 from discover.errors import EngineError
 from discover.expression import parse
+from discover.journal import Journal
 from discover.recover_known import GENERATORS, _chosen, _judged, recover_known
 from discover.search.engine import Proposal
 from discover.search.settings import DEFAULT_FACTORS, SearchSettings, TermsSettings
@@ -60,6 +62,48 @@ def test_the_simplest_of_those_that_are_as_good_is_taken() -> None:
 def test_a_union_stands_beside_several_engines() -> None:
     rows = recover_known(["terms", "operon"], [0.1], 1, _tiny(), names=["soft-bounds"])
     assert [row["engine"] for row in rows] == ["terms", "operon", "union"]
+
+
+class _CutOff(Exception):
+    pass
+
+
+def test_a_study_that_was_cut_off_goes_on_behind_the_runs_that_were_done(tmp_path, monkeypatch) -> None:
+    studied = []
+    outcomes = discover.recover_known._outcomes
+
+    def counted(generator, noise, seed, *rest):
+        if len(studied) == 3:
+            raise _CutOff
+        studied.append((generator.name, noise, seed))
+        return outcomes(generator, noise, seed, *rest)
+
+    monkeypatch.setattr(discover.recover_known, "_outcomes", counted)
+
+    def study():
+        with Journal(tmp_path / "journal", "p") as journal:
+            return recover_known(["terms"], [0.0, 0.1], 2, QUICK, names=["soft-bounds"], journal=journal)
+
+    with pytest.raises(_CutOff):
+        study()
+    assert len(studied) == 3
+    studied.clear()
+    rows = study()
+    assert studied == [("soft-bounds", 0.1, 1)]
+    studied.clear()
+    monkeypatch.setattr(discover.recover_known, "_outcomes", outcomes)
+    assert rows == recover_known(["terms"], [0.0, 0.1], 2, QUICK, names=["soft-bounds"])
+
+
+def test_the_command_writes_its_table_and_keeps_nothing_else(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(discover.recover_known, "SearchSettings", lambda operators: QUICK)
+    command = ["recover-known", "--engine", "terms", "--noise", "0", "--seeds", "1", "--rules", "soft-bounds"]
+    result = CliRunner().invoke(app, [*command, "--results", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "recover-known.csv").read_text().splitlines()
+    assert lines[0] == "rule,inside,noise,engine,exact,functional"
+    assert lines[1].startswith("soft-bounds,True,0.0,terms,")
+    assert [path.name for path in tmp_path.iterdir() if "journal" in path.name] == []
 
 
 def _tiny() -> SearchSettings:

@@ -141,8 +141,10 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.compare": {"compare": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},
         "discover.recover": {
-            "recover": lambda task, inputs, seeds, progress, outputs: recovered(inputs, seeds),
-            "recover_presets": lambda task, presets, progress: [{"preset": name} for name in presets],
+            "recover": lambda task, inputs, seeds, progress, outputs, journal: recovered(inputs, seeds),
+            "recover_presets": lambda task, presets, progress, journal: [
+                {"preset": name} for name in presets
+            ],
         },
     }
     importlib.import_module("discover.journal")  # while the modules that it needs are the real ones
