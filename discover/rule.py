@@ -218,8 +218,8 @@ class Rule:
 
     @property
     def complexity(self) -> int:
-        """Number of nodes of the expression trees, added over slots."""
-        return sum(node.complexity for node in self.expressions.values())
+        """Number of nodes of the expression trees, added over the slots that have an update; at least 1."""
+        return max(1, sum(node.complexity for node in self.expressions.values() if _has_update(node)))
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -367,8 +367,11 @@ class Rule:
         return PolynomialRule(table)
 
     def constants(self) -> NDArray[np.float64]:
-        """Return the constants of all slots, one after the other; whole exponents are left out."""
-        values = [value for node in self.expressions.values() for value in constants(node)]
+        """Return the constants of all slots, one after the other; whole exponents are left out.
+
+        A slot without an update, whose expression is zero, has none: it stays without.
+        """
+        values = [value for node in self.expressions.values() for value in _free_constants(node)]
         return np.array(values, dtype=np.float64)
 
     def with_constants(self, values: Iterable[float]) -> Rule:
@@ -385,12 +388,12 @@ class Rule:
         1.5*x*y - 0.5*w
         """
         numbers = [float(value) for value in values]
-        counts = {name: len(constants(node)) for name, node in self.expressions.items()}
+        counts = {name: len(_free_constants(node)) for name, node in self.expressions.items()}
         if len(numbers) != sum(counts.values()):
             raise RuleError(f"The rule has {sum(counts.values())} constants, got {len(numbers)} values.")
         expressions = {}
         for name, node in self.expressions.items():
-            expressions[name] = with_constants(node, numbers[: counts[name]])
+            expressions[name] = with_constants(node, numbers[: counts[name]]) if counts[name] else node
             numbers = numbers[counts[name] :]
         return Rule(expressions)
 
@@ -475,6 +478,14 @@ class Rule:
         if name not in self.expressions:
             raise RuleError(f"This rule does not act in slot {name!r}; it has {', '.join(self.expressions)}.")
         return slot
+
+
+def _has_update(node: Node) -> bool:
+    return node != const(0.0)
+
+
+def _free_constants(node: Node) -> tuple[float, ...]:
+    return constants(node) if _has_update(node) else ()
 
 
 def _shortened(text: str, length: int = 80) -> str:

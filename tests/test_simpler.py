@@ -31,6 +31,25 @@ def test_reductions_are_simpler_and_each_comes_once(node: object) -> None:
     assert len(set(found)) == len(found)
 
 
+def test_a_slot_can_lose_its_whole_update() -> None:
+    rule = Rule.parse({"on_pre": "x_post - 0.2", "on_post": "0.01", "tau_pre": "20", "tau_post": "20"})
+    assert [str(one.expressions["on_post"]) for one in reductions(rule)] == ["0.01", "0"]
+    alone = Rule.parse({"on_pre": "x_post", "on_post": "0.01", "tau_pre": "20", "tau_post": "20"})
+    (silent,) = reductions(alone)
+    assert silent.complexity == alone.complexity - 1
+    assert reductions(silent) == []  # the other slot is all that is left
+
+
+def test_a_slot_without_an_update_stays_without() -> None:
+    rule = Rule.parse({"on_pre": "2*x_post - 0.2", "on_post": "0", "tau_pre": "20", "tau_post": "20"})
+    assert rule.constants().tolist() == [2.0, 0.2, 20.0, 20.0]
+    moved = rule.with_constants([3.0, 0.1, 10.0, 30.0])
+    assert moved == Rule.parse(
+        {"on_pre": "3*x_post - 0.1", "on_post": "0", "tau_pre": "10", "tau_post": "30"}
+    )
+    assert rule.complexity == 7
+
+
 def test_a_needless_term_is_taken_away_and_a_needed_one_is_not() -> None:
     rule = Rule.parse("0.4*x*y - 0.4*w*y**2 + 0.001*w*tanh(x)")
     found, steps = shrunk(TASK, rule, TRAIN, HELDOUT, NETWORK, 0.005, np.random.default_rng(0))

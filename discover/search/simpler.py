@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RuleError
-from discover.expression import Node, combine, postorder
+from discover.expression import Node, combine, const, postorder
 from discover.pareto import Simplification
 from discover.rule import Rule
 from discover.search.refine import refined
@@ -141,7 +141,8 @@ def rounded(
 def reductions(rule: Rule) -> list[Rule]:
     """Return the simpler rules in which one sub-tree is replaced by a part of itself.
 
-    So a sum loses a term, a product a factor, a function its effect. Rules that are equal are given once.
+    So a sum loses a term, a product a factor, a function its effect; and of several slots one loses its whole
+    update, as long as another has one that depends on something. Rules that are equal are given once.
 
     Examples
     --------
@@ -162,6 +163,13 @@ def reductions(rule: Rule) -> list[Rule]:
                     continue
                 if changed.complexity < rule.complexity and _has_variables(changed, slot):
                     found.setdefault(changed)
+    for slot in rule.expressions:
+        if get_slot(slot).is_constant:
+            continue
+        without = Rule({**rule.expressions, slot: const(0.0)})
+        acts = any(_has_variables(without, other) for other in rule.expressions)
+        if acts and without.complexity < rule.complexity:
+            found.setdefault(without)
     return list(found)
 
 
