@@ -87,6 +87,20 @@ def policy(found: Page) -> str:
     return next(one["content"] or "" for one in found.all("meta") if "http-equiv" in one)
 
 
+def test_long_names_do_not_leave_the_figure() -> None:
+    from discover.report.curves import LearningCurve
+    from discover.report.figures import curves_figure
+    from discover.report.style import styled
+
+    falling = np.array([1.0, 0.1])
+    names = ("chosen rule", "Homeostatic scaling with anti-Hebbian decorrelation (1989)")
+    with styled():
+        figure = curves_figure([LearningCurve(name, np.array([0, 9]), *[falling] * 3) for name in names])
+        figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_the_report_says_what_was_found(run: Path) -> None:
     text = page(run).text
     assert "It is the same as Oja (1982) up to scale. It passed all 4 folds of cross-validation." in text

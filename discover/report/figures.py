@@ -40,6 +40,9 @@ SPENT = "spent"
 MAX_BARS = 16
 """Terms beyond this number are left out of the figure of stability, rarest first."""
 
+LONGEST_BESIDE_ANOTHER = 32
+"""Letters of a name that fits into half the width of a figure; with a longer one every name has a line."""
+
 Term = tuple[str, str]
 
 
@@ -344,7 +347,8 @@ def _legend_above(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        legend = figure.legend(list(unique.values()), list(unique), loc="outside upper left", ncols=2)
+        n_columns = 2 if max(map(len, unique)) <= LONGEST_BESIDE_ANOTHER else 1
+        legend = figure.legend(list(unique.values()), list(unique), loc="outside upper left", ncols=n_columns)
         for text in legend.get_texts():
             text.set_parse_math(False)
 
