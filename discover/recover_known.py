@@ -9,7 +9,7 @@ knows; those outside have at least one factor that it does not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,11 @@ IDENTICAL = 1e-10
 """The same for a formula that counts as the same whatever its form."""
 
 OPERATORS: tuple[Operator, ...] = ("div", "tanh", "exp", "log", "sqrt", "abs", "max")
+
+OPERATOR_SETS: tuple[tuple[Operator, ...], ...] = (
+    (), ("tanh",), ("exp",), ("div", "tanh", "exp", "sqrt"), ("log", "abs", "max"),
+)  # fmt: skip
+"""Of operon's searches: it uses the operations that stand in one of its sets, the others are left out."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ def recover_known(
     if any(not (np.isfinite(noise) and 0 <= noise <= 10) for noise in noises):
         raise EngineError(f"Noise lies between 0 and 10 standard deviations, got {list(noises)}.")
     used = resolve(engines)
-    options = settings or SearchSettings(operators=OPERATORS)
+    options = settings or _all_operations()
     cases = [(name, noise) for name in names for noise in noises]
     engine_names = [engine.name for engine in used]
     items = [(name, noise, seed, engine_names, options) for name, noise in cases for seed in range(n_seeds)]
@@ -197,6 +202,11 @@ def recover_known(
                 }
             )
     return rows
+
+
+def _all_operations() -> SearchSettings:
+    settings = SearchSettings(operators=OPERATORS)
+    return replace(settings, operon=replace(settings.operon, operator_sets=OPERATOR_SETS))
 
 
 def _one_run(

@@ -10,7 +10,7 @@ import discover.recover_known
 from discover.errors import EngineError
 from discover.expression import parse
 from discover.journal import Journal
-from discover.recover_known import GENERATORS, _chosen, _judged, recover_known
+from discover.recover_known import GENERATORS, OPERATOR_SETS, OPERATORS, _chosen, _judged, recover_known
 from discover.search.engine import Proposal
 from discover.search.settings import DEFAULT_FACTORS, SearchSettings, TermsSettings
 from pipelines.cli import app
@@ -28,6 +28,10 @@ def test_there_are_rules_of_all_kinds() -> None:
         assert np.isfinite(wide.target).all()
         narrow = one.draw(200, np.random.default_rng(0))
         assert np.ptp(wide.inputs[:, 0]) > 1.3 * np.ptp(narrow.inputs[:, 0])
+
+
+def test_operon_is_given_every_operation_that_the_study_allows() -> None:
+    assert {op for chosen in OPERATOR_SETS for op in chosen} == set(OPERATORS)
 
 
 @pytest.mark.slow
@@ -96,7 +100,7 @@ def test_a_study_that_was_cut_off_goes_on_behind_the_runs_that_were_done(tmp_pat
 
 
 def test_the_command_writes_its_table_and_keeps_nothing_else(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(discover.recover_known, "SearchSettings", lambda operators: QUICK)
+    monkeypatch.setattr(discover.recover_known, "_all_operations", lambda: QUICK)
     command = ["recover-known", "--engine", "terms", "--noise", "0", "--seeds", "1", "--rules", "soft-bounds"]
     result = CliRunner().invoke(app, [*command, "--results", str(tmp_path)])
     assert result.exit_code == 0, result.output
