@@ -104,6 +104,32 @@ def test_refinement_lowers_the_loss_and_never_raises_it():
         assert losses.mean() <= TASK.losses(rule, problems).mean()
 
 
+@pytest.mark.parametrize(
+    ("task_name", "small", "slots", "empty"),
+    [
+        (
+            "pca-network",
+            {"n_inputs": 4, "n_samples": 40, "n_steps": 60},
+            {"feedforward": "0.2*x*y - 0.2*w*y**2", "lateral": "0"},
+            "lateral",
+        ),
+        (
+            "ei-balance",
+            {"n_excitatory": 80, "n_inhibitory": 24, "duration_s": 0.5, "measured_s": 0.25},
+            {"on_pre": "x_post - 0.2", "on_post": "0", "tau_pre": "20", "tau_post": "20"},
+            "on_post",
+        ),
+    ],
+)
+def test_refinement_leaves_a_slot_without_an_update_alone(task_name, small, slots, empty):
+    task, rule = get_task(task_name), Rule.parse(slots)
+    problems = task.draw(task.settings_type(**small), 4, np.random.SeedSequence(0))
+    better, losses = refined(task, rule, problems, 4, 4, np.random.default_rng(0))
+    assert better != rule
+    assert losses.mean() < task.losses(rule, problems).mean()
+    assert str(better.expressions[empty]) == "0"
+
+
 def test_refinement_reaches_constants_inside_functions():
     problems = TASK.draw(SMALL, 16, np.random.SeedSequence(1))
     rule = Rule.parse("0.4*x*tanh(3*y) - 0.3*w*y**2")

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RuleError
-from discover.expression import constants
 from discover.fit.cmaes import evolve
 from discover.fit.objective import LARGEST_LOG
 from discover.multiple import best_multiple
@@ -105,9 +104,7 @@ def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random
     """Return the rule after CMA-ES; None where no generation has seen one without a flaw."""
     start = rule.constants()
     unit = np.maximum(np.abs(start), SMALLEST_UNIT)
-    in_logs = np.concatenate(
-        [np.full(len(constants(node)), get_slot(slot).is_constant) for slot, node in rule.expressions.items()]
-    )
+    in_logs = rule.per_constant(lambda slot: get_slot(slot).is_constant)
 
     def rule_at(point: FloatArray) -> Rule | None:
         moved = np.where(
@@ -157,7 +154,7 @@ def _with_constants(rule: Rule, values: FloatArray) -> Rule:
 
 def _clipped_mean(task: Task, rule: Rule, problems: Any, unit: FloatArray) -> FloatArray:
     result = differentiable(task).gradient(rule, problems)
-    gradients = result.gradients * unit
+    gradients = result.gradients[:, rule.is_free] * unit
     norms = np.linalg.norm(gradients, axis=1)
     usable = ~result.blown & np.isfinite(norms)
     factors = np.minimum(1.0, 1.0 / np.maximum(norms, 1e-300))
