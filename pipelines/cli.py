@@ -34,7 +34,7 @@ class _Group(TyperGroup):
             with ending_promptly(farewell):
                 return super().invoke(ctx)
         except ClusterLost as error:
-            typer.echo(f"discover: {error} {after_a_loss(ctx.invoked_subcommand)}", err=True)
+            typer.echo(f"discover: {error} {after_a_loss()}", err=True)
             raise typer.Exit(error.exit_code) from error
         except DiscoverError as error:
             typer.echo(f"discover: {error}", err=True)

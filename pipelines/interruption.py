@@ -86,12 +86,13 @@ class Farewell:
         typer.echo(f"{start}discover: interrupted. {kept}: {command}", err=True)
 
 
-def after_a_loss(subcommand: str | None) -> str:
-    """Say how to go on with a command whose cluster was lost."""
-    kept = "Finished stages and what came back of this one are kept; go on with"
-    after = kept if subcommand in RESUMABLE else "Start it again with"
+def after_a_loss() -> str:
+    """Say how to go on with a command whose cluster was lost; all that can use one keep what came back."""
     command = shlex.join(["discover", *sys.argv[1:]])
-    return f"{after}: {command} (without --backend and --scheduler on this machine, with the same result)."
+    return (
+        "Finished stages and what came back of this one are kept; go on with: "
+        f"{command} (without --backend and --scheduler on this machine, with the same result)."
+    )
 
 
 @contextmanager

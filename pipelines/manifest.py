@@ -157,9 +157,7 @@ class Manifest:
                     f"it was truncated or edited since. {remedy}"
                 )
 
-    def check_not_overwritten(
-        self, stages: Iterable[str], wanted: Mapping[str, str], remedy: str
-    ) -> None:
+    def check_not_overwritten(self, stages: Iterable[str], wanted: Mapping[str, str], remedy: str) -> None:
         """Make sure that a finished run is not replaced because other settings were given.
 
         Parameters

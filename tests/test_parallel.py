@@ -104,14 +104,14 @@ def test_a_cluster_without_dask_is_one_paragraph(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    "command",
     [
-        (["recover", "oja"], "Start it again with: discover"),
-        (["fit", "pipelines/oja-smoke.toml", "--results", "{}"], "are kept; go on with: discover"),
+        ["recover", "oja", "--results", "{}"],
+        ["fit", "pipelines/oja-smoke.toml", "--results", "{}"],
     ],
 )
 def test_a_lost_cluster_is_one_paragraph_with_a_command(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str], words: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]
 ) -> None:
     @contextmanager
     def lost(*_: Any) -> Iterator[None]:
@@ -124,7 +124,7 @@ def test_a_lost_cluster_is_one_paragraph_with_a_command(
     found = CliRunner().invoke(app, [word.format(tmp_path) for word in command] + options)
     assert found.exit_code == 1
     assert found.stderr.startswith("discover: The Dask scheduler at tcp://far was lost.")
-    assert words in found.stderr
+    assert "are kept; go on with: discover" in found.stderr
     assert "Traceback" not in found.output
 
 
