@@ -191,7 +191,7 @@ def test_settings_that_contradict_each_other_are_refused():
 @pytest.fixture(scope="module")
 def settled():
     settings = BalanceSettings(duration_s=40.0, measured_s=20.0, rate_spread=1.2)
-    return TASK.draw(settings, 4, np.random.SeedSequence(3))
+    return TASK.draw(settings, 32, np.random.SeedSequence(3))  # tuning without a Hebbian rule varies widely
 
 
 def test_vogels_rule_holds_its_rate_with_tuned_inhibition(settled):
