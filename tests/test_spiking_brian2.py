@@ -69,22 +69,26 @@ def test_equals_brian_on_the_same_input_spikes(rule: LinearSpikeRule, tmp_path: 
     assert_allclose(ours.inhibitory_weights[0, 0], weights, rtol=1e-9, atol=1e-12)
 
 
+N_RUNS = 60
+"""Runs from which the spread of a channel's weights is estimated; from 20 it can be off by a third."""
+
+
 @pytest.mark.slow
 def test_agrees_with_brian_on_its_own_input_spikes(tmp_path: Path) -> None:
     rule = LinearSpikeRule.vogels(6.25)
     start = simulate_feedforward(rule, published_problems(CIRCUIT, seeds=[5]), 60.0)
-    first = published_problems(CIRCUIT, seeds=range(20, 40))
+    first = published_problems(CIRCUIT, seeds=range(20, 20 + N_RUNS))
     balanced = FeedforwardProblems(
-        np.repeat(published_problems(CIRCUIT, seeds=[5]).excitatory_weights, 20, axis=0),
-        np.repeat(start.inhibitory_weights[0], 20, axis=0),
+        np.repeat(published_problems(CIRCUIT, seeds=[5]).excitatory_weights, N_RUNS, axis=0),
+        np.repeat(start.inhibitory_weights[0], N_RUNS, axis=0),
         first.channels, first.rate_factor, first.seeds,
     )  # fmt: skip
     ours = simulate_feedforward(rule, balanced, 20.0)
     step, weights = run_in_brian(tmp_path, rule, balanced, 20.0, None, "numpy")
-    # Twenty runs of ours say how much one run differs from another; that of Brian2 is one more of them.
-    by_channel = ours.inhibitory_weights[0].reshape(20, 8, 25).mean(axis=-1)
+    # Many runs of ours say how much one run differs from another; that of Brian2 is one more of them.
+    by_channel = ours.inhibitory_weights[0].reshape(N_RUNS, 8, 25).mean(axis=-1)
     spread = by_channel.std(axis=0, ddof=1)
     assert (np.abs(weights.reshape(8, 25).mean(axis=-1) - by_channel.mean(axis=0)) < 4 * spread).all()
     assert abs(len(step) / 20.0 - ours.rate_hz.mean()) < 4 * ours.rate_hz.std(ddof=1)
-    within = ours.inhibitory_weights[0].reshape(20, 8, 25).std(axis=-1).mean(axis=0)
+    within = ours.inhibitory_weights[0].reshape(N_RUNS, 8, 25).std(axis=-1).mean(axis=0)
     assert_allclose(weights.reshape(8, 25).std(axis=-1).mean(), within.mean(), rtol=0.2)
