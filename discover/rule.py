@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -374,10 +374,10 @@ class Rule:
         values = [value for node in self.expressions.values() for value in _free_constants(node)]
         return np.array(values, dtype=np.float64)
 
-    def per_constant(self, value_of: Callable[[str], bool]) -> NDArray[np.bool_]:
-        """Return what holds for the slot of each constant, in the order of :meth:`constants`."""
-        numbers = [len(_free_constants(node)) for node in self.expressions.values()]
-        return np.repeat(np.array([value_of(slot) for slot in self.expressions], dtype=np.bool_), numbers)
+    @property
+    def slots_of_constants(self) -> tuple[str, ...]:
+        """The slot of each constant, in the order of :meth:`constants`."""
+        return tuple(slot for slot, node in self.expressions.items() for _ in _free_constants(node))
 
     @property
     def is_free(self) -> NDArray[np.bool_]:

@@ -41,7 +41,7 @@ def study_recovery(
     Returns
     -------
     path : Path
-        ``recover-TASK.csv`` in `results`.
+        ``recover-TASK/table.csv`` in `results`.
     rows : list of dict
         See :func:`discover.recover.recover` and :func:`discover.recover.recover_presets`.
 
@@ -74,12 +74,12 @@ def study_recovery_of_known(
     names: Sequence[str],
     progress: Progress,
 ) -> tuple[Path, Rows]:
-    """Let engines find known updates from samples; write and return the table.
+    """Let engines find known updates from samples; write the table.
 
     Returns
     -------
     path : Path
-        ``recover-known.csv`` in `results`.
+        ``recover-known/table.csv`` in `results`.
     rows : list of dict
         See :func:`discover.recover_known.recover_known`.
 
@@ -117,16 +117,15 @@ class _Study:
 
 @contextmanager
 def _kept(results: Path, name: str, purpose: dict[str, Any], progress: Progress) -> Iterator[_Study]:
-    """Hold the folder of all runs, and open the journal of a study."""
+    """Hold the folder of a study, and open its journal."""
     from discover.journal import Journal
     from pipelines.manifest import digest, versions
 
-    with locked(results):
-        path = results / f".{name}.journal"
-        with Journal(path, digest({**purpose, "versions": versions()})) as journal:
-            if journal.n_kept:
-                progress(0.0, f"going on after {journal.n_kept} results that an earlier study had")
-            yield _Study(results / f"{name}.csv", journal)
+    folder = results / name
+    with locked(folder), Journal(folder / ".journal", digest({**purpose, "versions": versions()})) as journal:
+        if journal.n_kept:
+            progress(0.0, f"going on after {journal.n_kept} results that an earlier study had")
+        yield _Study(folder / "table.csv", journal)
 
 
 def study_manifold(found: Run, restarts: int, progress: Progress) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Arrays whose users are not counted, for kernels with little arithmetic between two uses."""
+"""Arrays and generators whose users are not counted, for kernels with little arithmetic between two uses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _itself(array: Any) -> Any:
 
 
 borrowed = _itself if config.DISABLE_JIT else _borrowed
-"""Return the same array without a count of its users, inside a kernel.
+"""Return the same array, or random generator, without a count of its users, inside a kernel.
 
 Numba counts them at every call and slice, atomically, which takes longer than the arithmetic of a small
 problem. The memory must belong to the caller of the kernel, who keeps it alive.

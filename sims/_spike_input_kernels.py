@@ -115,10 +115,11 @@ def _draw_channel(
         free = free_at[i] - first
         if free < n:
             goal = waiting[i] + (hazard[free - 1] if free > 0 else 0.0)
-            active[n_active], goals[n_active] = i, goal
-            n_active += goal < end
             if goal >= end:
                 free_at[i], waiting[i] = first + n, goal - end
+            else:
+                active[n_active], goals[n_active] = i, goal
+                n_active += 1
     while n_active > 0:
         n_left = 0
         for a in range(n_active):

@@ -14,6 +14,7 @@ from discover.recover_known import GENERATORS, OPERATOR_SETS, OPERATORS, _chosen
 from discover.search.engine import Proposal
 from discover.search.settings import DEFAULT_FACTORS, SearchSettings, TermsSettings
 from pipelines.cli import app
+from pipelines.runs import locked
 
 QUICK = SearchSettings(terms=TermsSettings(max_factors=2, max_terms=2, beam_width=10, n_refined=4))
 
@@ -104,10 +105,18 @@ def test_the_command_writes_its_table_and_keeps_nothing_else(tmp_path, monkeypat
     command = ["recover-known", "--engine", "terms", "--noise", "0", "--seeds", "1", "--rules", "soft-bounds"]
     result = CliRunner().invoke(app, [*command, "--results", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    lines = (tmp_path / "recover-known.csv").read_text().splitlines()
+    folder = tmp_path / "recover-known"
+    lines = (folder / "table.csv").read_text().splitlines()
     assert lines[0] == "rule,inside,noise,engine,exact,functional"
     assert lines[1].startswith("soft-bounds,True,0.0,terms,")
-    assert [path.name for path in tmp_path.iterdir() if "journal" in path.name] == []
+    assert [path.name for path in folder.iterdir() if "journal" in path.name] == []
+    with locked(tmp_path / "recover-oja"):  # another study may be at work beside it
+        assert CliRunner().invoke(app, [*command, "--results", str(tmp_path)]).exit_code == 0
+    with locked(folder):
+        assert (
+            "Another discover process"
+            in CliRunner().invoke(app, [*command, "--results", str(tmp_path)]).output
+        )
 
 
 def _tiny() -> SearchSettings:

@@ -104,7 +104,7 @@ def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random
     """Return the rule after CMA-ES; None where no generation has seen one without a flaw."""
     start = rule.constants()
     unit = np.maximum(np.abs(start), SMALLEST_UNIT)
-    in_logs = rule.per_constant(lambda slot: get_slot(slot).is_constant)
+    in_logs = np.array([get_slot(slot).is_constant for slot in rule.slots_of_constants])
 
     def rule_at(point: FloatArray) -> Rule | None:
         moved = np.where(
