@@ -2,15 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from discover.checked import Fields
 from discover.errors import ArtefactError, TaskError, did_you_mean
 from discover.rule import Rule
 
-__all__ = ["SELECTORS", "Candidate", "ParetoFront", "Simplification", "Spent"]
+__all__ = [
+    "SELECTORS",
+    "Candidate",
+    "ParetoFront",
+    "Reported",
+    "Simplification",
+    "Spent",
+    "chance",
+    "pareto_front",
+]
+
+T = TypeVar("T")
+
+
+def pareto_front(entries: Iterable[tuple[float, float, T]]) -> list[T]:
+    """Return what no other beats in both of two numbers, by rising first and falling second number.
+
+    Examples
+    --------
+    >>> pareto_front([(3, 0.1, "c"), (1, 0.5, "a"), (2, 0.6, "b"), (3, 0.2, "d")])
+    ['a', 'c']
+    """
+    kept: list[T] = []
+    lowest = float("inf")
+    for _, second, entry in sorted(entries, key=lambda entry: entry[:2]):
+        if second < lowest:
+            lowest = second
+            kept.append(entry)
+    return kept
+
+
+N_ERRORS = 2.0
+"""Standard errors of a mean difference, problem by problem, that chance explains."""
+
+
+def chance(differences: ArrayLike) -> float:
+    """Return how large a mean difference chance explains.
+
+    Losses of many problems are small and those of a few are large, so that one standard error is exceeded by
+    chance far too often; with several hundred problems two are still little.
+
+    Parameters
+    ----------
+    differences : array_like, shape (n_problems,)
+        Of two rules' losses on the same problems.
+
+    Examples
+    --------
+    >>> chance([0.0, 0.0, 0.1, 0.1])
+    0.0577...
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    return N_ERRORS * float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A loss on problems that neither fitting nor choosing has seen.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        Mean over the problems, with its 95 % interval.
+    n_problems : int
+    """
+
+    mean: float
+    low: float
+    high: float
+    n_problems: int
 
 
 @dataclass(frozen=True)
@@ -23,7 +95,7 @@ class Candidate:
         Name within a front, such as ``c03``.
     rule : Rule
     train_loss, heldout_loss : float
-        Mean meta-loss over the problems its constants were refined on, and over fresh ones.
+        Mean meta-loss over the problems its constants were refined on, and over those it was chosen on.
     heldout_error : float
         Standard error of the held-out mean.
     proposed_by : tuple of str
@@ -31,8 +103,12 @@ class Candidate:
     refined_by : str
         What its constants were refined by; empty if by nothing.
     allowance : float or None
-        Difference to the lowest held-out loss that chance explains, such as the standard error of the mean
-        difference, pair by pair; None where the pairs are not known.
+        Difference to the lowest held-out loss that chance explains, see :func:`chance`; None where the losses
+        of single problems are not known.
+    test : Reported or None
+        Loss on problems that were used for nothing else: the one to quote.
+    complexity : float
+        What the rule costs to say; that of :attr:`discover.rule.Rule.complexity` unless told otherwise.
     """
 
     id: str
@@ -43,11 +119,12 @@ class Candidate:
     proposed_by: tuple[str, ...]
     refined_by: str = ""
     allowance: float | None = None
+    test: Reported | None = None
+    complexity: float = 0
 
-    @property
-    def complexity(self) -> int:
-        """Number of nodes of the expression trees, added over slots."""
-        return self.rule.complexity
+    def __post_init__(self) -> None:
+        given = self.complexity or self.rule.complexity
+        object.__setattr__(self, "complexity", round(given) if given == round(given) else given)
 
     def to_json(self, on_front: bool) -> dict[str, Any]:
         """Return plain data."""
@@ -61,6 +138,7 @@ class Candidate:
             "provenance": {"proposed_by": list(self.proposed_by), "refined_by": self.refined_by},
             "on_front": on_front,
             **({} if self.allowance is None else {"allowance": self.allowance}),
+            **({} if self.test is None else {"test": asdict(self.test)}),
         }
 
     @classmethod
@@ -88,7 +166,14 @@ class Candidate:
             provenance.texts("proposed_by"),
             provenance.text("refined_by"),
             fields.number("allowance") if fields.has("allowance") else None,
+            _reported(fields.part("test")) if fields.has("test") else None,
+            fields.number("complexity", 0),
         )
+
+
+def _reported(fields: Fields) -> Reported:
+    mean, low, high = (fields.number(name) for name in ("mean", "low", "high"))
+    return Reported(mean, low, high, fields.count("n_problems"))
 
 
 @dataclass(frozen=True)
@@ -249,12 +334,8 @@ class ParetoFront:
     @property
     def front(self) -> tuple[Candidate, ...]:
         """The candidates that no other beats, simplest first."""
-        ordered = sorted(self.candidates, key=lambda one: (one.complexity, one.heldout_loss, one.id))
-        kept: list[Candidate] = []
-        for candidate in ordered:
-            if not kept or candidate.heldout_loss < kept[-1].heldout_loss:
-                kept.append(candidate)
-        return tuple(kept)
+        ordered = sorted(self.candidates, key=lambda one: one.id)
+        return tuple(pareto_front((one.complexity, one.heldout_loss, one) for one in ordered))
 
     @property
     def chosen(self) -> Candidate:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from discover.errors import RuleError, did_you_mean
 from discover.expression import (
+    Complexity,
     Node,
     canonical,
     const,
@@ -21,6 +22,7 @@ from discover.expression import (
     parse,
     polynomial_node,
     polynomial_terms,
+    scaled,
     simplify_structure,
     to_latex,
     to_sympy,
@@ -217,9 +219,30 @@ class Rule:
         return all(terms is not None for terms in self._tables.values())
 
     @property
-    def complexity(self) -> int:
+    def complexity(self) -> int | float:
+        """What the rule costs to say, see :mod:`discover.expression.complexity`; at least 1.
+
+        The overall multiple of the slots of the same synapses is their learning rate and free.
+        """
+        return self._complexity
+
+    @property
+    def size(self) -> int:
         """Number of nodes of the expression trees, added over the slots that have an update; at least 1."""
         return max(1, sum(node.complexity for node in self.expressions.values() if _has_update(node)))
+
+    def complexity_by(self, measure: Complexity) -> int | float:
+        """Return what the rule costs in a measure with costs of its own; at least 1."""
+        groups: dict[str, list[Node]] = {}
+        constants_of_synapse = 0.0
+        for name, node in self.expressions.items():
+            slot = get_slot(name)
+            if slot.is_constant:
+                constants_of_synapse += measure.of(node)
+            elif _has_update(node):
+                groups.setdefault(slot.synapses, []).append(node)
+        total = constants_of_synapse + sum(measure.of_updates(nodes) for nodes in groups.values())
+        return max(1, round(total) if total == round(total) else total)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -410,7 +433,7 @@ class Rule:
         return Rule(expressions)
 
     def scaled(self, factor: float | Mapping[str, float]) -> Rule:
-        """Return the rule times a number: of a polynomial every coefficient, else the whole expression.
+        """Return the rule times a number: every coefficient of a sum, else the whole expression.
 
         Parameters
         ----------
@@ -436,10 +459,10 @@ class Rule:
             number = const(factors[name]).value
             terms = self._tables[name]
             if terms is None:
-                expressions[name] = simplify_structure(Node("mul", (const(number), expressions[name])))
+                expressions[name] = scaled(expressions[name], number)
             else:
-                scaled = {exponents: const(number * value).value for exponents, value in terms.items()}
-                expressions[name] = polynomial_node(scaled, get_slot(name).variables)
+                table = {exponents: const(number * value).value for exponents, value in terms.items()}
+                expressions[name] = polynomial_node(table, get_slot(name).variables)
         return Rule(expressions)
 
     def __str__(self) -> str:
@@ -467,6 +490,10 @@ class Rule:
         return {
             name: polynomial_terms(node, get_slot(name).variables) for name, node in self.expressions.items()
         }
+
+    @cached_property
+    def _complexity(self) -> int | float:
+        return self.complexity_by(Complexity())
 
     @cached_property
     def _canonical(self) -> dict[str, Node]:

@@ -3,6 +3,7 @@
 All rule text of the program enters through :func:`parse`.
 """
 
+from discover.expression.complexity import COSTS, Complexity
 from discover.expression.latex import to_latex
 from discover.expression.node import (
     MAX_EXPONENT,
@@ -17,14 +18,16 @@ from discover.expression.node import (
 )
 from discover.expression.parsing import MAX_DEPTH, MAX_LENGTH, MAX_NODES, combine, parse
 from discover.expression.polynomial import monomial_text, polynomial_node, polynomial_terms
-from discover.expression.simplify import canonical, simplify_structure
+from discover.expression.simplify import canonical, scaled, simplify_structure
 from discover.expression.symbolic import from_sympy, to_sympy
 
 __all__ = [
+    "COSTS",
     "MAX_DEPTH",
     "MAX_EXPONENT",
     "MAX_LENGTH",
     "MAX_NODES",
+    "Complexity",
     "Node",
     "canonical",
     "combine",
@@ -37,6 +40,7 @@ __all__ = [
     "polynomial_node",
     "polynomial_terms",
     "postorder",
+    "scaled",
     "simplify_structure",
     "to_latex",
     "to_sympy",

@@ -12,7 +12,7 @@ from discover.expression.node import MAX_EXPONENT, Node, apply, const, is_intege
 from discover.expression.parsing import MAX_LENGTH, MAX_NODES
 from discover.expression.polynomial import factor_order, polynomial_node, polynomial_terms
 
-__all__ = ["canonical", "flat_operands", "simplify_structure"]
+__all__ = ["canonical", "flat_operands", "scaled", "simplify_structure"]
 
 _TOTAL = frozenset({"var", "const", "add", "sub", "mul", "neg", "tanh", "abs", "sign", "max", "min"})
 _MAX_PASSES = 4
@@ -36,6 +36,31 @@ def simplify_structure(node: Node) -> Node:
             break
         node = simpler
     return node
+
+
+def scaled(node: Node, factor: float) -> Node:
+    """Return an expression times a number, which enters the terms of a sum.
+
+    Raises
+    ------
+    RuleError
+        If a coefficient becomes infinite.
+
+    Examples
+    --------
+    >>> from discover.expression import parse
+    >>> str(scaled(parse("0.5*x*tanh(y) - 3*w", ("x", "y", "w")), 2.0))
+    'x*tanh(y) - 6*w'
+    """
+    node = simplify_structure(node)
+    if node.op not in ("add", "sub"):
+        return _scaled(const(factor).value, node)
+    shape, children = flat_operands(node)
+    total: Node | None = None
+    for sign, child in zip(shape, children, strict=True):
+        term = _scaled(-factor if sign == "-" else factor, child)
+        total = term if total is None else _add(total, term)
+    return const(0.0) if total is None else total
 
 
 def _one_pass(node: Node) -> Node:

@@ -57,7 +57,7 @@ class _Judge:
     max_nodes: int
     n_simulated: int = 0
     losses: dict[bytes, float] = field(default_factory=dict)
-    best: dict[int, tuple[float, Rule]] = field(default_factory=dict)
+    best: dict[float, tuple[float, Rule]] = field(default_factory=dict)
     trace: list[tuple[int, float]] = field(default_factory=list)
 
     def __call__(self, node: Node) -> float:
@@ -65,7 +65,7 @@ class _Judge:
             rule = Rule({self.slot: node}).canonical()
             values = rule.numpy()[self.slot](**self.points)
             size = float(np.sqrt(np.mean(values**2)))
-            if rule.complexity > self.max_nodes or not (np.isfinite(size) and size > 0):
+            if rule.size > self.max_nodes or not (np.isfinite(size) and size > 0):
                 return HOPELESS
             key = np.round(values / size, N_DIGITS).tobytes()
             if key not in self.losses:

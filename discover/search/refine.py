@@ -16,12 +16,15 @@ from discover.slots import get_slot
 from discover.spread import losses_of_population
 from discover.tasks.base import Task, differentiable, has_gradient
 
-__all__ = ["refined"]
+__all__ = ["RATIOS", "refined"]
 
 FloatArray = NDArray[np.float64]
 
 SMALLEST_UNIT = 0.05
 """Constants closer to zero than this move in absolute steps of it."""
+
+RATIOS = (1.0, 2.0, 3.0, 0.5)
+"""Simple ratios that two constants of a rule may have."""
 
 STEP_SIZE = 0.05
 SPREAD = 0.1
@@ -34,7 +37,8 @@ def refined(
     """Refine a rule's constants on the meta-loss, by exact gradients or, where the task has none, by CMA-ES.
 
     The best multiple first, then Adam in relative coordinates; the gradient of a problem is clipped and left
-    out where it blew up. CMA-ES looks at all problems, and at the logarithms of constants of the synapse.
+    out where it blew up. Constants of a slot that have a simple ratio keep it, such as those of
+    ``0.4*x*y - 0.4*w*y**2``. CMA-ES looks at all problems, and at the logarithms of constants of the synapse.
     The rule is never made worse: where the mean loss does not fall the old constants stay.
 
     Parameters
@@ -77,7 +81,8 @@ def _descended(
     task: Task, rule: Rule, problems: Any, n_steps: int, batch: int, rng: np.random.Generator
 ) -> Rule | None:
     """Return the rule after Adam; None where its constants would become part of its structure."""
-    start = rule.constants()
+    leaders, ties = _tied(rule)
+    start = rule.constants()[leaders]
     unit = np.maximum(np.abs(start), SMALLEST_UNIT)
     point = start / unit
     first, second = np.zeros_like(point), np.zeros_like(point)
@@ -85,33 +90,34 @@ def _descended(
     for t in range(n_steps):
         picks = np.sort(rng.choice(problems.n_problems, batch, replace=False))
         try:
-            current = _with_constants(rule, point * unit)
+            current = _with_constants(rule, ties @ (point * unit))
         except RuleError:
             break
-        gradient = _clipped_mean(task, current, problems.subset(picks), unit)
+        gradient = _clipped_mean(task, current, problems.subset(picks), ties * unit)
         first = BETA1 * first + (1 - BETA1) * gradient
         second = BETA2 * second + (1 - BETA2) * gradient**2
         rate = STEP_SIZE * 0.5 * (1 + np.cos(np.pi * t / n_steps))
         scale = np.sqrt(second / (1 - BETA2 ** (t + 1))) + EPSILON
         point = point - rate * first / (1 - BETA1 ** (t + 1)) / scale
     try:
-        return _with_constants(rule, point * unit)
+        return _with_constants(rule, ties @ (point * unit))
     except RuleError:
         return None
 
 
 def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random.Generator) -> Rule | None:
     """Return the rule after CMA-ES; None where no generation has seen one without a flaw."""
-    start = rule.constants()
+    leaders, ties = _tied(rule)
+    start = rule.constants()[leaders]
     unit = np.maximum(np.abs(start), SMALLEST_UNIT)
-    in_logs = np.array([get_slot(slot).is_constant for slot in rule.slots_of_constants])
+    in_logs = np.array([get_slot(rule.slots_of_constants[n]).is_constant for n in leaders])
 
     def rule_at(point: FloatArray) -> Rule | None:
         moved = np.where(
             in_logs, start * np.exp(np.clip(point, -LARGEST_LOG, LARGEST_LOG)), start + unit * point
         )
         try:
-            return _with_constants(rule, moved)
+            return _with_constants(rule, ties @ moved)
         except RuleError:
             return None
 
@@ -127,14 +133,11 @@ def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random
 
 
 def _at_best_multiple(task: Task, rule: Rule, problems: Any) -> Rule:
-    """Return the multiple of a rule with the lowest loss, among those that are no more complex."""
-
     def multiple(factor: float) -> Rule | None:
         try:
-            scaled = rule.scaled(factor)
+            return rule.scaled(factor)
         except RuleError:
             return None
-        return scaled if scaled.complexity <= rule.complexity else None
 
     def mean_loss(factor: float) -> float:
         scaled = multiple(factor)
@@ -142,6 +145,35 @@ def _at_best_multiple(task: Task, rule: Rule, problems: Any) -> Rule:
 
     factor, _ = best_multiple(mean_loss)
     return multiple(factor) or rule
+
+
+def _tied(rule: Rule) -> tuple[list[int], FloatArray]:
+    """Return which constants move, and how much of them all constants are.
+
+    Returns
+    -------
+    leaders : list of int
+        Positions of the constants that move.
+    ties : ndarray, shape (n_constants, n_leaders)
+        One leader a row: that of the same slot to which the constant has a simple ratio, else itself.
+    """
+    values, slots = rule.constants(), rule.slots_of_constants
+    leaders: list[int] = []
+    rows: list[tuple[int, float]] = []
+    for n, value in enumerate(values.tolist()):
+        is_free = get_slot(slots[n]).is_constant
+        for place, leader in enumerate(() if is_free else leaders):
+            share = value / float(values[leader]) if values[leader] else 0.0
+            if slots[leader] == slots[n] and any(abs(abs(share) - one) <= 1e-12 * one for one in RATIOS):
+                rows.append((place, share))
+                break
+        else:
+            rows.append((len(leaders), 1.0))
+            leaders.append(n)
+    ties = np.zeros((len(values), len(leaders)))
+    for n, (place, share) in enumerate(rows):
+        ties[n, place] = share
+    return leaders, ties
 
 
 def _with_constants(rule: Rule, values: FloatArray) -> Rule:
@@ -152,9 +184,9 @@ def _with_constants(rule: Rule, values: FloatArray) -> Rule:
     return changed
 
 
-def _clipped_mean(task: Task, rule: Rule, problems: Any, unit: FloatArray) -> FloatArray:
+def _clipped_mean(task: Task, rule: Rule, problems: Any, directions: FloatArray) -> FloatArray:
     result = differentiable(task).gradient(rule, problems)
-    gradients = result.gradients[:, rule.is_free] * unit
+    gradients = result.gradients[:, rule.is_free] @ directions
     norms = np.linalg.norm(gradients, axis=1)
     usable = ~result.blown & np.isfinite(norms)
     factors = np.minimum(1.0, 1.0 / np.maximum(norms, 1e-300))

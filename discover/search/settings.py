@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from discover.errors import ConfigError, EngineError, RuleError
-from discover.expression import Node, parse, postorder
+from discover.expression import COSTS, Complexity, Node, parse, postorder
 from discover.slots import SLOTS
 
 __all__ = [
@@ -215,8 +215,11 @@ class NetworkSettings:
     ----------
     n_states : int
         Visited states that the engines fit.
-    n_train, n_heldout : int
-        Problems on which constants are refined, and on which candidates are ranked.
+    n_train, n_heldout, n_test : int
+        Problems on which constants are refined, on which candidates are chosen and made simpler, and on which
+        the losses that are reported are measured.
+    n_tuning : int
+        Of the problems on which candidates are chosen, those on which the speed of each is set.
     n_refined : int
         Candidates whose constants are refined: those on the front of loss and complexity before refinement
         first, then those on the front of the others, and so on.
@@ -225,17 +228,19 @@ class NetworkSettings:
     hopeless : float
         Candidates with a larger mean loss are not refined; a blow-up counts between 1 and 2.
     simplify : int
-        Rounds in which parts of the best rule are taken away; 0 for none, and for constants as they are.
+        Most candidates of the front that are made simpler; 0 for none, and for constants as they are.
     """
 
     n_states: Annotated[int, Ge(50), Le(1_000_000)] = 1500
     n_train: Annotated[int, Ge(2), Le(100_000)] = 32
-    n_heldout: Annotated[int, Ge(4), Le(100_000)] = 64
+    n_heldout: Annotated[int, Ge(4), Le(100_000)] = 512
+    n_test: Annotated[int, Ge(4), Le(100_000)] = 512
+    n_tuning: Annotated[int, Ge(1), Le(100_000)] = 128
     n_refined: Annotated[int, Ge(0), Le(10_000)] = 24
     refine_steps: Annotated[int, Ge(0), Le(100_000)] = 60
     batch: Annotated[int, Ge(1), Le(100_000)] = 16
     hopeless: Annotated[float, Gt(0)] = 1.5
-    simplify: Annotated[int, Ge(0), Le(100)] = 4
+    simplify: Annotated[int, Ge(0), Le(100)] = 24
 
 
 @dataclass(frozen=True)
@@ -249,14 +254,15 @@ class SearchSettings:
     max_nodes : int
         Largest complexity of a proposal, in nodes of its tree.
     complexity_of_operators : mapping from str to float
-        What an operation counts on the engines' own fronts; 1 where nothing is said. A whole power counts as
-        ``mul``. The front of the search itself counts nodes.
+        What an operation costs, on the front and on those of the engines; where nothing is said, what
+        :data:`discover.expression.COSTS` says. A whole power costs as ``mul``.
     complexity_of_constants, complexity_of_variables : float
-        What a constant and a variable count there.
+        What a constant and a variable cost.
     selector : str
-        How the rule is chosen on the front: ``1se``, ``lowest`` or ``elbow``.
-    resolution : float
-        Held-out losses that differ by less are equally good for the selector ``1se``.
+        How the rule is chosen on the front: ``paired``, ``lowest`` or ``elbow``.
+    resolution, relative_resolution : float
+        Losses that differ by less, and by less than this share of the lowest one, are equally good for the
+        selector ``paired``; the larger of both counts.
     objective : str
         What drives the engines: the ``update`` of the teacher, or beside it, for pyoperon, the loss of the
         ``task`` itself.
@@ -269,10 +275,11 @@ class SearchSettings:
     operators: tuple[Operator, ...] = ("div", "tanh", "exp", "sqrt", "abs")
     max_nodes: Annotated[int, Ge(1), Le(200)] = 30
     complexity_of_operators: dict[Operation, Weight] = field(default_factory=dict)
-    complexity_of_constants: Weight = 1.0
-    complexity_of_variables: Weight = 1.0
-    selector: Literal["1se", "lowest", "elbow"] = "1se"
-    resolution: Annotated[float, Ge(0), Le(1)] = 0.005
+    complexity_of_constants: Weight = COSTS["const"]
+    complexity_of_variables: Weight = COSTS["var"]
+    selector: Literal["paired", "1se", "lowest", "elbow"] = "paired"
+    resolution: Annotated[float, Ge(0), Le(1)] = 0.0005
+    relative_resolution: Annotated[float, Ge(0), Le(1)] = 0.05
     objective: Literal["update", "task"] = "update"
     terms: TermsSettings = field(default_factory=TermsSettings)
     operon: OperonSettings = field(default_factory=OperonSettings)
@@ -312,15 +319,30 @@ class SearchSettings:
                 self._check_allowed(node.op, place)
 
     def complexity_of(self, tree: Node) -> float:
-        """Return what a tree counts on the engines' own fronts: its nodes where nothing is weighted.
+        """Return what an update costs on the engines' fronts, as on the front of the search.
 
         Examples
         --------
-        >>> settings = SearchSettings(complexity_of_operators={"div": 3.0}, complexity_of_constants=2.0)
+        >>> settings = SearchSettings(complexity_of_operators={"div": 5.0})
         >>> settings.complexity_of(parse("x/(1 + x)", ("x",)))
-        8.0
+        9
         """
-        weights: dict[str, float] = dict(self.complexity_of_operators.items())
-        weights |= {"const": self.complexity_of_constants, "var": self.complexity_of_variables}
-        weights["pow"] = weights.get("mul", 1.0)
-        return float(sum(weights.get(node.op, 1.0) for node in postorder(tree)))
+        return self.measure.of_update(tree)
+
+    @property
+    def measure(self) -> Complexity:
+        """The measure of complexity with the costs of these settings."""
+        costs: dict[str, float] = dict(self.complexity_of_operators.items())
+        return Complexity(
+            {**costs, "const": self.complexity_of_constants, "var": self.complexity_of_variables}
+        )
+
+    def margin(self, losses: Iterable[float]) -> float:
+        """Return the loss by which a simpler rule may be worse than the best of some.
+
+        Examples
+        --------
+        >>> SearchSettings(resolution=0.001, relative_resolution=0.1).margin([0.3, 0.02])
+        0.002
+        """
+        return max(self.resolution, self.relative_resolution * min(losses))

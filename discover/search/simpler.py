@@ -1,9 +1,8 @@
-"""Simpler rules than the one that was found: parts taken away, constants rounded, and what each costs."""
+"""Simpler forms: parts taken away, functions straightened, constants made round."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from math import floor, log10
 from typing import Any
 
@@ -11,104 +10,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RuleError
-from discover.expression import Node, combine, const, postorder
-from discover.pareto import Simplification
+from discover.expression import Node, combine, const, evaluate, postorder
+from discover.expression.node import FUNCTIONS
+from discover.pareto import Simplification, chance
 from discover.rule import Rule
-from discover.search.refine import refined
-from discover.search.settings import NetworkSettings
+from discover.search.engine import Samples
+from discover.search.forms import agreement, update_on
+from discover.search.refine import RATIOS
+from discover.search.speed import groups_of_slots
 from discover.slots import get_slot
-from discover.tasks.base import Task, losses_of_rules
+from discover.tasks.base import Task
 
-__all__ = ["reductions", "rounded", "shrunk"]
+__all__ = ["reductions", "rounded", "smaller_forms", "snapped", "step", "straightened"]
 
 FloatArray = NDArray[np.float64]
 
 MOST_REDUCTIONS = 60
 """Of a long rule only so many parts are tried, the largest first."""
 
-N_REFINED = 4
-"""Of all rules with one part less, those with the lowest loss have their constants refined."""
-
 DIGITS = (1, 2)
 """Significant digits that a constant is rounded to, one after the other until one does no harm."""
 
+NEAR = 0.15
+"""Relative distance from a simple ratio at which it is tried in the place of the fitted one."""
 
-@dataclass(frozen=True)
-class Shrunk:
-    """A simpler rule that is as good.
-
-    Attributes
-    ----------
-    rule : Rule
-    train_losses, heldout_losses : ndarray, shape (n_problems,)
-    """
-
-    rule: Rule
-    train_losses: FloatArray
-    heldout_losses: FloatArray
+STRAIGHT = 0.05
+"""Change of the whole update, as a share of its size, at which a function is tried as a line or a number."""
 
 
-def shrunk(
-    task: Task,
-    rule: Rule,
-    train: Any,
-    heldout: Any,
-    settings: NetworkSettings,
-    resolution: float,
-    rng: np.random.Generator,
-) -> tuple[list[Shrunk], list[Simplification]]:
-    """Take parts of a rule away as long as it does no worse on held-out problems.
-
-    In each round every sub-tree is replaced by one of its own, the rules with the lowest loss are refined,
-    and the best of them is kept if its paired held-out loss is not larger by more than its standard error or
-    the resolution.
+def smaller_forms(rule: Rule, states: Mapping[str, Samples]) -> list[Rule]:
+    """Return all simpler forms of a rule that are worth a try: each once, none as complex as the rule.
 
     Parameters
     ----------
-    task : Task
     rule : Rule
-    train, heldout : Problems
-    settings : NetworkSettings
-    resolution : float
-        Held-out losses that differ by less count as equal.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    found : list of Shrunk
-        The rules of the rounds that succeeded, each simpler than the one before.
-    steps : list of Simplification
-        What was tried last in each round, with its cost.
+    states : mapping from slot name to Samples
+        Visited states, on which functions may be straight lines.
     """
-    found: list[Shrunk] = []
-    steps: list[Simplification] = []
-    losses = task.losses(rule, heldout)
-    for _ in range(settings.simplify):
-        smaller = reductions(rule)
-        if not smaller:
-            break
-        means = losses_of_rules(task, smaller, train).mean(axis=1)
-        order = [n for n in np.argsort(means, kind="stable").tolist() if means[n] < settings.hopeless]
-        tried = [
-            refined(task, smaller[n], train, settings.refine_steps, settings.batch, rng)
-            for n in order[:N_REFINED]
-        ]
-        if not tried:
-            break
-        best, best_losses = min(tried, key=lambda pair: float(pair[1].mean()))
-        step, new_losses = _step(task, "part taken away", rule, best, losses, heldout, resolution)
-        steps.append(step)
-        if not step.accepted:
-            break
-        rule, losses = best, new_losses
-        found.append(Shrunk(best, best_losses, new_losses))
-    return found, steps
+    found: dict[Rule, None] = {}
+    for one in (*straightened(rule, states), *snapped(rule), *reductions(rule)):
+        if one.complexity < rule.complexity:
+            found.setdefault(one)
+    return list(found)
 
 
-def rounded(
-    task: Task, rule: Rule, heldout: Any, resolution: float
-) -> tuple[Rule, tuple[Simplification, ...]]:
-    """Round the constants of a rule, one by one, where it does no worse on held-out problems.
+def step(
+    what: str, before: Rule, after: Rule, losses: FloatArray, new_losses: FloatArray, margin: float
+) -> Simplification:
+    """Return a step to a simpler rule with its cost: the paired difference of losses.
+
+    Parameters
+    ----------
+    what : str
+    before, after : Rule
+    losses, new_losses : ndarray, shape (n_problems,)
+        Of both rules on the same problems.
+    margin : float
+        Mean cost that counts as none.
+    """
+    difference = new_losses - losses
+    return Simplification(
+        what, before, after, float(difference.mean()), _error(difference), _does_no_harm(difference, margin)
+    )
+
+
+def rounded(task: Task, rule: Rule, problems: Any, margin: float) -> tuple[Rule, tuple[Simplification, ...]]:
+    """Round the constants of a rule, one by one, where it does no worse on problems it was not fitted on.
 
     Returns
     -------
@@ -117,7 +84,7 @@ def rounded(
     steps : tuple of Simplification
         The whole of it as one step, with its cost; none where nothing changed.
     """
-    losses = task.losses(rule, heldout)
+    losses = task.losses(rule, problems)
     values = rule.constants()
     for position in range(len(values)):
         for digits in DIGITS:
@@ -128,14 +95,102 @@ def rounded(
             except RuleError:
                 continue
             # All so far together, beside the rule with all its digits: small harms must not add up.
-            if _does_no_harm(task.losses(simple, heldout) - losses, resolution):
+            if _does_no_harm(task.losses(simple, problems) - losses, margin):
                 values = moved
                 break
     simple = rule.with_constants(values)
     if np.array_equal(values, rule.constants()):
         return rule, ()
-    step, _ = _step(task, "constants rounded", rule, simple, losses, heldout, resolution)
-    return simple, (step,)
+    return simple, (step("constants rounded", rule, simple, losses, task.losses(simple, problems), margin),)
+
+
+def straightened(rule: Rule, states: Mapping[str, Samples]) -> list[Rule]:
+    """Return the rules in which a function is written as the line or the number that it is on visited states.
+
+    Examples
+    --------
+    >>> x, y, w = np.random.default_rng(0).normal(size=(3, 200))
+    >>> states = {"feedforward": Samples(("x", "y", "w"), np.stack([x, y, w], axis=1), y)}
+    >>> rule = Rule.parse("9.9*tanh(0.0476*y)*(x - w*y)")
+    >>> [str(one) for one in straightened(rule, states) if one.is_polynomial]
+    ['0.47...*x*y - 0.47...*w*y**2']
+    """
+    found: dict[Rule, None] = {}
+    whole = update_on(rule, states)
+    if whole is None:
+        return []
+    for slot, node in rule.expressions.items():
+        if get_slot(slot).is_constant or slot not in states:
+            continue
+        order, columns = postorder(node), states[slot].columns
+        for place, part in enumerate(order):
+            if part.op not in FUNCTIONS and part.op != "div":
+                continue
+            for line in _lines(part, columns):
+                try:
+                    changed = Rule({**rule.expressions, slot: _replaced(order, place, line)}).canonical()
+                except RuleError:
+                    continue
+                values = update_on(changed, states)
+                if values is not None and agreement(rule, whole, values) < STRAIGHT:
+                    found.setdefault(changed)
+    return list(found)
+
+
+def _lines(part: Node, columns: Mapping[str, FloatArray]) -> Iterator[Node]:
+    """Yield the number, the multiple and the line in the argument that are nearest to a function's values."""
+    values, argument = evaluate(part, columns), evaluate(part.args[0], columns)
+    values, argument = np.broadcast_arrays(values, argument)
+    if not (np.all(np.isfinite(values)) and np.all(np.isfinite(argument))):
+        return
+    yield const(float(values.mean()))
+    if part.op == "div" or np.ptp(argument) == 0:
+        return
+    power = float(argument @ argument)
+    yield combine("mul", (const(float(argument @ values) / power), part.args[0]))
+    slope, offset = np.polyfit(argument, values, 1).tolist()
+    yield combine("add", (const(offset), combine("mul", (const(slope), part.args[0]))))
+
+
+def snapped(rule: Rule) -> list[Rule]:
+    """Return the rules in which constants have the simple ratio that they nearly have.
+
+    Of each learning rate the multiple is free, so that every constant in turn is taken for the unit; those
+    whose ratio to it is near a simple one get it, all at once and one by one.
+
+    Examples
+    --------
+    >>> [str(one) for one in snapped(Rule.parse("0.391*x*y - 0.3935*w*y**2"))]
+    ['0.391*x*y - 0.391*w*y**2', '0.3935*x*y - 0.3935*w*y**2']
+    """
+    values = rule.constants()
+    places = rule.slots_of_constants
+    found: dict[Rule, None] = {}
+    for group in groups_of_slots(rule):
+        inside = [n for n, slot in enumerate(places) if slot in group]
+        # Constants inside of functions are numbers of their own, whatever the multiple: the last unit is 1.
+        for unit in dict.fromkeys([*(abs(float(values[n])) for n in inside), 1.0]):
+            near = {n: target for n in inside if (target := _near(float(values[n]), unit)) is not None}
+            for picked in [near, *({n: target} for n, target in near.items())] if len(near) > 1 else [near]:
+                moved = values.copy()
+                for n, target in picked.items():
+                    moved[n] = target
+                if np.array_equal(moved, values):
+                    continue
+                try:
+                    found.setdefault(rule.with_constants(moved).canonical())
+                except RuleError:
+                    continue
+    return list(found)
+
+
+def _near(value: float, unit: float) -> float | None:
+    """Return the simple multiple of a unit that a value is near to; None where it is near none, or is one."""
+    if unit == 0:
+        return None
+    ratio = min(RATIOS, key=lambda one: abs(abs(value) / unit - one) / one)
+    is_near = abs(abs(value) / unit - ratio) <= NEAR * ratio
+    return float(np.copysign(ratio * unit, value)) if is_near and abs(value) != ratio * unit else None
 
 
 def reductions(rule: Rule) -> list[Rule]:
@@ -161,14 +216,14 @@ def reductions(rule: Rule) -> list[Rule]:
                     changed = Rule({**rule.expressions, slot: _replaced(order, place, child)}).canonical()
                 except RuleError:
                     continue
-                if changed.complexity < rule.complexity and _has_variables(changed, slot):
+                if changed.size < rule.size and _has_variables(changed, slot):
                     found.setdefault(changed)
     for slot in rule.expressions:
         if get_slot(slot).is_constant:
             continue
         without = Rule({**rule.expressions, slot: const(0.0)})
         acts = any(_has_variables(without, other) for other in rule.expressions)
-        if acts and without.complexity < rule.complexity:
+        if acts and without.size < rule.size:
             found.setdefault(without)
     return list(found)
 
@@ -199,32 +254,8 @@ def _has_variables(rule: Rule, slot: str) -> bool:
     return any(part.op == "var" for part in postorder(rule.expressions[slot]))
 
 
-def _step(
-    task: Task,
-    what: str,
-    before: Rule,
-    after: Rule,
-    losses: FloatArray,
-    heldout: Any,
-    resolution: float,
-) -> tuple[Simplification, FloatArray]:
-    new_losses = task.losses(after, heldout)
-    difference = new_losses - losses
-    return (
-        Simplification(
-            what,
-            before,
-            after,
-            float(difference.mean()),
-            _error(difference),
-            _does_no_harm(difference, resolution),
-        ),
-        new_losses,
-    )
-
-
-def _does_no_harm(difference: FloatArray, resolution: float) -> bool:
-    return float(difference.mean()) <= max(_error(difference), resolution)
+def _does_no_harm(difference: FloatArray, margin: float) -> bool:
+    return float(difference.mean()) <= max(chance(difference), margin)
 
 
 def _error(difference: FloatArray) -> float:

@@ -1,0 +1,165 @@
+"""Forms of rules that somebody proposed, and which of them are the same update.
+
+Two descriptions whose updates agree on all states that synapses visit, up to a multiple in each slot, are one
+candidate: the simpler one stands for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.fit import FitResult
+from discover.rule import Rule
+from discover.search.engine import Samples
+from discover.search.speed import groups_of_slots
+from discover.slots import get_slot
+
+__all__ = ["L1_PATH", "TOLERANCE", "Form", "Forms", "agreement", "in_layers", "skeleton", "update_on"]
+
+FloatArray = NDArray[np.float64]
+
+L1_PATH = "l1-path"
+"""Name under which the rules of the coefficient fit enter the union."""
+
+TOLERANCE = 0.01
+"""Two updates are one where they differ by less than this share of their size, at the best multiple."""
+
+
+@dataclass
+class Form:
+    """A form of rule, with the constants that came with it, and who proposed it."""
+
+    rule: Rule
+    proposed_by: list[str] = field(default_factory=list)
+
+    def also_by(self, names: Iterable[str]) -> None:
+        """Remember who else proposed it."""
+        self.proposed_by.extend(name for name in names if name not in self.proposed_by)
+
+
+class Forms:
+    """Forms by their skeletons, each once.
+
+    Parameters
+    ----------
+    fit : FitResult, optional
+        The best rule of each set of terms on its path is a form.
+    """
+
+    def __init__(self, fit: FitResult | None = None) -> None:
+        self._forms: dict[str, Form] = {}
+        for point in sorted(fit.points, key=lambda point: point.heldout_loss) if fit is not None else ():
+            if point.n_terms > 0 and point.penalty > 0:
+                self._forms.setdefault(skeleton(point.rule), Form(point.rule, [L1_PATH]))
+
+    def add(self, rules: Iterable[Rule], proposed_by: str) -> None:
+        """Add rules in canonical form; of one skeleton the first that came stays."""
+        for rule in rules:
+            canonical = rule.canonical()
+            self._forms.setdefault(skeleton(canonical), Form(canonical)).also_by([proposed_by])
+
+    def distinct(self, states: Mapping[str, Samples]) -> list[Form]:
+        """Return the forms, simplest first, without those whose update a simpler one has already.
+
+        Parameters
+        ----------
+        states : mapping from slot name to Samples
+            Visited states.
+        """
+        kept: list[tuple[Form, dict[str, FloatArray]]] = []
+        ordered = sorted(self._forms.values(), key=lambda form: (form.rule.complexity, str(form.rule)))
+        for form in ordered:
+            values = update_on(form.rule, states)
+            if values is None:
+                continue
+            twin = next((one for one, others in kept if _agree(form.rule, one.rule, values, others)), None)
+            if twin is None:
+                kept.append((form, values))
+            else:
+                twin.also_by(form.proposed_by)
+        return [form for form, _ in kept]
+
+
+def skeleton(rule: Rule) -> str:
+    """Text of a rule that is the same whatever its constants: its set of terms, or its canonical tree."""
+    if rule.is_polynomial:
+        return str({slot: sorted(terms) for slot, terms in rule.coefficients().items()})
+    canonical = rule.canonical()
+    return str(canonical.with_constants(np.full(len(canonical.constants()), 1.5)))
+
+
+def update_on(rule: Rule, states: Mapping[str, Samples]) -> dict[str, FloatArray] | None:
+    """Return a rule's update on visited states, by slot; None where it is not finite."""
+    values = {
+        slot: np.asarray(function(**states[slot].columns))
+        for slot, function in rule.numpy().items()
+        if slot in states
+    }
+    return values if all(np.all(np.isfinite(one)) for one in values.values()) else None
+
+
+def agreement(rule: Rule, values: Mapping[str, FloatArray], others: Mapping[str, FloatArray]) -> float:
+    """Return how far an update is from another at its best multiples, as a share of its own size.
+
+    Parameters
+    ----------
+    rule : Rule
+        Says which slots share a multiple.
+    values, others : mapping from slot name to ndarray
+        Both updates on the same states.
+    """
+    worst = 0.0
+    for group in groups_of_slots(rule):
+        mine = _joined(values, group)
+        theirs = _joined(others, group)
+        power, size = float(theirs @ theirs), float(mine @ mine)
+        multiple = float(mine @ theirs) / power if power > 0 else 0.0
+        if size == 0.0 or multiple <= 0.0:
+            worst = max(worst, 0.0 if size == power == 0.0 else 1.0)
+            continue
+        residual = mine - multiple * theirs
+        worst = max(worst, float(np.sqrt(residual @ residual / size)))
+    return worst
+
+
+def _joined(values: Mapping[str, FloatArray], group: Sequence[str]) -> FloatArray:
+    parts = [values[slot] for slot in group if slot in values]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _agree(
+    rule: Rule, other: Rule, values: Mapping[str, FloatArray], others: Mapping[str, FloatArray]
+) -> bool:
+    if values.keys() != others.keys():
+        return False
+    constants = [slot for slot in {*rule.slots, *other.slots} if get_slot(slot).is_constant]
+    for slot in constants:
+        if abs(rule.constant(slot) - other.constant(slot)) > TOLERANCE * rule.constant(slot):
+            return False
+    return agreement(rule, values, others) < TOLERANCE
+
+
+def in_layers(screened: Sequence[tuple[float, Form]]) -> list[tuple[float, Form]]:
+    """Order forms by fronts of loss and complexity: the first front, then that of the rest, and so on.
+
+    The forms at the head are refined. By loss alone these could all be variants of one good form, and a
+    simpler one that needs no more than other constants would be missed.
+    """
+    rest = sorted(screened, key=lambda entry: (entry[1].rule.complexity, entry[0], str(entry[1].rule)))
+    ordered: list[tuple[float, Form]] = []
+    while rest:
+        front: list[tuple[float, Form]] = []
+        others: list[tuple[float, Form]] = []
+        lowest = float("inf")
+        for entry in rest:
+            (front if entry[0] < lowest else others).append(entry)
+            lowest = min(lowest, entry[0])
+        if not front:  # losses that are not finite
+            return ordered + others
+        ordered += sorted(front, key=lambda entry: entry[0])
+        rest = others
+    return ordered

@@ -1,0 +1,256 @@
+"""Forms tried in the network: refined, set to their best speed, and judged on problems of their own.
+
+Three sets of problems are never mixed. Constants are *fitted* on the first; speeds are set, parts taken away
+and the rule *chosen* on the second; what is *reported* of the candidates in the end comes from the third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.pareto import Simplification, Spent, pareto_front
+from discover.progress import Progress
+from discover.rule import Rule
+from discover.search.engine import Samples
+from discover.search.forms import Form, in_layers, skeleton
+from discover.search.refine import refined
+from discover.search.settings import SearchSettings
+from discover.search.simpler import smaller_forms, step
+from discover.search.speed import at_best_speed
+from discover.spread import losses_of_population
+from discover.tasks.base import DifferentiableTask, Task, has_gradient, losses_of_rules
+
+__all__ = ["CountedTask", "Judged", "Trial", "merged"]
+
+FloatArray = NDArray[np.float64]
+
+META_GRADIENT = "meta-gradient"
+META_EVOLUTION = "cma-es"
+SIMPLER = "made simpler"
+
+WITHIN_REACH = 2.0
+"""Candidates with up to this many times the lowest loss are worth being made simpler."""
+
+N_SIMPLER = 3
+"""Of all forms simpler than a candidate, those with the lowest loss are refined."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A rule at its best speed, with its losses.
+
+    Attributes
+    ----------
+    rule : Rule
+    complexity : float
+    proposed_by : tuple of str
+    refined_by : str
+    train_loss : float
+        Mean over the problems that its constants were fitted on.
+    losses : ndarray, shape (n_problems,)
+        On the problems on which candidates are chosen.
+    steps : tuple of Simplification
+        How it came from a rule that was less simple, and what else was tried on it.
+    """
+
+    rule: Rule
+    complexity: float
+    proposed_by: tuple[str, ...]
+    refined_by: str
+    train_loss: float
+    losses: FloatArray
+    steps: tuple[Simplification, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """Mean over the problems on which candidates are chosen."""
+        return float(self.losses.mean())
+
+
+@dataclass
+class Trial:
+    """What forms are tried on.
+
+    Parameters
+    ----------
+    counted : CountedTask
+    train, heldout : Problems
+        To fit constants on, and to choose on.
+    states : mapping from slot name to Samples
+        What synapses visit.
+    settings : SearchSettings
+    rng : numpy.random.Generator
+    """
+
+    counted: CountedTask
+    train: Any
+    heldout: Any
+    states: Mapping[str, Samples]
+    settings: SearchSettings
+    rng: np.random.Generator
+    tuning: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        n_tuning = min(self.settings.network.n_tuning, self.heldout.n_problems)
+        self.tuning = self.heldout.subset(np.arange(n_tuning))
+
+    @property
+    def task(self) -> Task:
+        """The task, which counts what is simulated."""
+        return cast("Task", self.counted)
+
+    def of_forms(self, forms: Sequence[Form], progress: Progress) -> list[Judged]:
+        """Screen all forms, and refine and judge the best, layer by layer of the front."""
+        network = self.settings.network
+        losses = [float(self.task.losses(form.rule, self.train).mean()) for form in forms]
+        entries = [entry for entry in zip(losses, forms, strict=True) if entry[0] < network.hopeless]
+        ordered = in_layers(entries)[: network.n_refined]
+        judged = []
+        for number, (_, form) in enumerate(ordered, 1):
+            judged.append(self.judged(form.rule, tuple(form.proposed_by)))
+            progress(number / len(ordered), f"candidate {number} of {len(ordered)}")
+        return judged
+
+    def judged(self, rule: Rule, proposed_by: tuple[str, ...], note: str = "") -> Judged:
+        """Refine a rule's constants, set its speed, and measure its losses."""
+        network = self.settings.network
+        better, losses = refined(self.task, rule, self.train, network.refine_steps, network.batch, self.rng)
+        by = "" if better is rule else META_GRADIENT if has_gradient(self.task) else META_EVOLUTION
+        best = at_best_speed(self.task, better, self.tuning)
+        if best is not better:
+            losses = self.task.losses(best, self.train)
+        names = ", ".join(name for name in (by, note) if name)
+        heldout = self.task.losses(best, self.heldout)
+        self.counted.note(float(losses.mean()))
+        complexity = best.complexity_by(self.settings.measure)
+        return Judged(best, complexity, proposed_by, names, float(losses.mean()), heldout)
+
+    def margin(self, judged: Sequence[Judged]) -> float:
+        """Return the loss by which a simpler rule may be worse."""
+        finite = [one.loss for one in judged if np.isfinite(one.loss)]
+        return self.settings.margin(finite) if finite else 0.0
+
+    def simplified(self, judged: list[Judged], progress: Progress) -> list[Judged]:
+        """Make every candidate of the front simpler, and what comes of it, until nothing more can go.
+
+        All that is found competes in the choice. Each candidate gets the step with the lowest loss that was
+        tried on it, whether or not it was accepted.
+        """
+        done: set[str] = set()
+        n_rounds = self.settings.network.simplify
+        for number in range(n_rounds):
+            front = pareto_front([(one.complexity, one.loss, one) for one in judged])
+            lowest = min(one.loss for one in front)
+            todo = [
+                one for one in front
+                if skeleton(one.rule) not in done and one.loss <= WITHIN_REACH * lowest + self.margin(judged)
+            ]  # fmt: skip
+            if not todo:
+                break
+            progress(number / n_rounds, "making rules simpler")
+            parent = todo[-1]
+            done.add(skeleton(parent.rule))
+            judged = self._made_simpler(parent, judged)
+        return judged
+
+    def _made_simpler(self, parent: Judged, judged: list[Judged]) -> list[Judged]:
+        network = self.settings.network
+        known = {(skeleton(one.rule), one.complexity) for one in judged}
+        smaller = [
+            one for one in smaller_forms(parent.rule, self.states)
+            if (skeleton(one), one.complexity_by(self.settings.measure)) not in known
+        ]  # fmt: skip
+        if not smaller:
+            return judged
+        means = losses_of_rules(self.task, smaller, self.train).mean(axis=1)
+        order = [n for n in np.argsort(means, kind="stable").tolist() if means[n] < network.hopeless]
+        found = [self.judged(smaller[n], parent.proposed_by, SIMPLER) for n in order[:N_SIMPLER]]
+        if not found:
+            return judged
+        margin = self.margin([*judged, *found])
+        best = min(found, key=lambda one: one.loss)
+        last = step(SIMPLER, parent.rule, best.rule, parent.losses, best.losses, margin)
+        children = [
+            replace(one, steps=(*parent.steps, last) if one is best else parent.steps) for one in found
+        ]
+        kept = [replace(one, steps=(*one.steps, last)) if one is parent and not last.accepted else one
+                for one in judged]  # fmt: skip
+        return [*kept, *children]
+
+
+def merged(judged: Sequence[Judged]) -> list[Judged]:
+    """Return each form once, that with the lower loss; a form with round constants is one of its own."""
+    by_form: dict[tuple[str, float], Judged] = {}
+    for one in judged:
+        key = skeleton(one.rule), one.complexity
+        other = by_form.get(key)
+        if other is None:
+            by_form[key] = one
+            continue
+        better = one if one.loss < other.loss else other
+        names = dict.fromkeys([*other.proposed_by, *one.proposed_by])
+        by_form[key] = replace(better, proposed_by=tuple(names))
+    return list(by_form.values())
+
+
+class CountedTask:
+    """A task that counts the problems that are simulated.
+
+    Parameters
+    ----------
+    task : Task
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.n_simulated = 0
+        self.trace: list[tuple[int, float]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def losses(self, rule: Any, problems: Any, n_steps: int | None = None) -> FloatArray:
+        """See :meth:`discover.tasks.base.Task.losses`."""
+        self.n_simulated += problems.n_problems
+        return self._task.losses(rule, problems, n_steps)
+
+    def losses_of_rules(self, rules: Sequence[Any], problems: Any) -> FloatArray:
+        """See :func:`discover.tasks.base.losses_of_rules`."""
+        self.n_simulated += len(rules) * problems.n_problems
+        return losses_of_rules(self._task, rules, problems)
+
+    def losses_of_population(self, rules: Sequence[Any], problems: Any) -> FloatArray:
+        """See :func:`discover.spread.losses_of_population`."""
+        self.n_simulated += len(rules) * problems.n_problems
+        return losses_of_population(self._task, rules, problems)
+
+    @property
+    def gradient(self) -> Any:
+        """See :meth:`discover.tasks.base.DifferentiableTask.gradient`."""
+        compute = cast("DifferentiableTask", self._task).gradient  # a task that has none has none here
+
+        def counted(rule: Any, problems: Any, n_steps: int | None = None) -> Any:
+            self.n_simulated += problems.n_problems
+            return compute(rule, problems, n_steps)
+
+        return counted
+
+    def note(self, loss: float) -> None:
+        """Remember where the lowest loss fell."""
+        if not self.trace or loss < self.trace[-1][1]:
+            self.trace.append((self.n_simulated, loss))
+
+    def spent(self, way: str, judged: Sequence[Judged], before: Spent | None = None) -> Spent:
+        """Return what this way cost, with what was spent before its candidates were tried."""
+        already, nothing = (0, float("inf")) if before is None else (before.n_simulated, before.heldout_loss)
+        trace = [] if before is None else list(before.trace)
+        for count, loss in self.trace:
+            if not trace or loss < trace[-1][1]:
+                trace.append((already + count, loss))
+        lowest = min((one.loss for one in judged), default=nothing)
+        return Spent(way, already + self.n_simulated, lowest, tuple(trace))
