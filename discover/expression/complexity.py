@@ -43,8 +43,8 @@ TOLERANCE = 1e-9
 MOST_EXPANDED = 64
 """Terms beyond which a product of sums is not multiplied out to see whether that is shorter."""
 
-MOST_TRIED = 6
-"""Terms up to which every common factor is tried; of longer sums the commonest factor alone."""
+MOST_TRIED = 2
+"""Of the factors that several terms share, those that are tried in front of them: the ones that save most."""
 
 MOST_NODES = 300
 """Nodes up to which other ways of writing are looked for; longer expressions are charged as they stand."""
@@ -96,8 +96,8 @@ class Complexity:
         if any(node.complexity > MOST_NODES for node in nodes):
             return sum(self.of(node) for node in nodes)
         sums = [self._cheapest_form(node) for node in nodes]
-        scales = {abs(term.coefficient) for terms in sums for term in terms} or {1.0}
-        return _whole(min(sum(self._of_sum(_divided(terms, scale)) for terms in sums) for scale in scales))
+        scale = self._best_unit([term for terms in sums for term in terms])
+        return _whole(sum(self._of_sum(_divided(terms, scale)) for terms in sums))
 
     def _as_it_stands(self, node: Node) -> int | float:
         prices = {**COSTS, **self.costs, "neg": 0.0}
@@ -116,11 +116,24 @@ class Complexity:
         if not terms:
             return DIGIT
         shortest = self._without_number(tuple(terms))
-        for scale in {abs(term.coefficient) for term in terms}:
-            price = 0.0 if free else self._of_number(scale) + self._price("mul")
-            if price < shortest:
-                shortest = min(shortest, price + self._without_number(_divided(terms, scale)))
-        return shortest
+        scale = self._best_unit(terms)
+        if _is(scale, 1.0):
+            return shortest
+        price = 0.0 if free else self._of_number(scale) + self._price("mul")
+        return min(shortest, price + self._without_number(_divided(terms, scale)))
+
+    def _best_unit(self, terms: Sequence[_Term]) -> float:
+        """Return the size of a coefficient that costs least of all when they are written in units of it."""
+        sizes = sorted({abs(term.coefficient) for term in terms}) or [1.0]
+
+        def price(unit: float) -> float:
+            # A factor of one is not written, unless it is all there is of a term.
+            shares = ((abs(term.coefficient) / unit, term.factors) for term in terms)
+            return sum(
+                0.0 if _is(share, 1.0) and factors else self._of_number(share) for share, factors in shares
+            )
+
+        return min(sizes, key=price)
 
     def _without_number(self, terms: tuple[_Term, ...]) -> float:
         """Return the cheapest way to write a sum, with common factors in front of parts of it or without."""
@@ -131,9 +144,8 @@ class Complexity:
         for term in terms:
             for base, power in term.factors:
                 counts[base, power > 0] = counts.get((base, power > 0), 0) + 1
-        shared = [key for key, count in counts.items() if count > 1]
-        if len(terms) > MOST_TRIED:
-            shared = sorted(shared, key=lambda key: -counts[key])[:1]
+        savings = {key: (count - 1) * self._of_base(key[0]) for key, count in counts.items() if count > 1}
+        shared = sorted(savings, key=lambda key: -savings[key])[:MOST_TRIED]
         return min([written, *(self._in_front(key, terms) for key in shared)])
 
     def _in_front(self, key: tuple[Node, bool], terms: tuple[_Term, ...]) -> float:
