@@ -300,6 +300,8 @@ class ParetoFront:
         What was tried on the best and on the chosen rule.
     spent : tuple of Spent
         What each way to search cost, where there were several.
+    teacher_loss : float or None
+        Loss of the teacher that the engines were to name, on the problems that candidates are chosen on.
 
     Raises
     ------
@@ -321,6 +323,7 @@ class ParetoFront:
     resolution: float = 0.0
     simplifications: tuple[Simplification, ...] = ()
     spent: tuple[Spent, ...] = ()
+    teacher_loss: float | None = None
 
     def __post_init__(self) -> None:
         if not self.candidates:
@@ -360,6 +363,7 @@ class ParetoFront:
             "resolution": self.resolution,
             "simplifications": [step.to_json() for step in self.simplifications],
             "spent": [one.to_json() for one in self.spent],
+            **({} if self.teacher_loss is None else {"teacher_loss": self.teacher_loss}),
         }
 
     @classmethod
@@ -384,6 +388,7 @@ class ParetoFront:
             fields.number("resolution", 0.0),
             tuple(Simplification._from_fields(one) for one in fields.parts("simplifications", ())),
             tuple(Spent._from_fields(one) for one in fields.parts("spent", ())),
+            fields.number("teacher_loss") if fields.has("teacher_loss") else None,
         )
 
     def rows(self) -> list[dict[str, Any]]:

@@ -3,6 +3,10 @@
 ``f = sum_ik g_ik(y) x**i w**k`` with a cubic spline g for each pair of powers up to two. It is learned as the
 coefficients of the polynomial basis are: the same optimiser, exact gradients, a path of penalties, refits and
 the same choice, with blocks (i, k) in place of terms. A symbolic search then looks for its formula.
+
+Where a task's problems are the same with the signs of all inputs, or of all weights, turned round
+(``sign_symmetric``), the rule treats both signs alike: then i + k is odd, and g is even or odd as i is. A
+rule that prefers one sign may learn as well, but no short formula is near to it.
 """
 
 from __future__ import annotations
@@ -39,6 +43,9 @@ TAIL = 0.001
 """Share of visited outputs beyond each end of the splines, which are constant there."""
 
 N_BLOCKS = 9
+
+PARITY = np.array([0.0 if (i + k) % 2 == 0 else (-1.0) ** i for i in range(3) for k in range(3)])
+"""Of each block's function where both signs are alike: even (1), odd (-1) or none (0)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,17 +231,28 @@ class _Objective:
     effects: FloatArray  # (9,)
     unit: float
     smoothness: float
+    is_symmetric: bool = False
 
     @classmethod
     def start(
         cls, task: SplineTask, problems: Any, settings: TeacherSettings, seed: np.random.SeedSequence
     ) -> _Objective:
         states = task.probe(problems, N_STATES, seed)[task.slots[0].name]
-        low, high = np.quantile(states.values[:, 1], [TAIL, 1 - TAIL])
+        post, is_symmetric = states.values[:, 1], task.sign_symmetric
+        low, high = np.quantile(np.concatenate([post, -post]) if is_symmetric else post, [TAIL, 1 - TAIL])
+        if is_symmetric:
+            low = -high
         unit = float(np.sqrt(np.mean(states.values[:, 2] ** 2)))
-        effects = _sizes(states) / unit
         return cls(
-            task, problems, float(low), float(high), settings.n_pieces, effects, unit, settings.smoothness
+            task,
+            problems,
+            float(low),
+            float(high),
+            settings.n_pieces,
+            _sizes(states) / unit,
+            unit,
+            settings.smoothness,
+            is_symmetric,
         )
 
     @property
@@ -253,7 +271,14 @@ class _Objective:
 
     def random_start(self, scale: float, rng: np.random.Generator) -> FloatArray:
         """Draw coordinates of a rule to begin with."""
-        return rng.normal(0, scale, len(self.blocks))
+        return self._symmetric(rng.normal(0, scale, len(self.blocks)))
+
+    def _symmetric(self, values: FloatArray) -> FloatArray:
+        """Return the part of coefficients that treats both signs alike."""
+        if not self.is_symmetric:
+            return values
+        table = values.reshape(N_BLOCKS, -1)
+        return (0.5 * PARITY[:, None] * (PARITY[:, None] * table + table[:, ::-1])).reshape(-1)
 
     def norms(self, scaled: FloatArray) -> FloatArray:
         """Root-mean-square of each block's coefficients, shape (9,)."""
@@ -276,7 +301,7 @@ class _Objective:
 
         # The mean alone is kept: gradients of single problems would fill the disk.
         result = remembered(self.task, "teacher-step", problems, (rule, n_steps), compute)
-        gradient, (mean_loss, blown) = result["gradient"], result["shares"]
+        gradient, (mean_loss, blown) = self._symmetric(result["gradient"]), result["shares"]
         bends = np.diff(scaled.reshape(N_BLOCKS, -1), n=2, axis=1)
         # The transpose of second differences, by the same differences of bends with zeros around them.
         rough = np.diff(np.pad(bends, ((0, 0), (2, 2))), n=2, axis=1).reshape(-1)

@@ -66,7 +66,7 @@ def from_curves(
     names = samples.variables[0], samples.variables[2]
     found = _fronts(engine, lesson.curves, settings, seed, progress)
     fronts = {tuple(zip(names, powers, strict=True)): front for powers, front in found.items()}
-    return [Rule({slot: node}) for _, node in _combined(fronts, samples, settings.max_nodes)]
+    return [Rule({slot: node}) for _, node in _combined(fronts, lesson.weighted[slot], settings.max_nodes)]
 
 
 def _from_trace_curves(
@@ -124,7 +124,7 @@ def _combined(
     for factors, front in fronts.items():
         kept = [front[n] for n in _steepest([proposal.nmse for proposal in front], most)]
         nodes = [_times(proposal.expression, factors) for proposal in kept]
-        shares.append([(node, evaluate(node, samples.columns)) for node in nodes])
+        shares.append([(node, samples.observed(evaluate(node, samples.columns))) for node in nodes])
     entries = []
     for picks in itertools.product(*([None, *share] for share in shares)):
         chosen = [pick for pick in picks if pick is not None]

@@ -194,6 +194,8 @@ class Engine(Protocol):
     """
 
     name: str
+    takes_sums: bool
+    """Whether samples may have a kernel."""
 
     def availability(self) -> Availability:
         """Say whether the engine can run here, without loading it and without a download."""

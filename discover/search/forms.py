@@ -62,6 +62,13 @@ class Forms:
             canonical = rule.canonical()
             self._forms.setdefault(skeleton(canonical), Form(canonical)).also_by([proposed_by])
 
+    def without(self, rules: Iterable[Rule]) -> Forms:
+        """Return the forms whose skeleton none of some rules has."""
+        known = {skeleton(rule) for rule in rules}
+        others = Forms()
+        others._forms = {key: form for key, form in self._forms.items() if key not in known}
+        return others
+
     def distinct(self, states: Mapping[str, Samples]) -> list[Form]:
         """Return the forms, simplest first, without those whose update a simpler one has already.
 

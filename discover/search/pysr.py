@@ -59,6 +59,7 @@ class PySREngine:
     """Symbolic regression by PySR, in this process: Julia is started once and compiles once."""
 
     name = "pysr"
+    takes_sums = False
 
     def availability(self) -> Availability:
         """Say whether PySR and a Julia with its packages are installed; neither is started."""

@@ -30,6 +30,7 @@ class RecalledEngine:
 
     def __init__(self, engine: Engine, task: Any, problems: Any) -> None:
         self.name = engine.name
+        self.takes_sums = engine.takes_sums
         self._engine = engine
         self._task = task
         self._problems = problems
@@ -42,7 +43,8 @@ class RecalledEngine:
         self, samples: Samples, settings: SearchSettings, seed: int, progress: Progress = silent
     ) -> list[Proposal]:
         """See :meth:`discover.search.engine.Engine.propose`."""
-        question = (self.name, samples.variables, samples.inputs, samples.target, settings, seed)
+        kernel = () if samples.kernel is None else (samples.kernel.toarray(),)
+        question = (self.name, samples.variables, samples.inputs, samples.target, *kernel, settings, seed)
 
         def compute(_: Any) -> Arrays:
             return packed(self._engine.propose(samples, settings, seed, progress))

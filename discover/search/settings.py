@@ -227,6 +227,8 @@ class NetworkSettings:
         Steps of a refinement, and problems a step looks at.
     hopeless : float
         Candidates with a larger mean loss are not refined; a blow-up counts between 1 and 2.
+    rounds : int
+        How often the search goes on where the best formula is worse than the teacher that it was to name.
     simplify : int
         Most candidates of the front that are made simpler; 0 for none, and for constants as they are.
     """
@@ -240,6 +242,7 @@ class NetworkSettings:
     refine_steps: Annotated[int, Ge(0), Le(100_000)] = 60
     batch: Annotated[int, Ge(1), Le(100_000)] = 16
     hopeless: Annotated[float, Gt(0)] = 1.5
+    rounds: Annotated[int, Ge(0), Le(100)] = 2
     simplify: Annotated[int, Ge(0), Le(100)] = 24
 
 

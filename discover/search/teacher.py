@@ -16,6 +16,7 @@ from discover.errors import ArtefactError, RunFailed
 from discover.expression import Node, const
 from discover.fit import FitResult, SpikeTeacher, SpikeTeacherPoint, TeacherPoint
 from discover.search.engine import MIN_ROWS, Samples
+from discover.search.metric import curvature, in_metric
 from discover.slots import TAU_POST, TAU_PRE, get_slot
 from discover.tasks.base import (
     Task,
@@ -48,12 +49,21 @@ class Lesson:
     trace_curves : mapping from (str, int) to Samples
         For a teacher of spiking synapses, the function of the trace that each power of the weight is
         multiplied with in each slot, on visited traces.
+    teacher : Rule, SplineRule or SplineSpikeRule
+        Whose update it is.
+    weighted : mapping from slot name to Samples
+        The same update, weighted by what an error of it costs the network; `samples` where that is not known.
     """
 
     samples: Mapping[str, Samples]
+    teacher: Any
     constants: Mapping[str, Node] = field(default_factory=dict)
     curves: Mapping[tuple[int, int], Samples] = field(default_factory=dict)
     trace_curves: Mapping[tuple[str, int], Samples] = field(default_factory=dict)
+    weighted: Mapping[str, Samples] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weighted", self.weighted or self.samples)
 
     @property
     def has_curves(self) -> bool:
@@ -68,8 +78,9 @@ def teacher_samples(
     trajectories: Mapping[str, NDArray[Any]],
     n_states: int,
     seed: np.random.SeedSequence,
-) -> Lesson:
-    """Sample the update of the teacher on the states that it visits.
+    number: int = 0,
+) -> Lesson | None:
+    """Sample the update of a teacher on the states that it visits.
 
     A dense rule carries no sparsity that the engines would only repeat. Where it blows up on every problem
     the least penalised rule that does not takes its place. An equal share of states that baseline rules
@@ -85,27 +96,41 @@ def teacher_samples(
     n_states : int
         Rows of samples for each slot, before those of the baselines.
     seed : numpy.random.SeedSequence
+    number : int
+        Which teacher: 0 for the chosen one, then the choices of the other restarts.
 
     Returns
     -------
-    Lesson
+    Lesson or None
+        None where there is no such teacher.
 
     Raises
     ------
     RunFailed
         If every rule of the path blows up.
     """
-    if isinstance(fit.teacher, SpikeTeacher):
-        return _of_trace_splines(task, problems, fit.teacher.best, trajectories, n_states, seed)
     if fit.teacher is not None:
-        return _of_splines(task, problems, fit.teacher.best, fit.teacher.slot, trajectories, n_states, seed)
-    others = sorted((p for p in fit.points if p is not fit.dense), key=lambda p: (p.penalty, p.heldout_loss))
-    for point in (fit.dense, *others):
+        others = [place for place in fit.teacher.choices if place != fit.teacher.chosen]
+        places = [fit.teacher.chosen, *others]
+        if number >= len(places):
+            return None
+        if isinstance(fit.teacher, SpikeTeacher):
+            return _of_trace_splines(
+                task, problems, fit.teacher.points[places[number]], trajectories, n_states, seed
+            )
+        splines = fit.teacher.points[places[number]]
+        return _of_splines(task, problems, splines, fit.teacher.slot, trajectories, n_states, seed)
+    if number > 0:
+        return None
+    less_dense = sorted(
+        (p for p in fit.points if p is not fit.dense), key=lambda p: (p.penalty, p.heldout_loss)
+    )
+    for point in (fit.dense, *less_dense):
         rule = point.rule
         visited = task.visit(coefficients_of(task, rule), problems, n_states, seed)
         if all(len(states.values) >= MIN_ROWS for states in visited.values()):
             constants = {slot: node for slot, node in rule.expressions.items() if get_slot(slot).is_constant}
-            return Lesson(_sampled(task, visited, trajectories, rule.numpy()), constants)
+            return Lesson(_sampled(task, visited, trajectories, rule.numpy()), rule, constants)
     raise RunFailed("Every rule of the path blows up, so there is nothing to search for; fit longer.")
 
 
@@ -132,9 +157,14 @@ def _of_splines(
     inside = (post >= rule.low) & (post <= rule.high)
     name = samples[slot].variables[1]
     curves = rule.curves(post[inside])
+    seen = samples[slot].where(inside)
+    matrix = curvature(with_splines(task), teacher, problems)
+    (word,) = seed.generate_state(1)
     return Lesson(
-        {slot: samples[slot].where(inside)},
+        {slot: seen},
+        rule,
         curves={(i, k): Samples((name,), post[inside, None], curves[i, k]) for i, k in teacher.blocks},
+        weighted={slot: in_metric(seen, teacher, matrix, int(word))},
     )
 
 
@@ -168,7 +198,7 @@ def _of_trace_splines(
         name = inside[slot].variables[0]
         curves[slot, power] = Samples((name,), trace[:, None], splines[slot].curves(trace)[power])
     constants = {TAU_PRE.name: const(rule.tau_pre_ms), TAU_POST.name: const(rule.tau_post_ms)}
-    return Lesson(inside, constants, trace_curves=curves)
+    return Lesson(inside, rule, constants, trace_curves=curves)
 
 
 def _sampled(

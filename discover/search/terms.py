@@ -31,6 +31,7 @@ class TermsEngine:
     """The product-term search; it needs NumPy and SciPy only, so it runs everywhere."""
 
     name = "terms"
+    takes_sums = True
 
     def availability(self) -> Availability:
         """Return that it is usable."""

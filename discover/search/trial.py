@@ -36,6 +36,9 @@ SIMPLER = "made simpler"
 WITHIN_REACH = 2.0
 """Candidates with up to this many times the lowest loss are worth being made simpler."""
 
+BEHIND = 0.1
+"""Share of the teacher's loss by which a formula may be worse and still count as its name."""
+
 N_SIMPLER = 3
 """Of all forms simpler than a candidate, those with the lowest loss are refined."""
 
@@ -134,6 +137,11 @@ class Trial:
         """Return the loss by which a simpler rule may be worse."""
         finite = [one.loss for one in judged if np.isfinite(one.loss)]
         return self.settings.margin(finite) if finite else 0.0
+
+    def is_behind(self, judged: Sequence[Judged], teacher_loss: float) -> bool:
+        """Whether the best formula is clearly worse than the teacher that it was to name."""
+        lowest = min(one.loss for one in judged)
+        return lowest - teacher_loss > max(self.margin(judged), BEHIND * teacher_loss)
 
     def simplified(self, judged: list[Judged], progress: Progress) -> list[Judged]:
         """Make every candidate of the front simpler, and what comes of it, until nothing more can go.

@@ -18,6 +18,7 @@ from discover.rule import Rule
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
 from discover.search.curves import from_curves
 from discover.search.engine import AUTO, Engine, resolve
+from discover.search.exchange import recombined
 from discover.search.forms import L1_PATH, Forms
 from discover.search.recalled import RecalledEngine
 from discover.search.settings import SearchSettings
@@ -27,6 +28,9 @@ from discover.search.trial import CountedTask, Judged, Trial, merged
 from discover.tasks.base import Task
 
 __all__ = ["L1_PATH", "search"]
+
+EXCHANGE = "exchange of terms"
+"""Name under which forms made of others' terms enter the union."""
 
 ON_UPDATE = "engines on the teacher's update"
 
@@ -87,15 +91,11 @@ def search(
     train = task.draw(problem_settings, network.n_train, train_seed)
     heldout = task.draw(problem_settings, network.n_heldout, heldout_seed)
     lesson = teacher_samples(task, train, fit, trajectories, network.n_states, state_seed)
+    if lesson is None:
+        raise RunFailed("The fit holds no teacher.")
+    asked = [RecalledEngine(one, task, train) for one in chosen]
     forms = Forms(fit)
-    for number, engine in enumerate(RecalledEngine(one, task, train) for one in chosen):
-        inner = part(progress, 0.5 * number / len(chosen), 0.5 * (number + 1) / len(chosen))
-        share = 0.5 if lesson.has_curves else 1.0
-        rules = _proposals(engine, lesson, settings, engine_seed, part(inner, 0.0, share))
-        if lesson.has_curves:
-            (word,) = engine_seed.generate_state(1, np.uint64)
-            rules += from_curves(engine, lesson, settings, int(word), part(inner, share, 1.0))
-        forms.add(rules, engine.name if fit.teacher is None else f"{engine.name} on the teacher")
+    _ask(asked, lesson, settings, engine_seed, forms, fit, part(progress, 0.0, 0.5))
     rng = np.random.default_rng(refine_seed)
     trial = Trial(CountedTask(task), train, heldout, lesson.samples, settings, rng)
     judged = trial.of_forms(forms.distinct(lesson.samples), part(progress, 0.5, 0.7))
@@ -115,7 +115,23 @@ def search(
             "Every form that was proposed blows up in the network. Fit longer, or raise "
             "search.network.hopeless."
         )
-    judged = merged(trial.simplified(merged(judged), part(progress, 0.7, 0.95)))
+    judged = merged(trial.simplified(merged(judged), part(progress, 0.7, 0.8)))
+    teacher_loss = float(task.losses(lesson.teacher, heldout).mean())
+    for number in range(network.rounds):
+        if not trial.is_behind(judged, teacher_loss):
+            break
+        inner = part(
+            progress, 0.8 + 0.15 * number / network.rounds, 0.8 + 0.15 * (number + 1) / network.rounds
+        )
+        new = Forms()
+        other = teacher_samples(task, train, fit, trajectories, network.n_states, state_seed, number + 1)
+        if other is not None:
+            _ask(asked, other, settings, engine_seed, new, fit, part(inner, 0.0, 0.4))
+        best_first = [one.rule for one in sorted(judged, key=lambda one: one.loss)]
+        new.add(recombined(best_first, lesson.weighted, settings.max_nodes), EXCHANGE)
+        fresh = new.without(one.rule for one in judged)
+        judged = merged([*judged, *trial.of_forms(fresh.distinct(lesson.samples), part(inner, 0.4, 0.7))])
+        judged = merged(trial.simplified(judged, part(inner, 0.7, 1.0)))
     margin = trial.margin(judged)
     progress(0.95, "measuring losses on problems of their own")
     test = task.draw(problem_settings, network.n_test, test_seed)
@@ -133,6 +149,26 @@ def search(
     return replace(front, simplifications=steps)
 
 
+def _ask(
+    engines: Sequence[RecalledEngine],
+    lesson: Lesson,
+    settings: SearchSettings,
+    seed: np.random.SeedSequence,
+    forms: Forms,
+    fit: FitResult,
+    progress: Progress,
+) -> None:
+    """Add what engines propose for the update of a teacher, whole and curve by curve."""
+    for number, engine in enumerate(engines):
+        inner = part(progress, number / len(engines), (number + 1) / len(engines))
+        share = 0.5 if lesson.has_curves else 1.0
+        rules = _proposals(engine, lesson, settings, seed, part(inner, 0.0, share))
+        if lesson.has_curves:
+            (word,) = seed.generate_state(1, np.uint64)
+            rules += from_curves(engine, lesson, settings, int(word), part(inner, share, 1.0))
+        forms.add(rules, engine.name if fit.teacher is None else f"{engine.name} on the teacher")
+
+
 def _proposals(
     engine: Engine,
     lesson: Lesson,
@@ -144,7 +180,7 @@ def _proposals(
 
     Constants of the synapse are the teacher's.
     """
-    samples = lesson.samples
+    samples = lesson.weighted if engine.takes_sums else lesson.samples
     words = seed.generate_state(len(samples))
     fronts: list[list[tuple[str, Node]]] = []
     for number, (slot, one) in enumerate(samples.items()):

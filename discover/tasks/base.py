@@ -211,10 +211,18 @@ class DifferentiableTask(Task, Protocol):
 
 
 class SplineTask(Protocol):
-    """A task whose network also runs rules without a formula, in its only slot; ``takes_splines`` says so."""
+    """A task whose network also runs rules without a formula, in its only slot; ``takes_splines`` says so.
+
+    Attributes
+    ----------
+    sign_symmetric : bool
+        Whether its problems are as likely with the signs of all inputs, or of all weights, turned round, and
+        as well solved.
+    """
 
     name: ClassVar[str]
     slots: ClassVar[tuple[Slot, ...]]
+    sign_symmetric: ClassVar[bool]
 
     def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
         """As for every task, like all of these."""

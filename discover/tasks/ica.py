@@ -107,6 +107,7 @@ class IcaTask(NeuronTask):
     name: ClassVar[str] = "ica"
     title: ClassVar[str] = "One independent source of a mixture"
     settings_type: ClassVar[type] = IcaSettings
+    sign_symmetric: ClassVar[bool] = True  # all sources are
     reference: ClassVar[str] = "hyvarinen-oja-heavy"
     known_rules: ClassVar[tuple[str, ...]] = ("hyvarinen-oja-heavy", "hyvarinen-oja", "oja", "hebb", "bcm")
     measures: ClassVar[Mapping[str, str]] = {

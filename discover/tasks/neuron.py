@@ -134,6 +134,9 @@ class NeuronTask:
     worst : mapping from str to float
         Value of a measure where the problem blew up; without an entry 0 for a measure that is good when
         large and 1 for others.
+    sign_symmetric : bool
+        Whether problems are as likely with the signs of all inputs, or of all weights, turned round, and as
+        well solved: then rules without a formula treat both signs alike.
     own_rules : tuple of KnownRule
         Known rules that the library lacks; for tasks from outside of this package.
     """
@@ -155,6 +158,7 @@ class NeuronTask:
     higher_is_better: ClassVar[tuple[str, ...]] = ("cosine",)
     worst: ClassVar[Mapping[str, float]] = {}
     takes_splines: ClassVar[bool] = True
+    sign_symmetric: ClassVar[bool] = False
 
     def draw_problem(self, settings: Any, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw one problem.
