@@ -1,9 +1,14 @@
 """The front: what is on it, what is chosen and why."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from discover.errors import TaskError
-from discover.pareto import Candidate, ParetoFront
+from discover.pareto import Candidate, ParetoFront, chance, pareto_front
 from discover.rule import Rule
 
 
@@ -63,3 +68,31 @@ def test_losses_within_the_resolution_are_equal():
     assert front.chosen is simple
     assert "within the resolution (0.01)" in front.reason
     assert ParetoFront.from_json(front.to_json()).chosen == simple
+
+
+def test_paired_choice_takes_the_simplest_that_chance_or_the_resolution_allows():
+    def entry(candidate_, allowance):
+        return replace(candidate_, allowance=allowance)
+
+    wide = ParetoFront("oja", (), (entry(SIMPLE, 0.1), entry(OJA, 0.006), entry(BEST, 0.0)), "paired")
+    assert wide.chosen.id == "c2"
+    assert "what chance explains (0.006)" in wide.reason
+    sharp = ParetoFront("oja", (), (entry(SIMPLE, 0.1), entry(OJA, 0.004), entry(BEST, 0.0)), "paired")
+    assert sharp.chosen.id == "c4"
+    assert replace(sharp, resolution=0.0051).chosen.id == "c2"
+
+
+def test_chance_is_two_standard_errors_of_the_mean_difference():
+    rng = np.random.default_rng(0)
+    means = [values.mean() for values in rng.normal(size=(4000, 50))]
+    assert chance(rng.normal(size=50)) == pytest.approx(2 / np.sqrt(50), rel=0.3)
+    assert np.mean(np.abs(means) > 2 / np.sqrt(50)) == pytest.approx(0.0455, abs=0.01)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=20))
+def test_the_front_is_what_no_other_beats(points):
+    found = pareto_front((a, b, (a, b)) for a, b in points)
+    naive = {
+        (a, b) for a, b in points if not any((c <= a and d <= b) and (c, d) != (a, b) for c, d in points)
+    }
+    assert sorted(naive) == found

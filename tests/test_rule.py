@@ -47,7 +47,8 @@ def test_text_round_trip():
     assert eval(repr(rule), {"Rule": Rule}) == rule
     assert eval(repr(Rule.parse(OJA)), {"Rule": Rule}) == Rule.parse(OJA)
     assert pickle.loads(pickle.dumps(rule)) == rule
-    assert rule.complexity == 9 + 4
+    assert rule.complexity == 7 + 3
+    assert rule.size == 9 + 4
     assert rule.slots == ("feedforward", "lateral")
 
 

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from discover.errors import EngineError, RunFailed
+from discover.expression import parse
 from discover.fit import FitResult, PathPoint
 from discover.rule import Rule
-from discover.search import search, union
+from discover.search import search
+from discover.search.engine import Proposal
 from discover.search.refine import refined
 from discover.search.settings import NetworkSettings, OperonSettings, SearchSettings, TermsSettings
 from discover.search.teacher import teacher_samples
+from discover.search.terms import TermsEngine
+from discover.search.trial import CountedTask
 from discover.tasks import collect, get_task
 from discover.tasks.base import has_gradient
 from discover.tasks.oja import OjaSettings
@@ -22,7 +26,9 @@ SETTINGS = SearchSettings(
     max_nodes=20,
     terms=TermsSettings(max_terms=2, beam_width=10, n_refined=4),
     operon=OperonSettings(operator_sets=((),), generations=15, population_size=100),
-    network=NetworkSettings(n_states=200, n_train=16, n_heldout=16, n_refined=6, refine_steps=30),
+    network=NetworkSettings(
+        n_states=200, n_train=16, n_heldout=64, n_test=64, n_tuning=64, n_refined=6, refine_steps=30
+    ),
 )
 
 
@@ -33,22 +39,6 @@ def point(penalty, loss, **terms):
 DENSE = point(0.0, 0.05, **{"x*y": 0.5, "w*y**2": -0.5, "w": 0.003, "x*w": 0.002})
 SPARSE = point(0.1, 0.06, **{"x*y": 0.3, "w*y**2": -0.25})
 FIT = FitResult("oja", (DENSE, SPARSE), 1, "fewest terms", (), {})
-
-
-def test_simple_forms_are_refined_before_variants_of_the_best_one():
-    texts = {
-        "x*y": 0.9,
-        "x*y - w*y**2": 0.06,
-        "x*y - w*y**2 + x": 0.05,
-        "x*y - w*y**2 + x + w": 0.05,
-        "w": 2.0,
-    }
-    forms = [(loss, union._Form(Rule.parse(text), [])) for text, loss in texts.items()]
-    ordered = [str(form.rule) for _, form in union._by_front(forms)]
-    first = {str(Rule.parse(text)) for text in ("x*y", "x*y - w*y**2", "x*y - w*y**2 + x", "w")}
-    assert set(ordered[:4]) == first
-    assert ordered[0] == str(Rule.parse("x*y - w*y**2 + x"))
-    assert len(ordered) == len(texts)
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +154,44 @@ def test_teacher_falls_back_to_a_rule_that_does_not_blow_up(trajectories):
 
 
 def test_counting_leaves_a_task_without_gradient_without_one():
-    assert has_gradient(union._Counted(TASK))
-    assert not has_gradient(union._Counted(get_task("ei-balance")))
+    assert has_gradient(CountedTask(TASK))
+    assert not has_gradient(CountedTask(get_task("ei-balance")))
 
 
-def test_a_form_without_constants_counts_as_simpler():
-    def entry(text):
-        return union._Scored(Rule.parse(text), [], "", 0.1, np.full(4, 0.1))
+def test_losses_to_quote_come_from_problems_that_were_used_for_nothing_else(front):
+    seeds = np.random.SeedSequence(5)
+    seeds.spawn(5)
+    test = TASK.draw(SMALL, SETTINGS.network.n_test, seeds.spawn(2)[1])
+    for candidate in front.front:
+        assert candidate.test.mean == pytest.approx(TASK.losses(candidate.rule, test).mean(), rel=1e-9)
+        assert candidate.test.low < candidate.test.mean < candidate.test.high
+        assert candidate.test.n_problems == test.n_problems
 
-    scored = [entry("1.063*x*y - 1.068*w*y**2"), entry("0.5*x")]
-    assert union._is_simpler(Rule.parse("x*y - w*y**2"), scored)
-    assert not union._is_simpler(Rule.parse("0.9*x*y - 0.9*w*y**2"), scored)
-    assert union._is_simpler(Rule.parse("0.9*tanh(x)"), scored)
+
+def test_speeds_are_those_with_the_lowest_loss_for_every_candidate(front):
+    seed = np.random.SeedSequence(5).spawn(5)[1]
+    heldout = TASK.draw(SMALL, SETTINGS.network.n_heldout, seed)
+    for candidate in front.front:
+        for factor in (0.7, 0.9, 1.1, 1.4):
+            slower = TASK.losses(candidate.rule.scaled(factor), heldout).mean()
+            assert slower > candidate.heldout_loss - 1e-3
+
+
+def test_the_gap_to_the_teacher_stands_on_the_front(front):
+    seed = np.random.SeedSequence(5).spawn(5)[1]
+    heldout = TASK.draw(SMALL, SETTINGS.network.n_heldout, seed)
+    assert front.teacher_loss == pytest.approx(TASK.losses(DENSE.rule, heldout).mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize("ornament", ["9.9*tanh(0.0476*y)*(x - w*y)", "4.7e-05 + 0.43*x*y - 0.433*w*y**2"])
+def test_an_ornament_of_the_law_is_not_named_in_its_place(trajectories, ornament, monkeypatch):
+    """Whatever the engines propose: the law is found behind its ornament, and chosen."""
+    path = replace(FIT, points=(DENSE, point(0.1, 0.5, **{"x*y": 0.3})), chosen=1)
+    few = replace(SETTINGS, terms=TermsSettings(max_terms=1, beam_width=1, n_refined=1))
+    monkeypatch.setattr(
+        TermsEngine, "propose", lambda *_: [Proposal(parse(ornament, ("x", "y", "w")), 0.1, "terms")]
+    )
+    chosen = search(TASK, SMALL, path, trajectories, few, 5, engines=("terms",)).chosen.rule
+    terms = chosen.coefficients()["feedforward"]
+    assert set(terms) == {"x*y", "w*y**2"}
+    assert terms["w*y**2"] == pytest.approx(-terms["x*y"], rel=0.05)

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from strategies import trees
 
 from discover.pareto import Candidate, ParetoFront, Simplification
+from discover.progress import silent
 from discover.rule import Rule
-from discover.search.settings import NetworkSettings
-from discover.search.simpler import reductions, rounded, shrunk
-from discover.tasks import get_task
+from discover.search.engine import Samples
+from discover.search.refine import refined
+from discover.search.settings import NetworkSettings, SearchSettings
+from discover.search.simpler import reductions, rounded, snapped, step
+from discover.search.trial import CountedTask, Trial
+from discover.tasks import collect, get_task
 
 TASK = get_task("oja")
 SETTINGS = TASK.settings_type(n_inputs=3, n_samples=100, n_steps=300)
@@ -27,7 +31,7 @@ NOTHING = NetworkSettings(simplify=0)
 def test_reductions_are_simpler_and_each_comes_once(node: object) -> None:
     rule = Rule({"feedforward": node}).canonical()  # type: ignore[dict-item]
     found = reductions(rule)
-    assert all(one.complexity < rule.complexity for one in found)
+    assert all(one.size < rule.size for one in found)
     assert len(set(found)) == len(found)
 
 
@@ -35,9 +39,9 @@ def test_a_slot_can_lose_its_whole_update() -> None:
     rule = Rule.parse({"on_pre": "x_post - 0.2", "on_post": "0.01", "tau_pre": "20", "tau_post": "20"})
     assert [str(one.expressions["on_post"]) for one in reductions(rule)] == ["0.01", "0"]
     alone = Rule.parse({"on_pre": "x_post", "on_post": "0.01", "tau_pre": "20", "tau_post": "20"})
-    (silent,) = reductions(alone)
-    assert silent.complexity == alone.complexity - 1
-    assert reductions(silent) == []  # the other slot is all that is left
+    (silent_,) = reductions(alone)
+    assert silent_.complexity < alone.complexity
+    assert reductions(silent_) == []  # the other slot is all that is left
 
 
 def test_a_slot_without_an_update_stays_without() -> None:
@@ -47,23 +51,66 @@ def test_a_slot_without_an_update_stays_without() -> None:
     assert moved == Rule.parse(
         {"on_pre": "3*x_post - 0.1", "on_post": "0", "tau_pre": "10", "tau_post": "30"}
     )
-    assert rule.complexity == 7
+    assert rule.size == 7
 
 
-def test_a_needless_term_is_taken_away_and_a_needed_one_is_not() -> None:
-    rule = Rule.parse("0.4*x*y - 0.4*w*y**2 + 0.001*w*tanh(x)")
-    found, steps = shrunk(TASK, rule, TRAIN, HELDOUT, NETWORK, 0.005, np.random.default_rng(0))
-    assert [step.accepted for step in steps] == [True] * len(found) + [False]
-    last = found[-1].rule.coefficients()["feedforward"]
-    assert set(last) == {"x*y", "w*y**2"}
-    assert steps[-1].cost > 0.02
-    np.testing.assert_array_equal(found[-1].heldout_losses, TASK.losses(found[-1].rule, HELDOUT))
-    assert found[-1].rule.complexity < rule.complexity
+def trial(network: NetworkSettings) -> Trial:
+    settings_ = SearchSettings(network=network, resolution=0.005)
+    states = collect(TASK, SETTINGS, 0)["feedforward.states"]
+    samples = {"feedforward": Samples(("x", "y", "w"), states, states[:, 0])}
+    rng = np.random.default_rng(0)
+    return Trial(CountedTask(TASK), TRAIN, HELDOUT, samples, settings_, rng)
+
+
+def test_everything_needless_goes_and_what_is_needed_stays() -> None:
+    """A term, a function that is a line, and a ratio that is nearly one: none is left, and all compete."""
+    one = trial(NETWORK)
+    before = one.judged(Rule.parse("9*tanh(0.05*y)*(x - 1.02*w*y) + 0.001*w*tanh(x)"), ("terms",))
+    found = one.simplified([before], silent)
+    last = min(found, key=lambda each: each.complexity if each.loss < 1.2 * before.loss else np.inf)
+    terms = last.rule.coefficients()["feedforward"]
+    assert set(terms) == {"x*y", "w*y**2"}
+    assert terms["w*y**2"] == -terms["x*y"]
+    assert last.complexity == Rule.parse("x*y - w*y**2").complexity
+    assert before in found or any(each.rule == before.rule for each in found)
+    np.testing.assert_array_equal(last.losses, TASK.losses(last.rule, HELDOUT))
+    assert [step.accepted for step in last.steps[:-1]] == [True] * (len(last.steps) - 1)
+    assert not last.steps[-1].accepted  # what else was tried costs too much
+    assert last.steps[-1].cost > 0.02
 
 
 def test_no_rounds_take_nothing_away() -> None:
-    rule = Rule.parse("0.4*x*y - 0.4*w*y**2 + 0.001*w")
-    assert shrunk(TASK, rule, TRAIN, HELDOUT, NOTHING, 0.005, np.random.default_rng(0)) == ([], [])
+    one = trial(NOTHING)
+    before = one.judged(Rule.parse("0.4*x*y - 0.4*w*y**2 + 0.001*w"), ("terms",))
+    assert one.simplified([before], silent) == [before]
+
+
+def test_a_simpler_rule_may_cost_what_chance_explains_and_no_more() -> None:
+    """Twice the standard error of the paired difference, or the margin, whichever is more."""
+    losses = np.zeros(100)
+    noise = np.where(np.arange(100) % 2, 1.0, -1.0)
+    error = noise.std(ddof=1) / 10
+    rule = Rule.parse("x*y")
+    for share, accepted in ((1.9, True), (2.1, False), (3.9, False)):
+        assert step("test", rule, rule, losses, noise + share * error, 0.0).accepted is accepted
+    for cost, accepted in ((0.009, True), (0.011, False), (0.019, False)):
+        assert step("test", rule, rule, losses, losses + cost, 0.01).accepted is accepted
+
+
+def test_near_ratios_become_simple_ones_all_at_once_and_one_by_one() -> None:
+    found = [str(one) for one in snapped(Rule.parse("0.4*x*y - 0.41*w*y**2 + 0.79*w"))]
+    assert "0.8*w + 0.4*x*y - 0.4*w*y**2" in found
+    assert "0.79*w + 0.4*x*y - 0.4*w*y**2" in found
+    assert snapped(Rule.parse("x*y - 0.7*w*y**2")) == []
+
+
+def test_refinement_keeps_simple_ratios() -> None:
+    rule, _ = refined(
+        TASK, Rule.parse("0.2*x*y - 0.2*w*y**2 + 0.05*w"), TRAIN, 20, 8, np.random.default_rng(0)
+    )
+    terms = rule.coefficients()["feedforward"]
+    assert terms["w*y**2"] == pytest.approx(-terms["x*y"], rel=1e-12)
+    assert abs(terms["w"] / terms["x*y"] - 0.25) > 0.01
 
 
 def test_constants_are_rounded_as_far_as_the_network_allows() -> None:
@@ -90,7 +137,7 @@ def test_simple_constants_are_left_alone() -> None:
 @given(st.floats(-10, 10), st.booleans())
 def test_steps_are_kept_in_the_front(cost: float, accepted: bool) -> None:
     rules = Rule.parse("0.39*x*y - w"), Rule.parse("0.4*x*y - w")
-    step = Simplification("constants rounded", *rules, cost, 0.1, accepted)
+    one = Simplification("constants rounded", *rules, cost, 0.1, accepted)
     candidate = Candidate("c01", rules[0], 0.1, 0.1, 0.01, ("terms",))
-    front = ParetoFront("oja", ("terms",), (candidate,), simplifications=(step,))
+    front = ParetoFront("oja", ("terms",), (candidate,), simplifications=(one,))
     assert ParetoFront.from_json(front.to_json()) == front
