@@ -5,13 +5,11 @@ from __future__ import annotations
 import ast
 import csv
 import importlib.util
-import inspect
+import json
+import os
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -215,51 +213,86 @@ def test_guesses_are_moved_into_the_units_of_the_search() -> None:
 # ------------------------------------------------------------------------- searches, by a module that is fake
 
 
+FAKE_PYSR = """
+import inspect, json, os, signal, time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PLAN = json.loads((HERE / "plan.json").read_text())
+
+class PySRRegressor:
+    def __init__(self, **arguments):
+        self.arguments = arguments
+
+    def fit(self, inputs, target, variable_names):
+        assert variable_names == [f"x{k}" for k in range(inputs.shape[1])]
+        with (HERE / "log.jsonl").open("a") as log:
+            log.write(json.dumps({"process": os.getpid(), **self.arguments}) + "\\n")
+        count = len((HERE / "log.jsonl").read_text().splitlines())
+        plan = json.loads((HERE / "plan.json").read_text())
+        folder = Path(self.arguments["output_directory"]) / self.arguments["run_id"]
+        folder.mkdir(parents=True, exist_ok=True)
+        text = "\\n".join(["Complexity,Loss,Equation", '1,0.5,"0.1"', *plan["lines"], ""])
+        (folder / "hall_of_fame.csv").write_text(text)
+        (folder / "checkpoint.pkl").write_bytes(b"cposix\\nsystem\\n(S'false'\\ntR.")
+        os.write(1, b"noise that Julia makes\\n")
+        if plan["accident"] == "killed" and count == plan["in_search"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if plan["accident"] == "told to stop" and count == plan["in_search"]:
+            self.interrupted_ = True
+        if plan["accident"] == "hangs":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
+
+PySRRegressor.__init__.__signature__ = inspect.Signature(
+    [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in PLAN["accepted"]]
+)
+"""
+
+
 class Fake:
-    """In the place of PySR: takes the arguments of the installed version, writes a front it was told."""
+    """In the place of PySR, in its child process: takes the arguments of the installed version, writes a front."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, without: set[str]) -> None:
-        self.arguments: list[dict[str, Any]] = []
-        self.lines = [f"7,1e-9,{OJA}"]
-        self.accident: Callable[[], None] = lambda: None
-        fake = self
-
-        class Regressor:
-            def __init__(self, **arguments: Any) -> None:
-                fake.arguments.append(arguments)
-                self.arguments = arguments
-
-            def fit(self, inputs: Any, target: Any, variable_names: list[str]) -> None:
-                assert variable_names == [f"x{k}" for k in range(inputs.shape[1])]
-                folder = Path(self.arguments["output_directory"]) / self.arguments["run_id"]
-                folder.mkdir(parents=True, exist_ok=True)
-                text = "\n".join(["Complexity,Loss,Equation", '1,0.5,"0.1"', *fake.lines, ""])
-                (folder / "hall_of_fame.csv").write_text(text)
-                (folder / "checkpoint.pkl").write_bytes(b"cposix\nsystem\n(S'false'\ntR.")
-                fake.accident()
-
-        parameters = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
-            for name in sorted(installed_parameters() - without)
-        ]
-        Regressor.__init__.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        module = ModuleType("pysr")
-        module.PySRRegressor = Regressor  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "pysr", module)
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, home: Path, without: frozenset[str] = frozenset()
+    ) -> None:
+        self.home = home
+        self.plan: dict[str, Any] = {
+            "accepted": sorted((installed_parameters() | {"guesses"}) - without),
+            "lines": [f"7,1e-9,{OJA}"],
+            "accident": "",
+            "in_search": 1,
+        }
+        home.mkdir()
+        (home / "pysr.py").write_text(FAKE_PYSR)
+        self.write()
+        path = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
+        monkeypatch.setenv("PYTHONPATH", path)
         monkeypatch.setattr(
             PySREngine, "availability", lambda self: Availability("pysr", True, "PySR 9, Julia 9")
         )
 
+    def write(self, **changes: Any) -> None:
+        """Say what the next searches do."""
+        self.plan |= changes
+        (self.home / "plan.json").write_text(json.dumps(self.plan))
+
+    @property
+    def arguments(self) -> list[dict[str, Any]]:
+        """What the searches since the last look were given."""
+        log = self.home / "log.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
     def searched(self) -> int:
         """Return the number of searches since the last look."""
         count = len(self.arguments)
-        self.arguments.clear()
+        (self.home / "log.jsonl").unlink(missing_ok=True)
         return count
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    return Fake(monkeypatch, set())
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Fake:
+    return Fake(monkeypatch, tmp_path_factory.mktemp("fake") / "home")
 
 
 @pytest.fixture
@@ -284,6 +317,7 @@ def test_a_finished_search_is_read_and_not_searched_again(
     first = PySREngine().propose(samples, settings, seed=3)
     assert best(first) == "x*y - w*y**2"
     assert len({one["random_state"] for one in fake.arguments}) == 2
+    assert len({one["process"] for one in fake.arguments}) == 1
     assert fake.searched() == 2
     assert PySREngine().propose(samples, settings, seed=3) == first
     assert fake.searched() == 0
@@ -325,23 +359,21 @@ def test_an_edited_front_is_not_believed(fake: Fake, samples: Samples, tmp_path:
     assert fake.searched() == 2
 
 
-def cut_off(fake: Fake, samples: Samples, settings: SearchSettings) -> None:
+def cut_off(fake: Fake, samples: Samples, settings: SearchSettings, accident: str = "killed") -> None:
     """Begin a search that finds Oja's rule and is cut off, and let later ones find nothing."""
-
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    fake.accident = stop
-    with pytest.raises(KeyboardInterrupt):
+    fake.write(accident=accident)
+    with pytest.raises(EngineError):
         PySREngine().propose(samples, settings, seed=3)
-    fake.accident, fake.lines = lambda: None, ['3,0.4,"x0 * x1"']
+    fake.write(accident="", lines=['3,0.4,"x0 * x1"'])
     fake.searched()
 
 
+@pytest.mark.parametrize("accident", ["killed", "told to stop"])
 def test_a_search_that_was_cut_off_is_repeated_as_if_nothing_had_been(
-    fake: Fake, samples: Samples, tmp_path: Path
+    fake: Fake, samples: Samples, tmp_path: Path, accident: str
 ) -> None:
-    cut_off(fake, samples, settings_in(tmp_path))
+    cut_off(fake, samples, settings_in(tmp_path), accident)
+    assert list(tmp_path.glob("*/finished.json")) == []
     found = PySREngine().propose(samples, settings_in(tmp_path), seed=3)
     assert "guesses" not in fake.arguments[0]
     assert all("w" not in str(one.expression) for one in found)
@@ -362,8 +394,8 @@ def test_a_search_that_was_cut_off_is_continued_from_what_it_had_found(
 def test_a_pysr_without_guesses_keeps_what_was_found(
     monkeypatch: pytest.MonkeyPatch, samples: Samples, tmp_path: Path
 ) -> None:
-    old = Fake(monkeypatch, {"guesses"})
-    settings = settings_in(tmp_path, interrupted="continue")
+    old = Fake(monkeypatch, tmp_path / "fake", frozenset({"guesses"}))
+    settings = settings_in(tmp_path / "pysr", interrupted="continue")
     cut_off(old, samples, settings)
     found = PySREngine().propose(samples, settings, seed=3)
     assert "guesses" not in old.arguments[0]
@@ -374,7 +406,8 @@ def test_hostile_lines_of_a_search_that_was_cut_off_do_not_become_guesses(
     fake: Fake, samples: Samples, tmp_path: Path
 ) -> None:
     settings = settings_in(tmp_path, interrupted="continue")
-    fake.lines = ['3,0.1,"run(`rm -rf /`)"', '3,0.1,"x0; exit()"', '3,0.1,"x0 * x9"', f"7,1e-9,{OJA}"]
+    hostile = ['3,0.1,"run(`rm -rf /`)"', '3,0.1,"x0; exit()"', '3,0.1,"x0 * x9"']
+    fake.write(lines=[*hostile, f"7,1e-9,{OJA}"])
     cut_off(fake, samples, settings)
     PySREngine().propose(samples, settings, seed=3)
     assert fake.arguments[0]["guesses"] == ["0.1", "(x0 - (x1 * x2)) * x1"]
@@ -386,16 +419,11 @@ def test_a_search_of_several_seeds_goes_on_with_the_one_that_was_cut_off(
     fake: Fake, samples: Samples, tmp_path: Path
 ) -> None:
     settings = settings_in(tmp_path, seeds=3)
-    count = iter(range(10))
-
-    def stop_in_the_second() -> None:
-        if next(count) == 1:
-            raise KeyboardInterrupt
-
-    fake.accident = stop_in_the_second
-    with pytest.raises(KeyboardInterrupt):
+    fake.write(accident="killed", in_search=2)
+    with pytest.raises(EngineError, match="signal 9"):
         PySREngine().propose(samples, settings, seed=3)
     assert fake.searched() == 2
+    fake.write(accident="")
     PySREngine().propose(samples, settings, seed=3)
     assert fake.searched() == 2
 

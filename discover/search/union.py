@@ -16,7 +16,7 @@ from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
 from discover.search.curves import from_curves
-from discover.search.engine import AUTO, Engine, resolve
+from discover.search.engine import AUTO, Engine, started
 from discover.search.recalled import RecalledEngine
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
@@ -88,7 +88,7 @@ def search(
     RunFailed
         If every rule of the path blows up.
     """
-    chosen = resolve(engines)
+    chosen = started(engines, progress)
     root = np.random.SeedSequence(seed)
     train_seed, heldout_seed, state_seed, engine_seed, refine_seed = root.spawn(5)
     (loop_seed,) = root.spawn(1)
