@@ -5,13 +5,16 @@ Heavy imports happen inside the commands, so that `discover --help` answers at o
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
+from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, EngineWarning, RuleError
 from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
 from pipelines.threads import use_threads
 
@@ -31,7 +34,7 @@ class _Group(TyperGroup):
         """Run a command."""
         farewell = Farewell(ctx)
         try:
-            with ending_promptly(farewell):
+            with ending_promptly(farewell), _plain_warnings():
                 return super().invoke(ctx)
         except ClusterLost as error:
             typer.echo(f"discover: {error} {after_a_loss()}", err=True)
@@ -45,6 +48,22 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             farewell()
             raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print the warnings that are meant for users as one paragraph, without the place in the code."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, EngineWarning):
+                typer.echo(f"discover: {message}", err=True)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 app = typer.Typer(
@@ -477,14 +496,17 @@ def doctor(
     install_julia: Annotated[
         bool, typer.Option("--install-julia", help="Download Julia and PySR's Julia packages first.")
     ] = False,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start every engine that would start, to prove that it does.")
+    ] = False,
 ) -> None:
-    """Print versions, threads, and which engines are usable."""
+    """Print versions, threads, which engines were found, and which of them would start."""
     from pipelines.doctor import doctor_text
     from pipelines.doctor import install_julia as download
 
     if install_julia:
         download()
-    typer.echo(doctor_text())
+    typer.echo(doctor_text(start))
 
 
 def main() -> None:
