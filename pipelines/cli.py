@@ -5,18 +5,16 @@ Heavy imports happen inside the commands, so that `discover --help` answers at o
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, EngineWarning, RuleError
+from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
 from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
 from pipelines.threads import use_threads
+from pipelines.warned import plain_warnings
 
 if TYPE_CHECKING:
     from pipelines.backend import Where
@@ -34,7 +32,7 @@ class _Group(TyperGroup):
         """Run a command."""
         farewell = Farewell(ctx)
         try:
-            with ending_promptly(farewell), _plain_warnings():
+            with ending_promptly(farewell), plain_warnings():
                 return super().invoke(ctx)
         except ClusterLost as error:
             typer.echo(f"discover: {error} {after_a_loss()}", err=True)
@@ -48,22 +46,6 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             farewell()
             raise typer.Exit(INTERRUPTED) from None
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Print the warnings that are meant for users as one paragraph, without the place in the code."""
-    with warnings.catch_warnings():
-        usual = warnings.showwarning
-
-        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, EngineWarning):
-                typer.echo(f"discover: {message}", err=True)
-            else:
-                usual(message, category, *where, **more)
-
-        warnings.showwarning = show
-        yield
 
 
 app = typer.Typer(

@@ -41,7 +41,7 @@ _TOOLS = (
 
 
 def doctor_text(start: bool = False) -> str:
-    """Return versions, threads, and for every engine what was found, whether it would start and what is missing.
+    """Return versions, threads, and for every engine what was found and whether it would start.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def install_julia() -> None:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise RunFailed(
             f"Julia could not be installed for PySR: {said[:500]}. It needs the network once; or put Julia "
-            f"{find_julia().needed or '1.10.3 or later'} from https://julialang.org/downloads on the PATH and "
-            "try again."
+            f"{find_julia().needed or '1.10.3 or later'} from https://julialang.org/downloads on the PATH "
+            "and try again."
         )
 
 

@@ -1,4 +1,4 @@
-"""Child processes of engines: whatever happens to them or to their parent, nobody waits and nothing is left."""
+"""Child processes of engines: whatever happens to them or their parent, nobody waits and nothing is left."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from kill_study import ROOT
-from test_search_pysr_settings import Fake, fake, samples  # noqa: F401
+from stand_in_pysr import Fake
+from test_search_terms import sampled
 from typer.testing import CliRunner
 
 from discover.errors import EngineError, EngineUnavailable, EngineWarning
 from discover.search import pysr
-from discover.search.engine import Samples, started
+from discover.search.engine import started
 from discover.search.pysr import PySREngine
 from discover.search.settings import PySRSettings, SearchSettings
+
+SAMPLES = sampled("x*y - w*y**2", n=100)
 
 HANGS = """
 import sys
@@ -96,26 +100,22 @@ def test_ctrl_c_of_a_terminal_reaches_the_parent_only(fake: Fake, tmp_path: Path
 
 
 @needs_proc
-def test_a_search_that_runs_into_its_time_limit_is_ended_and_not_finished(
-    fake: Fake, samples: Samples, tmp_path: Path
-) -> None:
+def test_a_search_that_runs_into_its_time_limit_is_ended_and_not_finished(fake: Fake, tmp_path: Path) -> None:
     fake.write(accident="hangs")
     settings = SearchSettings(pysr=PySRSettings(output_folder=str(tmp_path), timeout_in_seconds=1.0))
     with pytest.raises(EngineError, match=r"within its time limit of 1 s\. Raise pysr.timeout_in_seconds"):
-        PySREngine().propose(samples, settings, 0)
+        PySREngine().propose(SAMPLES, settings, 0)
     (search,) = fake.arguments
     assert gone(search["process"], within_s=2.0)
     assert list(tmp_path.glob("*/finished.json")) == []
 
 
 @needs_proc
-def test_one_process_serves_many_fits_and_ends_with_the_engine(
-    fake: Fake, samples: Samples, tmp_path: Path
-) -> None:
+def test_one_process_serves_many_fits_and_ends_with_the_engine(fake: Fake, tmp_path: Path) -> None:
     engine = PySREngine()
     settings = SearchSettings(pysr=PySRSettings(output_folder=str(tmp_path)))
     for seed in range(3):
-        engine.propose(samples, settings, seed)
+        engine.propose(SAMPLES, settings, seed)
     (pid,) = {one["process"] for one in fake.arguments}
     assert is_alive(pid)
     del engine
@@ -123,20 +123,18 @@ def test_one_process_serves_many_fits_and_ends_with_the_engine(
 
 
 @needs_proc
-def test_an_engine_whose_child_was_killed_starts_another(
-    fake: Fake, samples: Samples, tmp_path: Path
-) -> None:
+def test_an_engine_whose_child_was_killed_starts_another(fake: Fake, tmp_path: Path) -> None:
     engine = PySREngine()
     settings = SearchSettings(pysr=PySRSettings(output_folder=str(tmp_path)))
-    first = engine.propose(samples, settings, 0)
+    first = engine.propose(SAMPLES, settings, 0)
     os.kill(fake.arguments[0]["process"], signal.SIGKILL)
     assert gone(fake.arguments[0]["process"], within_s=2.0)
-    assert engine.propose(samples, settings, 1) == first
+    assert engine.propose(SAMPLES, settings, 1) == first
 
 
-def test_progress_says_what_is_going_on_and_not_who_says_it(fake: Fake, samples: Samples) -> None:
+def test_progress_says_what_is_going_on_and_not_who_says_it(fake: Fake) -> None:
     said: list[tuple[float, str]] = []
-    PySREngine().propose(samples, SearchSettings(), 0, lambda *one: said.append(one))
+    PySREngine().propose(SAMPLES, SearchSettings(), 0, lambda *one: said.append(one))
     texts = [text for _, text in said]
     assert any(text.startswith("starting") for text in texts)
     assert any(text.startswith("searching") for text in texts)
@@ -166,7 +164,7 @@ def test_an_engine_that_auto_chose_and_that_does_not_start_is_left_out_with_one_
 @pytest.mark.parametrize("names", ["pysr", ["terms", "pysr"], ["auto", "pysr"]])
 def test_an_engine_asked_for_by_name_that_does_not_start_is_an_error(fake: Fake, names: Any) -> None:
     (fake.home / "pysr.py").write_text(DOES_NOT_START)
-    with pytest.raises(EngineUnavailable, match="PySR could not start Julia .*discover doctor --install-julia"):
+    with pytest.raises(EngineUnavailable, match=r"could not start Julia .*doctor --install-julia"):
         started(names)
 
 
@@ -184,8 +182,8 @@ def test_a_search_by_auto_goes_on_without_a_julia_that_does_not_start(
 
     (fake.home / "pysr.py").write_text(DOES_NOT_START)
     monkeypatch.chdir(tmp_path)
-    rows = [f"{x / 10},{y / 10},{w / 10},{x * y / 100 - w / 20}" for x in range(4) for y in range(4) for w in (1, 3)]
-    (tmp_path / "data.csv").write_text("\n".join(["x,y,w,dw", *rows]) + "\n")
+    table = np.column_stack([SAMPLES.inputs, SAMPLES.target])
+    np.savetxt("data.csv", table, delimiter=",", header="x,y,w,dw", comments="")
     arguments = ["infer", "data.csv", "--variables", "x,y,w", "--target", "dw"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

@@ -58,15 +58,22 @@ def test_rounding_of_the_data_does_not_decide_the_constants(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "too_many"),
-    [("2*tanh(y)*(3*x + 1) + 2*tanh(y)", 2), ("2*log(3*x) + 1 + x*0.4*0.5", 2), ("x/(2*y)*3", 1), ("2*x + 1", 0)],
+    [
+        ("2*tanh(y)*(3*x + 1) + 2*tanh(y)", 2),
+        ("2*log(3*x) + 1 + x*0.4*0.5", 2),
+        ("x/(2*y)*3", 1),
+        ("2*x + 1", 0),
+    ],
 )
 def test_a_constant_that_others_can_stand_in_for_stays_where_it_is(text: str, too_many: int) -> None:
-    first, second = (fit_constants(parse(text, VARIABLES), noisy(text, shaken), 60) for shaken in (0.0, 1e-15))
+    tree = parse(text, VARIABLES)
+    first, second = (fit_constants(tree, noisy(text, shaken), 60) for shaken in (0.0, 1e-15))
     np.testing.assert_allclose(constants(second.tree), constants(first.tree), rtol=1e-9)
-    start = constants(parse(text, VARIABLES))
+    start = constants(tree)
     assert sum(a == b for a, b in zip(start, constants(first.tree), strict=True)) == too_many
 
 
 def test_tidy_constants_have_no_more_digits_than_the_data_tell() -> None:
-    (_, tidy) = polished(parse("1.2345678*x*y - 0.3456789*w", VARIABLES), noisy("1.2345678*x*y - 0.3456789*w"))
+    text = "1.2345678*x*y - 0.3456789*w"
+    _, tidy = polished(parse(text, VARIABLES), noisy(text))
     assert max(len(f"{abs(value):g}".replace(".", "").strip("0")) for value in constants(tidy)) <= 3

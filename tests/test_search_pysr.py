@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import json
 import os
-import re
 import ssl
 import stat
 import subprocess
@@ -15,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from test_search_pysr_settings import installed_parameters
+from stand_in_pysr import installed_parameters
 
 from discover.errors import EngineError, EngineUnavailable
 from discover.expression import canonical, parse
@@ -34,7 +32,7 @@ SHARED_PARAMETERS = {
     "binary_operators", "unary_operators", "niterations", "populations", "population_size", "maxsize",
     "parsimony", "early_stop_condition", "timeout_in_seconds", "deterministic", "parallelism", "random_state",
     "precision", "batching", "output_directory", "run_id", "temp_equation_file", "input_stream", "progress",
-    "verbosity",
+    "verbosity", "nested_constraints",
 }  # fmt: skip
 
 
@@ -291,24 +289,25 @@ def test_executable_and_project_go_together(
     assert (problem == "") == (said == "")
 
 
-def resolved_note(folder: Path, julia: Path, version: str = "1.10.8") -> None:
+def resolved_note(julia: Path, version: str = "1.10.8") -> None:
     """Write the note that juliapkg leaves when it has installed Julia's packages."""
     code = (
         "from juliapkg.deps import *; from juliapkg.deps import _get_hash; import os, sys;"
         "save_meta(dict(meta_version=META_VERSION, dev=False, version=sys.argv[2], executable=sys.argv[1],"
         "libjulia='', bindir='', pkgs=[], offline=False, override_executable=None,"
-        "deps_files={f: dict(timestamp=os.path.getmtime(f), hash_sha256=_get_hash(f)) for f in deps_files()}))"
+        "deps_files={f: dict(timestamp=os.path.getmtime(f), hash_sha256=_get_hash(f))"
+        " for f in deps_files()}))"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", code, str(julia), version]
-    subprocess.run(command, check=True, env=environment, capture_output=True)
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
 
 
 def test_resolved_environment_counts_and_a_stale_note_does_not(no_julia: Path) -> None:
     julia = fake_julia(no_julia / "other-julia")
     with_packages(no_julia / "julia_env", no_julia / ".julia")
     note = no_julia / "julia_env" / "pyjuliapkg" / "meta.json"
-    resolved_note(note, julia)
+    resolved_note(julia)
     assert (find_julia().version, find_julia().problem) == ("1.10.8", "")
     julia.unlink()
     assert find_julia().problem == "No Julia was found."

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import csv
-import importlib.util
-import json
-import os
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from stand_in_pysr import OJA, Fake, installed_parameters
 from strategies import polynomials
 from typer.testing import CliRunner
 
 from discover.errors import ConfigError, EngineError
 from discover.expression import Node, evaluate, parse
 from discover.search._pysr_guesses import julia_guesses, julia_text
-from discover.search.engine import Availability, Samples
+from discover.search.engine import Samples
 from discover.search.pysr import PySREngine, constructor_arguments
 from discover.search.settings import OperonSettings, PySRSettings, SearchSettings, TermsSettings
 from pipelines.config import load_toml
 
-OJA = '"(x0 - (x1 * x2)) * x1"'
 EVERYTHING = """
 schema = 1
 task = "oja"
@@ -73,21 +69,6 @@ def loaded(tmp_path: Path, text: str) -> Any:
     return load_toml(tmp_path / "mine.toml")
 
 
-def installed_parameters() -> set[str]:
-    """Return the parameters of the installed PySRRegressor, read from its source and not imported."""
-    spec = importlib.util.find_spec("pysr")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    source = Path(spec.submodule_search_locations[0]) / "sr.py"
-    (regressor,) = (
-        node
-        for node in ast.walk(ast.parse(source.read_text()))
-        if isinstance(node, ast.ClassDef) and node.name == "PySRRegressor"
-    )
-    (init,) = (n for n in regressor.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-    return {argument.arg for argument in init.args.kwonlyargs}
-
-
 def test_every_setting_of_the_toml_reaches_pysr_under_a_name_that_it_has(tmp_path: Path) -> None:
     settings = loaded(tmp_path, EVERYTHING).search
     accepted = installed_parameters() | {"guesses"}  # which PySR has from version 2 on
@@ -123,7 +104,23 @@ def test_every_setting_of_the_toml_reaches_pysr_under_a_name_that_it_has(tmp_pat
 
 def test_defaults_ask_for_nothing_that_an_older_pysr_may_not_have(tmp_path: Path) -> None:
     found = constructor_arguments(SearchSettings(), 5, tmp_path, "run", installed_parameters())
-    assert not {"guesses", "constraints", "nested_constraints", "maxdepth", "max_evals"} & set(found)
+    assert not {"guesses", "constraints", "maxdepth", "max_evals"} & set(found)
+
+
+def test_curved_operations_do_not_nest_unless_one_says_so(tmp_path: Path) -> None:
+    def nested(**settings: Any) -> Any:
+        asked = SearchSettings(**settings)
+        return constructor_arguments(asked, 5, tmp_path, "run", installed_parameters()).get(
+            "nested_constraints"
+        )
+
+    none = {"tanh": 0, "exp": 0, "sqrt": 0}
+    assert nested() == {"tanh": none, "exp": none, "sqrt": none}
+    assert nested(operators=("div", "log")) == {"log": {"log": 0}}
+    assert nested(operators=("div", "abs")) is None
+    assert nested(pysr=PySRSettings(nested_constraints={})) is None
+    mine = PySRSettings(nested_constraints={"tanh": {"tanh": 1}})
+    assert nested(pysr=mine) == {"tanh": {"tanh": 1}}
 
 
 def test_what_the_installed_version_does_not_take_is_an_error_and_not_left_out(tmp_path: Path) -> None:
@@ -182,7 +179,7 @@ def test_the_settings_that_the_page_shows_are_taken_and_are_the_defaults_it_says
     page = (Path(__file__).parents[1] / "docs" / "engines.md").read_text()
     blocks = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     settings = loaded(tmp_path, "\n".join(['schema = 1\ntask = "oja"', *blocks])).search
-    changed = {"constraints", "nested_constraints", "guesses"}
+    changed = {"constraints", "guesses"}
     shown, plain = settings.pysr, PySRSettings()
     assert {f.name for f in fields(plain) if getattr(shown, f.name) != getattr(plain, f.name)} == changed
     assert settings.operon == OperonSettings()
@@ -211,88 +208,6 @@ def test_guesses_are_moved_into_the_units_of_the_search() -> None:
 
 
 # ------------------------------------------------------------------------- searches, by a module that is fake
-
-
-FAKE_PYSR = """
-import inspect, json, os, signal, time
-from pathlib import Path
-
-HERE = Path(__file__).parent
-PLAN = json.loads((HERE / "plan.json").read_text())
-
-class PySRRegressor:
-    def __init__(self, **arguments):
-        self.arguments = arguments
-
-    def fit(self, inputs, target, variable_names):
-        assert variable_names == [f"x{k}" for k in range(inputs.shape[1])]
-        with (HERE / "log.jsonl").open("a") as log:
-            log.write(json.dumps({"process": os.getpid(), **self.arguments}) + "\\n")
-        count = len((HERE / "log.jsonl").read_text().splitlines())
-        plan = json.loads((HERE / "plan.json").read_text())
-        folder = Path(self.arguments["output_directory"]) / self.arguments["run_id"]
-        folder.mkdir(parents=True, exist_ok=True)
-        text = "\\n".join(["Complexity,Loss,Equation", '1,0.5,"0.1"', *plan["lines"], ""])
-        (folder / "hall_of_fame.csv").write_text(text)
-        (folder / "checkpoint.pkl").write_bytes(b"cposix\\nsystem\\n(S'false'\\ntR.")
-        os.write(1, b"noise that Julia makes\\n")
-        if plan["accident"] == "killed" and count == plan["in_search"]:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if plan["accident"] == "told to stop" and count == plan["in_search"]:
-            self.interrupted_ = True
-        if plan["accident"] == "hangs":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            time.sleep(600)
-
-PySRRegressor.__init__.__signature__ = inspect.Signature(
-    [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in PLAN["accepted"]]
-)
-"""
-
-
-class Fake:
-    """In the place of PySR, in its child process: takes the arguments of the installed version, writes a front."""
-
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, home: Path, without: frozenset[str] = frozenset()
-    ) -> None:
-        self.home = home
-        self.plan: dict[str, Any] = {
-            "accepted": sorted((installed_parameters() | {"guesses"}) - without),
-            "lines": [f"7,1e-9,{OJA}"],
-            "accident": "",
-            "in_search": 1,
-        }
-        home.mkdir()
-        (home / "pysr.py").write_text(FAKE_PYSR)
-        self.write()
-        path = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
-        monkeypatch.setenv("PYTHONPATH", path)
-        monkeypatch.setattr(
-            PySREngine, "availability", lambda self: Availability("pysr", True, "PySR 9, Julia 9")
-        )
-
-    def write(self, **changes: Any) -> None:
-        """Say what the next searches do."""
-        self.plan |= changes
-        (self.home / "plan.json").write_text(json.dumps(self.plan))
-
-    @property
-    def arguments(self) -> list[dict[str, Any]]:
-        """What the searches since the last look were given."""
-        log = self.home / "log.jsonl"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-    def searched(self) -> int:
-        """Return the number of searches since the last look."""
-        count = len(self.arguments)
-        (self.home / "log.jsonl").unlink(missing_ok=True)
-        return count
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Fake:
-    return Fake(monkeypatch, tmp_path_factory.mktemp("fake") / "home")
 
 
 @pytest.fixture

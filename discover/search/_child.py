@@ -201,9 +201,7 @@ def _write(stream: IO[str], line: str) -> None:
         stream.flush()
 
 
-def _end(
-    process: subprocess.Popen[str], reader: threading.Thread, errors: IO[str], own_group: bool
-) -> None:
+def _end(process: subprocess.Popen[str], reader: threading.Thread, errors: IO[str], own_group: bool) -> None:
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             if own_group:
@@ -226,7 +224,7 @@ def child_environment(defaults: Mapping[str, str] | None = None) -> dict[str, st
     return {**(defaults or {}), **os.environ, **own}
 
 
-# ------------------------------------------------------------------------------------------------ in the child
+# ------------------------------------------------------------------------------------------ in the child
 
 
 class Parent:

@@ -1,4 +1,4 @@
-"""Finding a Julia that PySR can use, without importing PySR, without starting Julia and without a download."""
+"""Finding a Julia that PySR can use; nothing is imported, started or downloaded for it."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Julia:
         """How to get one that would start."""
         needed = f"Julia {self.needed}" if self.needed else "Julia 1.10.3 or later"
         return (
-            "Get it with `discover doctor --install-julia`, which downloads a Julia that suits and PySR's Julia "
-            f"packages once; with this Python's OpenSSL {_openssl()} that is {needed}. One of these from "
-            "https://julialang.org/downloads on the PATH is used if it is there. A Julia that has the packages is "
-            "also taken from PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT together."
+            "Get it with `discover doctor --install-julia`, which downloads a Julia that suits and PySR's "
+            f"Julia packages once; with this Python's OpenSSL {_openssl()} that is {needed}. One of these "
+            "from https://julialang.org/downloads on the PATH is used if it is there. A Julia that has the "
+            "packages is also taken from PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT together."
         )
 
 

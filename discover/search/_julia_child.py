@@ -1,8 +1,8 @@
 """Which Julia PySR would start, asked of juliapkg itself: ``python -m discover.search._julia_child``.
 
 juliapkg knows where it looks for Julia and which versions PySR, juliacall and this Python's OpenSSL take
-together. It reads its environment when it is imported and prints what it does, hence a process of its own. The
-answer is one line of JSON, the arguments of :class:`discover.search._julia.Julia`.
+together. It reads its environment when it is imported and prints what it does, hence a process of its own.
+The answer is one line of JSON, the arguments of :class:`discover.search._julia.Julia`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from juliapkg.state import STATE
 __all__ = ["main"]
 
 _PACKAGES = ("PythonCall", "SymbolicRegression")
+_MANIFESTS = ("JuliaManifest", "Manifest")
 _EXE, _PROJECT = "PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT"
 
 
@@ -73,7 +74,8 @@ def _chosen(compat: Any) -> tuple[str, Any, Path]:
         on_path = shutil.which("julia")
         version = on_path and julia_version(on_path)
         if version:
-            raise _Problem(f"Julia {version} was found ({on_path}), but {compat} is needed.", version) from error
+            text = f"Julia {version} was found ({on_path}), but {compat} is needed."
+            raise _Problem(text, version) from error
         if on_path:
             _version(on_path, "the PATH")
         raise _Problem("No Julia was found.") from error
@@ -112,8 +114,8 @@ def _find_package(name: str, wanted: Any, project: Path, version: Any, executabl
         recorded = str(entry.get("version", ""))
         if wanted is not None and (not recorded or Version.parse(recorded) not in Compat.parse(str(wanted))):
             raise _Problem(
-                f"{found} its package {name} is {recorded or 'of no version'}, where the PySR that is installed "
-                f"needs {wanted}.",
+                f"{found} its package {name} is {recorded or 'of no version'}, where the PySR that is "
+                f"installed needs {wanted}.",
                 version,
             )
         if not _is_there(name, recorded, entry.get("path"), manifest):
@@ -126,11 +128,10 @@ def _manifests(project: Path, version: Any) -> Iterator[Path]:
     short = f"v{version.major}.{version.minor}"
     home = project.parent if project.is_file() else project
     for folder in (home, *(depot / "environments" / short for depot in _depots())):
-        names = (f"JuliaManifest-{short}.toml", f"Manifest-{short}.toml", "JuliaManifest.toml", "Manifest.toml")
-        for path in (folder / name for name in names):
-            if path.is_file():
-                yield path
-                break
+        names = (f"{name}{suffix}.toml" for suffix in (f"-{short}", "") for name in _MANIFESTS)
+        path = next((folder / name for name in names if (folder / name).is_file()), None)
+        if path is not None:
+            yield path
 
 
 def _entry(manifest: Path, name: str) -> dict[str, Any] | None:
@@ -145,8 +146,8 @@ def _entry(manifest: Path, name: str) -> dict[str, Any] | None:
 def _is_there(name: str, version: str, path: object, manifest: Path) -> bool:
     if isinstance(path, str):
         return (manifest.parent / path).is_dir()
-    folders = (depot / "packages" / name for depot in _depots())
-    return any(_project_version(one) == version for folder in folders for one in folder.glob("*/Project.toml"))
+    copies = (one for depot in _depots() for one in (depot / "packages" / name).glob("*/Project.toml"))
+    return any(_project_version(one) == version for one in copies)
 
 
 def _project_version(path: Path) -> str:

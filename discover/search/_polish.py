@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,7 +213,7 @@ def _terms(node: Node) -> Iterator[tuple[Node | None, float]]:
             yield rest, sign * scale
 
 
-def _sum(terms: list[tuple[Node | None, float]]) -> Node:
+def _sum(terms: Sequence[tuple[Node | None, float]]) -> Node:
     trees = [const(scale) if rest is None else _times(scale, rest) for rest, scale in terms]
     total = trees[0]
     for tree in trees[1:]:

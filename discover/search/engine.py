@@ -283,8 +283,9 @@ def get_engine(name: str) -> Engine:
 def resolve(names: Sequence[str]) -> list[Engine]:
     """Return the engines that a list of names stands for, each once.
 
-    ``auto`` stands for every engine that seems usable here: ``terms`` always, ``operon`` where it is installed,
-    ``pysr`` where a Julia that suits it is found without a download. Nothing is started, see :func:`started`.
+    ``auto`` stands for every engine that seems usable here: ``terms`` always, ``operon`` where it is
+    installed, ``pysr`` where a Julia that suits it is found without a download. Nothing is started, see
+    :func:`started`.
 
     Raises
     ------

@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from discover.errors import EngineError, EngineUnavailable
 from discover.expression import Node, const, var
-from discover.progress import Progress, silent
+from discover.progress import Progress, part, silent
 from discover.search._child import Child
 from discover.search._front import front
 from discover.search._julia import OFFLINE, find_julia
@@ -95,10 +95,10 @@ class PySREngine:
         if self._child is not None and self._child.is_alive:
             return
         self._usable()
-        progress(0.0, "starting Julia (10 to 15 s, once)")
+        waiting = _counting(progress, 0.0, "starting Julia (10 to 15 s, once)")
         child = Child(self.name, self.command, own_group=True, defaults=OFFLINE)
         try:
-            answer = child.ask({"start": True}, START_LIMIT_S, "", waiting=_counting(progress, 0.0, "starting"))
+            answer = child.ask({"start": True}, START_LIMIT_S, "", waiting=waiting)
             cause = answer.get("unavailable", "")
         except EngineError as error:
             cause = str(error)
@@ -140,20 +140,18 @@ class PySREngine:
         rows = samples.subset(settings.pysr.max_rows, seed)
         with contextlib.ExitStack() as stack:
             folder = Path(settings.pysr.output_folder or stack.enter_context(_temporary_folder()))
-            searches = [
-                _OneSearch(rows, settings, word, folder, version) for word in _seeds(seed, settings.pysr.seeds)
-            ]
-            fronts = []
-            for number, search in enumerate(searches):
+            words = _seeds(seed, settings.pysr.seeds)
+            trees: list[Node] = []
+            for number, word in enumerate(words):
+                search = _OneSearch(rows, settings, word, folder, version)
                 found = search.finished()
                 if found is None:
-                    self.start(progress)
-                    done = 0.1 + 0.8 * number / len(searches)
-                    which = f"searching, seed {number + 1} of {len(searches)}"
-                    found = self._searched(search, _counting(progress, done, which))
-                fronts.append(found)
+                    done = 0.9 * number / len(words)
+                    self.start(part(progress, done, 1.0))
+                    waiting = _counting(progress, done, f"searching, seed {number + 1} of {len(words)}")
+                    found = self._searched(search, waiting)
+                trees += found
         progress(0.9, "fitting the constants")
-        trees = [tree for found in fronts for tree in found]
         return to_proposals(trees, samples, settings.max_nodes, _scales(rows), settings.complexity_of)
 
     def _usable(self) -> Availability:
@@ -305,15 +303,23 @@ def _asked_for(settings: SearchSettings, seed: int, guesses: Sequence[str]) -> d
         "max_evals": budget.max_evals or None,
         "maxdepth": budget.maxdepth or None,
         "constraints": _named(budget.constraints),
-        "nested_constraints": {
-            _SYMBOLS.get(outer, outer): _named(inside) for outer, inside in budget.nested_constraints.items()
-        },
+        "nested_constraints": _nested(settings),
         "complexity_of_operators": _named(settings.complexity_of_operators),
         "complexity_of_constants": settings.complexity_of_constants if weighted else None,
         "complexity_of_variables": settings.complexity_of_variables if weighted else None,
         "guesses": list(guesses),
     }
     return {name: value for name, value in candidates.items() if value not in (None, {}, [])}
+
+
+def _nested(settings: SearchSettings) -> dict[str, dict[str, int]]:
+    """Return the constraints on nesting of operations that are allowed; PySR takes no others."""
+    allowed = {"add", "sub", "mul", *settings.operators}
+    return {
+        _SYMBOLS.get(outer, outer): _named({name: most for name, most in inside.items() if name in allowed})
+        for outer, inside in settings.pysr.nested_constraints.items()
+        if outer in allowed
+    }
 
 
 def _named(table: Mapping[Any, Any]) -> dict[str, Any]:
