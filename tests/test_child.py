@@ -20,6 +20,7 @@ from test_search_terms import sampled
 from typer.testing import CliRunner
 
 from discover.errors import EngineError, EngineUnavailable, EngineWarning
+from discover.infer import from_rows, infer
 from discover.search import pysr
 from discover.search.engine import started
 from discover.search.pysr import PySREngine
@@ -207,3 +208,12 @@ def test_the_doctor_proves_that_an_engine_starts(fake: Fake) -> None:
     text = doctor_text(start=True)
     assert "PySR 9, Julia 9  yes          no" in text
     assert "pysr: The engine 'pysr' cannot run here: PySR could not start Julia" in text
+
+
+def test_an_inference_says_once_which_engine_is_at_work() -> None:
+    said: list[str] = []
+    recordings = from_rows(SAMPLES.variables, SAMPLES.inputs, SAMPLES.target, None)
+    infer(recordings, engines=("terms",), progress=lambda _, message: said.append(message))
+    named = [message for message in said if "terms" in message]
+    assert any(message.startswith("terms: sums of 1 products") for message in named)
+    assert all(message.count("terms") == 1 for message in named)
