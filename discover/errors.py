@@ -13,6 +13,7 @@ __all__ = [
     "DiscoverError",
     "EngineError",
     "EngineUnavailable",
+    "EngineWarning",
     "RuleError",
     "RunFailed",
     "TaskError",
@@ -56,6 +57,10 @@ class EngineError(DiscoverError):
 
 class EngineUnavailable(EngineError):
     """A symbolic engine that cannot run on this machine; the text says what is missing."""
+
+
+class EngineWarning(UserWarning):
+    """A symbolic engine was left out."""
 
 
 class RunFailed(DiscoverError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from discover.expression import (
 from discover.journal import Arrays, Journal, JournaledTask, remembered
 from discover.progress import Progress, part, silent
 from discover.search._front import nmse
-from discover.search.engine import Engine, Proposal, Samples, resolve
+from discover.search.engine import Engine, Proposal, Samples, started
 from discover.search.settings import Operator, SearchSettings
 from discover.spread import spread
 
@@ -177,10 +178,9 @@ def recover_known(
         raise EngineError(f"There is no rule {unknown[0]!r}. Rules: {', '.join(GENERATORS)}.")
     if any(not (np.isfinite(noise) and 0 <= noise <= 10) for noise in noises):
         raise EngineError(f"Noise lies between 0 and 10 standard deviations, got {list(noises)}.")
-    used = resolve(engines)
+    engine_names = [engine.name for engine in started(engines)]
     options = settings or _all_operations()
     cases = [(name, noise) for name in names for noise in noises]
-    engine_names = [engine.name for engine in used]
     items = [(name, noise, seed, engine_names, options) for name, noise in cases for seed in range(n_seeds)]
     labels = [f"{name}, noise {noise:g}, seed {seed}" for name, noise, seed, *_ in items]
     keeper = None if journal is None else JournaledTask(None, journal)
@@ -221,11 +221,17 @@ def _one_run(
     fronts = [*engines, UNION] if len(engines) > 1 else engines
 
     def compute(_: None) -> Arrays:
-        outcomes = _outcomes(GENERATORS[name], noise, seed, resolve(engines), settings, progress)
+        outcomes = _outcomes(GENERATORS[name], noise, seed, _at_work(tuple(engines)), settings, progress)
         return {"found": np.array([outcomes[front] for front in fronts], dtype=np.bool_)}
 
     found = remembered(keeper, "recover-known", None, item, compute)["found"].tolist()
     return {front: (exact, functional) for front, (exact, functional) in zip(fronts, found, strict=True)}
+
+
+@lru_cache(maxsize=1)
+def _at_work(names: tuple[str, ...]) -> list[Engine]:
+    """Return engines that stay started from one run to the next."""
+    return started(names)
 
 
 def _outcomes(
@@ -243,7 +249,7 @@ def _outcomes(
     wide = generator.draw(N_WIDE, rng, wider=True)
     fronts: dict[str, list[Proposal]] = {}
     for number, engine in enumerate(engines):
-        inner = part(progress, number / len(engines), (number + 1) / len(engines))
+        inner = part(progress, number / len(engines), (number + 1) / len(engines), f"{engine.name}: ")
         fronts[engine.name] = engine.propose(samples, settings, seed, inner)
     if len(engines) > 1:
         fronts[UNION] = [proposal for front in fronts.values() for proposal in front]

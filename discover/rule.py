@@ -487,9 +487,13 @@ class Rule:
 
     @cached_property
     def _tables(self) -> dict[str, dict[tuple[int, ...], float] | None]:
-        return {
-            name: polynomial_terms(node, get_slot(name).variables) for name, node in self.expressions.items()
-        }
+        """Coefficients by slot; what simplifies to a polynomial, such as ``x/(1/y)``, counts as one."""
+        tables = {}
+        for name, node in self.expressions.items():
+            variables = get_slot(name).variables
+            terms = polynomial_terms(node, variables)
+            tables[name] = polynomial_terms(self._canonical[name], variables) if terms is None else terms
+        return tables
 
     @cached_property
     def _complexity(self) -> int | float:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
 from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
 from pipelines.threads import use_threads
+from pipelines.warned import plain_warnings
 
 if TYPE_CHECKING:
     from pipelines.backend import Where
@@ -31,7 +32,7 @@ class _Group(TyperGroup):
         """Run a command."""
         farewell = Farewell(ctx)
         try:
-            with ending_promptly(farewell):
+            with ending_promptly(farewell), plain_warnings():
                 return super().invoke(ctx)
         except ClusterLost as error:
             typer.echo(f"discover: {error} {after_a_loss()}", err=True)
@@ -477,14 +478,17 @@ def doctor(
     install_julia: Annotated[
         bool, typer.Option("--install-julia", help="Download Julia and PySR's Julia packages first.")
     ] = False,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start every engine that would start, to prove that it does.")
+    ] = False,
 ) -> None:
-    """Print versions, threads, and which engines are usable."""
+    """Print versions, threads, which engines were found, and which of them would start."""
     from pipelines.doctor import doctor_text
     from pipelines.doctor import install_julia as download
 
     if install_julia:
         download()
-    typer.echo(doctor_text())
+    typer.echo(doctor_text(start))
 
 
 def main() -> None:

@@ -1,15 +1,20 @@
-"""`discover doctor`: what is installed here, and which engines are usable."""
+"""`discover doctor`: what is installed here, which engines were found, and which of them would start."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
+from typing import TYPE_CHECKING
 
-from discover.errors import RunFailed
+from discover.errors import EngineError, RunFailed
 from pipelines.manifest import platform_facts, versions
 from pipelines.show import table_text
 from pipelines.threads import available_threads, use_threads
+
+if TYPE_CHECKING:
+    from discover.search.engine import Engine
 
 __all__ = ["doctor_text", "install_julia"]
 
@@ -35,8 +40,14 @@ _TOOLS = (
 )
 
 
-def doctor_text() -> str:
-    """Return versions, threads, and for every engine whether it is usable and what is missing."""
+def doctor_text(start: bool = False) -> str:
+    """Return versions, threads, and for every engine what was found and whether it would start.
+
+    Parameters
+    ----------
+    start : bool
+        Whether engines that would start are started, each in a child process with a time limit.
+    """
     facts = platform_facts()
     found = versions(_TOOLS)
     lines = [
@@ -47,7 +58,7 @@ def doctor_text() -> str:
         "",
         table_text(["package", "version"], list(found.items())),
         "",
-        _engines(),
+        _engines(start),
     ]
     return "\n".join(lines)
 
@@ -64,10 +75,13 @@ def install_julia() -> None:
     command = [sys.executable, "-c", "import pysr"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
+        from discover.search._julia import find_julia
+
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise RunFailed(
-            f"Julia could not be installed for PySR: {said[:500]}. It needs the network once; or put a Julia "
-            "1.10 or later from https://julialang.org/downloads on the PATH and try again."
+            f"Julia could not be installed for PySR: {said[:500]}. It needs the network once; or put Julia "
+            f"{find_julia().needed or '1.10.3 or later'} from https://julialang.org/downloads on the PATH "
+            "and try again."
         )
 
 
@@ -80,15 +94,35 @@ def _cache() -> str:
     return f"compiled once, kept in {folder or '__pycache__ beside the sources (NUMBA_CACHE_DIR is not set)'}"
 
 
-def _engines() -> str:
+def _engines(start: bool) -> str:
     from discover.search.engine import ENGINES, get_engine
 
-    states = [get_engine(name).availability() for name in ENGINES]
-    lines = [
-        table_text(
-            ["engine", "usable", "version"],
-            [[state.engine, "yes" if state.usable else "no", state.version or "-"] for state in states],
-        )
-    ]
-    lines += [f"{state.engine}: {state.reason} {state.remedy}" for state in states if not state.usable]
-    return "\n".join(lines)
+    rows, remarks = [], []
+    for name in ENGINES:
+        engine = get_engine(name)
+        state = engine.availability()
+        row = [state.engine, state.version or "-", "yes" if state.usable else "no"]
+        remark = "" if state.usable else f"{state.reason} {state.remedy}"
+        if start and state.usable:
+            took, remark = _started(engine)
+            row.append("no" if remark else f"yes, {took:.1f} s")
+        elif start:
+            row.append("not tried")
+        rows.append(row)
+        if remark:
+            remarks.append(f"{state.engine}: {remark}")
+    headings = ["engine", "found", "would start", *(["started"] if start else [])]
+    return "\n".join([table_text(headings, rows), *remarks])
+
+
+def _started(engine: Engine) -> tuple[float, str]:
+    """Start an engine; return how many seconds that took, and what went wrong."""
+    from discover.search.engine import StartsFirst
+
+    began = time.monotonic()
+    try:
+        if isinstance(engine, StartsFirst):
+            engine.start()
+    except EngineError as error:
+        return time.monotonic() - began, str(error)
+    return time.monotonic() - began, ""

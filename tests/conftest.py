@@ -44,6 +44,7 @@ import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import smoke_runs as smoke  # noqa: E402
+import stand_in_pysr  # noqa: E402
 import toy_pipeline  # noqa: E402
 
 hypothesis.settings.register_profile("project", deadline=None, max_examples=40, derandomize=True)
@@ -88,3 +89,9 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> toy_pipeline.Toy:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
     return toy_pipeline.install(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> stand_in_pysr.Fake:
+    """A module in the place of PySR, which Julia would have to be there for."""
+    return stand_in_pysr.Fake(monkeypatch, tmp_path_factory.mktemp("fake") / "home")

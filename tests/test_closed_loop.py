@@ -102,7 +102,7 @@ for tree in ([["var", 0, 1.0]], [["var", 1, 2.0], ["var", 0, 1.0], ["Mul", 2]]):
     print(json.dumps({"ask": tree}), flush=True)
     answer = json.loads(sys.stdin.readline())
     assert answer == len(tree)
-print(json.dumps({"trees": []}), flush=True)
+print(json.dumps({"answer": []}), flush=True)
 """
 
 

@@ -134,6 +134,11 @@ def test_rules_that_blow_up_do_not_behave_alike(compared: Mapping[str, Compared]
     assert all(match.behavioural <= 2 for one in compared.values() for match in one.matches.values())
 
 
+def test_oja_written_with_a_quotient_by_a_quotient_is_oja_up_to_scale() -> None:
+    compared = compare_text("-y*(w/(2.392/y) - 0.4156*x)")
+    assert (compared.verdict, compared.nearest) == ("same up to scale", "oja")
+
+
 def test_text_is_compared() -> None:
     assert compare_text("x*y - w*y**2").nearest == "oja"
     with pytest.raises(RuleError):

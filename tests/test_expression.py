@@ -288,6 +288,34 @@ def test_coefficient_table_agrees_with_the_value(node):
 
 
 @pytest.mark.parametrize(
+    ("quotient", "product"),
+    [
+        ("x/(1/y)", "x*y"),
+        ("w/(2.5/y)", "0.4*w*y"),
+        ("x/(y/(w/y))", "x*w/(y*y)"),
+        ("w/(0.5/tanh(y))", "2*w*tanh(y)"),
+        ("1/(1/tanh(1/(1/x)))", "tanh(x)"),
+        ("-y*(w/(2.5/y) - 0.4*x)", "0.4*x*y - 0.4*w*y**2"),
+    ],
+)
+def test_a_quotient_by_a_quotient_is_a_product(quotient, product):
+    assert canonical(parse(quotient, VARIABLES), VARIABLES) == canonical(parse(product, VARIABLES), VARIABLES)
+
+
+def test_a_long_tower_of_quotients_is_opened():
+    depth = 90
+    text = "x/(" * depth + "y" + ")" * depth
+    states = {"x": np.array([0.9, 1.1]), "y": np.array([1.2, 0.7]), "w": np.ones(2)}
+    tree = parse(text, VARIABLES)
+    opened = canonical(tree, VARIABLES)
+    np.testing.assert_allclose(evaluate(opened, states), evaluate(tree, states), rtol=1e-9)
+
+
+def test_a_quotient_by_nothing_stays():
+    assert str(canonical(parse("x/(0/y)", VARIABLES), VARIABLES)) == "x/(0/y)"
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("y*(x - w*y)", {(1, 1, 0): 1.0, (0, 2, 1): -1.0}),

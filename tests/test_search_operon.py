@@ -18,6 +18,7 @@ from test_search_terms import VARIABLES, is_exact, sampled
 from discover.errors import EngineError, EngineUnavailable
 from discover.expression import canonical, constants, evaluate, parse, with_constants
 from discover.search import operon
+from discover.search._child import child_environment
 from discover.search._constants import fit_constants
 from discover.search._polish import fold_wrappers, polished
 from discover.search.engine import OperonSettings, Proposal, Samples, SearchSettings
@@ -93,7 +94,7 @@ def child(code: str) -> OperonEngine:
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "segmentation fault"),
         ("import sys; sys.stdin.readline(); sys.exit('out of luck')", "out of luck"),
         ("print('no JSON')", "exit code 0"),
-        ('print(\'{"trees": [[["Nonsense", 2]]]}\')', "cannot be read"),
+        ('print(\'{"answer": [[["Nonsense", 2]]]}\')', "cannot be read"),
         ("print('[1]')", "exit code 0"),
     ],
 )
@@ -151,7 +152,7 @@ def test_a_child_whose_parent_is_gone_does_not_begin() -> None:
     done = subprocess.run(
         OperonEngine().command,
         input=json.dumps(request) + "\n",
-        env=operon._child_environment(),
+        env=child_environment(),
         capture_output=True,
         text=True,
     )

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import ast
 import csv
-import importlib.util
-import inspect
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
+from stand_in_pysr import OJA, Fake, installed_parameters
 from strategies import polynomials
 from typer.testing import CliRunner
 
 from discover.errors import ConfigError, EngineError
 from discover.expression import Node, evaluate, parse
 from discover.search._pysr_guesses import julia_guesses, julia_text
-from discover.search.engine import Availability, Samples
+from discover.search.engine import Samples
 from discover.search.pysr import PySREngine, constructor_arguments
 from discover.search.settings import OperonSettings, PySRSettings, SearchSettings, TermsSettings
 from pipelines.config import load_toml
 
-OJA = '"(x0 - (x1 * x2)) * x1"'
 EVERYTHING = """
 schema = 1
 task = "oja"
@@ -75,24 +69,9 @@ def loaded(tmp_path: Path, text: str) -> Any:
     return load_toml(tmp_path / "mine.toml")
 
 
-def installed_parameters() -> set[str]:
-    """Return the parameters of the installed PySRRegressor, read from its source and not imported."""
-    spec = importlib.util.find_spec("pysr")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    source = Path(spec.submodule_search_locations[0]) / "sr.py"
-    (regressor,) = (
-        node
-        for node in ast.walk(ast.parse(source.read_text()))
-        if isinstance(node, ast.ClassDef) and node.name == "PySRRegressor"
-    )
-    (init,) = (n for n in regressor.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-    return {argument.arg for argument in init.args.kwonlyargs}
-
-
 def test_every_setting_of_the_toml_reaches_pysr_under_a_name_that_it_has(tmp_path: Path) -> None:
     settings = loaded(tmp_path, EVERYTHING).search
-    accepted = installed_parameters()
+    accepted = installed_parameters() | {"guesses"}  # which PySR has from version 2 on
     found = constructor_arguments(settings, 5, tmp_path, "run", accepted, ["x0"])
     expected = {
         "binary_operators": ["+", "-", "*", "/", "max"],
@@ -125,7 +104,23 @@ def test_every_setting_of_the_toml_reaches_pysr_under_a_name_that_it_has(tmp_pat
 
 def test_defaults_ask_for_nothing_that_an_older_pysr_may_not_have(tmp_path: Path) -> None:
     found = constructor_arguments(SearchSettings(), 5, tmp_path, "run", installed_parameters())
-    assert not {"guesses", "constraints", "nested_constraints", "maxdepth", "max_evals"} & set(found)
+    assert not {"guesses", "constraints", "maxdepth", "max_evals"} & set(found)
+
+
+def test_curved_operations_do_not_nest_unless_one_says_so(tmp_path: Path) -> None:
+    def nested(**settings: Any) -> Any:
+        asked = SearchSettings(**settings)
+        return constructor_arguments(asked, 5, tmp_path, "run", installed_parameters()).get(
+            "nested_constraints"
+        )
+
+    none = {"tanh": 0, "exp": 0, "sqrt": 0}
+    assert nested() == {"tanh": none, "exp": none, "sqrt": none}
+    assert nested(operators=("div", "log")) == {"log": {"log": 0}}
+    assert nested(operators=("div", "abs")) is None
+    assert nested(pysr=PySRSettings(nested_constraints={})) is None
+    mine = PySRSettings(nested_constraints={"tanh": {"tanh": 1}})
+    assert nested(pysr=mine) == {"tanh": {"tanh": 1}}
 
 
 def test_what_the_installed_version_does_not_take_is_an_error_and_not_left_out(tmp_path: Path) -> None:
@@ -184,7 +179,7 @@ def test_the_settings_that_the_page_shows_are_taken_and_are_the_defaults_it_says
     page = (Path(__file__).parents[1] / "docs" / "engines.md").read_text()
     blocks = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     settings = loaded(tmp_path, "\n".join(['schema = 1\ntask = "oja"', *blocks])).search
-    changed = {"constraints", "nested_constraints", "guesses"}
+    changed = {"constraints", "guesses"}
     shown, plain = settings.pysr, PySRSettings()
     assert {f.name for f in fields(plain) if getattr(shown, f.name) != getattr(plain, f.name)} == changed
     assert settings.operon == OperonSettings()
@@ -215,53 +210,6 @@ def test_guesses_are_moved_into_the_units_of_the_search() -> None:
 # ------------------------------------------------------------------------- searches, by a module that is fake
 
 
-class Fake:
-    """In the place of PySR: takes the arguments of the installed version, writes a front it was told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, without: set[str]) -> None:
-        self.arguments: list[dict[str, Any]] = []
-        self.lines = [f"7,1e-9,{OJA}"]
-        self.accident: Callable[[], None] = lambda: None
-        fake = self
-
-        class Regressor:
-            def __init__(self, **arguments: Any) -> None:
-                fake.arguments.append(arguments)
-                self.arguments = arguments
-
-            def fit(self, inputs: Any, target: Any, variable_names: list[str]) -> None:
-                assert variable_names == [f"x{k}" for k in range(inputs.shape[1])]
-                folder = Path(self.arguments["output_directory"]) / self.arguments["run_id"]
-                folder.mkdir(parents=True, exist_ok=True)
-                text = "\n".join(["Complexity,Loss,Equation", '1,0.5,"0.1"', *fake.lines, ""])
-                (folder / "hall_of_fame.csv").write_text(text)
-                (folder / "checkpoint.pkl").write_bytes(b"cposix\nsystem\n(S'false'\ntR.")
-                fake.accident()
-
-        parameters = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
-            for name in sorted(installed_parameters() - without)
-        ]
-        Regressor.__init__.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        module = ModuleType("pysr")
-        module.PySRRegressor = Regressor  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "pysr", module)
-        monkeypatch.setattr(
-            PySREngine, "availability", lambda self: Availability("pysr", True, "PySR 9, Julia 9")
-        )
-
-    def searched(self) -> int:
-        """Return the number of searches since the last look."""
-        count = len(self.arguments)
-        self.arguments.clear()
-        return count
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    return Fake(monkeypatch, set())
-
-
 @pytest.fixture
 def samples() -> Samples:
     states = np.random.default_rng(0).normal(size=(100, 3))
@@ -284,6 +232,7 @@ def test_a_finished_search_is_read_and_not_searched_again(
     first = PySREngine().propose(samples, settings, seed=3)
     assert best(first) == "x*y - w*y**2"
     assert len({one["random_state"] for one in fake.arguments}) == 2
+    assert len({one["process"] for one in fake.arguments}) == 1
     assert fake.searched() == 2
     assert PySREngine().propose(samples, settings, seed=3) == first
     assert fake.searched() == 0
@@ -325,23 +274,21 @@ def test_an_edited_front_is_not_believed(fake: Fake, samples: Samples, tmp_path:
     assert fake.searched() == 2
 
 
-def cut_off(fake: Fake, samples: Samples, settings: SearchSettings) -> None:
+def cut_off(fake: Fake, samples: Samples, settings: SearchSettings, accident: str = "killed") -> None:
     """Begin a search that finds Oja's rule and is cut off, and let later ones find nothing."""
-
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    fake.accident = stop
-    with pytest.raises(KeyboardInterrupt):
+    fake.write(accident=accident)
+    with pytest.raises(EngineError):
         PySREngine().propose(samples, settings, seed=3)
-    fake.accident, fake.lines = lambda: None, ['3,0.4,"x0 * x1"']
+    fake.write(accident="", lines=['3,0.4,"x0 * x1"'])
     fake.searched()
 
 
+@pytest.mark.parametrize("accident", ["killed", "told to stop"])
 def test_a_search_that_was_cut_off_is_repeated_as_if_nothing_had_been(
-    fake: Fake, samples: Samples, tmp_path: Path
+    fake: Fake, samples: Samples, tmp_path: Path, accident: str
 ) -> None:
-    cut_off(fake, samples, settings_in(tmp_path))
+    cut_off(fake, samples, settings_in(tmp_path), accident)
+    assert list(tmp_path.glob("*/finished.json")) == []
     found = PySREngine().propose(samples, settings_in(tmp_path), seed=3)
     assert "guesses" not in fake.arguments[0]
     assert all("w" not in str(one.expression) for one in found)
@@ -362,8 +309,8 @@ def test_a_search_that_was_cut_off_is_continued_from_what_it_had_found(
 def test_a_pysr_without_guesses_keeps_what_was_found(
     monkeypatch: pytest.MonkeyPatch, samples: Samples, tmp_path: Path
 ) -> None:
-    old = Fake(monkeypatch, {"guesses"})
-    settings = settings_in(tmp_path, interrupted="continue")
+    old = Fake(monkeypatch, tmp_path / "fake", frozenset({"guesses"}))
+    settings = settings_in(tmp_path / "pysr", interrupted="continue")
     cut_off(old, samples, settings)
     found = PySREngine().propose(samples, settings, seed=3)
     assert "guesses" not in old.arguments[0]
@@ -374,7 +321,8 @@ def test_hostile_lines_of_a_search_that_was_cut_off_do_not_become_guesses(
     fake: Fake, samples: Samples, tmp_path: Path
 ) -> None:
     settings = settings_in(tmp_path, interrupted="continue")
-    fake.lines = ['3,0.1,"run(`rm -rf /`)"', '3,0.1,"x0; exit()"', '3,0.1,"x0 * x9"', f"7,1e-9,{OJA}"]
+    hostile = ['3,0.1,"run(`rm -rf /`)"', '3,0.1,"x0; exit()"', '3,0.1,"x0 * x9"']
+    fake.write(lines=[*hostile, f"7,1e-9,{OJA}"])
     cut_off(fake, samples, settings)
     PySREngine().propose(samples, settings, seed=3)
     assert fake.arguments[0]["guesses"] == ["0.1", "(x0 - (x1 * x2)) * x1"]
@@ -386,16 +334,11 @@ def test_a_search_of_several_seeds_goes_on_with_the_one_that_was_cut_off(
     fake: Fake, samples: Samples, tmp_path: Path
 ) -> None:
     settings = settings_in(tmp_path, seeds=3)
-    count = iter(range(10))
-
-    def stop_in_the_second() -> None:
-        if next(count) == 1:
-            raise KeyboardInterrupt
-
-    fake.accident = stop_in_the_second
-    with pytest.raises(KeyboardInterrupt):
+    fake.write(accident="killed", in_search=2)
+    with pytest.raises(EngineError, match="signal 9"):
         PySREngine().propose(samples, settings, seed=3)
     assert fake.searched() == 2
+    fake.write(accident="")
     PySREngine().propose(samples, settings, seed=3)
     assert fake.searched() == 2
 

@@ -188,7 +188,14 @@ def _with_coefficient(value: float, factor: Node | None, above: Sequence[Node]) 
 def _div(a: Node, b: Node) -> Node:
     if _is_negative(b):
         a, b = _neg(a), _neg(b)
-    return a if _is_const(b, 1.0) else Node("div", (a, b))
+    if b.op != "div" or _is_const(b.args[0], 0.0):
+        return a if _is_const(b, 1.0) else Node("div", (a, b))
+    # x/(c/y) becomes x*y/c. They differ at y = 0 alone, where the first has a gap that its limit, the second,
+    # fills; a rule is meant to have none there.
+    while b.op == "div" and not _is_const(b.args[0], 0.0):
+        a, b = _mul(a, b.args[1]), b.args[0]
+    inverse = _folded("div", (const(1.0), b))
+    return _mul(inverse, a) if inverse is not None else _div(a, b)
 
 
 def _pow(a: Node, b: Node) -> Node:

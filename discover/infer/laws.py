@@ -21,7 +21,7 @@ from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search._constants import fit_constants
 from discover.search._polish import polished
-from discover.search.engine import Engine, Samples, resolve
+from discover.search.engine import Engine, Samples, started
 from discover.slots import Slot, recorded_slot
 
 __all__ = ["TASK", "Inference", "infer"]
@@ -106,7 +106,7 @@ def infer(
 def _infer(
     recordings: Recordings, settings: InferSettings, engines: Sequence[str], progress: Progress
 ) -> Inference:
-    chosen = resolve(engines) if engines else []
+    chosen = started(engines, progress) if engines else []
     searched, kept = recordings.held_apart(settings.heldout, settings.seed)
     inside = recordings.of(searched)
     if chosen and inside.samples.n_rows < MIN_ROWS:
@@ -122,7 +122,8 @@ def _infer(
     for point in path.points:
         forms.add(path.node(point), L1_PATH, point.score)
     for number, engine in enumerate(chosen):
-        inner = part(progress, 0.1 + 0.6 * number / len(chosen), 0.1 + 0.6 * (number + 1) / len(chosen))
+        begun, done = (0.1 + 0.6 * k / len(chosen) for k in (number, number + 1))
+        inner = part(progress, begun, done, f"{engine.name}: ")
         for node in _proposals(engine, inside, settings, inner):
             forms.add(node, engine.name)
     scores: list[tuple[Node, tuple[str, ...], Score]] = []

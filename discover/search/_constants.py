@@ -20,6 +20,7 @@ _Array = NDArray[np.float64]
 _UNDEFINED = 1e6
 _ZERO_DIRECTION = 1e-12
 _SINGULAR = 1e-9
+_DEPENDENT = 1e-11
 
 _DERIVATIVES: dict[str, Callable[..., tuple[_Array | float, ...]]] = {
     "add": lambda value, a, b: (1.0, 1.0),
@@ -122,6 +123,9 @@ class _Tape:
 def fit_constants(tree: Node, samples: Samples, n_steps: int, fixed: NDArray[np.bool_] | None = None) -> Fit:
     """Fit the constants of an expression by Levenberg-Marquardt, from the values that they have.
 
+    A constant that others can stand in for stays as it is: with it the least squares would have no single
+    solution, and rounding would decide which one is found.
+
     Parameters
     ----------
     tree : Node
@@ -134,8 +138,11 @@ def fit_constants(tree: Node, samples: Samples, n_steps: int, fixed: NDArray[np.
     tape = _Tape(tree, samples)
     start = np.array(constants(tree), dtype=np.float64)
     free = np.ones(start.size, dtype=bool) if fixed is None else ~fixed
-    size = np.where(start == 0, 1.0, np.abs(start))[free]
+    asked_for = free.copy()
     before = tape.residual(start)
+    if free.any():
+        free[free] = _independent(tape.jacobian(start)[:, free])
+    size = np.where(start == 0, 1.0, np.abs(start))[free]
     if not free.any() or abs(before[0]) == _UNDEFINED or free.sum() > samples.n_rows:
         error = float(before @ before)
         return Fit(tree, error if abs(before[0]) != _UNDEFINED else np.inf, np.zeros(start.size))
@@ -159,8 +166,24 @@ def fit_constants(tree: Node, samples: Samples, n_steps: int, fixed: NDArray[np.
     numbers = moved(found.x) if better else start
     residual = found.fun if better else before
     spread = np.zeros(start.size)
-    spread[free] = _spread(tape.jacobian(numbers)[:, free])
+    spread[asked_for] = _spread(tape.jacobian(numbers)[:, asked_for])
     return Fit(with_constants(tree, numbers.tolist()), float(residual @ residual), spread)
+
+
+def _independent(jacobian: _Array) -> NDArray[np.bool_]:
+    """Return which columns are no sum of multiples of those before them, shape (n_constants,)."""
+    found = np.zeros(jacobian.shape[1], dtype=bool)
+    basis = np.empty((len(jacobian), 0))
+    for k, column in enumerate(jacobian.T):
+        norm = np.linalg.norm(column)
+        rest = column / norm if norm > 0 else column
+        for _ in range(2):  # once more, for what rounding left
+            rest = rest - basis @ (basis.T @ rest)
+        left = np.linalg.norm(rest)
+        found[k] = left > _DEPENDENT
+        if found[k]:
+            basis = np.column_stack([basis, rest / left])
+    return found
 
 
 def _spread(jacobian: _Array) -> _Array:

@@ -1,25 +1,23 @@
-"""Finding a Julia that PySR can use, without importing PySR and without a download."""
+"""Finding a Julia that PySR can use; nothing is imported, started or downloaded for it."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import ssl
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-__all__ = ["REMEDY", "Julia", "find_julia"]
+from discover.search._child import child_environment
 
-REMEDY = (
-    "Get it with `discover doctor --install-julia`, which downloads Julia and PySR's Julia packages once; a "
-    "Julia 1.10 or later from https://julialang.org/downloads on the PATH is used if it is there. A Julia "
-    "that has the packages is also taken from PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT together."
-)
+__all__ = ["OFFLINE", "Julia", "find_julia"]
 
-_PACKAGE = "SymbolicRegression"
-_VERSION_LIMIT_S = 20.0
+OFFLINE: Mapping[str, str] = {"PYTHON_JULIAPKG_OFFLINE": "yes"}
+"""Environment in which juliapkg downloads nothing."""
+
+_CHILD = "discover.search._julia_child"
+_LIMIT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -29,80 +27,51 @@ class Julia:
     Parameters
     ----------
     version : str
-        Empty if there is no Julia that works.
+        Empty if there is no Julia.
     problem : str
-        What is missing, as a sentence; empty if nothing.
+        Why it would not start, as a sentence; empty if nothing speaks against it.
+    needed : str
+        Versions that PySR, juliacall and this Python's OpenSSL take, such as ``1.10.3 - 1.11``; empty if that
+        is not known.
     """
 
     version: str
     problem: str
+    needed: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """How to get one that would start."""
+        needed = f"Julia {self.needed}" if self.needed else "Julia 1.10.3 or later"
+        return (
+            "Get it with `discover doctor --install-julia`, which downloads a Julia that suits and PySR's "
+            f"Julia packages once; with this Python's OpenSSL {_openssl()} that is {needed}. One of these "
+            "from https://julialang.org/downloads on the PATH is used if it is there. A Julia that has the "
+            "packages is also taken from PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT together."
+        )
 
 
 def find_julia() -> Julia:
-    """Look where PySR would find a Julia: environment variables, its own environment, the PATH."""
-    executable, project = os.environ.get("PYTHON_JULIACALL_EXE"), os.environ.get("PYTHON_JULIACALL_PROJECT")
-    if executable and project:
-        return _checked(executable, "PYTHON_JULIACALL_EXE", has_packages=Path(project).is_dir())
-    named = os.environ.get("PYTHON_JULIAPKG_EXE")
-    if named:
-        return _checked(named, "PYTHON_JULIAPKG_EXE", has_packages=_packages_are_there())
-    resolved = _resolved_executable()
-    if resolved:
-        return _checked(resolved, str(_environment()), has_packages=True)
-    on_path = shutil.which("julia")
-    if on_path:
-        return _checked(on_path, "the PATH", has_packages=_packages_are_there())
-    return Julia("", "No Julia was found.")
-
-
-def _checked(executable: str, where: str, *, has_packages: bool) -> Julia:
-    version = _version(executable)
-    if not version:
-        return Julia("", f"The Julia named by {where}, {executable}, does not answer `--version`.")
-    if not has_packages:
-        return Julia(version, f"Julia {version} was found ({executable}), but without PySR's packages.")
-    return Julia(version, "")
-
-
-def _version(executable: str) -> str:
-    """Return the version that an executable answers, empty if it is no Julia."""
+    """Ask juliapkg, in a process of its own, which Julia it would start, and look whether that can work."""
     try:
-        answer = subprocess.run(
-            [executable, "--version"],
+        done = subprocess.run(
+            [sys.executable, "-m", _CHILD],
+            env=child_environment(OFFLINE),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_VERSION_LIMIT_S,
-            check=True,
+            timeout=_LIMIT_S,
             text=True,
-        ).stdout.split()
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return ""
-    return answer[2] if [word.lower() for word in answer[:2]] == ["julia", "version"] and answer[2:] else ""
-
-
-def _environment() -> Path:
-    """Return the folder in which juliapkg keeps the Julia project of this Python."""
-    named = os.environ.get("PYTHON_JULIAPKG_PROJECT")
-    if named:
-        return Path(named)
-    prefix = sys.prefix if sys.prefix != sys.base_prefix else os.environ.get("CONDA_PREFIX")
-    return Path(prefix) / "julia_env" if prefix else _depots()[0] / "environments" / "pyjuliapkg"
-
-
-def _resolved_executable() -> str:
-    """Return the executable that juliapkg wrote down after installing the packages; empty if it did not."""
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Julia("", "The Julia that was found does not answer `--version`.")
     try:
-        content = json.loads((_environment() / "pyjuliapkg" / "meta.json").read_text(encoding="utf-8"))
-        executable = content["executable"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return executable if isinstance(executable, str) else ""
+        return Julia(**json.loads(done.stdout))
+    except (ValueError, TypeError):
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return Julia("", f"Where Julia is could not be found out ({said[:300]}).")
 
 
-def _depots() -> list[Path]:
-    listed = [Path(part) for part in os.environ.get("JULIA_DEPOT_PATH", "").split(os.pathsep) if part]
-    return listed or [Path.home() / ".julia"]
-
-
-def _packages_are_there() -> bool:
-    return any((depot / "packages" / _PACKAGE).is_dir() for depot in _depots())
+def _openssl() -> str:
+    major, minor, *_ = ssl.OPENSSL_VERSION_INFO
+    return f"{major}.{minor}"

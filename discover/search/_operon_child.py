@@ -1,34 +1,31 @@
 """The child process in which pyoperon searches: ``python -m discover.search._operon_child``.
 
-Version 0.6.2 of pyoperon can end in a segmentation fault, which must not take the caller with it. A request
-comes in as one line of JSON; answers are lines of JSON, progress first and the trees last.
+Version 0.6.2 of pyoperon can end in a segmentation fault, which must not take the caller with it. How the two
+talk is in :mod:`discover.search._child`.
 
 Request
     ``columns`` (one list of numbers a variable, scaled), ``target``, ``operator_sets`` (names of pyoperon's
-    operations), ``max_length``, ``generations``, ``chunk``, ``population_size``, ``local_search``,
-    ``threads``, ``seed``, ``parent`` (the process that this one does not outlive); with ``asks`` the caller
-    says what a tree is worth, and coefficients are whole.
+    operations; none to see whether pyoperon loads), ``max_length``, ``generations``, ``chunk``,
+    ``population_size``, ``local_search``, ``threads``, ``seed``; with ``asks`` the caller says what a tree is
+    worth, and coefficients are whole.
 Question
-    With ``asks``: ``{"ask": tree}``, to which one line of JSON with a number comes back.
+    With ``asks``: a tree, to which a number comes back.
+Other messages
+    ``{"done": generations, "of": generations}``.
 Answer
-    ``{"done": generations, "of": generations}``, and at the end ``{"trees": [...]}``: every tree is a list in
-    postfix order, an entry is ``[operation, number of operands]``, ``["const", value]`` or ``["var", index,
-    coefficient]``. The operand that an operation names first stands last.
+    Trees: every tree is a list in postfix order, an entry is ``[operation, number of operands]``, ``["const",
+    value]`` or ``["var", index, coefficient]``. The operand that an operation names first stands last.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import json
-import os
-import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyoperon as op
+
+from discover.search._child import Parent, serve
 
 __all__ = ["main", "search"]
 
@@ -43,9 +40,6 @@ _LEAF = {"const": op.NodeType.Constant, "var": op.NodeType.Variable}
 
 LARGEST_WHOLE = 2
 WORST = 1e30
-
-_DIE_WITH_PARENT = 1
-"""``PR_SET_PDEATHSIG`` of Linux's prctl."""
 
 Tree = list[list[Any]]
 Asked = Callable[[Tree], float]
@@ -249,38 +243,19 @@ def search(
     return trees
 
 
-def _end_with(parent: int | None) -> None:
-    """See to it that this process ends when its parent does, even if that is killed.
+def _work(request: dict[str, Any], parent: Parent) -> list[Tree]:
+    def report(done: int, total: int) -> None:
+        parent.say({"done": done, "of": total})
 
-    Elsewhere than on Linux it ends when it next reports: nobody reads that any more.
-    """
-    # Ctrl-C in a terminal reaches both processes; it is for the parent to end this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if parent is None:
-        return
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before that
-        sys.exit(1)
+    def asked(tree: Tree) -> float:
+        return float(parent.ask(tree))
+
+    return search(request, report, asked if request.get("asks") else None)
 
 
 def main() -> None:
-    """Read a request from standard input, write the answer to standard output."""
-    request = json.loads(sys.stdin.readline())
-    _end_with(request.get("parent"))
-
-    def answer(content: dict[str, Any]) -> None:
-        print(json.dumps(content, allow_nan=False), flush=True)
-
-    def asked(tree: Tree) -> float:
-        answer({"ask": tree})
-        return float(json.loads(sys.stdin.readline()))
-
-    def report(done: int, total: int) -> None:
-        answer({"done": done, "of": total})
-
-    answer({"trees": search(request, report, asked if request.get("asks") else None)})
+    """Answer requests from standard input."""
+    serve(_work)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RuleError
 from discover.expression import Node, canonical, const, constants, evaluate, postorder, with_constants
+from discover.expression.node import is_integer_exponent
 from discover.search._constants import Fit, fit_constants
 from discover.search.engine import Samples
 
@@ -22,7 +24,8 @@ _FIT_STEPS = 60
 _TRIAL_STEPS = 15
 _STANDARD_ERRORS = 2
 _ROUNDING = 1e-24
-_DIGITS = (1, 2, 3)
+_DIGITS = (1, 2, 3, 4, 5, 6, 8, 10)
+_LARGEST_EXPONENT = 50.0
 
 
 def polished(expression: Node, samples: Samples) -> list[Node]:
@@ -85,29 +88,94 @@ def _line(
 
 
 def _one_scale_each(tree: Node) -> Node:
-    """Pull factors out of sums that stand in products, and signs out of odd functions.
+    """Pull factors out of everything that they can be pulled out of, and signs out of odd functions.
 
-    ``2*(3*x - 6*y)*tanh(-w)`` has a constant too many and hides its sign: ``12*tanh(w)*(y - 0.5*x)``.
+    ``2*(3*x - 6*y)*tanh(-w)`` has a constant too many and hides its sign: ``12*tanh(w)*(y - 0.5*x)``. With a
+    constant too many the least squares have no single solution, and rounding decides which one is found.
     """
     stack: list[Node] = []
     for part in postorder(tree):
         count = len(part.args)
         args = tuple(stack[len(stack) - count :])
         del stack[len(stack) - count :]
-        stack.append(_rescaled(Node(part.op, args, part.name, part.value)))
+        rescaled = _RESCALED.get(part.op)
+        node = Node(part.op, args, part.name, part.value)
+        stack.append(node if rescaled is None else rescaled(node))
     return stack.pop()
 
 
-def _rescaled(node: Node) -> Node:
-    if node.op in ("mul", "div"):
-        (left, a), (right, b) = (_scale_and_rest(arg) for arg in node.args)
-        scale = a * b if node.op == "mul" else a / b
-        return _times(scale, Node(node.op, (left, right)))
-    if node.op in ("tanh", "sign"):
-        rest, scale = _scale_and_rest(node.args[0])
-        if scale < 0:
-            return _times(-1.0, Node(node.op, (_times(-scale, rest),)))
-    return node
+def _of_product(node: Node) -> Node:
+    (left, a), (right, b) = (_scale_and_rest(arg) for arg in node.args)
+    scale = a * b if node.op == "mul" else a / b
+    return _times(scale, Node(node.op, (left, right))) if _is_scale(scale) else node
+
+
+def _of_sign(node: Node) -> Node:
+    rest, scale = _scale_and_rest(node.args[0])
+    return _times(math.copysign(1.0, scale), Node("sign", (rest,)))
+
+
+def _of_tanh(node: Node) -> Node:
+    rest, scale = _scale_and_rest(node.args[0])
+    return _times(-1.0, Node("tanh", (_times(-scale, rest),))) if scale < 0 else node
+
+
+def _of_abs(node: Node) -> Node:
+    rest, scale = _scale_and_rest(node.args[0])
+    return _times(abs(scale), Node("abs", (rest,)))
+
+
+def _of_sqrt(node: Node) -> Node:
+    rest, scale = _scale_and_rest(node.args[0])
+    return _times(math.sqrt(abs(scale)), Node("sqrt", (_times(math.copysign(1.0, scale), rest),)))
+
+
+def _of_pow(node: Node) -> Node:
+    (rest, scale), exponent = _scale_and_rest(node.args[0]), node.args[1]
+    if exponent.op != "const" or (scale < 0 and not is_integer_exponent(exponent)):
+        return node
+    try:
+        factor = scale**exponent.value
+    except OverflowError:
+        return node
+    return _times(factor, Node("pow", (rest, exponent))) if _is_scale(factor) else node
+
+
+def _of_exp(node: Node) -> Node:
+    """``exp(x + c)`` is ``exp(c)*exp(x)``."""
+    terms = list(_terms(node.args[0]))
+    offset = sum(scale for rest, scale in terms if rest is None)
+    variable = [(rest, scale) for rest, scale in terms if rest is not None]
+    if not variable or offset == 0 or abs(offset) > _LARGEST_EXPONENT:
+        return node
+    return _times(math.exp(offset), Node("exp", (_sum(variable),)))
+
+
+def _of_max(node: Node) -> Node:
+    """Pull a scale out where both operands have one; ``max(2*x, y)`` has no constant too many."""
+    parts = [_scale_and_rest(arg) for arg in node.args]
+    scales = [abs(scale) for rest, scale in parts if not (rest.op == "const" and rest.value == 0)]
+    if not scales or 1.0 in scales:
+        return node
+    return _times(scales[0], Node(node.op, tuple(_times(scale / scales[0], rest) for rest, scale in parts)))
+
+
+_RESCALED: dict[str, Callable[[Node], Node]] = {
+    "mul": _of_product,
+    "div": _of_product,
+    "tanh": _of_tanh,
+    "sign": _of_sign,
+    "abs": _of_abs,
+    "sqrt": _of_sqrt,
+    "pow": _of_pow,
+    "exp": _of_exp,
+    "max": _of_max,
+    "min": _of_max,
+}
+
+
+def _is_scale(value: float) -> bool:
+    return math.isfinite(value) and value != 0
 
 
 def _scale_and_rest(node: Node) -> tuple[Node, float]:
@@ -115,6 +183,8 @@ def _scale_and_rest(node: Node) -> tuple[Node, float]:
     if node.op == "neg":
         rest, scale = _scale_and_rest(node.args[0])
         return rest, -scale
+    if node.op == "const" and node.value != 0:
+        return const(1.0), node.value
     if node.op == "mul" and node.args[0].op == "const" and node.args[0].value != 0:
         rest, scale = _scale_and_rest(node.args[1])
         return rest, scale * node.args[0].value
@@ -143,7 +213,7 @@ def _terms(node: Node) -> Iterator[tuple[Node | None, float]]:
             yield rest, sign * scale
 
 
-def _sum(terms: list[tuple[Node | None, float]]) -> Node:
+def _sum(terms: Sequence[tuple[Node | None, float]]) -> Node:
     trees = [const(scale) if rest is None else _times(scale, rest) for rest, scale in terms]
     total = trees[0]
     for tree in trees[1:]:
@@ -227,7 +297,8 @@ def _rounded(fitted: Fit, k: int, fixed: NDArray[np.bool_], samples: Samples) ->
     values = constants(fitted.tree)
     for digits in _DIGITS:
         target = float(f"{values[k]:.{digits - 1}e}")
-        if ((target - values[k]) / (fitted.spread[k] or 1e-300)) ** 2 > 4 * (allowed - fitted.error):
+        too_far = 2 * math.sqrt(allowed - fitted.error) * fitted.spread[k]
+        if abs(target - values[k]) > too_far > 0:
             continue
         trial = [target if j == k else value for j, value in enumerate(values)]
         refitted = fit_constants(with_constants(fitted.tree, trial), samples, _TRIAL_STEPS, fixed)

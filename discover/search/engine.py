@@ -6,6 +6,7 @@ complexity. It does not choose; that is done later, by what the expressions do i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from discover.errors import EngineError, EngineUnavailable, did_you_mean
+from discover.errors import EngineError, EngineUnavailable, EngineWarning, did_you_mean
 from discover.expression import Node
 from discover.progress import Progress, silent
 from discover.search.settings import OperonSettings, PySRSettings, SearchSettings, TermsSettings
@@ -29,9 +30,11 @@ __all__ = [
     "PySRSettings",
     "Samples",
     "SearchSettings",
+    "StartsFirst",
     "TermsSettings",
     "get_engine",
     "resolve",
+    "started",
 ]
 
 AUTO = "auto"
@@ -163,12 +166,13 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether an engine can run here.
+    """Whether an engine can run here, as far as can be seen without starting it.
 
     Parameters
     ----------
     engine : str
     usable : bool
+        Whether it would start.
     version : str
         What was found, empty if nothing.
     reason : str
@@ -210,6 +214,21 @@ class Engine(Protocol):
         ------
         EngineError
             If the engine did not do its work; :class:`EngineUnavailable` if it cannot run here.
+        """
+        ...
+
+
+@runtime_checkable
+class StartsFirst(Protocol):
+    """An engine that has something to start, and can be asked to do so before it gets work."""
+
+    def start(self, progress: Progress = silent) -> None:
+        """Start what the engine needs.
+
+        Raises
+        ------
+        EngineUnavailable
+            If it does not start.
         """
         ...
 
@@ -266,8 +285,9 @@ def get_engine(name: str) -> Engine:
 def resolve(names: Sequence[str]) -> list[Engine]:
     """Return the engines that a list of names stands for, each once.
 
-    ``auto`` stands for every engine that is usable here: ``terms`` always, ``operon`` where it is installed,
-    ``pysr`` where a working Julia is found without a download.
+    ``auto`` stands for every engine that seems usable here: ``terms`` always, ``operon`` where it is
+    installed, ``pysr`` where a Julia that suits it is found without a download. Nothing is started, see
+    :func:`started`.
 
     Raises
     ------
@@ -287,6 +307,39 @@ def resolve(names: Sequence[str]) -> list[Engine]:
     if not chosen:
         raise EngineError(f"No engine was named. Engines: {', '.join((*ENGINES, AUTO))}.")
     return list(chosen.values())
+
+
+def started(names: Sequence[str], progress: Progress = silent) -> list[Engine]:
+    """Return the engines that a list of names stands for, once they have started what they need.
+
+    An engine that ``auto`` chose and that does not start is left out, with a warning
+    (:class:`~discover.errors.EngineWarning`).
+
+    Parameters
+    ----------
+    names : sequence of str
+    progress : callable, optional
+
+    Raises
+    ------
+    EngineError
+        If the list is empty or a name is unknown.
+    EngineUnavailable
+        If an engine that was asked for by name cannot run here.
+    """
+    asked_for = {names} if isinstance(names, str) else set(names)
+    engines = []
+    for engine in resolve(names):
+        try:
+            if isinstance(engine, StartsFirst):
+                engine.start(progress)
+        except EngineUnavailable as error:
+            if engine.name in asked_for:
+                raise
+            warnings.warn(f"{error} The search goes on without it.", EngineWarning, stacklevel=2)
+        else:
+            engines.append(engine)
+    return engines
 
 
 def _usable_engines() -> list[Engine]:

@@ -11,18 +11,10 @@ Burlacu, Kronberger and Kommenda (2020), Operon C++, GECCO Companion, 1562-1570.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
-import json
-import os
 import platform
-import queue
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +25,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from discover.errors import EngineError, EngineUnavailable
 from discover.expression import MAX_NODES, Node, const, var
 from discover.progress import Progress, silent
+from discover.search._child import Child
 from discover.search._front import front
 from discover.search._polish import polished
 from discover.search.engine import Availability, Proposal, Samples, SearchSettings
@@ -55,6 +48,9 @@ _NAMES = {
 }
 _OPERATIONS = {name: op for op, name in _NAMES.items()} | {"Add": "add", "Sub": "sub", "Mul": "mul"}
 _SEARCH_SHARE = 0.7
+_START_LIMIT_S = 120.0
+_ADVICE = "another seed often runs through, and the engine terms does not need pyoperon"
+_TOO_SLOW = "Raise operon.time_limit_s, or lower operon.generations or operon.population_size."
 
 
 class OperonEngine:
@@ -83,6 +79,20 @@ class OperonEngine:
             reason = f"pyoperon {version} needs a processor with AVX2."
             return Availability(self.name, False, version, reason, "Use the engine terms.")
         return Availability(self.name, True, f"pyoperon {version}")
+
+    def start(self, progress: Progress = silent) -> None:
+        """Load pyoperon in a child process.
+
+        Raises
+        ------
+        EngineUnavailable
+            If it does not load.
+        """
+        progress(0.0, "loading pyoperon")
+        try:
+            _run_child(self.command, {"operator_sets": [], "generations": 0}, _START_LIMIT_S, progress)
+        except EngineError as error:
+            raise EngineUnavailable(f"The engine 'operon' cannot run here. {error}") from error
 
     def propose(
         self, samples: Samples, settings: SearchSettings, seed: int, progress: Progress = silent
@@ -120,7 +130,7 @@ class OperonEngine:
         with threadpool_limits(1):
             found = _to_nodes(trees, samples.variables, scales)
             proposals = _polish_all(found, rows, samples, progress)
-        progress(1.0, "operon: done")
+        progress(1.0, "done")
         mean = const(float(samples.target.mean()))
         return front([*proposals, mean], samples, self.name, settings.max_nodes, settings.complexity_of)
 
@@ -221,109 +231,20 @@ def _run_child(
     progress: Progress,
     reply: Callable[[list[list[Any]]], float] | None = None,
 ) -> list[list[list[Any]]]:
-    """Run the child process and return its trees; it is ended whatever happens.
+    """Run the child process and return its trees; `reply` answers its questions, if it has any."""
 
-    `reply` answers the child's questions, if it has any.
-    """
-    request = {**request, "parent": os.getpid()}
-    # Files for what goes in and for the errors: only one stream is left that could make the two wait.
-    with tempfile.TemporaryFile("w+") as questions, tempfile.TemporaryFile("w+", errors="replace") as errors:
-        questions.write(json.dumps(request) + "\n")
-        questions.seek(0)
-        deadline = time.monotonic() + limit_s
-        process = subprocess.Popen(
-            command,
-            stdin=questions if reply is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=_child_environment(),
-        )
-        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        reader = threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True)
-        reader.start()
-        try:
-            if process.stdin is not None:
-                process.stdin.write(json.dumps(request) + "\n")
-                process.stdin.flush()
+    def hear(message: dict[str, Any]) -> float | None:
+        if "done" in message:
+            done, total = message["done"], message["of"]
+            progress(_SEARCH_SHARE * done / total, f"generation {done} of {total}")
+        return reply(message["ask"]) if reply is not None and "ask" in message else None
 
-            def answer(tree: list[list[Any]]) -> None:
-                assert reply is not None
-                assert process.stdin is not None
-                with contextlib.suppress(BrokenPipeError):  # the child died; what it left says so
-                    process.stdin.write(json.dumps(reply(tree)) + "\n")
-                    process.stdin.flush()
-
-            trees = _listen(lines, deadline, progress, answer)
-            if trees is None:
-                code = process.wait(timeout=max(deadline - time.monotonic(), 1.0))
-                errors.seek(0)
-                raise EngineError(_crash_text(code, errors.read()))
-            return trees
-        except (queue.Empty, subprocess.TimeoutExpired):
-            raise EngineError(
-                f"The engine 'operon' did not finish within its time limit of {limit_s:g} s. Raise "
-                "operon.time_limit_s, or lower operon.generations or operon.population_size."
-            ) from None
-        finally:
-            process.kill()
-            process.wait()
-            reader.join()
-            for stream in (process.stdin, process.stdout):
-                if stream:
-                    with contextlib.suppress(BrokenPipeError):
-                        stream.close()
-
-
-def _child_environment() -> dict[str, str]:
-    """One thread for the libraries of the child, and this package on its path."""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-def _forward(stream: Any, lines: queue.SimpleQueue[str]) -> None:
-    for line in stream:
-        lines.put(line)
-    lines.put("")
-
-
-def _listen(
-    lines: queue.SimpleQueue[str],
-    deadline: float,
-    progress: Progress,
-    reply: Callable[[list[list[Any]]], None],
-) -> list[list[list[Any]]] | None:
-    """Read the answers up to the trees; None where the child ends without them."""
-    while line := lines.get(timeout=max(deadline - time.monotonic(), 0.0)):
-        if time.monotonic() > deadline:
-            raise queue.Empty
-        with contextlib.suppress(json.JSONDecodeError):
-            answer = json.loads(line)
-            if isinstance(answer, dict) and "trees" in answer:
-                trees: list[list[list[Any]]] = answer["trees"]
-                return trees
-            if isinstance(answer, dict) and "ask" in answer:
-                reply(answer["ask"])
-            if isinstance(answer, dict) and "done" in answer:
-                done, total = answer["done"], answer["of"]
-                progress(_SEARCH_SHARE * done / total, f"operon: generation {done} of {total}")
-    return None
-
-
-def _crash_text(code: int, errors: str) -> str:
-    last = errors.strip().splitlines()[-1][:300] if errors.strip() else ""
-    if code < 0:
-        how = f"was ended by signal {-code}" + (" (segmentation fault)" if code == -11 else "")
-    else:
-        how = f"ended with exit code {code}"
-    detail = f" Its last words: {last}" if last else ""
-    return (
-        f"The engine 'operon' failed: its child process {how}.{detail} Nothing else was harmed; another seed "
-        "often runs through, and the engine terms does not need pyoperon."
-    )
+    child = Child(OperonEngine.name, command, _ADVICE)
+    try:
+        trees: list[list[list[Any]]] = child.ask(request, limit_s, _TOO_SLOW, hear)
+        return trees
+    finally:
+        child.close()
 
 
 def _to_nodes(trees: list[list[list[Any]]], variables: tuple[str, ...], scales: Any) -> list[Node]:
@@ -355,7 +276,7 @@ def _polish_all(found: list[Node], rows: Samples, samples: Samples, progress: Pr
     """Fit and tidy the trees, on the rows of the search first and what comes out on all rows."""
     tidy: dict[str, Node] = {}
     for k, tree in enumerate(found):
-        progress(_SEARCH_SHARE + (1 - _SEARCH_SHARE) * k / len(found), "operon: fitting the constants")
+        progress(_SEARCH_SHARE + (1 - _SEARCH_SHARE) * k / len(found), "fitting the constants")
         tidy |= {str(node): node for node in polished(tree, rows)}
     best = front(tidy.values(), rows, OperonEngine.name, MAX_NODES)
     return [node for proposal in best for node in polished(proposal.expression, samples)]

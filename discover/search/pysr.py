@@ -1,6 +1,6 @@
 """Engine ``pysr``: PySR 1.5 and 2.x, where a Julia is at hand.
 
-Importing PySR starts Julia, so it is imported when a search begins and not before; whether that would work is
+Importing PySR starts Julia, so a child process imports it, once for all searches; whether that would work is
 found out by looking at files.
 
 References
@@ -13,17 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import importlib.metadata
 import importlib.util
-import inspect
 import json
 import math
-import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,10 +29,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from discover.errors import EngineError, EngineUnavailable
-from discover.expression import Node, const, var
-from discover.progress import Progress, silent
+from discover.expression import COSTS, Node, const, var
+from discover.progress import Progress, part, silent
+from discover.search._child import Child
 from discover.search._front import front
-from discover.search._julia import REMEDY, find_julia
+from discover.search._julia import OFFLINE, find_julia
 from discover.search._polish import polished
 from discover.search._pysr_files import SearchFolder
 from discover.search._pysr_guesses import julia_guesses
@@ -46,8 +43,11 @@ from discover.search.settings import SMALLEST_MAXSIZE
 
 __all__ = ["PySREngine", "constructor_arguments", "question", "to_proposals"]
 
-OFFLINE = "PYTHON_JULIAPKG_OFFLINE"
+START_LIMIT_S = 300.0
+"""Time limit for starting Julia; packages that were not compiled yet take minutes."""
 
+_CHILD = "discover.search._pysr_child"
+_TOO_SLOW = "Raise pysr.timeout_in_seconds, or lower pysr.niterations or pysr.populations."
 _BINARY = {"div": "/", "max": "max", "min": "min"}
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _UNARY = ("tanh", "exp", "log", "sqrt", "abs", "sign")
@@ -56,20 +56,60 @@ _TOURNAMENT = 15
 
 
 class PySREngine:
-    """Symbolic regression by PySR, in this process: Julia is started once and compiles once."""
+    """Symbolic regression by PySR, in a child process: Julia is started once and compiles once.
+
+    Parameters
+    ----------
+    command : tuple of str, optional
+        How the child is started.
+    """
 
     name = "pysr"
     takes_sums = False
 
+    def __init__(self, command: tuple[str, ...] = (sys.executable, "-m", _CHILD)) -> None:
+        self.command = command
+        self._child: Child | None = None
+        self._state: Availability | None = None
+        self._accepted: tuple[str, ...] = ()
+
     def availability(self) -> Availability:
-        """Say whether PySR and a Julia with its packages are installed; neither is started."""
+        """Say whether PySR and a Julia that suits it are installed; neither is started."""
         if importlib.util.find_spec("pysr") is None:
             return Availability(self.name, False, "", "PySR is not installed.", "Get it: pip install pysr")
         version = f"PySR {importlib.metadata.version('pysr')}"
         julia = find_julia()
+        if julia.version:
+            version = f"{version}, Julia {julia.version}"
         if julia.problem:
-            return Availability(self.name, False, version, f"{version} needs Julia. {julia.problem}", REMEDY)
-        return Availability(self.name, True, f"{version}, Julia {julia.version}")
+            return Availability(self.name, False, version, f"PySR needs Julia. {julia.problem}", julia.remedy)
+        return Availability(self.name, True, version)
+
+    def start(self, progress: Progress = silent) -> None:
+        """Start Julia and load PySR's packages, unless they are there already.
+
+        Raises
+        ------
+        EngineUnavailable
+            If PySR or Julia is missing or does not start.
+        """
+        if self._child is not None and self._child.is_alive:
+            return
+        self._usable()
+        waiting = _counting(progress, 0.0, "starting Julia (10 to 15 s, once)")
+        child = Child(self.name, self.command, own_group=True, defaults=OFFLINE)
+        try:
+            answer = child.ask({"start": True}, START_LIMIT_S, "", waiting=waiting)
+            cause = answer.get("unavailable", "")
+        except EngineError as error:
+            cause = str(error)
+        if cause:
+            child.close()
+            raise EngineUnavailable(
+                f"The engine 'pysr' cannot run here: PySR could not start Julia ({cause}). "
+                f"{find_julia().remedy}"
+            )
+        self._child, self._accepted = child, tuple(answer["accepted"])
 
     def propose(
         self, samples: Samples, settings: SearchSettings, seed: int, progress: Progress = silent
@@ -93,36 +133,55 @@ class PySREngine:
         EngineUnavailable
             If PySR or Julia is missing or does not start.
         EngineError
-            If the search fails or runs into its time limit.
+            If the search fails, is interrupted, or runs into its time limit.
         """
-        state = self.availability()
-        if not state.usable:
-            raise EngineUnavailable(f"The engine 'pysr' cannot run here. {state.reason} {state.remedy}")
+        version = self._usable().version
         if samples.kernel is not None:
             raise EngineError(f"The engine {self.name!r} takes samples of the update, not sums of it.")
         rows = samples.subset(settings.pysr.max_rows, seed)
         with contextlib.ExitStack() as stack:
             folder = Path(settings.pysr.output_folder or stack.enter_context(_temporary_folder()))
-            searches = [
-                _OneSearch(rows, settings, word, folder, state.version)
-                for word in _seeds(seed, settings.pysr.seeds)
-            ]
-            fronts = [search.finished() for search in searches]
-            if any(found is None for found in fronts):
-                stack.enter_context(_stdout_to_stderr())
-                progress(0.0, "pysr: starting Julia (10 to 15 s, once)")
-                regressor = _import_regressor()
-                for number, search in enumerate(searches):
-                    if fronts[number] is None:
-                        progress(
-                            0.1 + 0.8 * number / len(searches),
-                            f"pysr: searching, seed {number + 1} of {len(searches)} "
-                            "(the first search of a process compiles for about 20 s)",
-                        )
-                        fronts[number] = search.run(regressor)
-        progress(0.9, "pysr: fitting the constants")
-        trees = [tree for found in fronts for tree in found or ()]
+            words = _seeds(seed, settings.pysr.seeds)
+            trees: list[Node] = []
+            for number, word in enumerate(words):
+                search = _OneSearch(rows, settings, word, folder, version)
+                found = search.finished()
+                if found is None:
+                    done = 0.9 * number / len(words)
+                    self.start(part(progress, done, 1.0))
+                    waiting = _counting(progress, done, f"searching, seed {number + 1} of {len(words)}")
+                    found = self._searched(search, waiting)
+                trees += found
+        progress(0.9, "fitting the constants")
         return to_proposals(trees, samples, settings.max_nodes, _scales(rows), settings.complexity_of)
+
+    def _usable(self) -> Availability:
+        if self._state is None:
+            state = self.availability()
+            if not state.usable:
+                raise EngineUnavailable(f"The engine 'pysr' cannot run here. {state.reason} {state.remedy}")
+            self._state = state
+        return self._state
+
+    def _searched(self, search: _OneSearch, waiting: Callable[[float], None]) -> list[Node]:
+        """Let the child search, and read the front that PySR wrote."""
+        assert self._child is not None
+        request = search.begin(self._accepted)
+        answer = self._child.ask(request, search.settings.pysr.timeout_in_seconds, _TOO_SLOW, waiting=waiting)
+        if "failed" in answer:
+            raise EngineError(f"The engine 'pysr' failed: {answer['failed']}.")
+        if answer["interrupted"]:
+            raise EngineError(
+                "The engine 'pysr' was interrupted before its search had ended; what it had found by then is "
+                "no result. Start the search again."
+            )
+        return search.end()
+
+
+def _counting(progress: Progress, done: float, what: str) -> Callable[[float], None]:
+    """Return what says how long something has taken: Julia itself reports nothing that could be trusted."""
+    progress(done, what)
+    return lambda seconds: progress(done, f"{what}, {seconds:.0f} s")
 
 
 def to_proposals(
@@ -238,22 +297,32 @@ def _quiet() -> dict[str, Any]:
 def _asked_for(settings: SearchSettings, seed: int, guesses: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of settings that are not left at PySR's own values, in its names of operations."""
     budget = settings.pysr
-    weighted = settings.complexity_of_constants != 1 or settings.complexity_of_variables != 1
+    # PySR counts nodes unless it is told otherwise, so that many sizes are kept; its front is weighed here.
+    usual = COSTS["const"], COSTS["var"]
+    weighted = (settings.complexity_of_constants, settings.complexity_of_variables) != usual
     candidates = {
         "random_state": seed % 2**32 if budget.deterministic else None,
         "ncycles_per_iteration": budget.ncycles_per_iteration or None,
         "max_evals": budget.max_evals or None,
         "maxdepth": budget.maxdepth or None,
         "constraints": _named(budget.constraints),
-        "nested_constraints": {
-            _SYMBOLS.get(outer, outer): _named(inside) for outer, inside in budget.nested_constraints.items()
-        },
+        "nested_constraints": _nested(settings),
         "complexity_of_operators": _named(settings.complexity_of_operators),
         "complexity_of_constants": settings.complexity_of_constants if weighted else None,
         "complexity_of_variables": settings.complexity_of_variables if weighted else None,
         "guesses": list(guesses),
     }
     return {name: value for name, value in candidates.items() if value not in (None, {}, [])}
+
+
+def _nested(settings: SearchSettings) -> dict[str, dict[str, int]]:
+    """Return the constraints on nesting of operations that are allowed; PySR takes no others."""
+    allowed = {"add", "sub", "mul", *settings.operators}
+    return {
+        _SYMBOLS.get(outer, outer): _named({name: most for name, most in inside.items() if name in allowed})
+        for outer, inside in settings.pysr.nested_constraints.items()
+        if outer in allowed
+    }
 
 
 def _named(table: Mapping[Any, Any]) -> dict[str, Any]:
@@ -292,17 +361,6 @@ def _seeds(seed: int, n_searches: int) -> list[int]:
     return [seed, *(int(word) for word in others)]
 
 
-def _import_regressor() -> Any:
-    """Import PySR, which starts Julia, without letting it download one."""
-    os.environ.setdefault(OFFLINE, "yes")
-    try:
-        return importlib.import_module("pysr").PySRRegressor
-    except Exception as error:
-        raise EngineUnavailable(
-            f"The engine 'pysr' cannot run here: PySR could not start Julia ({_cause(error)}). {REMEDY}"
-        ) from error
-
-
 @dataclass(frozen=True)
 class _OneSearch:
     """One search of one seed, and its files."""
@@ -325,54 +383,33 @@ class _OneSearch:
         """Return the front of this search if an earlier run finished it."""
         return self.files.finished(self.names)
 
-    def run(self, regressor: Any) -> list[Node]:
-        """Search and read the front that PySR wrote."""
-        rows, settings, budget = self.rows, self.settings, self.settings.pysr
+    def begin(self, accepted: Iterable[str]) -> dict[str, Any]:
+        """Make room for the search and return the request for it."""
+        rows, budget = self.rows, self.settings.pysr
         input_scales, target_scale = scales = _scales(rows)
-        accepted = inspect.signature(regressor.__init__).parameters
         guesses = julia_guesses(budget.guesses, rows.variables, scales)
         arguments = constructor_arguments(
-            settings, self.seed, self.folder, self.files.run_id, accepted, guesses
+            self.settings, self.seed, self.folder, self.files.run_id, accepted, guesses
         )
-        began = time.monotonic()
         try:
             found = self.files.begin(budget.interrupted == "continue", self.names)
-            if found and "guesses" in accepted:
-                arguments["guesses"] = [*guesses, *found]
-            model = regressor(**arguments)
-            targets = rows.target / target_scale
-            model.fit(rows.inputs / np.array(input_scales), targets, variable_names=self.names)
-        except Exception as error:
-            raise EngineError(f"The engine 'pysr' failed: {_cause(error)}.") from error
-        limit = budget.timeout_in_seconds
-        if time.monotonic() - began >= limit:
-            raise EngineError(
-                f"The engine 'pysr' did not finish within its time limit of {limit:g} s. Raise "
-                "pysr.timeout_in_seconds, or lower pysr.niterations or pysr.populations."
-            )
+        except OSError as error:
+            raise EngineError(f"The engine 'pysr' cannot write its files: {error}.") from error
+        if found and "guesses" in accepted:
+            arguments["guesses"] = [*guesses, *found]
+        return {
+            "arguments": arguments,
+            "inputs": (rows.inputs / np.array(input_scales)).tolist(),
+            "target": (rows.target / target_scale).tolist(),
+            "names": self.names,
+        }
+
+    def end(self) -> list[Node]:
+        """Read the front and note that the search came to its end."""
         front = self.files.front(self.names)
         self.files.finish()
         return front
 
 
-def _cause(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}".rstrip(".")
-
-
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="discover-pysr-")
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Send what PySR, juliapkg and Julia itself print to the error stream."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    try:
-        os.dup2(2, 1)
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)

@@ -32,6 +32,9 @@ Operation = Literal["add", "sub", "mul", "div", "tanh", "exp", "log", "sqrt", "a
 BINARY = frozenset({"add", "sub", "mul", "div", "max", "min"})
 SMALLEST_MAXSIZE = 7
 
+CURVED: tuple[Operation, ...] = ("tanh", "exp", "log", "sqrt")
+"""Operations that do not stand inside of one another unless a user says so: noise is fitted that way."""
+
 Limit = Annotated[int, Ge(-1), Le(1000)]
 Weight = Annotated[float, Gt(0), Le(1000)]
 
@@ -125,6 +128,10 @@ class OperonSettings:
     task_time_limit_s: Annotated[float, Gt(0), Le(864_000)] = 7200.0
 
 
+def _flat() -> dict[Operation, dict[Operation, Annotated[int, Ge(0), Le(100)]]]:
+    return {outer: dict.fromkeys(CURVED, 0) for outer in CURVED}
+
+
 @dataclass(frozen=True)
 class PySRSettings:
     """What PySR may do; the names are PySR's own where it has one.
@@ -147,7 +154,8 @@ class PySRSettings:
         Largest complexity of an operation's operand, of both operands for ``add sub mul div max min``; -1 for
         no limit.
     nested_constraints : mapping from str to mapping from str to int
-        How many of the inner operation may stand, one in another, inside of the outer one; 0 for none.
+        How many of the inner operation may stand, one in another, inside of the outer one; 0 for none. Where
+        nothing is said, none of ``tanh exp log sqrt`` stands inside of another.
     guesses : tuple of str
         Expressions that the search begins with, in the variables of a synapse; those whose variables a slot
         does not see are left out there. PySR 2 or newer.
@@ -177,7 +185,7 @@ class PySRSettings:
     parsimony: Annotated[float, Ge(0)] = 0.0
     constraints: dict[Operation, Limit | tuple[Limit, Limit]] = field(default_factory=dict)
     nested_constraints: dict[Operation, dict[Operation, Annotated[int, Ge(0), Le(100)]]] = field(
-        default_factory=dict
+        default_factory=_flat
     )
     guesses: Annotated[tuple[str, ...], MaxLen(1000)] = ()
     seeds: Annotated[int, Ge(1), Le(1000)] = 1
@@ -202,7 +210,8 @@ class PySRSettings:
         """Yield the operations that constraints name, each with its place."""
         for name in self.constraints:
             yield name, "pysr.constraints"
-        for outer, inside in self.nested_constraints.items():
+        nested = {} if self.nested_constraints == _flat() else self.nested_constraints
+        for outer, inside in nested.items():
             for name in (outer, *inside):
                 yield name, f"pysr.nested_constraints.{outer}"
 

@@ -72,7 +72,7 @@ class TermsEngine:
         # One thread: sums in another order could turn a near tie.
         with threadpool_limits(1):
             sums = _Search(samples, settings, seed, progress).run()
-        progress(1.0, "terms: done")
+        progress(1.0, "done")
         mean = const(float(samples.target.mean()))
         return front([*sums, mean], samples, self.name, settings.max_nodes, settings.complexity_of)
 
@@ -94,7 +94,7 @@ class _Search:
         if norm == 0:
             return [const(0.0)]
         target = (self.rows.target / norm).astype(np.float32)
-        self.progress(0.0, "terms: building the dictionary of products")
+        self.progress(0.0, "building the dictionary of products")
         dictionary = build_dictionary(self.rows, self.factors, self.settings.max_factors)
         # Sums without inner constants are searched by themselves too: the others crowd them out of the beam.
         self.search(dictionary.without_constants(), target, "plain ")
@@ -109,7 +109,7 @@ class _Search:
         for n_terms in range(1, self.settings.max_terms + 1):
             begun = (n_terms - 1) / self.settings.max_terms
             fraction = _PLAIN_SHARE * begun if kind else _PLAIN_SHARE + (1 - _PLAIN_SHARE) * begun
-            self.progress(fraction, f"terms: {kind}sums of {n_terms} products")
+            self.progress(fraction, f"{kind}sums of {n_terms} products")
             if n_terms == 1:
                 beam = beam_search.start(dictionary, target, width)
             else:

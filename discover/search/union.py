@@ -17,7 +17,7 @@ from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
 from discover.search.curves import from_curves
-from discover.search.engine import AUTO, Engine, resolve
+from discover.search.engine import AUTO, Engine, started
 from discover.search.exchange import recombined
 from discover.search.forms import L1_PATH, Forms
 from discover.search.recalled import RecalledEngine
@@ -82,7 +82,7 @@ def search(
     RunFailed
         If every rule of the path blows up, or every form that was proposed.
     """
-    chosen = resolve(engines)
+    chosen = started(engines, progress)
     root = np.random.SeedSequence(seed)
     train_seed, heldout_seed, state_seed, engine_seed, refine_seed = root.spawn(5)
     loop_seed, test_seed = root.spawn(2)
@@ -160,7 +160,8 @@ def _ask(
 ) -> None:
     """Add what engines propose for the update of a teacher, whole and curve by curve."""
     for number, engine in enumerate(engines):
-        inner = part(progress, number / len(engines), (number + 1) / len(engines))
+        ends = number / len(engines), (number + 1) / len(engines)
+        inner = part(progress, *ends, f"{engine.name}: ")
         share = 0.5 if lesson.has_curves else 1.0
         rules = _proposals(engine, lesson, settings, seed, part(inner, 0.0, share))
         if lesson.has_curves:
