@@ -11,7 +11,7 @@ __all__ = ["Artefact", "Comparison", "Front", "Manifold", "RulePath", "Validatio
 
 Coefficients = dict[str, dict[str, float]]
 Count = Annotated[int, Ge(0)]
-Error = Annotated[float, Ge(0)]
+NotNegative = Annotated[float, Ge(0)]
 
 
 class Artefact(BaseModel):
@@ -34,7 +34,7 @@ class PathPoint(_Part):
     n_terms: Count
     train_loss: float
     heldout_loss: float
-    heldout_error: Error = 0.0
+    heldout_error: NotNegative = 0.0
 
 
 class Spline(_Part):
@@ -127,15 +127,25 @@ class RulePath(Artefact):
         return self
 
 
+class ReportedLoss(_Part):
+    """A loss on problems that were used for nothing else, with its interval."""
+
+    mean: float
+    low: float
+    high: float
+    n_problems: Count
+
+
 class FrontCandidate(_Part):
     """One candidate: its expressions by slot, its complexity and losses, and where it came from."""
 
     id: str
     slots: dict[str, str]
-    complexity: Count
+    complexity: NotNegative
     train_loss: float
     heldout_loss: float
-    heldout_error: Error = 0.0
+    heldout_error: NotNegative = 0.0
+    test: ReportedLoss | None = None
     provenance: Any
     on_front: bool
 
@@ -171,6 +181,7 @@ class Front(Artefact):
     reason: str
     simplifications: list[SimplerRule] = []
     spent: list[SpentSimulations] = []
+    teacher_loss: float | None = None
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -391,7 +391,8 @@ def test_the_files_lie_in_the_run_and_a_fresh_search_removes_them(
     from pipelines.cli import app
 
     def run_cli(*arguments: str) -> None:
-        assert CliRunner().invoke(app, list(arguments)).exit_code == 0
+        result = CliRunner().invoke(app, list(arguments))
+        assert result.exit_code == 0, result.output
 
     seen: list[str] = []
     plain = discover.search.search

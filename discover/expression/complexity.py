@@ -27,8 +27,8 @@ __all__ = ["COSTS", "Complexity"]
 
 COSTS: Mapping[str, float] = MappingProxyType(
     {
-        "var": 1, "const": 3, "add": 1, "sub": 1, "mul": 1, "div": 2,
-        "tanh": 4, "exp": 4, "log": 4, "sqrt": 4, "abs": 3, "sign": 3, "max": 3, "min": 3,
+        "var": 1.0, "const": 3.0, "add": 1.0, "sub": 1.0, "mul": 1.0, "div": 2.0,
+        "tanh": 4.0, "exp": 4.0, "log": 4.0, "sqrt": 4.0, "abs": 3.0, "sign": 3.0, "max": 3.0, "min": 3.0,
     }
 )  # fmt: skip
 """Units of variables, constants and operations; a whole power costs as a product does."""

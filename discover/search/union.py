@@ -195,7 +195,7 @@ def _proposals(
 
 
 def _candidates(task: Task, judged: Sequence[Judged], test: Any) -> list[tuple[Judged, Candidate]]:
-    """Return candidates in order of complexity; those of the front with their losses on the test problems."""
+    """Return candidates in order of complexity; with their losses on the test problems."""
     ordered = sorted(judged, key=lambda one: (one.complexity, one.loss, str(one.rule)))
     on_front = pareto_front((one.complexity, one.loss, one) for one in ordered)
     best = on_front[-1]
@@ -209,7 +209,7 @@ def _candidates(task: Task, judged: Sequence[Judged], test: Any) -> list[tuple[J
             proposed_by=one.proposed_by,
             refined_by=one.refined_by,
             allowance=chance(one.losses - best.losses),
-            test=_reported(task.losses(one.rule, test)) if one in on_front else None,
+            test=_reported(task.losses(one.rule, test)),
             complexity=one.complexity,
         ))
         for number, one in enumerate(ordered, 1)
