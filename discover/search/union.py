@@ -138,7 +138,13 @@ def search(
     names = tuple(engine.name for engine in chosen)
     candidates = _candidates(task, judged, test)
     front = ParetoFront(
-        task.name, names, tuple(one for _, one in candidates), settings.selector, margin, spent=spent
+        task.name,
+        names,
+        tuple(one for _, one in candidates),
+        settings.selector,
+        margin,
+        spent=spent,
+        teacher_loss=teacher_loss,
     )
     steps = next(one.steps for one, candidate in candidates if candidate is front.chosen)
     if network.simplify > 0:
@@ -195,7 +201,7 @@ def _proposals(
 
 
 def _candidates(task: Task, judged: Sequence[Judged], test: Any) -> list[tuple[Judged, Candidate]]:
-    """Return candidates in order of complexity; with their losses on the test problems."""
+    """Return candidates in order of complexity, with their losses on the test problems."""
     ordered = sorted(judged, key=lambda one: (one.complexity, one.loss, str(one.rule)))
     on_front = pareto_front((one.complexity, one.loss, one) for one in ordered)
     best = on_front[-1]
