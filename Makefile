@@ -15,7 +15,7 @@ PIPELINES := $(sort $(basename $(notdir $(wildcard pipelines/*.toml))))
 FULL := $(filter-out %-smoke,$(PIPELINES))
 STAGES := simulate fit search validate compare report
 
-ifneq ($(filter $(STAGES) repro,$(MAKECMDGOALS)),)
+ifneq ($(filter $(STAGES) repro study,$(MAKECMDGOALS)),)
 ifeq ($(filter $(TASK),$(PIPELINES)),)
 $(error There is no pipelines/$(TASK).toml. Pipelines: $(PIPELINES))
 endif
@@ -102,7 +102,7 @@ $(RESULTS)/%/comparison.json: $(RESULTS)/%/validation.json
 $(RESULTS)/%/report.html: $(RESULTS)/%/comparison.json
 	@$(DISCOVER) report pipelines/$*.toml --results $(RESULTS) --update
 
-.PHONY: all $(FULL) $(STAGES) smoke
+.PHONY: all $(FULL) $(STAGES) smoke study
 oja: ## re-discover Oja's rule, from simulation to report
 pca-network: ## two rules at once: Oja's and an anti-Hebbian lateral one
 ica: ## one of the independent sources that inputs are mixed from (ica-uniform: light tails)
@@ -121,6 +121,10 @@ report: $(RESULTS)/$(TASK)/report.html ## one HTML file, figures beside it
 
 smoke: $(RUN_STAMP) ## every stage at a tiny size, in under a minute
 	@$(DISCOVER) run pipelines/oja-smoke.toml --results $(RESULTS) --fresh
+
+SEEDS ?= 20
+study: $(RUN_STAMP) ## the whole pipeline from many seeds, how often it names the law (TASK=oja SEEDS=20)
+	@$(DISCOVER) study pipelines/$(TASK).toml --seeds $(SEEDS) --results $(RESULTS) --update
 
 # ---------------------------------------------------------------------------------------------------- checks
 

@@ -1,4 +1,4 @@
-"""Child processes of this program: what they are started with, and that they do not outlive who started them."""
+"""Child processes of this program: what they start with, and that they do not outlive who started them."""
 
 from __future__ import annotations
 

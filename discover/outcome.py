@@ -58,7 +58,7 @@ def outcome_for_a_law(
     ----------
     rule, law : Rule
     verdict : str or None
-        What :func:`discover.compare.compare` says of the rule beside the law; None where nothing was compared.
+        What :func:`discover.compare.compare` says of the rule beside the law; None where it was not asked.
     behavioural : float or None
         Mean absolute difference of their losses along the inner loop.
     alike : float
@@ -97,7 +97,9 @@ def _structure(rule: Rule, law: Rule) -> str | None:
 
 
 def family_of(rule: Rule) -> str:
-    """Return the form of a rule with letters for its constants, slot by slot; slots without update are left out.
+    """Return the form of a rule with letters for its constants, slot by slot.
+
+    Slots in which nothing changes are left out.
 
     Examples
     --------

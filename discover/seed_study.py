@@ -296,6 +296,6 @@ def read_study(path: Path) -> Study:
 
 def _damaged(path: Path, fault: str) -> ArtefactError:
     return ArtefactError(
-        f"{path} is truncated or was edited: {fault}. Remove it; `discover study` with the pipeline writes it "
-        "anew from the runs of its seeds, which are kept."
+        f"{path} is truncated or was edited: {fault}. Remove it; `discover study` with the pipeline writes "
+        "it anew from the runs of its seeds, which are kept."
     )

@@ -1,4 +1,4 @@
-"""Seeds for a study that nobody has chosen: drawn from a root, and none of them that of the pipeline itself."""
+"""Seeds for a study that nobody has chosen: drawn from a root, and none of them in a pipeline file."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from discover.fit.proximal import ProximalAdam
 from discover.fit.tuning import tuned
 from discover.journal import Journal
 from discover.multiple import best_multiple
-from discover.progress import silent
 from discover.outcome import share_interval
+from discover.progress import silent
 from discover.recover import coefficient_angle, recover, recover_presets
 from discover.rule import Rule
 from discover.tasks import get_task
