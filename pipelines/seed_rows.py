@@ -134,10 +134,13 @@ def _loss(candidate: Mapping[str, Any]) -> tuple[Estimate, str]:
     kind = "test" if _is_number(candidate.get("test_loss")) else "heldout"
     mean = float(candidate[f"{kind}_loss"])
     low, high, error = (candidate.get(f"{kind}_{what}") for what in ("low", "high", "error"))
-    if not (_is_number(low) and _is_number(high)):
-        low, high = (max(0.0, mean - NORMAL * error), mean + NORMAL * error) if _is_number(error) else (None, None)
-    estimate = Estimate(mean=mean, low=low, high=high)
-    return estimate, "test problems" if kind == "test" else "held-out problems"
+    on = "test problems" if kind == "test" else "held-out problems"
+    if _is_number(low) and _is_number(high):
+        return Estimate(mean=mean, low=low, high=high), on
+    if not _is_number(error):
+        return Estimate(mean=mean), on
+    half = NORMAL * error
+    return Estimate(mean=mean, low=max(0.0, mean - half), high=mean + half), on  # no loss is negative
 
 
 def _is_number(value: object) -> TypeGuard[float]:
