@@ -95,6 +95,8 @@ def study(
         with where.at_work(reporter, prepare), reporter.stage("study") as progress:
             if root is not None:
                 reporter.note(f"{len(chosen)} seeds drawn from the root {root}")
+            if backend == "local":
+                reporter.note(f"runs at a time: {plan.jobs}, threads of each: {plan.threads}")
             found = run_study(plan, progress, reporter.note, update)
     finally:
         reporter.close()

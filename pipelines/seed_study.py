@@ -151,9 +151,7 @@ def run_study(
             note(f"seed {seed}: {row.outcome}: {what} ({len(rows)} of {len(study.seeds)})")
             _write(study, aim, rows)
 
-        _write(study, aim, rows)
-        waiting = [seed for seed in study.seeds if seed not in rows]
-        _run_all(study, waiting, progress, ended)
+        _run_all(study, [seed for seed in study.seeds if seed not in rows], progress, ended)
         content = _write(study, aim, rows)
         _draw(study.folder, content)
     failed = [row for row in content.rows if row.error]
