@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from discover.checked import printable
 from discover.errors import ArtefactError, RuleError
 from discover.known_rules import KNOWN_RULES
 from discover.outcome import OUTCOMES, Outcome, family_of, outcome_for_a_law
@@ -189,7 +190,7 @@ def study_as_text(study: Study) -> str:
     parts = [table_text(*_seeds(study)), table_text(*_outcomes(study))]
     if study.families:
         parts.append(table_text(*_families(study)))
-    return "\n\n".join([*parts, study.text])
+    return printable("\n\n".join([*parts, study.text]))
 
 
 def study_as_markdown(study: Study) -> str:
@@ -287,4 +288,4 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def _cell(value: object) -> str:
     text = "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
     text = text.replace("|", "\\|").replace("\n", " ")
-    return f"`{text}`" if isinstance(value, _Code) and text else text
+    return f"`{text}`" if isinstance(value, _Code) and text else text.replace("<", "&lt;")

@@ -28,7 +28,7 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Put in the tables of studies, and turn links to figures, right in the repository, into links to copies."""
+    """Put in the tables of studies; turn links to figures, right in the repository, into ones to copies."""
     folder = posixpath.dirname(page.file.src_uri)
     markdown = markdown.replace(_STUDIES, _studies())
     return _FIGURE.sub(lambda found: posixpath.relpath(f"figures/{found[1]}", folder or "."), markdown)
