@@ -16,8 +16,14 @@ __all__ = ["LOSSES", "StudySection", "losses_figure", "study_section"]
 
 LOSSES = "losses"
 
-SHORTEST = 1e-4
-"""The axis of losses is logarithmic and begins no lower."""
+LOWEST = 1e-4
+"""An axis of losses that is logarithmic begins no lower."""
+
+WIDE = 10
+"""It is logarithmic where the largest loss is more than so many times the smallest."""
+
+MOST_NAMED = 40
+"""So many seeds can be named below the axis."""
 
 _MARKS = {
     "exact": ("o", BLUE),
@@ -87,23 +93,30 @@ def losses_figure(study: Study) -> Figure:
     study : Study
         Seeds whose runs failed are left out.
     """
-    figure = new_figure(3.4)
+    figure = new_figure(3.6)
     axes = figure.subplots()
     rows = sorted((row for row in study.rows if row.loss.mean is not None), key=_loss)
+    sets = " or ".join(dict.fromkeys(row.loss_on for row in rows))
+    axes.set(xlabel="seed, the lowest loss first", ylabel=f"loss on {sets}" if sets else "loss")
+    if not rows:
+        return figure
     for outcome in dict.fromkeys(row.outcome for row in rows):
         marker, colour = _MARKS.get(outcome, ("P", PURPLE))
-        shown = [(rank, row) for rank, row in enumerate(rows, 1) if row.outcome == outcome]
-        ranks, means = [rank for rank, _ in shown], [max(_loss(row), SHORTEST) for _, row in shown]
-        axes.plot(ranks, means, linestyle="none", marker=marker, color=colour, label=outcome, zorder=3)
-        for rank, row in shown:
+        shown = {rank: row for rank, row in enumerate(rows, 1) if row.outcome == outcome}
+        losses = [_loss(row) for row in shown.values()]
+        axes.plot([*shown], losses, linestyle="none", marker=marker, color=colour, label=outcome, zorder=3)
+        for rank, row in shown.items():
             if row.loss.low is not None and row.loss.high is not None:
-                axes.vlines(rank, max(row.loss.low, SHORTEST), max(row.loss.high, SHORTEST), color=GREY)
-    sets = " or ".join(dict.fromkeys(row.loss_on for row in rows))
-    axes.set(xlabel="seeds, the lowest loss first", ylabel=f"loss on {sets}" if sets else "loss")
-    if rows:
-        axes.set_yscale("log")
-        axes.set_xlim(0, len(rows) + 1)
-        figure.legend(loc="outside upper left", ncols=2)
+                axes.vlines(rank, row.loss.low, row.loss.high, color=GREY)
+    if _loss(rows[-1]) > WIDE * max(_loss(rows[0]), LOWEST):
+        axes.set_yscale("log", nonpositive="clip")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlim(0, len(rows) + 1)
+    if len(rows) <= MOST_NAMED:
+        axes.set_xticks(range(1, len(rows) + 1), [str(row.seed) for row in rows], rotation=90, fontsize=8)
+    axes.grid(visible=False, axis="x")
+    figure.legend(loc="outside upper left", ncols=2)
     return figure
 
 
