@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["child_environment", "end_with"]
@@ -15,27 +16,24 @@ _DIE_WITH_PARENT = 1
 """``PR_SET_PDEATHSIG`` of Linux's prctl."""
 
 
-def child_environment() -> dict[str, str]:
-    """Return the environment for a child: one thread for its libraries, and this package on its path."""
+def child_environment(defaults: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return one thread for the libraries of a child, this package on its path, and what is not set."""
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {**(defaults or {}), **os.environ, **own}
 
 
-def end_with(parent: int | None) -> None:
+def end_with(parent: int) -> None:
     """See to it that this process ends when its parent does, even if that is killed.
 
-    Elsewhere than on Linux it ends when it next reports: nobody reads that any more.
+    Elsewhere than on Linux it ends when it next reads or writes: nobody is there any more.
 
     Parameters
     ----------
-    parent : int or None
-        Number of the process that started this one; None lets this one live on.
+    parent : int
+        Number of the process that started this one.
     """
-    # Ctrl-C in a terminal reaches both processes; it is for the parent to end this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if parent is None:
-        return
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)

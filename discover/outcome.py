@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from discover._compared_rules import constant_ratios, flipped, structural_verdict, table
-from discover.expression import family
+from discover.expression.skeleton import family
 from discover.rule import Rule
 from discover.slots import get_slot
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import EngineError
-from discover.expression import Node, evaluate, parse, skeleton
+from discover.expression import Node, evaluate, parse
+from discover.expression.skeleton import skeleton
 from discover.journal import Arrays, Journal, JournaledTask, remembered
 from discover.progress import Progress, part, silent
 from discover.search._front import nmse

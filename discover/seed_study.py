@@ -77,8 +77,7 @@ class SeedRow(_Part):
     loss : Estimate
     loss_on : str
         Problems that the loss was measured on.
-    nodes : int or None
-        Complexity.
+    complexity : float or None
     seconds : float or None
         Wall time of the stages, each as it was last run.
     measures : dict from str to Estimate
@@ -95,7 +94,7 @@ class SeedRow(_Part):
     nearest: str = ""
     loss: Estimate = Estimate()
     loss_on: str = ""
-    nodes: Count | None = None
+    complexity: float | None = None
     seconds: float | None = None
     measures: dict[str, Estimate] = {}
 

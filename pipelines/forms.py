@@ -129,6 +129,14 @@ class RulePath(Artefact):
         return self
 
 
+class Reported(_Part):
+    """A loss on problems that were used for nothing else, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class FrontCandidate(_Part):
     """One candidate: its expressions by slot, its complexity and losses, and where it came from."""
 
@@ -140,6 +148,7 @@ class FrontCandidate(_Part):
     heldout_error: Error = 0.0
     provenance: Any
     on_front: bool
+    test: Reported | None = None
 
 
 class SimplerRule(_Part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from discover.checked import printable
 from discover.errors import ArtefactError, RuleError
@@ -106,7 +106,7 @@ def row_of(folder: Path, seed: int, aim: Sought, stages: Sequence[str]) -> SeedR
         nearest=compared.get("nearest") or "",
         loss=loss,
         loss_on=loss_on,
-        nodes=candidate["complexity"],
+        complexity=candidate["complexity"],
         seconds=sum(record.seconds for record in records if record is not None),
         measures=_measures(comparison),
     )
@@ -132,20 +132,14 @@ def _outcome(rule: Rule, chosen: str, comparison: Mapping[str, Any], aim: Sought
 
 def _loss(candidate: Mapping[str, Any]) -> tuple[Estimate, str]:
     """Return a candidate's loss on test problems where the front has it, else on held-out ones."""
-    kind = "test" if _is_number(candidate.get("test_loss")) else "heldout"
-    mean = float(candidate[f"{kind}_loss"])
-    low, high, error = (candidate.get(f"{kind}_{what}") for what in ("low", "high", "error"))
-    on = "test problems" if kind == "test" else "held-out problems"
-    if _is_number(low) and _is_number(high):
-        return Estimate(mean=mean, low=low, high=high), on
-    if not _is_number(error):
-        return Estimate(mean=mean), on
+    test = candidate.get("test")
+    if test is not None:
+        return Estimate.model_validate(test), "test problems"
+    mean, error = candidate["heldout_loss"], candidate.get("heldout_error")
+    if error is None:
+        return Estimate(mean=mean), "held-out problems"
     half = NORMAL * error
-    return Estimate(mean=mean, low=max(0.0, mean - half), high=mean + half), on  # no loss is negative
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, float | int) and not isinstance(value, bool)
+    return Estimate(mean=mean, low=max(0.0, mean - half), high=mean + half), "held-out problems"
 
 
 def _measures(comparison: Mapping[str, Any]) -> dict[str, Estimate]:
@@ -175,7 +169,7 @@ def records_of(study: Study) -> list[dict[str, Any]]:
             "loss_on": row.loss_on,
             **{name: one.mean for name, one in row.measures.items() if name != "loss"},
             **({"loss_on_fresh_problems": row.measures["loss"].mean} if "loss" in row.measures else {}),
-            "nodes": row.nodes,
+            "complexity": row.complexity,
             "seconds": row.seconds,
             "family": row.family,
             "rule": "; ".join(f"{slot}: {text}" for slot, text in row.slots.items()),
@@ -224,7 +218,7 @@ def _seeds(study: Study) -> Cells:
     shown = measures[:SHOWN_MEASURES]
     columns = [
         "seed", "outcome", "verdict", f"loss on {' or '.join(sets) or 'no problems'}",
-        *(name.replace("_", " ") for name in shown), "nodes", "seconds", "chosen form",
+        *(name.replace("_", " ") for name in shown), "complexity", "seconds", "chosen form",
     ]  # fmt: skip
     rows: list[list[object]] = [
         [
@@ -233,7 +227,7 @@ def _seeds(study: Study) -> Cells:
             f"{row.verdict}: {row.nearest}" if row.nearest else row.verdict or "-",
             _interval(row.loss),
             *(_interval(row.measures.get(name, Estimate())) for name in shown),
-            row.nodes,
+            None if row.complexity is None else f"{row.complexity:g}",
             None if row.seconds is None else round(row.seconds),
             row.error or _Code(rule_text(row.slots)),
         ]

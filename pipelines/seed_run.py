@@ -11,6 +11,7 @@ Answer
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -169,6 +170,8 @@ def take_files(folder: Path, files: Files) -> None:
 def main() -> None:
     """Read a request from standard input, run the seed, say how it goes on standard output."""
     request = json.loads(sys.stdin.readline())
+    # Ctrl-C in a terminal reaches both processes; it is for the parent to end this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(request["parent"])
     threads = use_threads(request["threads"])
 

@@ -437,7 +437,7 @@ def _study() -> bytes:
                 "seed": 427422, "outcome": "exact", "candidate": "c1",
                 "slots": {"feedforward": "x*y - w*y**2"}, "family": "a*x*y + b*w*y**2",
                 "verdict": "same up to scale", "nearest": "oja", "loss": loss, "loss_on": "test problems",
-                "nodes": 9, "seconds": 12.5, "measures": {"cosine": loss},
+                "complexity": 9, "seconds": 12.5, "measures": {"cosine": loss},
             },
             {"seed": 829840, "outcome": "failed", "error": "no memory"},
         )

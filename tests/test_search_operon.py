@@ -15,7 +15,6 @@ import pytest
 from kill_study import ROOT, alive, children
 from test_search_terms import VARIABLES, is_exact, sampled
 
-from discover.child_process import child_environment
 from discover.errors import EngineError, EngineUnavailable
 from discover.expression import canonical, constants, evaluate, parse, with_constants
 from discover.search import operon
@@ -152,7 +151,7 @@ def test_a_child_whose_parent_is_gone_does_not_begin() -> None:
     done = subprocess.run(
         OperonEngine().command,
         input=json.dumps(request) + "\n",
-        env=child_environment(),
+        env=operon._child_environment(),
         capture_output=True,
         text=True,
     )

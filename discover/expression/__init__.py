@@ -18,7 +18,6 @@ from discover.expression.node import (
 from discover.expression.parsing import MAX_DEPTH, MAX_LENGTH, MAX_NODES, combine, parse
 from discover.expression.polynomial import monomial_text, polynomial_node, polynomial_terms
 from discover.expression.simplify import canonical, simplify_structure
-from discover.expression.skeleton import family, skeleton
 from discover.expression.symbolic import from_sympy, to_sympy
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "const",
     "constants",
     "evaluate",
-    "family",
     "from_sympy",
     "monomial_text",
     "parse",
@@ -40,7 +38,6 @@ __all__ = [
     "polynomial_terms",
     "postorder",
     "simplify_structure",
-    "skeleton",
     "to_latex",
     "to_sympy",
     "var",

@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from discover.child_process import child_environment
 from discover.errors import EngineError, EngineUnavailable
 from discover.expression import MAX_NODES, Node, const, var
 from discover.progress import Progress, silent
@@ -239,7 +238,7 @@ def _run_child(
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=child_environment(),
+            env=_child_environment(),
         )
         lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         reader = threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True)
@@ -275,6 +274,13 @@ def _run_child(
                 if stream:
                     with contextlib.suppress(BrokenPipeError):
                         stream.close()
+
+
+def _child_environment() -> dict[str, str]:
+    """One thread for the libraries of the child, and this package on its path."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _forward(stream: Any, lines: queue.SimpleQueue[str]) -> None:
