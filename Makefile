@@ -15,7 +15,7 @@ PIPELINES := $(sort $(basename $(notdir $(wildcard pipelines/*.toml))))
 FULL := $(filter-out %-smoke,$(PIPELINES))
 STAGES := simulate fit search validate compare report
 
-ifneq ($(filter $(STAGES) repro,$(MAKECMDGOALS)),)
+ifneq ($(filter $(STAGES) repro study,$(MAKECMDGOALS)),)
 ifeq ($(filter $(TASK),$(PIPELINES)),)
 $(error There is no pipelines/$(TASK).toml. Pipelines: $(PIPELINES))
 endif
@@ -31,7 +31,7 @@ help: ## print this help
 	@echo 'usage: make TARGET [TASK=oja] [PYTHON=python3.12] [RESULTS=results]'
 	@echo
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-		while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+		while IFS='|' read -r target text; do printf '  %-17s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo '  pipelines:   $(PIPELINES)'
 
@@ -102,7 +102,7 @@ $(RESULTS)/%/comparison.json: $(RESULTS)/%/validation.json
 $(RESULTS)/%/report.html: $(RESULTS)/%/comparison.json
 	@$(DISCOVER) report pipelines/$*.toml --results $(RESULTS) --update
 
-.PHONY: all $(FULL) $(STAGES) smoke
+.PHONY: all $(FULL) $(STAGES) smoke study
 oja: ## re-discover Oja's rule, from simulation to report
 pca-network: ## two rules at once: Oja's and an anti-Hebbian lateral one
 ica: ## one of the independent sources that inputs are mixed from (ica-uniform: light tails)
@@ -122,9 +122,13 @@ report: $(RESULTS)/$(TASK)/report.html ## one HTML file, figures beside it
 smoke: $(RUN_STAMP) ## every stage at a tiny size, in under a minute
 	@$(DISCOVER) run pipelines/oja-smoke.toml --results $(RESULTS) --fresh
 
+SEEDS ?= 20
+study: $(RUN_STAMP) ## the whole pipeline from many seeds, how often it names the law (TASK=oja SEEDS=20)
+	@$(DISCOVER) study pipelines/$(TASK).toml --seeds $(SEEDS) --results $(RESULTS) --update
+
 # ---------------------------------------------------------------------------------------------------- checks
 
-.PHONY: test test-kill fuzz lint docs bench repro reference clean distclean
+.PHONY: test test-kill fuzz lint docs bench repro reference reference-studies clean distclean
 test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too)
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(if $(filter all,$(TESTS)),,-m 'not slow')
 
@@ -185,6 +189,13 @@ reference: $(REFERENCE_TASKS:%=$(RESULTS)/%/report.html) ## renew the committed 
 		cp $(foreach file,$(REFERENCE),$(RESULTS)/$$task/$(file)) \
 			$(foreach file,$(WHERE_THERE),$$(ls $(RESULTS)/$$task/$(file) 2>/dev/null)) \
 			results/reference/$$task/ || exit; \
+	done
+
+reference-studies: ## copy the tables of finished studies to the committed results
+	@for study in $(wildcard $(RESULTS)/studies/*/study.json); do \
+		folder=$$(dirname $$study) && name=$$(basename $$folder) && mkdir -p results/reference/$$name && \
+		cp $$folder/study.json $$folder/study.csv $$folder/study.md $$folder/losses.png \
+			results/reference/$$name/ || exit; \
 	done
 
 clean: ## remove caches and build leftovers; results stay

@@ -14,6 +14,7 @@ from discover.errors import TaskError
 from discover.fit import FitSettings, fit
 from discover.journal import Journal, JournaledTask, remembered
 from discover.known_rules import get_known_rule
+from discover.outcome import share_interval
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.spread import spread
@@ -182,26 +183,6 @@ def coefficient_angle(first: NDArray[np.float64], second: NDArray[np.float64]) -
     return float(np.degrees(np.arccos(np.clip(first @ second / norms, -1, 1))))
 
 
-def wilson_interval(successes: int, runs: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share.
-
-    References
-    ----------
-    Wilson (1927), J. Am. Stat. Assoc. 22:209.
-
-    Examples
-    --------
-    >>> [round(bound, 3) for bound in wilson_interval(9, 10)]
-    [0.596, 0.982]
-    """
-    z = 1.959963984540054
-    share = successes / runs
-    centre = share + z**2 / (2 * runs)
-    spread = z * np.sqrt(share * (1 - share) / runs + z**2 / (4 * runs**2))
-    scale = 1 + z**2 / runs
-    return float((centre - spread) / scale), float((centre + spread) / scale)
-
-
 def _target(task: Task) -> Rule:
     reference = reference_of(task, task.settings_type())
     rule = get_known_rule(reference).rule
@@ -253,7 +234,7 @@ def _support(rule: Rule) -> Mapping[str, frozenset[str]]:
 
 def _row(runs: Sequence[Recovery]) -> dict[str, Any]:
     exact = sum(run.exact for run in runs)
-    low, high = wilson_interval(exact, len(runs))
+    low, high = share_interval(exact, len(runs))
     slots = list(runs[0].angles_degrees)
     angles = {
         "angle (deg)" if len(slots) == 1 else f"{slot} angle (deg)": float(

@@ -17,15 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import EngineError
-from discover.expression import (
-    Node,
-    canonical,
-    constants,
-    evaluate,
-    parse,
-    simplify_structure,
-    with_constants,
-)
+from discover.expression import Node, evaluate, parse
+from discover.expression.skeleton import skeleton
 from discover.journal import Arrays, Journal, JournaledTask, remembered
 from discover.progress import Progress, part, silent
 from discover.search._front import nmse
@@ -283,18 +276,5 @@ def _judged(generator: Generator, found: Node | None, wide: Samples) -> tuple[bo
     if found is None:
         return False, False
     error = nmse(found, wide)
-    same_form = _skeleton(found, wide.variables) == _skeleton(generator.node, wide.variables)
+    same_form = skeleton(found, wide.variables) == skeleton(generator.node, wide.variables)
     return same_form or error <= IDENTICAL, error <= FUNCTIONAL
-
-
-def _skeleton(node: Node, variables: tuple[str, ...]) -> str:
-    """Text of an expression that is the same whatever the sizes of its constants.
-
-    Examples
-    --------
-    >>> _skeleton(parse("x*exp(-1.03*y**2) + 0.2*x", ("x", "y")), ("x", "y"))
-    'x + x*exp(-y**2)'
-    """
-    tree = canonical(node, variables)
-    signs = [1.0 if value >= 0 else -1.0 for value in constants(tree)]
-    return str(canonical(simplify_structure(with_constants(tree, signs)), variables))

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from discover.checked import open_plain, parse_json, printable, read_plain, shortened
 from discover.errors import ArtefactError, DiscoverError, RunFailed
-from pipelines.forms import Artefact, Comparison, Front, Manifold, RulePath, Validation
+from pipelines.forms import Artefact, Comparison, Front, Manifold, RulePath, Study, Validation
 
 __all__ = [
     "Artefact",
@@ -31,6 +31,7 @@ __all__ = [
     "Front",
     "Manifold",
     "RulePath",
+    "Study",
     "Validation",
     "checksum",
     "read_arrays",

@@ -12,7 +12,20 @@ import typer
 from typer.core import TyperGroup
 
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
+from pipelines.cli_study import study
 from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
+from pipelines.options import (
+    DEFAULT_RESULTS,
+    Backend,
+    Engines,
+    Fresh,
+    Objective,
+    Results,
+    RunName,
+    Scheduler,
+    Threads,
+    Update,
+)
 from pipelines.threads import use_threads
 from pipelines.warned import plain_warnings
 
@@ -55,39 +68,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Discover synaptic plasticity rules: from simulated networks to laws that can be read.",
 )
-
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's folder, a TOML file, or the name of either.")
-]
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder in which runs land.")]
-Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Run also what is up to date; may replace a finished run.")
-]
-Update = Annotated[
-    bool,
-    typer.Option("--update", help="Replace what changed settings concern, also where a run is finished."),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, max=1024, help="Threads of the kernels; all cores by default."),
-]
-Engines = Annotated[
-    list[str] | None,
-    typer.Option("--engine", metavar="E", help="Engine of the symbolic search; give it again for more."),
-]
-Objective = Annotated[
-    str,
-    typer.Option(
-        "--objective", help="What drives the engines: update (of the teacher), or task: its loss as well."
-    ),
-]
-Backend = Annotated[
-    str, typer.Option("--backend", metavar="B", help="Where pieces of work are done: local, or dask.")
-]
-Scheduler = Annotated[
-    str, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler: tcp://host:8786, or its file.")
-]
-DEFAULT_RESULTS = Path("results")
 
 
 @app.command()
@@ -333,6 +313,9 @@ def recover(
     finally:
         reporter.close()
     _echo_table(path, rows)
+
+
+app.command()(study)
 
 
 @app.command()

@@ -7,7 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, model_validator
 
-__all__ = ["Artefact", "Comparison", "Front", "Manifold", "RulePath", "Validation"]
+from discover.seed_study import Study as StudyContent
+
+__all__ = ["Artefact", "Comparison", "Front", "Manifold", "RulePath", "Study", "Validation"]
 
 Coefficients = dict[str, dict[str, float]]
 Count = Annotated[int, Ge(0)]
@@ -127,8 +129,8 @@ class RulePath(Artefact):
         return self
 
 
-class ReportedLoss(_Part):
-    """A loss on problems that were used for nothing else, with its interval."""
+class Reported(_Part):
+    """A loss on problems that were used for nothing else, with its 95 % interval."""
 
     mean: float
     low: float
@@ -145,9 +147,9 @@ class FrontCandidate(_Part):
     train_loss: float
     heldout_loss: float
     heldout_error: NotNegative = 0.0
-    test: ReportedLoss | None = None
     provenance: Any
     on_front: bool
+    test: Reported | None = None
 
 
 class SimplerRule(_Part):
@@ -231,12 +233,19 @@ class Distances(_Part):
     behavioural: float | None
 
 
+class Evidence(_Part):
+    """The verdict about one known rule; the numbers behind it are not asked for here."""
+
+    verdict: str = ""
+
+
 class Compared(_Part):
     """A candidate beside the known rules."""
 
     nearest: str | None
     verdict: str
     distances: dict[str, Distances]
+    evidence: dict[str, Evidence] = {}
 
 
 class Ablation(_Part):
@@ -285,6 +294,7 @@ class Comparison(Artefact):
 
     kind = "comparison"
     candidates: dict[str, Compared]
+    alike: float | None = None
     ablations: list[Ablation] = []
     contests: list[Contest] = []
     baseline: Baseline | None = None
@@ -324,3 +334,9 @@ class Manifold(Artefact):
     surface: list[Solution]
     directions: list[dict[str, Any]]
     answers: dict[str, str]
+
+
+class Study(StudyContent, Artefact):
+    """``study.json``: what a pipeline found from each of many seeds."""
+
+    kind = "study"

@@ -36,7 +36,7 @@ GRACE_SECONDS = 0.7
 
 RESUMABLE = (
     "run", "simulate", "fit", "search", "validate", "compare", "report", "manifold", "recover",
-    "recover-known",
+    "recover-known", "study",
 )  # fmt: skip
 """Commands that go on where they were cut off."""
 

@@ -14,7 +14,7 @@ from discover.errors import ArtefactError, did_you_mean
 from pipelines import artefacts
 from pipelines.config import PipelineConfig, load_json, load_toml
 
-__all__ = ["RESULTS", "Run", "exists", "find_folder", "find_run", "locked", "pipeline_files"]
+__all__ = ["RESULTS", "Run", "exists", "find_folder", "find_run", "locked", "pipeline_files", "refuse_link"]
 
 RESULTS = Path("results")
 """Where runs land unless the user says otherwise."""
@@ -122,7 +122,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in (folder / name for name in _WRITTEN_IN_PLACE):
-            _refuse_link(path)
+            refuse_link(path)
         lock.acquire()
     except Timeout:
         raise ArtefactError(
@@ -137,22 +137,29 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def refuse_link(path: Path) -> None:
+    """See to it that what is to be written is not a symbolic link to somewhere else.
+
+    Raises
+    ------
+    ArtefactError
+        When it is one.
+    """
+    if path.is_symlink():
+        raise ArtefactError(
+            f"{path} is a symbolic link to {os.path.realpath(path)}; a run is not written through a link. "
+            "Remove the link, or name the folder that you mean."
+        )
+
+
 def _from_toml(path: Path, results: Path) -> Run:
     config = load_toml(path)
     return Run(_own_folder(results / config.name), config)
 
 
 def _own_folder(folder: Path) -> Path:
-    _refuse_link(folder)
+    refuse_link(folder)
     return folder
-
-
-def _refuse_link(path: Path) -> None:
-    if path.is_symlink():
-        raise ArtefactError(
-            f"{path} is a symbolic link to {os.path.realpath(path)}; a run is not written through a link. "
-            "Remove the link, or name the folder that you mean."
-        )
 
 
 def _run_names(results: Path) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = [
     "found_lines",
     "front_text",
     "plain_text",
+    "published",
     "rule_text",
     "summary_text",
     "table_text",
@@ -137,10 +138,9 @@ def verdict_text(name: str, compared: Mapping[str, Any]) -> str:
     nearest, verdict = compared["nearest"], compared["verdict"]
     if nearest is None:
         return f"{name}: {verdict}; no known rule is comparable."
-    published = _published(nearest)
     if verdict == "same up to scale":
-        return f"{name} equals {published} up to scale."
-    return f"{name}: {verdict}, beside the nearest known rule, {published}."
+        return f"{name} equals {published(nearest)} up to scale."
+    return f"{name}: {verdict}, beside the nearest known rule, {published(nearest)}."
 
 
 def distances_text(compared: Mapping[str, Any]) -> str:
@@ -197,7 +197,7 @@ def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:
 
     return [
         contest_text(
-            _published(one["name"]),
+            published(one["name"]),
             {measure: standing["verdict"] for measure, standing in one["measures"].items()},
         )
         for one in comparison["contests"]
@@ -221,7 +221,7 @@ def _interval(metric: Mapping[str, Any] | None) -> str:
     return f"{metric['mean']:.3g} ({metric['low']:.3g} to {metric['high']:.3g})"
 
 
-def _published(name: str) -> str:
+def published(name: str) -> str:
     """Return a known rule's title and year; its name alone where the library does not have it."""
     from discover.known_rules import KNOWN_RULES
 

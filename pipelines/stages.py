@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from discover.errors import ArtefactError, RuleError
 from discover.progress import Progress
+from discover.seed_study import find_study
 from pipelines import artefacts
 from pipelines.config import PipelineConfig
 from pipelines.events import Reporter
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from discover.journal import Journal
     from discover.rule import Rule
 
-__all__ = ["STAGES", "Context", "Outcome", "Stage", "code_of", "run_stages", "stage_seed"]
+__all__ = ["STAGES", "Context", "Outcome", "Stage", "are_up_to_date", "code_of", "run_stages", "stage_seed"]
 
 
 PYSR_FOLDER = "pysr"
@@ -405,10 +406,14 @@ def _remove(path: Path) -> None:
 
 def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:
     stage = STAGES[name]
+    inputs = {file: artefacts.checksum(folder / file) for file in stage.inputs}
+    study = find_study(folder, config.name) if name == "report" else None
+    if study is not None:
+        inputs[study.name] = artefacts.checksum(study)
     return StageRecord(
         settings=_settings_digest(name, config),
         code=code_of(stage.modules, config.task),
-        inputs={file: artefacts.checksum(folder / file) for file in stage.inputs},
+        inputs=inputs,
         outputs={},
         seconds=0.0,
         threads=threads,
@@ -426,6 +431,22 @@ def code_of(modules: Iterable[str], task: str) -> str:
 def _settings_digest(name: str, config: PipelineConfig) -> str:
     sections = {section: config.section(section) for section in STAGES[name].sections}
     return digest({"task": config.task, "seed": config.seed, **sections})
+
+
+def are_up_to_date(folder: Path, config: PipelineConfig, names: Iterable[str]) -> bool:
+    """Say whether stages of a run have nothing to do; nothing is written.
+
+    Raises
+    ------
+    ArtefactError
+        When a file of the run was edited or cannot be read.
+    """
+    manifest = Manifest(folder)
+    return all(
+        all((folder / file).is_file() for file in STAGES[name].inputs)
+        and _is_up_to_date(name, _wanted_record(name, config, folder, threads=1), manifest)
+        for name in names
+    )
 
 
 def _is_up_to_date(name: str, wanted: StageRecord, manifest: Manifest) -> bool:

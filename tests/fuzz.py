@@ -290,6 +290,19 @@ def manifold(data: bytes, folder: Path) -> None:
     manifold_figure(study.model_dump())
 
 
+def study(data: bytes, folder: Path) -> None:
+    from discover.report.seed_study import losses_figure
+    from discover.seed_study import read_study
+    from pipelines.seed_rows import records_of, study_as_markdown, study_as_text
+
+    file = folder / "study.json"
+    file.write_bytes(data)
+    read = read_study(file)
+    losses_figure(read)
+    assert printable_everywhere(study_as_text(read))
+    _all((lambda: study_as_markdown(read), lambda: records_of(read)))
+
+
 def trajectories(data: bytes, folder: Path) -> None:
     from discover.search.teacher import recorded_states
     from pipelines.artefacts import read_arrays
@@ -413,6 +426,30 @@ def _manifold() -> bytes:
     return json.dumps(content).encode()
 
 
+def _study() -> bytes:
+    from discover.seed_study import SeedRow, Study, families_of, shares_of
+
+    loss = {"mean": 0.02, "low": 0.01, "high": 0.03}
+    rows = [
+        SeedRow.model_validate(row)
+        for row in (
+            {
+                "seed": 427422, "outcome": "exact", "candidate": "c1",
+                "slots": {"feedforward": "x*y - w*y**2"}, "family": "a*x*y + b*w*y**2",
+                "verdict": "same up to scale", "nearest": "oja", "loss": loss, "loss_on": "test problems",
+                "complexity": 9, "seconds": 12.5, "measures": {"cosine": loss},
+            },
+            {"seed": 829840, "outcome": "failed", "error": "no memory"},
+        )
+    ]  # fmt: skip
+    content = Study(
+        name="oja", task="oja", pipeline={"task": "oja", "problems": {"n_inputs": 2}}, answer="one law",
+        law="oja", law_title="Oja (1982)", root=2020, asked=[427422, 829840, 794424], stages=["search"],
+        rows=rows, outcomes=shares_of(rows, "one law"), families=families_of(rows), text="In words.",
+    )  # fmt: skip
+    return json.dumps({"schema": "plasticity-discovery/study/1", **content.model_dump()}).encode()
+
+
 def _trajectories() -> bytes:
     import numpy as np
 
@@ -482,6 +519,7 @@ TARGETS: Mapping[str, Target] = {
     "comparison": Target(comparison, _by_hand("comparison")),
     "manifest": Target(manifest, _by_hand("manifest")),
     "manifold": Target(manifold, _manifold),
+    "study": Target(study, _study),
     "trajectories": Target(trajectories, _trajectories, is_json=False),
     "table": Target(table, _table, is_json=False),
     "archive": Target(archive, _archive, is_json=False),

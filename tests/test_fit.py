@@ -14,8 +14,9 @@ from discover.fit.proximal import ProximalAdam
 from discover.fit.tuning import tuned
 from discover.journal import Journal
 from discover.multiple import best_multiple
+from discover.outcome import share_interval
 from discover.progress import silent
-from discover.recover import coefficient_angle, recover, recover_presets, wilson_interval
+from discover.recover import coefficient_angle, recover, recover_presets
 from discover.rule import Rule
 from discover.tasks import get_task
 from discover.tasks.base import coefficients_of
@@ -233,7 +234,7 @@ def test_a_recovery_that_was_cut_off_goes_on_where_it_was(tmp_path):
 def test_angle_and_interval():
     assert coefficient_angle(OJA, 3 * OJA) == pytest.approx(0, abs=1e-5)
     assert coefficient_angle(OJA, 0 * OJA) == 90
-    low, high = wilson_interval(5, 10)
+    low, high = share_interval(5, 10)
     assert low == pytest.approx(1 - high)
 
 

@@ -124,6 +124,25 @@ def test_the_tiny_pipeline_is_run_in_full_every_time(checkout: Path) -> None:
         assert calls(checkout) == ["run pipelines/oja-smoke.toml --results results --fresh"]
 
 
+def test_a_study_is_asked_for_by_task_and_number_of_seeds(checkout: Path) -> None:
+    make(checkout, "study", "TASK=other", "SEEDS=3")
+    assert calls(checkout) == ["study pipelines/other.toml --seeds 3 --results results --update"]
+    make(checkout, "study")
+    assert calls(checkout) == ["study pipelines/oja.toml --seeds 20 --results results --update"]
+    assert make(checkout, "study", "TASK=ojaa").returncode == 2
+
+
+def test_tables_of_finished_studies_join_the_committed_results(checkout: Path) -> None:
+    folder = checkout / "results" / "studies" / "oja"
+    folder.mkdir(parents=True)
+    names = {"study.json", "study.csv", "study.md", "losses.png"}
+    for name in names | {"losses.svg"}:
+        (folder / name).write_text(name)
+    assert make(checkout, "reference-studies").returncode == 0
+    copied = checkout / "results" / "reference" / "oja"
+    assert {path.name for path in copied.iterdir()} == names
+
+
 def test_an_unknown_pipeline_is_said(checkout: Path) -> None:
     result = make(checkout, "fit", "TASK=ojaa")
     assert result.returncode == 2

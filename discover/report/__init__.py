@@ -35,6 +35,7 @@ def write_report(run_folder: Path) -> Path:
     from discover.report.page import render_page
     from discover.report.portrait import portrait_section
     from discover.report.reading import read_run
+    from discover.report.seed_study import study_section
     from discover.report.spiking import spiking_section
     from discover.report.teacher import teacher_section
     from discover.tasks import get_task
@@ -54,6 +55,7 @@ def write_report(run_folder: Path) -> Path:
         spiking_section(run, task, settings, figures),
         teacher_section(run, figures),
         portrait_section(run, task, settings, rules, figures),
+        study_section(run),
     )
     page = run_folder / "report.html"
     write_bytes(page, render_page(run, task, curves, figures, *sections).encode())

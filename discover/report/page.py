@@ -22,6 +22,7 @@ from discover.report.front_plot import front_plot
 from discover.report.matrix import matrix_columns, matrix_rows
 from discover.report.portrait import PortraitSection
 from discover.report.reading import Candidate, Comparison, Contest, Distances, Evidence, Fold, Metric, Run
+from discover.report.seed_study import StudySection
 from discover.report.spiking import SpikingSection
 from discover.report.style import data_uri
 from discover.report.teacher import TeacherSection
@@ -50,6 +51,7 @@ def render_page(
     spiking: SpikingSection | None = None,
     teacher: TeacherSection | None = None,
     portrait: PortraitSection | None = None,
+    study: StudySection | None = None,
 ) -> str:
     """Return the report as HTML that holds everything it shows.
 
@@ -66,6 +68,8 @@ def render_page(
         What is said where the fit has a rule without a formula.
     portrait : PortraitSection, optional
         What is said of the phase portrait, where it was drawn.
+    study : StudySection, optional
+        What is said of other seeds, where there is a study of the same settings.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -123,6 +127,7 @@ def render_page(
         spiking=spiking,
         teacher=teacher,
         portrait=portrait,
+        study=study,
         matrix_columns=[(name, _title(name)) for name in matrix_columns(run)],
         matrix_rows=matrix_rows(run),
         seconds=sum(stage.seconds for stage in run.manifest.stages.values()),

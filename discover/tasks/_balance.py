@@ -26,7 +26,7 @@ from discover.tasks._balance_problems import (
     strength_by_channel,
 )
 from discover.tasks._recurrent_balance import RecurrentProblems, RecurrentSettings, evaluate_recurrent
-from discover.tasks.base import Fold, VisitedStates, rule_of
+from discover.tasks.base import Answer, Fold, VisitedStates, rule_of
 from discover.traces import drawn_traces, trace_at
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ class BalanceTask:
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("tuning", "interval_cv")
     takes_trace_splines: ClassVar[bool] = True
+
+    def answer_for(self, settings: Any) -> Answer:
+        """Say that a whole manifold of rules balances a neuron."""
+        return "many forms"
 
     def excitation(self, settings: Any) -> ExcitatoryPlasticity | None:
         """Return what excitatory synapses follow; None where they stay as they are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from sims.rules import SplineRule
 from sims.spike_splines import SplineSpikeRule
 
 __all__ = [
+    "Answer",
     "DifferentiableTask",
     "Fold",
     "Problems",
@@ -28,6 +29,7 @@ __all__ = [
     "TraceSplineTask",
     "VisitedStates",
     "all_known_of",
+    "answer_of",
     "are_constants",
     "bases",
     "coefficients_of",
@@ -49,6 +51,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Answer = Literal["one law", "many forms", "nothing"]
 
 
 class Problems(Protocol):
@@ -333,6 +336,24 @@ def reference_of(task: Task, settings: Any) -> str:
     choose = getattr(task, "reference_for", None)
     name: str = task.reference if choose is None else choose(settings)
     return name
+
+
+def answer_of(task: Task, settings: Any) -> Answer:
+    """Say what there is to find: the reference rule, one of many forms that serve as well, or nothing.
+
+    It is ``one law`` unless the task has a method ``answer_for(settings)``. A study over many seeds counts
+    accordingly (:mod:`discover.outcome`).
+
+    Examples
+    --------
+    >>> from discover.tasks import get_task
+    >>> task = get_task("oja")
+    >>> answer_of(task, task.settings_type(spectrum="isotropic"))
+    'nothing'
+    """
+    choose = getattr(task, "answer_for", None)
+    answer: Answer = "one law" if choose is None else choose(settings)
+    return answer
 
 
 def has_gradient(task: Task) -> bool:

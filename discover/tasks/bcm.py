@@ -25,7 +25,7 @@ from discover.errors import TaskError
 from discover.known_rules import KnownRule
 from discover.rule import Rule
 from discover.slots import SLIDING, Slot
-from discover.tasks.base import Fold
+from discover.tasks.base import Answer, Fold
 from discover.tasks.neuron import (
     NeuronProblems,
     NeuronSettings,
@@ -98,6 +98,10 @@ class BcmTask(NeuronTask):
         "answer_error": "absolute difference of the largest answer from the number of patterns, relative",
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("selectivity",)
+
+    def answer_for(self, settings: BcmSettings) -> Answer:
+        """Say that thresholds of several forms make a neuron selective."""
+        return "many forms"
 
     def draw_problem(self, settings: BcmSettings, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw patterns, which are the targets here, and show them in turn.

@@ -25,7 +25,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
-from discover.tasks.base import Fold
+from discover.tasks.base import Answer, Fold
 from discover.tasks.neuron import NeuronSettings, NeuronTask, plain_conditions, reached_by_reference
 from discover.tasks.pca import random_axes, whitened
 
@@ -119,6 +119,10 @@ class IcaTask(NeuronTask):
     def reference_for(self, settings: IcaSettings) -> str:
         """Return the known rule for the tails of the sources."""
         return self.reference if TAILS[settings.source] == HEAVY else "hyvarinen-oja"
+
+    def answer_for(self, settings: IcaSettings) -> Answer:
+        """Say that many nonlinearities separate sources."""
+        return "many forms"
 
     def draw_problem(self, settings: IcaSettings, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw sources and a rotation; the targets are its columns."""

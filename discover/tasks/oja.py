@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
-from discover.tasks.base import Fold
+from discover.tasks.base import Answer, Fold
 from discover.tasks.neuron import NeuronProblems, NeuronTask, unit_vectors
 from discover.tasks.pca import (
     Isotropic,
@@ -132,6 +132,10 @@ class OjaTask(NeuronTask):
     higher_is_better: ClassVar[tuple[str, ...]] = ("cosine", "explained_variance")
     worst: ClassVar[Mapping[str, float]] = {"subspace_error": float(np.sqrt(2))}
     problems_type: ClassVar[type[NeuronProblems]] = OjaProblems
+
+    def answer_for(self, settings: OjaSettings) -> Answer:
+        """Say that it is Oja's rule, or nothing where the inputs have no first component."""
+        return "nothing" if settings.spectrum == "isotropic" else "one law"
 
     def draw_problem(self, settings: OjaSettings, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw inputs and find the first principal component of the sample."""

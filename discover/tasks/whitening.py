@@ -23,7 +23,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
-from discover.tasks.base import Fold
+from discover.tasks.base import Answer, Fold
 from discover.tasks.network import NetworkTask, output_correlations
 from discover.tasks.neuron import reached_by_reference
 from discover.tasks.pca import Spectrum, draw_inputs, eigenvalues
@@ -96,6 +96,10 @@ class WhiteningTask(NetworkTask):
         "output_correlation": "absolute correlation of two outputs, mean over pairs",
         "lateral_weight": "absolute lateral weight, mean over pairs",
     }
+
+    def answer_for(self, settings: WhiteningSettings) -> Answer:
+        """Say that several pairs of rules decorrelate outputs and hold their variance."""
+        return "many forms"
 
     def draw_problem(self, settings: WhiteningSettings, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw inputs."""
