@@ -34,6 +34,7 @@ from scipy.stats import t as student
 __all__ = [
     "CONFIDENCE",
     "ENOUGH",
+    "N_RESAMPLES",
     "Metric",
     "Verdict",
     "interval",
@@ -77,7 +78,7 @@ class Metric:
     high: float | None
 
 
-def interval(values: FloatArray, confidence: float = CONFIDENCE) -> Metric:
+def interval(values: FloatArray, confidence: float = CONFIDENCE, n_resamples: int = N_RESAMPLES) -> Metric:
     """Return the mean of a measure with an interval that covers also where tails are heavy and skewed.
 
     The resamples depend on the number of values alone, so the same values always have the same interval.
@@ -86,7 +87,9 @@ def interval(values: FloatArray, confidence: float = CONFIDENCE) -> Metric:
     ----------
     values : ndarray, shape (n_problems,)
     confidence : float
-        Probability that the interval covers. The bootstrap resolves tails of about one in a thousand.
+        Probability that the interval covers. The bootstrap resolves tails of about two in `n_resamples`.
+    n_resamples : int
+        Resamples of the values.
 
     Returns
     -------
@@ -98,16 +101,19 @@ def interval(values: FloatArray, confidence: float = CONFIDENCE) -> Metric:
     >>> print(f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})")
     2.00 (-0.48 to 4.48)
     """
-    return intervals({"": values}, confidence)[""]
+    return intervals({"": values}, confidence, n_resamples)[""]
 
 
-def intervals(values: Mapping[str, FloatArray], confidence: float = CONFIDENCE) -> dict[str, Metric]:
+def intervals(
+    values: Mapping[str, FloatArray], confidence: float = CONFIDENCE, n_resamples: int = N_RESAMPLES
+) -> dict[str, Metric]:
     """Return the interval of each of several measures of the same problems, see :func:`interval`.
 
     Parameters
     ----------
     values : mapping from str to ndarray, shape (n_problems,)
     confidence : float
+    n_resamples : int
 
     Returns
     -------
@@ -118,14 +124,12 @@ def intervals(values: Mapping[str, FloatArray], confidence: float = CONFIDENCE) 
     if finite:
         rows = np.stack([np.asarray(one, dtype=np.float64) for one in finite.values()])
         means = rows.mean(axis=1)
-        below, above = (
-            _distances((rows - means[:, None]).T, confidence) if rows.shape[1] > 1 else (None, None)
-        )
-        for n, (name, mean) in enumerate(zip(finite, means.tolist(), strict=True)):
-            if below is None or above is None:
-                found[name] = Metric(mean, None, None)
-            else:
-                found[name] = Metric(mean, mean - float(below[n]), mean + float(above[n]))
+        if rows.shape[1] < 2:
+            below = above = np.full(len(rows), np.nan)
+        else:
+            below, above = _distances((rows - means[:, None]).T, confidence, n_resamples)
+        for name, mean, low, high in zip(finite, means, means - below, means + above, strict=True):
+            found[name] = Metric(float(mean), _or_none(low), _or_none(high))
     return found
 
 
@@ -191,7 +195,11 @@ def joint_confidence(n_comparisons: int, confidence: float = CONFIDENCE) -> floa
     return 1 - (1 - confidence) / max(n_comparisons, 1)
 
 
-def _distances(centred: FloatArray, confidence: float) -> tuple[FloatArray, FloatArray]:
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _distances(centred: FloatArray, confidence: float, n_resamples: int) -> tuple[FloatArray, FloatArray]:
     """How far below and above the mean intervals reach; `centred` has the shape (n_values, n_measures)."""
     n_values = len(centred)
     tail = (1 - confidence) / 2
@@ -200,7 +208,8 @@ def _distances(centred: FloatArray, confidence: float) -> tuple[FloatArray, Floa
     usual = float(student.ppf(1 - tail, n_values - 1))
     if n_values < FEWEST:
         return usual * errors, usual * errors
-    studentised = np.concatenate([_studentised(counts, centred, squares) for counts in _resamples(n_values)])
+    resamples = _resamples(n_values, n_resamples)
+    studentised = np.concatenate([_studentised(counts, centred, squares) for counts in resamples])
     low, high = np.quantile(studentised, (tail, 1 - tail), axis=0)
     return np.maximum(usual, high) * errors, np.maximum(usual, -low) * errors
 
@@ -217,12 +226,12 @@ def _studentised(counts: FloatArray, centred: FloatArray, squares: FloatArray) -
     return studentised
 
 
-def _resamples(n_values: int) -> Iterator[FloatArray]:
+def _resamples(n_values: int, n_resamples: int) -> Iterator[FloatArray]:
     """Yield how often each value is in each resample, blocks of shape (n_block, n_values)."""
     size = max(1, LARGEST_BLOCK // n_values)
-    for start in range(0, N_RESAMPLES, size):
-        n_block = min(size, N_RESAMPLES - start)
-        yield (_counts if size >= N_RESAMPLES else _drawn)(n_values, start, n_block)
+    for start in range(0, n_resamples, size):
+        n_block = min(size, n_resamples - start)
+        yield (_counts if size >= n_resamples else _drawn)(n_values, start, n_block)
 
 
 def _drawn(n_values: int, start: int, n_block: int) -> FloatArray:

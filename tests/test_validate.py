@@ -18,7 +18,7 @@ from pipelines.artefacts import Validation
 
 TASK = get_task("oja")
 SETTINGS = OjaSettings(n_inputs=10)
-SMALL = ValidateSettings(n_problems=8, n_bootstrap=200)
+SMALL = ValidateSettings(n_problems=64, n_tuning=16, n_bootstrap=500)
 CANDIDATES: Mapping[str, Rule] = {
     "found": Rule.parse("1.1*x*y - 1.08*w*y**2"),
     "leaky": Rule.parse("x*y - w*y**2 - 0.5*w"),
