@@ -51,11 +51,11 @@ class ValidateSettings:
     folds : "all" or tuple of str
         Conditions to try.
     n_problems : "auto" or int
-        Problems of a fold; conditions that take long have fewer. "auto" are 512 where losses have gradients,
+        Problems of a fold; conditions that take long have fewer. "auto" are 256 where losses have gradients,
         which says that a simulation takes next to no time, and 8 elsewhere.
     n_tuning : "auto" or int
         Further problems, on which the speed of each rule is found; at most as many as it is tried on. "auto"
-        are 32 and 3.
+        are 16 and 3.
     n_bootstrap : int
         Resamples of the problems for the intervals.
     confidence : float
@@ -80,7 +80,7 @@ class ValidateSettings:
         )
 
 
-QUICK, SLOW = (512, 32), (8, 3)
+QUICK, SLOW = (256, 16), (8, 3)
 """Problems to try rules on and to tune them on, where a simulation takes no time and where it takes long."""
 
 Verdict = Literal["passed", "failed", "undecided"]
