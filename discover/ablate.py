@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.intervals import Metric, intervals
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import get_slot
 from discover.tasks.base import Task, evaluate_rules
-from discover.validate import Metric, bootstrap_metric
 
 __all__ = ["COMPLETE", "Ablation", "ablate", "ablated_rules"]
 
@@ -21,9 +21,6 @@ FloatArray = NDArray[np.float64]
 
 COMPLETE = "complete rule"
 """Name of the rule with nothing taken away."""
-
-CONFIDENCE = 0.95
-N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Ablation:
         What was left or taken away, such as ``feedforward alone`` or ``without w*y**2``.
     rule : Rule
     metrics : mapping from str to Metric
-        The task's measures, means over problems with 95 % bootstrap intervals.
+        The task's measures, means over problems with 95 % intervals.
     """
 
     name: str
@@ -112,16 +109,12 @@ def ablate(
     tuple of Ablation
         The complete rule first.
     """
-    draw_seed, resample_seed = np.random.SeedSequence(seed).spawn(2)
+    (draw_seed,) = np.random.SeedSequence(seed).spawn(1)
     problems = task.draw(problem_settings, n_problems, draw_seed)
-    resamples = np.random.default_rng(resample_seed).integers(n_problems, size=(N_RESAMPLES, n_problems))
     rules = {COMPLETE: rule, **ablated_rules(rule)}
     ablations = []
     measures = evaluate_rules(task, list(rules.values()), problems)
     for number, ((name, one), measured) in enumerate(zip(rules.items(), measures, strict=True)):
-        metrics = {
-            measure: bootstrap_metric(values, resamples, CONFIDENCE) for measure, values in measured.items()
-        }
-        ablations.append(Ablation(name, one, metrics))
+        ablations.append(Ablation(name, one, intervals(measured)))
         progress((number + 1) / len(rules), f"ablation: {name}")
     return tuple(ablations)

@@ -8,29 +8,28 @@ baseline.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.ablate import CONFIDENCE, N_RESAMPLES
-from discover.contest import RESOLUTION
+from discover.contest import margin_between
 from discover.errors import RuleError
 from discover.fit import FitResult
+from discover.intervals import Metric, intervals, joint_confidence, paired, verdict
 from discover.multiple import best_multiple
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.tasks.base import Task, evaluate_rules, has_gradient, update_slots
-from discover.validate import Metric, bootstrap_metric
 
 __all__ = ["BesideBaseline", "Row", "baseline_rule", "beside_baseline"]
 
 FloatArray = NDArray[np.float64]
 
-N_PROBLEMS = 64
-"""Problems on which rules are judged, at least, where a simulation takes next to no time."""
+MOST_TUNING = 64
+"""Problems on which the rate of rescaling is chosen, at most."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Row:
         What it is, in words.
     rule : Rule
     metrics : mapping from str to Metric
-        The task's measures, means over problems with 95 % bootstrap intervals.
+        The task's measures, means over problems with 95 % intervals.
     """
 
     name: str
@@ -63,7 +62,7 @@ class BesideBaseline:
         Candidate -> its loss minus the baseline's, problem by problem. The intervals cover all together with
         a probability of 95 % (Bonferroni).
     beaten_by : tuple of str
-        Candidates whose interval lies below zero, and whose mean does by more than the resolution.
+        Candidates whose whole interval lies below zero by more than the margin of a contest.
     text : str
         What that means, in a sentence.
     """
@@ -120,28 +119,29 @@ def beside_baseline(
     -------
     BesideBaseline
     """
-    tune_seed, draw_seed, resample_seed = np.random.SeedSequence([seed, len("baseline")]).spawn(3)
-    n_problems = max(n_problems, N_PROBLEMS) if has_gradient(task) else n_problems
+    tune_seed, draw_seed = np.random.SeedSequence([seed, len("baseline")]).spawn(2)
     progress(0.0, "the baseline")
-    name, baseline = baseline_rule(task, task.draw(problem_settings, n_problems, tune_seed))
+    name, baseline = baseline_rule(task, task.draw(problem_settings, min(n_problems, MOST_TUNING), tune_seed))
     best = min(fit.points, key=lambda point: point.heldout_loss)
     rules = {f"baseline: {name}": baseline, "best polynomial": best.rule, "chosen rule": candidates[chosen]}
     problems = task.draw(problem_settings, n_problems, draw_seed)
     progress(0.3, "all candidates beside the baseline")
     measured = evaluate_rules(task, [*rules.values(), *candidates.values()], problems)
-    resamples = np.random.default_rng(resample_seed).integers(n_problems, size=(N_RESAMPLES, n_problems))
     rows = tuple(
-        Row(name, rule, {key: bootstrap_metric(one, resamples, CONFIDENCE) for key, one in measures.items()})
+        Row(name, rule, intervals(measures))
         for (name, rule), measures in zip(rules.items(), measured, strict=False)
     )
-    joint = 1 - (1 - CONFIDENCE) / max(len(candidates), 1)
-    differences = {
-        candidate: bootstrap_metric(measures["loss"] - measured[0]["loss"], resamples, joint)
-        for candidate, measures in zip(candidates, measured[len(rules) :], strict=True)
-    }
-    beaten_by = tuple(candidate for candidate, difference in differences.items() if _is_below(difference))
+    losses = measured[0]["loss"]
+    joint = joint_confidence(len(candidates))
+    differences, beaten_by = {}, []
+    for candidate, measures in zip(candidates, measured[len(rules) :], strict=True):
+        differences[candidate] = paired(measures["loss"], losses, joint)
+        if verdict(differences[candidate], margin_between(measures["loss"], losses)) == "better":
+            beaten_by.append(candidate)
     progress(1.0, "beside the baseline")
-    return BesideBaseline(rows, differences, beaten_by, _text(name, rows, differences, beaten_by, chosen))
+    return BesideBaseline(
+        rows, differences, tuple(beaten_by), _text(name, rows, differences, beaten_by, chosen)
+    )
 
 
 def baseline_rule(task: Task, problems: Any) -> tuple[str, Rule]:
@@ -181,16 +181,11 @@ def _rescaling(task: Task, factor: float) -> Rule | None:
         return None
 
 
-def _is_below(difference: Metric) -> bool:
-    mean, high = difference.mean, difference.high
-    return mean is not None and high is not None and mean < -RESOLUTION and high < 0
-
-
 def _text(
     baseline: str,
     rows: tuple[Row, ...],
     differences: Mapping[str, Metric],
-    beaten_by: tuple[str, ...],
+    beaten_by: Collection[str],
     chosen: str,
 ) -> str:
     reached = _with_interval(rows[0].metrics["loss"])

@@ -33,12 +33,13 @@ from discover._compared_rules import (
     term_text,
     without,
 )
+from discover.intervals import ENOUGH
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import get_slot
 from discover.tasks import get_task
-from discover.tasks.base import Task, known_networks_of, known_rules_of, reference_of
+from discover.tasks.base import Task, has_gradient, known_networks_of, known_rules_of, reference_of
 
 __all__ = ["CompareSettings", "Compared", "ComparisonResult", "Match", "Verdict", "compare", "compare_text"]
 
@@ -68,6 +69,16 @@ class CompareSettings:
     ----------
     n_problems : int
         Problems on which behaviours are compared.
+    n_judged : "auto" or int
+        Problems on which the chosen rule is judged beside known rules, the baseline, and itself without its
+        parts. "auto" are as many as intervals need to cover, 1,024, where losses have gradients, which says
+        that a simulation takes next to no time, and `n_problems` elsewhere.
+    n_tuning : "auto" or int
+        Further problems, on which speeds and the constants of known rules are fitted before rules are
+        judged. "auto" are 64 and 8.
+    refine_steps : "auto" or int
+        Steps, or generations of CMA-ES, in which the constants of known rules are fitted. "auto" are 60 and
+        10.
     n_states : int
         Frozen states on which updates are compared: half at random weights, half visited under the task's
         reference rule.
@@ -84,12 +95,24 @@ class CompareSettings:
     """
 
     n_problems: Annotated[int, Ge(2), Le(100_000)] = 16
+    n_judged: Literal["auto"] | Annotated[int, Ge(2), Le(100_000)] = "auto"
+    n_tuning: Literal["auto"] | Annotated[int, Ge(1), Le(100_000)] = "auto"
+    refine_steps: Literal["auto"] | Annotated[int, Ge(0), Le(100_000)] = "auto"
     n_states: Annotated[int, Ge(10), Le(1_000_000)] = 4000
     n_points: Annotated[int, Ge(2), Le(10_000)] = 20
     ratio_tolerance: Annotated[float, Gt(0), Lt(1)] = RATIO_TOLERANCE
     alike: Annotated[float, Gt(0), Le(10)] = 0.05
     idle: Annotated[float, Ge(0), Le(10)] = 0.02
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.001
+
+    def effort(self, task: Task) -> tuple[int, int, int]:
+        """Return the problems to judge rules of a task on, those to tune them on, and steps of refinement."""
+        automatic = (ENOUGH, 64, 60) if has_gradient(task) else (self.n_problems, 8, 10)
+        asked = (self.n_judged, self.n_tuning, self.refine_steps)
+        n_judged, n_tuning, steps = (
+            usual if one == "auto" else one for one, usual in zip(asked, automatic, strict=True)
+        )
+        return n_judged, n_tuning, steps
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,20 @@
 """Cross-validation: candidates under conditions that they were never fitted on, beside the known rules.
 
-All rules see the same problems of a fold. A rule passes a fold when the mean of each measure lies inside the
-fold's tolerances, and when its loss is not worse than that of the task's reference rule: the bootstrap
-interval of the paired difference must reach below a stated margin. Rules are tried at the scale at which they
-were found.
+A fold asks what a form can do in its condition. So every rule, candidate or known, runs at the multiple of
+its update that suits it best there, found on problems that are drawn for this alone; where a fold changes the
+learning rate, at the multiple that suits the usual one. What the loss is at the multiple of the fit is said
+beside. All rules see the same problems of a fold.
+
+A rule passes a fold when the mean of each measure lies inside the fold's tolerances, and when its loss is not
+worse than that of the task's reference rule: the interval of the paired difference must lie below a stated
+margin. Where it reaches across the margin the fold is undecided, which is no pass. Of a single problem there
+is no interval; there the difference itself must lie below the margin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Literal
 from zlib import crc32
 
@@ -18,26 +23,23 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
 
 from discover.errors import RuleError, TaskError, did_you_mean
+from discover.intervals import CONFIDENCE, N_RESAMPLES, Metric, intervals
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
+from discover.speeds import AS_GIVEN, Speeds, evaluate_at, tuned_speeds
 from discover.spread import spread
-from discover.tasks.base import Fold, Task, all_known_of, evaluate_rules, reference_of
+from discover.tasks.base import Fold, Task, all_known_of, has_gradient, reference_of
 
-__all__ = [
-    "FoldResult",
-    "Metric",
-    "ValidateSettings",
-    "ValidationResult",
-    "bootstrap_metric",
-    "validate",
-]
+__all__ = ["FoldResult", "ValidateSettings", "ValidationResult", "validate"]
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 PAIRED_DIFFERENCE = "loss_difference"
 """Name under which the paired difference of the loss to the reference rule's is given."""
+
+AT_RATE_OF_FIT = "loss_at_rate_of_fit"
+"""Name under which the loss at the rule's own rate, not tuned in the fold, is given."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,12 @@ class ValidateSettings:
     ----------
     folds : "all" or tuple of str
         Conditions to try.
-    n_problems : int
-        Problems of a fold; conditions that take long have fewer.
+    n_problems : "auto" or int
+        Problems of a fold; conditions that take long have fewer. "auto" are 256 where losses have gradients,
+        which says that a simulation takes next to no time, and 8 elsewhere.
+    n_tuning : "auto" or int
+        Further problems, on which the speed of each rule is found; at most as many as it is tried on. "auto"
+        are 16 and 3.
     n_bootstrap : int
         Resamples of the problems for the intervals.
     confidence : float
@@ -59,19 +65,25 @@ class ValidateSettings:
     """
 
     folds: Literal["all"] | Annotated[tuple[str, ...], MinLen(1)] = "all"
-    n_problems: Annotated[int, Ge(2), Le(100_000)] = 32
-    n_bootstrap: Annotated[int, Ge(10), Le(1_000_000)] = 1000
-    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
+    n_problems: Literal["auto"] | Annotated[int, Ge(2), Le(100_000)] = "auto"
+    n_tuning: Literal["auto"] | Annotated[int, Ge(1), Le(100_000)] = "auto"
+    n_bootstrap: Annotated[int, Ge(10), Le(1_000_000)] = N_RESAMPLES
+    confidence: Annotated[float, Gt(0), Lt(1)] = CONFIDENCE
     margin: Annotated[float, Ge(0), Le(10)] = 0.05
 
+    def sizes(self, task: Task) -> tuple[int, int]:
+        """Return the numbers of problems to try rules of a task on, and to tune them on."""
+        n_problems, n_tuning = QUICK if has_gradient(task) else SLOW
+        return (
+            n_problems if self.n_problems == "auto" else self.n_problems,
+            n_tuning if self.n_tuning == "auto" else self.n_tuning,
+        )
 
-@dataclass(frozen=True)
-class Metric:
-    """Mean of a measure over problems, with its bootstrap interval; None where it is not finite."""
 
-    mean: float | None
-    low: float | None
-    high: float | None
+QUICK, SLOW = (256, 16), (8, 3)
+"""Problems to try rules on and to tune them on, where a simulation takes no time and where it takes long."""
+
+Verdict = Literal["passed", "failed", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -82,17 +94,32 @@ class FoldResult:
     ----------
     name, title : str
     metrics : mapping from str to Metric
-        The task's measures, and ``loss_difference``: the loss minus the reference rule's, problem by problem.
-    passed : bool
+        The task's measures; ``loss_difference``: the loss minus the reference rule's, problem by problem; and
+        ``loss_at_rate_of_fit``: the mean loss of the rule as it is, on the first of the problems.
+    verdict : {"passed", "failed", "undecided"}
     reason : str
         Why it did not pass; empty when it did.
+    n_problems : int
+    speeds : mapping from str to float
+        Synapses -> multiple of the rule's update at which it was tried.
     """
 
     name: str
     title: str
     metrics: Mapping[str, Metric]
-    passed: bool
+    verdict: Verdict
     reason: str
+    n_problems: int
+    speeds: Speeds = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rule passed; a fold that is undecided is not passed."""
+        return self.verdict == "passed"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content as it goes into ``validation.json``."""
+        return {**asdict(self), "speeds": dict(self.speeds), "passed": self.passed}
 
 
 @dataclass(frozen=True)
@@ -135,7 +162,9 @@ class ValidationResult:
             "measures": dict(self.measures),
             "confidence": self.settings.confidence,
             "margin": self.settings.margin,
-            "n_problems": self.settings.n_problems,
+            "n_problems": max(
+                (fold.n_problems for one in self.candidates.values() for fold in one), default=0
+            ),
             "tolerances": {
                 fold: {measure: list(limits) for measure, limits in tolerances.items()}
                 for fold, tolerances in self.tolerances.items()
@@ -143,7 +172,7 @@ class ValidationResult:
             "candidates": {
                 name: {
                     "known": name in self.known,
-                    "folds": [asdict(fold) for fold in folds],
+                    "folds": [fold.to_json() for fold in folds],
                     "passed": self.passed(name),
                 }
                 for name, folds in self.candidates.items()
@@ -200,7 +229,7 @@ def validate(
     for found in spread(
         _tried,
         task,
-        [(fold, rules, chosen, seed) for fold in folds],
+        [(fold, rules, settings, chosen, seed) for fold in folds],
         progress,
         [f"fold {number + 1} of {len(folds)}" for number in range(len(folds))],
     ):
@@ -214,6 +243,7 @@ def validate(
         measures={
             **task.measures,
             PAIRED_DIFFERENCE: f"loss minus that of the rule {reference}, problem by problem",
+            AT_RATE_OF_FIT: "loss of the rule as it is, at the learning rate that it was fitted at",
         },
         tolerances={fold.name: dict(fold.tolerances) for fold in folds},
         candidates={name: tuple(values) for name, values in results.items()},
@@ -248,71 +278,81 @@ def _tried(task: Task, item: tuple[Any, ...], progress: Progress) -> dict[str, F
 
 
 def _try_fold(
-    task: Task, fold: Fold, rules: Mapping[str, Rule | KnownRule], settings: ValidateSettings, seed: int
+    task: Task,
+    fold: Fold,
+    rules: Mapping[str, Rule | KnownRule],
+    fitted: Any,
+    settings: ValidateSettings,
+    seed: int,
 ) -> dict[str, FoldResult]:
-    draw_seed, resample_seed = np.random.SeedSequence([seed, crc32(fold.name.encode())]).spawn(2)
-    n_problems = min(settings.n_problems, fold.most_problems or settings.n_problems)
+    draw_seed, tune_seed = np.random.SeedSequence([seed, crc32(fold.name.encode())]).spawn(2)
+    n_problems, n_tuning = settings.sizes(task)
+    n_problems = min(n_problems, fold.most_problems or n_problems)
+    n_tuning = min(n_tuning, max(n_problems, 2))
+    different: list[Rule | KnownRule] = []  # two names may stand for one rule
+    for rule in rules.values():
+        if rule not in different:
+            different.append(rule)
+    speeds = tuned_speeds(task, different, task.draw(_tuned_at(fold, fitted), n_tuning, tune_seed))
     problems = task.draw(fold.settings, n_problems, draw_seed)
-    resamples = np.random.default_rng(resample_seed).integers(
-        n_problems, size=(settings.n_bootstrap, n_problems)
-    )
-    measured = dict(zip(rules, evaluate_rules(task, list(rules.values()), problems), strict=True))
+    first = problems.subset(np.arange(min(n_tuning, n_problems)))
+    as_given = evaluate_at(task, [(rule, AS_GIVEN) for rule in different], first)
+    at_best = evaluate_at(task, list(zip(different, speeds, strict=True)), problems)
+    numbers = {name: different.index(rule) for name, rule in rules.items()}
     reference = reference_of(task, fold.settings)
+    known_losses = at_best[numbers[reference]]["loss"]
     results = {}
-    for name, measures in measured.items():
-        values = {**measures, PAIRED_DIFFERENCE: measures["loss"] - measured[reference]["loss"]}
-        metrics = {
-            measure: bootstrap_metric(one, resamples, settings.confidence) for measure, one in values.items()
-        }
-        reason = _reason(fold, metrics, reference, settings.margin)
-        results[name] = FoldResult(fold.name, fold.title, metrics, not reason, reason)
+    for name, number in numbers.items():
+        values = {**at_best[number], PAIRED_DIFFERENCE: at_best[number]["loss"] - known_losses}
+        metrics = intervals(values, settings.confidence, settings.n_bootstrap)
+        verdict, reason = _judged(fold, metrics, reference, settings.margin)
+        metrics[AT_RATE_OF_FIT] = _mean_alone(as_given[number]["loss"])
+        results[name] = FoldResult(
+            fold.name, fold.title, metrics, verdict, reason, n_problems, dict(speeds[number])
+        )
     return results
 
 
-def bootstrap_metric(values: FloatArray, resamples: IntArray, confidence: float) -> Metric:
-    """Return the mean of a measure with its bootstrap interval.
+def _tuned_at(fold: Fold, fitted: Any) -> Any:
+    """Settings of the problems on which the speed of each rule is tuned.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n_problems,)
-    resamples : ndarray of int, shape (n_bootstrap, n_problems)
-        Problems of each resample.
-    confidence : float
-        Probability that the interval covers.
-
-    Returns
-    -------
-    Metric
-
-    References
-    ----------
-    Efron & Tibshirani (1993), An introduction to the bootstrap, section 13.3 (percentile interval).
+    Those of the fold, unless it says otherwise, or differs from the fitted problems in nothing but the
+    learning rate and the horizon that follows from it: a multiple that is tuned there would undo the change.
     """
-    if not np.all(np.isfinite(values)):
-        return Metric(None, None, None)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values[resamples].mean(axis=1), (tail, 1 - tail))
-    return Metric(float(values.mean()), float(low), float(high))
+    if fold.tuned_at is not None:
+        return fold.tuned_at
+    if not (is_dataclass(fitted) and type(fitted) is type(fold.settings)):
+        return fold.settings
+    names = [one.name for one in fields(fitted)]
+    changed = {name for name in names if getattr(fitted, name) != getattr(fold.settings, name)}
+    return fitted if "learning_rate" in changed <= {"learning_rate", "n_steps"} else fold.settings
 
 
-def _reason(fold: Fold, metrics: Mapping[str, Metric], reference: str, margin: float) -> str:
-    """Return why a fold is not passed, in one phrase; empty when it is."""
+def _mean_alone(values: FloatArray) -> Metric:
+    return Metric(float(values.mean()) if np.all(np.isfinite(values)) else None, None, None)
+
+
+def _judged(fold: Fold, metrics: Mapping[str, Metric], reference: str, margin: float) -> tuple[Verdict, str]:
+    """Return whether a fold is passed, and why it is not, in one phrase."""
     for measure, (lowest, highest) in fold.tolerances.items():
         if measure not in metrics:  # a network of its own may lack what is measured, such as lateral synapses
             continue
         mean = metrics[measure].mean
         if mean is None:
-            return f"{measure} is not finite"
+            return "failed", f"{measure} is not finite"
         if mean < lowest:
-            return f"{measure} is {mean:.3g}, below {lowest:.3g}"
+            return "failed", f"{measure} is {mean:.3g}, below {lowest:.3g}"
         if mean > highest:
-            return f"{measure} is {mean:.3g}, above {highest:.3g}"
+            return "failed", f"{measure} is {mean:.3g}, above {highest:.3g}"
     difference = metrics[PAIRED_DIFFERENCE]
-    if difference.mean is None or difference.low is None:
-        return "the loss is not finite"
-    if difference.low > margin:
-        interval = f"{difference.low:.3g} to {difference.high:.3g}"
-        return (
-            f"the loss is {difference.mean:.3g} above that of {reference} ({interval}), beyond {margin:.3g}"
-        )
-    return ""
+    if difference.mean is None:
+        return "failed", "the loss is not finite"
+    low, high = difference.low, difference.high
+    if low is None or high is None:
+        low = high = difference.mean
+    if high <= margin:
+        return "passed", ""
+    said = f"the loss is {difference.mean:.3g} above that of {reference} ({low:.3g} to {high:.3g})"
+    if low > margin:
+        return "failed", f"{said}, beyond {margin:.3g}"
+    return "undecided", f"{said}, which reaches across {margin:.3g}"

@@ -209,6 +209,9 @@ class Fold(_Part):
     name: str
     metrics: dict[str, Metric]
     passed: bool
+    verdict: Literal["passed", "failed", "undecided"] | None = None
+    n_problems: Count | None = None
+    speeds: dict[str, float] = {}
 
 
 class Validated(_Part):
@@ -257,19 +260,26 @@ class Ablation(_Part):
 
 
 class Standing(_Part):
-    """One measure of a known rule, and the chosen rule's minus it."""
+    """One measure of a known rule, and the chosen rule's minus it; "equal" is of runs before margins."""
 
     known: Metric
+    found: Metric | None = None
     difference: Metric
-    verdict: Literal["better", "worse", "equal"]
+    margin: float | None = None
+    verdict: Literal["better", "worse", "equivalent", "undecided", "equal"]
 
 
 class Contest(_Part):
     """The chosen rule beside one known rule, measure by measure."""
 
     name: str
+    also: list[str] = []
     speed: float
+    speeds: dict[str, float] = {}
+    found_speeds: dict[str, float] = {}
+    refitted: dict[str, str] = {}
     measures: dict[str, Standing]
+    as_published: dict[str, Standing] = {}
 
 
 class BaselineRow(_Part):

@@ -12,7 +12,15 @@ from discover.checked import printable
 from discover.errors import ArtefactError, did_you_mean
 from pipelines import artefacts
 from pipelines.manifest import ManifestFile
-from pipelines.show import distances_text, front_text, plain_text, rule_text, table_text, verdict_text
+from pipelines.show import (
+    distances_text,
+    fold_outcome,
+    front_text,
+    plain_text,
+    rule_text,
+    table_text,
+    verdict_text,
+)
 
 __all__ = ["SORTS", "diff_text", "export_text", "front_as_asked", "show_text", "unicode_rule"]
 
@@ -220,7 +228,7 @@ def _folds_lines(folder: Path, name: str) -> Iterator[str]:
     rows = []
     for fold in folds:
         means = [f"{measure} {_mean(metric)}" for measure, metric in fold["metrics"].items()]
-        rows.append(["passed" if fold["passed"] else "failed", fold["name"], ", ".join(means)])
+        rows.append([fold_outcome(fold), fold["name"], ", ".join(means)])
     yield table_text(["", "fold", "means"], rows)
 
 
@@ -375,9 +383,7 @@ def _fold_rows(first: Path, second: Path) -> list[list[str]]:
         validation = _optional(folder, "validation.json", artefacts.Validation)
         chosen = _front(folder)["chosen"]
         tried = {} if validation is None else validation["candidates"].get(chosen, {"folds": []})
-        outcomes.append(
-            {fold["name"]: "passed" if fold["passed"] else "failed" for fold in tried.get("folds", ())}
-        )
+        outcomes.append({fold["name"]: fold_outcome(fold) for fold in tried.get("folds", ())})
     names = dict.fromkeys(name for table in outcomes for name in table)
     pairs = [[name, *(table.get(name, "–") for table in outcomes)] for name in names]
     return [row for row in pairs if row[1] != row[2]]

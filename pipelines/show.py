@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 __all__ = [
     "comparison_text",
     "distances_text",
+    "fold_outcome",
     "found_lines",
     "front_text",
     "plain_text",
@@ -197,7 +198,7 @@ def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:
 
     return [
         contest_text(
-            published(one["name"]),
+            " = ".join(published(name) for name in (one["name"], *one.get("also", ()))),
             {measure: standing["verdict"] for measure, standing in one["measures"].items()},
         )
         for one in comparison["contests"]
@@ -218,6 +219,8 @@ def _baseline_text(baseline: Mapping[str, Any]) -> str:
 def _interval(metric: Mapping[str, Any] | None) -> str:
     if metric is None or metric["mean"] is None:
         return "-"
+    if metric["low"] is None or metric["high"] is None:
+        return f"{metric['mean']:.3g}"
     return f"{metric['mean']:.3g} ({metric['low']:.3g} to {metric['high']:.3g})"
 
 
@@ -233,10 +236,19 @@ def published(name: str) -> str:
 
 def _folds_text(validated: Mapping[str, Any]) -> str:
     folds = validated["folds"]
-    failed = [fold for fold in folds if not fold["passed"]]
-    lines = [f"folds passed: {len(folds) - len(failed)} of {len(folds)}"]
-    lines += [f"  not passed: {fold['name']}: {fold.get('reason') or 'no reason given'}" for fold in failed]
+    others = [fold for fold in folds if not fold["passed"]]
+    lines = [f"folds passed: {len(folds) - len(others)} of {len(folds)}"]
+    lines += [
+        f"  {fold_outcome(fold)}: {fold['name']}: {fold.get('reason') or 'no reason given'}"
+        for fold in others
+    ]
     return "\n".join(lines)
+
+
+def fold_outcome(fold: Mapping[str, Any]) -> str:
+    """Return "passed", "failed" or "undecided"; earlier runs said only whether a fold was passed."""
+    outcome: str = fold.get("verdict") or ("passed" if fold["passed"] else "failed")
+    return outcome
 
 
 def rule_text(slots: Mapping[str, str]) -> str:

@@ -203,11 +203,20 @@ def compare(context: Context) -> Outcome:
     name = context.read("front.json", artefacts.Front)["chosen"]
     path_of_fit = context.read_path()
     chosen = candidates[name]
-    n_problems = config.compare.n_problems
-    ablations = ablate(task, config.problems, chosen, n_problems, context.seed, second)
-    contests = contest(task, config.problems, chosen, n_problems, context.seed, third)
+    n_judged, n_tuning, refine_steps = config.compare.effort(task)
+    ablations = ablate(task, config.problems, chosen, n_judged, context.seed, second)
+    contests = contest(
+        task,
+        config.problems,
+        chosen,
+        n_judged,
+        context.seed,
+        third,
+        n_tuning=n_tuning,
+        refine_steps=refine_steps,
+    )
     baseline = beside_baseline(
-        task, config.problems, candidates, name, path_of_fit, n_problems, context.seed, fourth
+        task, config.problems, candidates, name, path_of_fit, n_judged, context.seed, fourth
     )
     content = {
         **result.to_json(),

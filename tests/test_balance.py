@@ -19,6 +19,7 @@ from discover.tasks._balance_problems import BalanceSettings, drawn, mean_input_
 from discover.tasks._recurrent_balance import RecurrentSettings
 from discover.tasks.base import coefficients_of, evaluate_rules, has_gradient, losses_of_rules, rule_of
 from discover.tasks.ei_coplastic import EiCoplasticSettings
+from discover.validate import ValidateSettings, validate
 
 TASK = get_task("ei-balance")
 COPLASTIC = get_task("ei-coplastic")
@@ -270,3 +271,36 @@ def test_networks_are_a_condition_and_give_what_they_can():
     for name, values in TASK.evaluate(VOGELS, networks).items():
         assert values.shape == (2,)
         np.testing.assert_array_equal(values, together[0][name])
+
+
+def test_the_rate_counts_by_its_squared_distance_over_the_rate_and_two_hertz():
+    """The loss of Confavreux et al. (2020), section 4, which is soft at low rates."""
+    settings = replace(SMALL, duration_s=2.0, measured_s=1.0)
+    some = problems(settings)
+    for rule in (VOGELS, VOGELS.scaled(30.0)):
+        outcome = TASK.outcome([rule], some)
+        ran = outcome.stop[0] == 0
+        assert ran.any()
+        measured = TASK.evaluate(rule, some)
+        rates = outcome.rate_hz[0][ran]
+        expected = (rates - settings.target_hz) ** 2 / (rates + 2.0) + 1 - measured["tuning"][ran]
+        np.testing.assert_allclose(measured["loss"][ran], expected, rtol=1e-9)
+
+
+def test_vogels_rule_at_a_sixteenth_of_its_rate_fails_no_fold_for_being_slow():
+    asked = ValidateSettings(folds=("rates-double",), n_problems=3, n_tuning=2)
+    settings = replace(SMALL, duration_s=4.0, measured_s=2.0, learning_rate=0.02)
+    slow = {"slow": VOGELS.scaled(1 / 16)}
+    result = validate(TASK, settings, slow, asked, seed=1)
+    (mine,), (reference,) = result.candidates["slow"], result.candidates["vogels"]
+    assert mine.speeds["spiking"] > 4 * reference.speeds["spiking"]
+    assert mine.metrics["loss"].mean < 0.5 * mine.metrics["loss_at_rate_of_fit"].mean
+
+
+def test_the_speed_of_large_networks_is_tuned_in_cheaper_circuits():
+    folds = {fold.name: fold for fold in TASK.folds(BalanceSettings(n_excitatory=800, n_inhibitory=200))}
+    assert folds["recurrent"].tuned_at == folds["recurrent-small"].settings
+    usual = BalanceSettings()
+    for name in ("rate-third", "rate-triple"):
+        assert folds[name].tuned_at.learning_rate == usual.learning_rate != folds[name].settings.learning_rate
+    assert folds["rates-half"].tuned_at.rate_factor == folds["rates-half"].settings.rate_factor

@@ -79,3 +79,34 @@ def test_the_baseline_is_the_better_of_doing_nothing_and_rescaling():
     assert set(rule.coefficients()["feedforward"]) == {"w"}
     zero = Rule.from_coefficients({"feedforward": {}})
     assert TASK.losses(rule, large).mean() < TASK.losses(zero, large).mean()
+
+
+def test_the_intervals_of_many_candidates_cover_all_together():
+    """The more rules are held against the baseline, the more has each to show."""
+    alone = judged(REAL, {"c2": RULES["c2"]}, "c2").differences["c2"]
+    others = {f"d{n}": Rule.parse(f"{0.01 * n}*x*y") for n in range(1, 20)}
+    among = judged(REAL, {"c2": RULES["c2"], **others}, "c2").differences["c2"]
+    assert among.mean == alone.mean
+    assert among.low < alone.low
+    assert among.high > alone.high
+    assert among.high - among.low > 1.3 * (alone.high - alone.low)
+
+
+def test_a_lower_mean_alone_does_not_beat_the_baseline():
+    """On three problems a rule that learns has the lower mean, and an interval that says little."""
+    result = beside_baseline(
+        TASK, REAL, {"c": Rule.parse("0.12*x*y")}, "c", path_of(("x", 0.5)), n_problems=3, seed=0
+    )
+    difference = result.differences["c"]
+    assert difference.mean < -0.1
+    assert difference.high > 0
+    assert result.beaten_by == ()
+
+
+def test_what_beats_it_surely_but_by_next_to_nothing_does_not_beat_the_baseline():
+    result = beside_baseline(
+        TASK, REAL, {"c": Rule.parse("0.02*x*y")}, "c", path_of(("x", 0.5)), n_problems=400, seed=0
+    )
+    difference = result.differences["c"]
+    assert -0.1 < difference.low < difference.high < 0
+    assert result.beaten_by == ()

@@ -181,3 +181,25 @@ def test_angles_and_projections_ignore_positive_scale(scale: float, leak: float)
     plain_factor, plain_distance = projection(*updates)
     assert factor == pytest.approx(scale * (plain_factor or 0.0))
     assert distance == pytest.approx(plain_distance)
+
+
+def test_an_update_of_the_other_sign_is_another_update() -> None:
+    """Oja's rule turned round finds the minor direction, or blows up; no positive scale makes it Oja's."""
+    match = compare_text("w*y**2 - x*y").matches["oja"]
+    assert match.functional == 1.0
+    assert match.behavioural > 0.5
+    assert match.verdict not in ("same up to scale", "behaves alike")
+    turned = compare_text("w*y*tanh(y) - x*tanh(y)")
+    assert turned.matches["hyvarinen-oja"].functional == 1.0
+    assert turned.verdict == "different"
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"), [("x*tanh(y) - w*y*tanh(y)", "behaves alike"), ("tanh(x*y) - w*y**2", "different")]
+)
+def test_rules_behave_alike_where_losses_differ_by_less_than_a_twentieth(text: str, verdict: str) -> None:
+    """Both learn, and are .04 and .11 away from Oja's rule along the inner loop."""
+    match = compare_text(text).matches["oja"]
+    assert match.verdict == verdict
+    assert (match.behavioural <= 0.05) == (verdict == "behaves alike")
+    assert match.behavioural < 0.2

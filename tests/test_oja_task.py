@@ -79,6 +79,38 @@ def test_target_is_the_first_component_of_the_sample():
         assert principal_components(x, 2)[0].shape == (2, 4)
 
 
+@pytest.mark.parametrize("preset", ["project", "d3", "d5", "d100"])
+def test_no_direction_has_more_variance_than_the_target(preset):
+    """Of the sample as it is or, in the published presets, about its mean."""
+    settings = OjaSettings(preset=preset)
+    assert settings.centred_targets == (preset != "project")
+    problems = TASK.draw(settings, 4, seeded(1))
+    for x, target, variance in zip(problems.inputs, problems.targets, problems.variances, strict=True):
+        seen = x - x.mean(axis=0) if preset != "project" else x
+        matrix = seen.T @ seen / len(seen)
+        assert np.linalg.norm(target) == pytest.approx(1)
+        assert target @ matrix @ target == pytest.approx(np.linalg.eigvalsh(matrix)[-1])
+        assert variance == pytest.approx(target @ matrix @ target)
+    measures = TASK.evaluate(OJA, problems)
+    assert measures["explained_variance"].max() <= 1 + 1e-9
+
+
+def test_about_published_targets_oja_s_rule_ends_at_the_published_loss():
+    """Published losses at three inputs are .007 to .012; about zero most problems are solved to .001."""
+    centred = TASK.losses(OJA, TASK.draw(OjaSettings(preset="d3"), 512, seeded(5)))
+    about_zero = TASK.losses(OJA, TASK.draw(OjaSettings(preset="d3", centred_targets=False), 512, seeded(5)))
+    assert 0.007 < centred.mean() < 0.016
+    assert np.median(centred) > 0.003
+    assert np.median(about_zero) < 0.001
+
+
+def test_oja_s_rule_learns_its_task_and_no_rule_for_another_component_does():
+    """The loss is small for the first component's rule alone."""
+    problems = TASK.draw(OjaSettings(n_inputs=5, n_steps=400), 64, seeded(6))
+    assert np.median(TASK.losses(OJA.scaled(0.4), problems)) < 0.05
+    assert np.median(TASK.losses(Rule.parse("-x*y + 0.5*w - 0.5*w*y**2"), problems)) > 0.5
+
+
 def test_a_problem_is_the_same_however_many_are_drawn():
     few, many = TASK.draw(SMALL, 2, seeded()), TASK.draw(SMALL, 5, seeded())
     np.testing.assert_array_equal(few.inputs, many.inputs[:2])

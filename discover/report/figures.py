@@ -205,6 +205,9 @@ def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
     return figure
 
 
+_OUTCOMES = {"passed": (BLUE, "✓"), "failed": (ORANGE, "✗"), "undecided": (GREY, "?")}
+
+
 def folds_figure(validation: Mapping[str, Validated], front: Front) -> Figure:
     """Draw which rule passed which fold; the mark says it, the colour repeats it."""
     names = ordered_names(validation, front)
@@ -213,7 +216,7 @@ def folds_figure(validation: Mapping[str, Validated], front: Front) -> Figure:
     axes = figure.add_subplot()
     for column, name in enumerate(names):
         for fold in validation[name].folds:
-            colour, mark = (BLUE, "✓") if fold.passed else (ORANGE, "✗")
+            colour, mark = _OUTCOMES[fold.outcome]
             row = folds.index(fold.name)
             axes.add_patch(_cell(column, row, colour))
             axes.text(column, row, mark, ha="center", va="center", color="white" if fold.passed else BLACK)
@@ -223,7 +226,7 @@ def folds_figure(validation: Mapping[str, Validated], front: Front) -> Figure:
     ]
     _plain_ticks(axes, labels, [_shortened(fold, 32) for fold in folds])
     axes.set(xlim=(-0.6, max(len(names), 1) - 0.4), ylim=(max(len(folds), 1) - 0.4, -0.6))
-    axes.set_title("✓ passed    ✗ not passed", loc="left", fontsize=10)
+    axes.set_title("✓ passed    ✗ failed    ? undecided", loc="left", fontsize=10)
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

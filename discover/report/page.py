@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from discover.contest import contest_text
+from discover.errors import RuleError
 from discover.known_rules import KNOWN_RULES, KnownRule
 from discover.report.curves import N_PROBLEMS, LearningCurve
 from discover.report.figures import FIGURES, SPENT, ordered_names
@@ -26,6 +27,7 @@ from discover.report.seed_study import StudySection
 from discover.report.spiking import SpikingSection
 from discover.report.style import data_uri
 from discover.report.teacher import TeacherSection
+from discover.rule import Rule
 from discover.tasks import Task
 
 __all__ = ["render_page"]
@@ -82,6 +84,8 @@ def render_page(
         number=number_text,
         interval=_interval,
         interval_name=_interval_name,
+        speeds=_speeds,
+        outcome=_outcome,
         formula=_formula,
         short_formula=_short_formula,
         plain=rule_text,
@@ -112,6 +116,8 @@ def render_page(
             if any(name in one.measures for one in run.contests)
         },
         contest_own=_own_means(run.contests),
+        contest_speeds=run.contests[0].found_speeds if run.contests else {},
+        contest_marks=_MARKS,
         known_rules=KNOWN_RULES,
         settings=_settings_rows(run),
         figures={
@@ -188,12 +194,14 @@ def _summary(run: Run) -> str:
     sentences = [f"It is {card.verdict}." if card.verdict else "It was not compared with known rules."]
     if not card.folds:
         sentences.append("It was not tried under other conditions.")
-    elif card.n_passed == len(card.folds):
-        sentences.append(f"It passed all {len(card.folds)} folds of cross-validation.")
     else:
-        failed = ", ".join(fold.title or fold.name for fold in card.folds if not fold.passed)
-        count = f"{card.n_passed} of {len(card.folds)} folds of cross-validation"
-        sentences.append(f"It passed {count}; not passed: {failed}.")
+        at_best = ", at its best speed in each" if any(fold.speeds for fold in card.folds) else ""
+        all_of = "all" if card.n_passed == len(card.folds) else f"{card.n_passed} of"
+        sentences.append(f"It passed {all_of} {len(card.folds)} folds of cross-validation{at_best}.")
+        for outcome, word in (("failed", "Failed"), ("undecided", "Undecided")):
+            others = ", ".join(fold.title or fold.name for fold in card.folds if fold.outcome == outcome)
+            if others:
+                sentences.append(f"{word}: {others}.")
     if run.baseline is not None and run.baseline.text:
         at = len(sentences) if run.baseline.beaten_by else 0  # that nothing was learnt is said first
         sentences.insert(at, run.baseline.text)
@@ -270,21 +278,46 @@ def _known_row(name: str, comparison: Comparison) -> KnownRow:
     )
 
 
+_MARKS = {
+    "better": ("pass", "▲"),
+    "worse": ("fail", "▼"),
+    "equivalent": ("soft", "="),
+    "undecided": ("soft", "?"),
+    "equal": ("soft", "?"),
+}
+"""Verdict on one measure -> class and sign; "equal" of earlier runs meant that no difference was shown."""
+
+
 @dataclass(frozen=True)
 class ContestRow:
     """The chosen rule beside one known rule, in words and measure by measure."""
 
     title: str
     text: str
+    published: str
+    refitted: str
     needs: str
     contest: Contest
 
 
 def _contest_row(one: Contest) -> ContestRow:
     known = KNOWN_RULES.get(one.name)
-    title = _title(one.name)
-    verdicts = {measure: standing.verdict for measure, standing in one.measures.items()}
-    return ContestRow(title, contest_text(title, verdicts), _needs(known), one)
+    title = " = ".join(_title(name) for name in (one.name, *one.also))
+    fitted, published = (
+        contest_text(title, {measure: standing.verdict for measure, standing in standings.items()})
+        for standings in (one.measures, one.as_published)
+    )
+    return ContestRow(
+        title, fitted, published if one.refitted else "", _refitted_text(one), _needs(known), one
+    )
+
+
+def _refitted_text(one: Contest) -> str:
+    """The known rule with fitted constants; empty where it has none, or where the text is no rule."""
+    try:
+        return rule_text(Rule.parse(one.refitted)) if one.refitted else ""
+    except RuleError:
+        return ""
 
 
 def _own_means(contests: Sequence[Contest]) -> dict[str, float]:
@@ -292,7 +325,10 @@ def _own_means(contests: Sequence[Contest]) -> dict[str, float]:
     means: dict[str, float] = {}
     for one in contests:
         for name, standing in one.measures.items():
-            if standing.known.mean is not None and standing.difference.mean is not None:
+            if standing.found is not None:
+                if standing.found.mean is not None:
+                    means.setdefault(name, standing.found.mean)
+            elif standing.known.mean is not None and standing.difference.mean is not None:
                 means.setdefault(name, standing.known.mean + standing.difference.mean)
     return means
 
@@ -357,6 +393,30 @@ def _interval(metric: Metric | None) -> str:
     if metric.low is None or metric.high is None:
         return number_text(metric.mean)
     return f"{number_text(metric.mean)} [{number_text(metric.low)}, {number_text(metric.high)}]"
+
+
+def _speeds(speeds: Mapping[str, float]) -> str:
+    """Return multiples in words; by the kind of synapses where there are several.
+
+    Examples
+    --------
+    >>> _speeds({"feedforward": 0.4204}), _speeds({"feedforward": 0.84, "lateral": 2.0}), _speeds({})
+    ('× 0.42', 'feedforward × 0.84, lateral × 2', '')
+    """
+    parts = [f"× {number_text(factor, 2)}" for factor in speeds.values()]
+    return ", ".join(
+        f"{name} {part}" if len(parts) > 1 else part for name, part in zip(speeds, parts, strict=True)
+    )
+
+
+def _outcome(fold: Fold) -> Markup:
+    """Return whether a fold was passed, as a sign and a word."""
+    css, sign, word = {
+        "passed": ("pass", "✓", "pass"),
+        "failed": ("fail", "✗", "fail"),
+        "undecided": ("soft", "?", "undecided"),
+    }[fold.outcome]
+    return Markup('<span class="{}">{} {}</span>').format(css, sign, word)
 
 
 def _interval_name(confidence: float | None) -> str:

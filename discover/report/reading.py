@@ -213,6 +213,14 @@ class Fold(_Part):
     passed: bool
     title: str = ""
     reason: str = ""
+    verdict: Literal["passed", "failed", "undecided", ""] = ""
+    n_problems: Count | None = None
+    speeds: dict[str, float] = {}
+
+    @property
+    def outcome(self) -> str:
+        """The verdict; of runs before folds could be undecided, whether it was passed."""
+        return self.verdict or ("passed" if self.passed else "failed")
 
 
 class Validated(_Part):
@@ -230,6 +238,7 @@ class Validated(_Part):
 class _Validation(_Part):
     candidates: dict[str, Validated]
     confidence: float | None = None
+    margin: float | None = None
 
 
 class Distances(_Part):
@@ -270,16 +279,23 @@ class Standing(_Part):
     """One measure of a known rule, and the chosen rule's minus it."""
 
     known: Metric
+    found: Metric | None = None
     difference: Metric
-    verdict: Literal["better", "worse", "equal"]
+    margin: float | None = None
+    verdict: Literal["better", "worse", "equivalent", "undecided", "equal"]
 
 
 class Contest(_Part):
     """The chosen rule beside one known rule, measure by measure."""
 
     name: str
+    also: list[str] = []
     speed: float
+    speeds: dict[str, float] = {}
+    found_speeds: dict[str, float] = {}
+    refitted: dict[str, str] = {}
     measures: dict[str, Standing]
+    as_published: dict[str, Standing] = {}
 
 
 class Baseline(_Part):
@@ -326,6 +342,8 @@ class Run:
         By candidate, and by name of known rules.
     confidence : float or None
         Probability that an interval of a measure covers; None where the run does not say.
+    margin : float or None
+        How much the loss may be above the reference rule's in a fold that is passed.
     comparison : mapping from str to Comparison
     ablations : sequence of Ablation
         The complete rule first.
@@ -342,6 +360,7 @@ class Run:
     front: Front
     validation: Mapping[str, Validated]
     confidence: float | None
+    margin: float | None
     comparison: Mapping[str, Comparison]
     ablations: Sequence[Ablation]
     contests: Sequence[Contest]
@@ -366,6 +385,7 @@ def read_run(folder: Path) -> Run:
         front=_front(folder),
         validation=validation.candidates,
         confidence=validation.confidence,
+        margin=validation.margin,
         comparison=comparison.candidates,
         ablations=comparison.ablations,
         contests=comparison.contests,

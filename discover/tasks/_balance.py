@@ -14,7 +14,7 @@ from discover.known_rules import KnownRule
 from discover.predict import linear_parameters
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE, Slot
-from discover.tasks._balance_folds import balance_folds
+from discover.tasks._balance_folds import IRREGULAR, balance_folds
 from discover.tasks._balance_loss import GRACE, HIGHEST_HZ, rate_loss
 from discover.tasks._balance_problems import (
     LARGEST_INHIBITORY,
@@ -96,7 +96,11 @@ class BalanceTask:
         "drift": "change of the mean inhibitory weight in the last seconds, relative, per second",
         "at_bound": "share of inhibitory weights at one of their bounds",
     }
-    higher_is_better: ClassVar[tuple[str, ...]] = ("tuning", "interval_cv")
+    higher_is_better: ClassVar[tuple[str, ...]] = ("tuning",)
+    plausible: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "interval_cv": IRREGULAR,
+        "fano_factor": IRREGULAR,
+    }
     takes_trace_splines: ClassVar[bool] = True
 
     def answer_for(self, settings: Any) -> Answer:
@@ -127,6 +131,8 @@ class BalanceTask:
         n_steps: int | None = None,
     ) -> FloatArray:
         """Losses of several rules that all see the same input spikes, shape (n_rules, n_problems)."""
+        if isinstance(problems, RecurrentProblems):
+            return np.array([one["loss"] for one in self.evaluate_rules(rules, problems)])
         seconds = problems.settings.duration_s
         if n_steps is not None:
             seconds = n_steps * problems.circuit.dt_ms / 1000.0
@@ -136,7 +142,7 @@ class BalanceTask:
         """Measures of each problem after the inner loop; a run that stopped has the worst value of each."""
         return self.evaluate_rules([rule], problems)[0]
 
-    def evaluate_rules(self, rules: Sequence[Rule | KnownRule], problems: Any) -> list[dict[str, FloatArray]]:
+    def evaluate_rules(self, rules: Sequence[Any], problems: Any) -> list[dict[str, FloatArray]]:
         """Measures of several rules that all see the same input spikes, or run in the same networks."""
         if isinstance(problems, RecurrentProblems):
             forms = [self._kernel_rule(rule, problems.settings) for rule in rules]

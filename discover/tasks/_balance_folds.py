@@ -10,7 +10,7 @@ from discover.tasks._balance_problems import BalanceSettings
 from discover.tasks._recurrent_balance import RecurrentSettings
 from discover.tasks.base import Fold
 
-__all__ = ["balance_folds"]
+__all__ = ["IRREGULAR", "balance_folds"]
 
 Settings = TypeVar("Settings", bound=BalanceSettings)
 
@@ -24,10 +24,12 @@ TOLERANCES: Mapping[str, tuple[float, float]] = {
 }
 """What a rule that has settled reaches."""
 
+IRREGULAR = (0.5, 2.0)
+"""Where intervals and counts of spikes vary as in the cortex, about as for a Poisson process, which has 1."""
 
 RECURRENT_TOLERANCES: Mapping[str, tuple[float, float]] = {
     "rate_error": (0.0, 0.2),
-    "interval_cv": (0.5, 2.0),
+    "interval_cv": IRREGULAR,
     "drift": (0.0, 0.02),
 }
 
@@ -39,14 +41,30 @@ USUAL_SIZE = 100
 
 
 def balance_folds(settings: BalanceSettings) -> tuple[Fold, ...]:
-    """Return the folds for problems with these settings."""
+    """Return the folds for problems with these settings.
+
+    The speed of each rule is tuned in runs as long as the fitted problems', under the fold's condition; at
+    the usual learning rate where the fold changes that, and in the small network for the large one.
+    """
     base = replace(
         settings,
         duration_s=LONGER * settings.duration_s,
         measured_s=LONGER * settings.measured_s,
         retuned=False,
     )
-    feedforward = [Fold(name, title, changed, TOLERANCES) for name, title, changed in _conditions(base)]
+
+    def usual(changed: BalanceSettings) -> BalanceSettings:
+        return replace(
+            changed,
+            duration_s=settings.duration_s,
+            measured_s=settings.measured_s,
+            learning_rate=settings.learning_rate,
+        )
+
+    feedforward = [
+        Fold(name, title, changed, TOLERANCES, tuned_at=usual(changed))
+        for name, title, changed in _conditions(base)
+    ]
     return (*feedforward, *_recurrent(settings))
 
 
@@ -70,7 +88,7 @@ def _recurrent(settings: BalanceSettings) -> Iterator[Fold]:
         yield Fold("recurrent-tiny", _network_title(tiny), tiny, RECURRENT_TOLERANCES, 1)
         return
     yield Fold("recurrent-small", _network_title(small), small, RECURRENT_TOLERANCES, 4)
-    yield Fold("recurrent", _network_title(base), base, RECURRENT_TOLERANCES, 1)
+    yield Fold("recurrent", _network_title(base), base, RECURRENT_TOLERANCES, 1, tuned_at=small)
 
 
 def _network_title(settings: RecurrentSettings) -> str:

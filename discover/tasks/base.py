@@ -121,6 +121,10 @@ class Fold:
         Measure -> lowest and highest mean that passes.
     most_problems : int, optional
         Largest number of problems, for a condition that takes long.
+    tuned_at : dataclass, optional
+        Settings to draw the problems with on which each rule's speed is tuned, where that is not to be done
+        in the condition itself: because this takes long, or because it changes the learning rate and asks
+        what a rule that suits the usual rate does then.
     """
 
     name: str
@@ -128,6 +132,7 @@ class Fold:
     settings: Any
     tolerances: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     most_problems: int | None = None
+    tuned_at: Any = None
 
 
 class Task(Protocol):
@@ -150,7 +155,10 @@ class Task(Protocol):
     measures : mapping from str to str
         Name of each measure -> what it is, in words.
     higher_is_better : tuple of str
-        Measures that are good when large; the others are good when small.
+        Measures that are good when large, and best at one; the others are good when small.
+
+    A task may also have ``plausible``, a mapping from measures to ranges within which every value is as good
+    as any other; outside a measure is the worse the farther it is from the range.
     """
 
     name: ClassVar[str]

@@ -1,0 +1,161 @@
+"""How fast rules should learn: the multiples at which each has its lowest loss on tuning problems.
+
+Published rules come with no learning rate, and a found one has the rate that its fit happened to end at. What
+a form can do is seen only at the rate that suits it. Synapses of different kinds have learning rates of their
+own, so each kind has a multiple; slots of the same synapses share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import RuleError
+from discover.known_rules import KnownRule
+from discover.multiple import best_multiples
+from discover.rule import Rule
+from discover.slots import get_slot
+from discover.tasks.base import Task, evaluate_rules, losses_of_rules
+
+__all__ = ["AS_GIVEN", "Speeds", "at_speeds", "evaluate_at", "tuned_speeds"]
+
+FloatArray = NDArray[np.float64]
+
+Speeds = Mapping[str, float]
+"""Synapses -> multiple of a rule's update there."""
+
+AS_GIVEN: Speeds = {}
+"""Speeds of a rule that runs as it is; synapses that are not named have a multiple of one."""
+
+FIRST_RATIO, LAST_RATIO = 4.0, 1.1
+"""Of neighbouring multiples that are tried; near its lowest point the loss hardly depends on the multiple."""
+
+
+def at_speeds(rule: Rule, speeds: Speeds) -> Rule:
+    """Return a rule with its updates multiplied.
+
+    Raises
+    ------
+    RuleError
+        If a constant would not be finite.
+
+    Examples
+    --------
+    >>> print(at_speeds(Rule.parse({"feedforward": "x*y", "lateral": "-v"}), {"lateral": 2.0}))
+    feedforward: x*y; lateral: -2*v
+    """
+    factors = {slot: speeds.get(get_slot(slot).synapses, 1.0) for slot in rule.slots}
+    return rule.scaled({slot: factor for slot, factor in factors.items() if factor != 1.0})
+
+
+def evaluate_at(
+    task: Task, rules: Sequence[tuple[Rule | KnownRule, Speeds]], problems: Any
+) -> list[dict[str, FloatArray]]:
+    """Return the measures of rules, each at its speeds, see :meth:`discover.tasks.base.Task.evaluate`.
+
+    A known rule with a network of its own is given the learning rate of the problems' settings.
+    """
+    found: list[dict[str, FloatArray]] = [{} for _ in rules]
+    plain: list[Rule] = []
+    places: dict[Rule, list[int]] = {}
+    for number, (rule, speeds) in enumerate(rules):
+        if isinstance(rule, Rule):
+            places.setdefault(at_speeds(rule, speeds), []).append(number)
+        else:
+            found[number] = dict(task.evaluate(rule, _faster(problems, speeds)))
+    plain = list(places)
+    for rule, measured in zip(plain, evaluate_rules(task, plain, problems) if plain else [], strict=True):
+        for number in places[rule]:
+            found[number] = measured
+    return found
+
+
+def tuned_speeds(
+    task: Task,
+    rules: Sequence[Rule | KnownRule],
+    problems: Any,
+    first_ratio: float = FIRST_RATIO,
+    last_ratio: float = LAST_RATIO,
+) -> list[Speeds]:
+    """Return the multiples at which each rule has its lowest mean loss.
+
+    All updates together first; then, where a rule acts at synapses of several kinds, each kind by itself.
+
+    Parameters
+    ----------
+    task : Task
+    rules : sequence of Rule or KnownRule
+    problems : Problems
+        For tuning; rules must be judged on others.
+    first_ratio, last_ratio : float
+        See :func:`discover.multiple.best_multiple`.
+
+    Returns
+    -------
+    list of Speeds
+    """
+    kinds = [_kinds(rule) for rule in rules]
+    speeds = [dict.fromkeys(names, 1.0) for names in kinds]
+
+    def search(numbers: Sequence[int], changed: Sequence[Sequence[str]]) -> None:
+        def mean_losses(asked: Sequence[tuple[int, float]]) -> list[float]:
+            tried = [
+                (numbers[which], _changed(speeds[numbers[which]], changed[which], factor))
+                for which, factor in asked
+            ]
+            return _mean_losses(task, [(rules[number], at) for number, at in tried], problems)
+
+        best = best_multiples(mean_losses, len(numbers), first_ratio, last_ratio)
+        for number, names, (factor, _) in zip(numbers, changed, best, strict=True):
+            speeds[number] = _changed(speeds[number], names, factor)
+
+    search(range(len(rules)), kinds)
+    several = [number for number, names in enumerate(kinds) if len(names) > 1]
+    for place in range(max((len(kinds[number]) for number in several), default=0)):
+        numbers = [number for number in several if place < len(kinds[number])]
+        search(numbers, [[kinds[number][place]] for number in numbers])
+    return list(speeds)
+
+
+def _kinds(rule: Rule | KnownRule) -> list[str]:
+    """Kinds of synapses that a rule has a multiple for; the network of a known rule has a single one."""
+    if isinstance(rule, KnownRule):
+        return [_NETWORK]
+    slots = (get_slot(name) for name in rule.slots)
+    return list(dict.fromkeys(slot.synapses for slot in slots if not slot.is_constant))
+
+
+_NETWORK = "all"
+
+
+def _changed(speeds: Mapping[str, float], names: Sequence[str], factor: float) -> dict[str, float]:
+    return {name: value * factor if name in names else value for name, value in speeds.items()}
+
+
+def _faster(problems: Any, speeds: Speeds) -> Any:
+    factor = speeds.get(_NETWORK, 1.0)
+    if factor == 1.0:
+        return problems
+    settings = replace(problems.settings, learning_rate=factor * problems.settings.learning_rate)
+    return replace(problems, settings=settings)
+
+
+def _mean_losses(task: Task, tried: Sequence[tuple[Rule | KnownRule, Speeds]], problems: Any) -> list[float]:
+    """Mean loss of each rule at its speeds; infinite where the multiple of a constant is not finite."""
+    losses = np.full(len(tried), np.inf)
+    plain: dict[int, Rule] = {}
+    for number, (rule, speeds) in enumerate(tried):
+        if isinstance(rule, KnownRule):
+            losses[number] = task.evaluate(rule, _faster(problems, speeds))["loss"].mean()
+            continue
+        try:
+            plain[number] = at_speeds(rule, speeds)
+        except RuleError:
+            continue
+    if plain:
+        losses[list(plain)] = losses_of_rules(task, list(plain.values()), problems).mean(axis=1)
+    return [float(one) if np.isfinite(one) else np.inf for one in losses]
