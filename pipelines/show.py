@@ -69,13 +69,14 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
             "-->" if one["id"] == front["chosen"] else "",
             one["id"],
             one["complexity"],
-            one["heldout_loss"],
-            one["train_loss"],
+            *_losses(one),
             rule_text(one["slots"]),
         ]
         for one in candidates
     ]
-    table = table_text(["", "id", "complexity", "held-out loss", "training loss", "rule"], rows)
+    is_tested = all(one.get("test") is not None for one in candidates)
+    losses = ["loss", "95 % interval"] if is_tested else ["held-out loss", "training loss"]
+    table = table_text(["", "id", "complexity", *losses, "rule"], rows)
     engines = ", ".join(front["engine"]) or "none"
     found_by = next((one["provenance"] for one in candidates if one["id"] == front["chosen"]), "")
     lines = [
@@ -83,6 +84,7 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         "",
         f"chosen: {front['chosen']} ({front['reason']})",
         f"engines: {engines}; the chosen rule: {plain_text(found_by)}",
+        *_gap_lines(front),
         *found_lines(front),
         *(_simplification_text(step) for step in front.get("simplifications", ())),
         *(
@@ -92,6 +94,23 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         ),
     ]
     return printable("\n".join(lines))
+
+
+def _losses(one: Mapping[str, Any]) -> tuple[object, object]:
+    test = one.get("test")
+    if test is None:
+        return one["heldout_loss"], one["train_loss"]
+    return test["mean"], f"{test['low']:.4g} to {test['high']:.4g}"
+
+
+def _gap_lines(front: Mapping[str, Any]) -> list[str]:
+    teacher = front.get("teacher_loss")
+    if teacher is None:
+        return []
+    chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
+    return [
+        f"on the problems it was chosen on: loss {chosen['heldout_loss']:.4g}, the teacher's {teacher:.4g}"
+    ]
 
 
 def found_lines(front: Mapping[str, Any]) -> list[str]:

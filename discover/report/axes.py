@@ -27,10 +27,9 @@ def front_range(front: Front) -> tuple[bool, float, float]:
     There is room below for the mark of the chosen rule, because nothing ever lies under a front. The ends of
     a logarithmic axis are given as powers of ten.
     """
-    losses = [one.heldout_loss for one in front.candidates]
-    errors = [one.heldout_error or 0.0 for one in front.candidates]
-    lows = [loss - error for loss, error in zip(losses, errors, strict=True)]
-    highs = [loss + error for loss, error in zip(losses, errors, strict=True)]
+    losses = [one.loss for one in front.candidates]
+    lows = [one.low for one in front.candidates]
+    highs = [one.high for one in front.candidates]
     logarithmic = is_spread(losses)
     if logarithmic:
         lows = [math.log10(max(low, 0.5 * min(losses))) for low in lows]

@@ -69,14 +69,14 @@ def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> Non
 
 
 def front_figure(front: Front) -> Figure:
-    """Draw complexity against held-out loss, the front as a staircase, an arrow at the chosen rule."""
+    """Draw complexity against loss, the front as a staircase, an arrow at the chosen rule."""
     figure = new_figure(3.9)
     axes = figure.add_subplot()
     on_front = [one for one in front.candidates if one.on_front]
     beaten = [one for one in front.candidates if not one.on_front]
     axes.scatter(
         [one.complexity for one in beaten],
-        [one.heldout_loss for one in beaten],
+        [one.loss for one in beaten],
         s=26,
         facecolors="none",
         edgecolors=GREY,
@@ -84,26 +84,26 @@ def front_figure(front: Front) -> Figure:
     )
     axes.step(
         [one.complexity for one in on_front],
-        [one.heldout_loss for one in on_front],
+        [one.loss for one in on_front],
         where="post",
         color=BLUE,
         linewidth=1.2,
     )
     axes.errorbar(
         [one.complexity for one in on_front],
-        [one.heldout_loss for one in on_front],
-        yerr=[one.heldout_error or 0.0 for one in on_front],
+        [one.loss for one in on_front],
+        yerr=np.abs([[one.loss - one.low, one.high - one.loss] for one in on_front]).T,
         fmt="o",
         color=BLUE,
         capsize=3,
         label="on the front",
     )
     chosen = front.chosen
-    axes.scatter(chosen.complexity, chosen.heldout_loss, s=130, facecolors="none", edgecolors=VERMILLION)
+    axes.scatter(chosen.complexity, chosen.loss, s=130, facecolors="none", edgecolors=VERMILLION)
     on_left = chosen.complexity <= max(one.complexity for one in front.candidates) / 2
     note = axes.annotate(
         f"chosen: {_shortened(rule_text(chosen.rule), 44)}",
-        (chosen.complexity, chosen.heldout_loss),
+        (chosen.complexity, chosen.loss),
         xytext=(0.02 if on_left else 0.98, 0.06),
         textcoords="axes fraction",
         ha="left" if on_left else "right",
@@ -122,7 +122,7 @@ def front_figure(front: Front) -> Figure:
     axes.set_yscale("log" if logarithmic else "linear")
     axes.set_ylim((10**low, 10**high) if logarithmic else (low, high))
     axes.set_xlim(left=0)
-    axes.set(xlabel="complexity (nodes of the expression)", ylabel="held-out loss")
+    axes.set(xlabel="complexity (what the formula costs to say)", ylabel=front.loss_name)
     figure.legend(loc="outside upper left", ncols=2)
     return figure
 

@@ -31,7 +31,7 @@ def front_plot(front: Front) -> dict[str, Any]:
             "type": "scatter",
             "mode": "lines",
             "x": [one.complexity for _, one in on_front],
-            "y": [one.heldout_loss for _, one in on_front],
+            "y": [one.loss for _, one in on_front],
             "line": {"color": BLUE, "width": 1.5, "shape": "hv"},
             "hoverinfo": "skip",
             "showlegend": False,
@@ -48,14 +48,16 @@ def _points(numbered: Sequence[tuple[int, Candidate]], name: str, marker: dict[s
         "mode": "markers",
         "name": name,
         "x": [one.complexity for _, one in numbered],
-        "y": [one.heldout_loss for _, one in numbered],
+        "y": [one.loss for _, one in numbered],
         "customdata": [number for number, _ in numbered],
         "text": [_hover(one) for _, one in numbered],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": marker,
         "error_y": {
             "type": "data",
-            "array": [one.heldout_error or 0.0 for _, one in numbered],
+            "symmetric": False,
+            "array": [one.high - one.loss for _, one in numbered],
+            "arrayminus": [one.loss - one.low for _, one in numbered],
             "color": marker.get("line", marker)["color"],
             "thickness": 1.2,
             "width": 4,
@@ -70,7 +72,7 @@ def _ring(candidate: Candidate) -> dict[str, Any]:
         "mode": "markers",
         "name": "shown below",
         "x": [candidate.complexity],
-        "y": [candidate.heldout_loss],
+        "y": [candidate.loss],
         "marker": {"symbol": "circle-open", "color": VERMILLION, "size": 20, "line": {"width": 2.5}},
         "hoverinfo": "skip",
     }
@@ -80,11 +82,10 @@ def _hover(candidate: Candidate) -> str:
     formula = rule_text(candidate.rule)
     if len(formula) > _LONGEST_FORMULA:
         formula = formula[: _LONGEST_FORMULA - 1] + "…"
-    error = f" ± {candidate.heldout_error:.2g}" if candidate.heldout_error is not None else ""
     lines = [
         f"<b>{_wrapped(formula)}</b>",
-        f"{escape(candidate.id[:40])}: complexity {candidate.complexity}",
-        f"held-out loss {candidate.heldout_loss:.4g}{error}",
+        f"{escape(candidate.id[:40])}: complexity {candidate.complexity:g}",
+        f"loss {candidate.loss:.4g} ({candidate.low:.4g} to {candidate.high:.4g})",
     ]
     return "<br>".join(lines)
 
@@ -102,7 +103,7 @@ def _layout(front: Front) -> dict[str, Any]:
     chosen = front.chosen
     logarithmic, low, high = front_range(front)
     axis = {"gridcolor": "#E3E6EA", "linecolor": "#444B55", "ticks": "outside", "zeroline": False}
-    height = math.log10(chosen.heldout_loss) if logarithmic else chosen.heldout_loss
+    height = math.log10(chosen.loss) if logarithmic else chosen.loss
     return {
         "autosize": True,
         "height": 420,
@@ -118,10 +119,10 @@ def _layout(front: Front) -> dict[str, Any]:
         },
         "margin": {"l": 64, "r": 14, "t": 40, "b": 52},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        "xaxis": {**axis, "title": {"text": "complexity (nodes)"}, "automargin": True, "rangemode": "tozero"},
+        "xaxis": {**axis, "title": {"text": "complexity"}, "automargin": True, "rangemode": "tozero"},
         "yaxis": {
             **axis,
-            "title": {"text": "held-out loss"},
+            "title": {"text": front.loss_name},
             "type": "log" if logarithmic else "linear",
             "range": [low, high],
             # Labels at 1, 2 and 5 of each decade, or at decades alone where they would be too many.

@@ -112,15 +112,22 @@ class RulePath(_Part):
         return self.points[self.chosen]
 
 
+class _RawReported(_Part):
+    mean: float
+    low: float
+    high: float
+
+
 class _RawCandidate(_Part):
     id: str
     slots: dict[str, str]
-    complexity: Count
+    complexity: Error
     train_loss: float
     heldout_loss: float
     heldout_error: Error | None = None
     provenance: Any = None
     on_front: bool
+    test: _RawReported | None = None
 
 
 class _RawSimplification(_Part):
@@ -146,6 +153,7 @@ class _RawFront(_Part):
     reason: str
     simplifications: list[_RawSimplification] = []
     spent: list[_RawSpent] = []
+    teacher_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -156,10 +164,14 @@ class Candidate:
     ----------
     id : str
     rule : Rule
-    complexity : int
+    complexity : float
     train_loss, heldout_loss : float
+        On the problems that constants were fitted on, and on those that the rule was chosen on.
     heldout_error : float or None
         Standard error of the held-out mean.
+    loss, low, high : float
+        The loss to quote: on problems that were used for nothing else, with its 95 % interval. A front that
+        was written before there were such problems has the held-out loss here, with its standard error.
     provenance : str
         Where it came from, in words.
     on_front : bool
@@ -167,10 +179,13 @@ class Candidate:
 
     id: str
     rule: Rule
-    complexity: int
+    complexity: float
     train_loss: float
     heldout_loss: float
     heldout_error: float | None
+    loss: float
+    low: float
+    high: float
     provenance: str
     on_front: bool
 
@@ -187,6 +202,10 @@ class Front:
     reason : str
     simplifications : tuple of Simplification
     spent : tuple of Spent
+    teacher_loss : float or None
+        Of the teacher that engines were to name, on the problems that the rule was chosen on.
+    is_tested : bool
+        Whether the losses to quote come from problems that were used for nothing else.
     """
 
     engines: tuple[str, ...]
@@ -195,6 +214,13 @@ class Front:
     reason: str
     simplifications: tuple[Simplification, ...] = ()
     spent: tuple[Spent, ...] = ()
+    teacher_loss: float | None = None
+    is_tested: bool = False
+
+    @property
+    def loss_name(self) -> str:
+        """What the losses to quote are."""
+        return "loss on test problems" if self.is_tested else "held-out loss"
 
 
 class Metric(_Part):
@@ -434,7 +460,17 @@ def _front(folder: Path) -> Front:
     if chosen is None:
         fault = f"no candidate has the name {raw.chosen[:40]!r}, which it calls chosen"
         raise _damaged(folder, "front.json", fault, "search")
-    return Front(tuple(raw.engine), tuple(candidates), chosen, raw.reason, tuple(steps), spent)
+    is_tested = all(one.test is not None for one in raw.candidates)
+    return Front(
+        tuple(raw.engine),
+        tuple(candidates),
+        chosen,
+        raw.reason,
+        tuple(steps),
+        spent,
+        raw.teacher_loss,
+        is_tested,
+    )
 
 
 def _candidate(raw: _RawCandidate) -> Candidate:
@@ -445,9 +481,17 @@ def _candidate(raw: _RawCandidate) -> Candidate:
         raw.train_loss,
         raw.heldout_loss,
         raw.heldout_error,
+        *_loss_to_quote(raw),
         _provenance_text(raw.provenance),
         raw.on_front,
     )
+
+
+def _loss_to_quote(raw: _RawCandidate) -> tuple[float, float, float]:
+    if raw.test is not None:
+        return raw.test.mean, raw.test.low, raw.test.high
+    error = raw.heldout_error or 0.0
+    return raw.heldout_loss, raw.heldout_loss - error, raw.heldout_loss + error
 
 
 def _provenance_text(provenance: object) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from discover.errors import RunFailed
 from discover.expression import Node
 from discover.fit import FitResult
+from discover.intervals import interval
 from discover.pareto import Candidate, ParetoFront, Reported, Spent, chance, pareto_front
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
@@ -227,5 +228,7 @@ def _error(values: NDArray[np.float64]) -> float:
 
 
 def _reported(losses: NDArray[np.float64]) -> Reported:
-    mean, error = float(losses.mean()), _error(losses)
-    return Reported(mean, mean - 1.96 * error, mean + 1.96 * error, len(losses))
+    found = interval(losses)
+    mean = float(losses.mean())
+    low, high = (mean if end is None else end for end in (found.low, found.high))
+    return Reported(mean, low, high, len(losses))
