@@ -14,7 +14,7 @@ Harris (2021), Nonsense correlations in neuroscience, bioRxiv 2020.11.29.402719.
 from __future__ import annotations
 
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from discover.infer.path import basis, term_columns
 from discover.infer.recordings import Recordings
 from discover.infer.settings import InferSettings
-from discover.infer.smooth import by_recording, smooth_predictions
+from discover.infer.smooth import by_recording, smooth_predictions, thinned
 
 __all__ = ["Chance", "by_chance_alone", "rearranged"]
 
@@ -35,9 +35,6 @@ FEWEST_DEALT = 5
 
 ALIKE = 0.5
 """Mean correlation of a variable between recordings from which on they have a course in common."""
-
-MAX_ROWS = 4000
-"""Of longer data every n-th row is taken."""
 
 MAX_TERMS = 3
 FEW_DEGREES = 2
@@ -74,13 +71,7 @@ class Chance:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {
-            "kind": self.kind,
-            "n": self.n,
-            "gain": self.gain,
-            "gain_by_chance": self.gain_by_chance,
-            "p": self.p,
-        }
+        return asdict(self)
 
 
 def by_chance_alone(recordings: Recordings, settings: InferSettings, factors: bool) -> Chance | None:
@@ -102,7 +93,7 @@ def by_chance_alone(recordings: Recordings, settings: InferSettings, factors: bo
     """
     if settings.permutations == 0:
         return None
-    recordings = _thinned(recordings)
+    recordings, _ = thinned(recordings)
     kind, targets = rearranged(recordings, settings.permutations, settings.seed)
     gains = _gains(recordings, targets, settings, factors)
     middle = np.median(gains, axis=1, keepdims=True)
@@ -116,24 +107,6 @@ def by_chance_alone(recordings: Recordings, settings: InferSettings, factors: bo
         float(np.quantile(best[1:], 0.95)),
         float(np.mean(standing >= standing[0] - 1e-12)),
     )
-
-
-def _thinned(recordings: Recordings) -> Recordings:
-    step = -(-recordings.samples.n_rows // MAX_ROWS)
-    if step == 1:
-        return recordings
-    rows = np.zeros(recordings.samples.n_rows, dtype=bool)
-    for own in _rows_of(recordings):
-        rows[own[::step]] = True
-    samples = recordings.samples.where(rows)
-    return replace(recordings, samples=samples, groups=recordings.groups[rows])
-
-
-def _rows_of(recordings: Recordings) -> list[NDArray[np.intp]]:
-    """Rows of every recording, in their order."""
-    order = np.argsort(recordings.groups, kind="stable")
-    counts = np.bincount(recordings.groups, minlength=recordings.n_recordings)
-    return np.split(order, np.cumsum(counts)[:-1])
 
 
 def rearranged(recordings: Recordings, n: int, seed: int) -> tuple[str, FloatArray]:
@@ -154,7 +127,7 @@ def rearranged(recordings: Recordings, n: int, seed: int) -> tuple[str, FloatArr
     """
     rng = np.random.default_rng(seed)
     target = recordings.samples.target
-    series = _rows_of(recordings) if recordings.stated else [np.arange(target.size)]
+    series = recordings.rows if recordings.stated else [np.arange(target.size)]
     targets = np.repeat(target[:, None], 1 + n, axis=1)
     if len(series) >= FEWEST_DEALT and not _alike(recordings, series):
         for column in range(1, 1 + n):

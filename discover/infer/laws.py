@@ -140,14 +140,7 @@ def _infer(
     n_terms = len(path.exponents)
     front, by_name = _front(scores, slot, names, settings, n_terms, inside.n_independent)
     progress(0.95, "what chance alone gives")
-    verdict = judged(
-        front.chosen.rule.expression(),
-        by_name[front.chosen.id],
-        recordings,
-        tuple(searched),
-        settings,
-        factors=bool(chosen),
-    )
+    verdict = judged(front, by_name[front.chosen.id], recordings, tuple(searched), settings)
     progress(1.0, "front of candidates")
     return Inference(path, front, by_name, tuple(searched), tuple(kept), slot, verdict)
 

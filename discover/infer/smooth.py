@@ -1,49 +1,81 @@
-"""Smooth functions of what was recorded, without a formula: what the data determine, whatever the rule.
+"""What the variables determine, without a formula: smooth functions and trees in place of a rule.
 
-Ridge regression on the features of a Gaussian kernel (Nystroem's approximation) can follow any smooth function
-of a few variables. It is linear in the target, so that many targets are fitted for the price of one.
+Ridge regression on the features of a kernel (Nystroem's approximation) can follow any smooth function of a few
+variables. It is linear in the target, so that many targets are fitted for the price of one. Boosted trees follow
+what has steps.
 
 References
 ----------
 Williams & Seeger (2000), Using the Nystroem method to speed up kernel machines, NeurIPS 13.
+Durrande, Ginsbourger & Roustant (2012), Additive covariance kernels, Ann. Fac. Sci. Toulouse 21.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.infer.recordings import Recordings
 
-__all__ = ["by_recording", "smooth_predictions"]
+__all__ = ["by_recording", "flexible_predictions", "smooth_predictions", "thinned"]
 
 FloatArray = NDArray[np.float64]
+Kernel = tuple[str, float]
 
-N_CENTRES = 200
-WIDTHS = (0.5, 1.5)
-"""Widths of the kernel, in units of the spread of the variables times the root of their number."""
+MAX_ROWS = 4000
+"""Of longer data every n-th row is taken."""
 
-RIDGES = (1e-7, 1e-4, 1e-2, 1.0)
+QUICK: tuple[Kernel, ...] = (("joint", 0.5), ("joint", 1.5))
+THOROUGH: tuple[Kernel, ...] = (("joint", 0.5), ("joint", 1.0), ("by variable", 1.0))
+"""Kernels and their widths, in units of the spread of the variables; a joint one's is that times the root of
+their number."""
+
+RIDGES = (1e-7, 1e-5, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Strengths of the ridge, relative to the mean square of a feature."""
 
+_CENTRES = 200
+_MANY_CENTRES = 300
+_SINGULAR = 1e-10
 
-def smooth_predictions(recordings: Recordings, targets: FloatArray, n_folds: int) -> Iterator[FloatArray]:
-    """Yield what smooth functions of several widths and strengths predict of recordings that were left out.
+
+def thinned(recordings: Recordings) -> tuple[Recordings, NDArray[np.bool_]]:
+    """Return every n-th row of every recording where there are too many, and flags of the rows taken."""
+    step = -(-recordings.samples.n_rows // MAX_ROWS)
+    rows = np.zeros(recordings.samples.n_rows, dtype=bool)
+    for own in recordings.rows:
+        rows[own[::step]] = True
+    if step == 1:
+        return recordings, rows
+    return replace(recordings, samples=recordings.samples.where(rows), groups=recordings.groups[rows]), rows
+
+
+def smooth_predictions(
+    recordings: Recordings,
+    targets: FloatArray,
+    n_folds: int,
+    kernels: Sequence[Kernel] = QUICK,
+    n_centres: int = _CENTRES,
+) -> Iterator[FloatArray]:
+    """Yield what smooth functions of several kinds predict of recordings that were left out.
 
     Parameters
     ----------
     recordings : Recordings
     targets : ndarray, shape (n_rows, n_targets)
     n_folds : int
+    kernels : sequence of (str, float)
+        Kinds and widths.
+    n_centres : int
 
     Yields
     ------
     ndarray, shape (n_rows, n_targets)
     """
-    for width in WIDTHS:
-        features = _features(recordings, width)
+    for kind, width in kernels:
+        features = _features(recordings, kind, width, n_centres)
         predicted = [np.empty_like(targets) for _ in RIDGES]
         for fit, held in recordings.splits(n_folds):
             inside, aims = features[fit], targets[fit]
@@ -59,16 +91,51 @@ def smooth_predictions(recordings: Recordings, targets: FloatArray, n_folds: int
         yield from predicted
 
 
-def _features(recordings: Recordings, width: float) -> FloatArray:
-    """Return the features of all rows, shape (n_rows, n_features); in the weak form, of all equations."""
-    from sklearn.kernel_approximation import Nystroem
+def flexible_predictions(recordings: Recordings, target: FloatArray, n_folds: int) -> Iterator[FloatArray]:
+    """Yield the same of one target, shape (n_rows,), by more kernels, and by trees where rows were observed."""
+    for predicted in smooth_predictions(recordings, target[:, None], n_folds, THOROUGH, _MANY_CENTRES):
+        yield predicted[:, 0]
+    if recordings.samples.kernel is None:
+        yield _by_trees(recordings, target, n_folds)
 
+
+def _by_trees(recordings: Recordings, target: FloatArray, n_folds: int) -> FloatArray:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    inputs = recordings.samples.inputs
+    predicted = np.empty_like(target)
+    for fit, held in recordings.splits(n_folds):
+        model = HistGradientBoostingRegressor(
+            learning_rate=0.08, max_iter=120, max_leaf_nodes=12, min_samples_leaf=8, early_stopping=False
+        )
+        predicted[held] = model.fit(inputs[fit], target[fit]).predict(inputs[held])
+    return predicted
+
+
+def _features(recordings: Recordings, kind: str, width: float, n_centres: int) -> FloatArray:
+    """Return the features of all rows, shape (n_rows, n_features); in the weak form, of all equations."""
     samples = recordings.samples
     spread = samples.inputs.std(axis=0)
     scaled = (samples.inputs - samples.inputs.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    gamma = 0.5 / (width**2 * scaled.shape[1])
-    made = Nystroem(gamma=gamma, n_components=min(N_CENTRES, len(scaled)), random_state=0)
-    return np.asarray(samples.observed(made.fit_transform(scaled)))
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(scaled))[:n_centres]
+    centres = scaled[np.sort(chosen)]
+    values, vectors = np.linalg.eigh(_kernel(centres, centres, kind, width))
+    kept = values > _SINGULAR * values[-1]
+    features = _kernel(scaled, centres, kind, width) @ (vectors[:, kept] / np.sqrt(values[kept]))
+    return np.asarray(samples.observed(features))
+
+
+def _kernel(states: FloatArray, centres: FloatArray, kind: str, width: float) -> FloatArray:
+    """Gaussian of the distance, or the product over variables of one plus the Gaussian of each."""
+    if kind == "joint":
+        squares = sum((a[:, None] - b) ** 2 for a, b in zip(states.T, centres.T, strict=True))
+        return np.asarray(np.exp(-0.5 * squares / (width**2 * states.shape[1])))
+    product = np.ones((len(states), len(centres)))
+    for a, b in zip(states.T, centres.T, strict=True):
+        # Divided by 2, so that the kernel of a state with itself is 1 for any number of variables.
+        product *= (1 + np.exp(-0.5 * (a[:, None] - b) ** 2 / width**2)) / 2
+    return product
 
 
 def by_recording(values: FloatArray, groups: NDArray[np.int64], n_recordings: int) -> FloatArray:

@@ -15,7 +15,8 @@ from discover.infer.chance import DEALT, Chance, by_chance_alone
 from discover.infer.recordings import Recordings
 from discover.infer.scores import Score, scored, variance_of
 from discover.infer.settings import InferSettings
-from discover.infer.smooth import by_recording, smooth_predictions
+from discover.infer.smooth import by_recording, flexible_predictions, thinned
+from discover.pareto import ParetoFront
 
 __all__ = ["Verdict", "judged", "verdict_sentences"]
 
@@ -34,6 +35,10 @@ error."""
 
 BY_SMOOTH = 0.01
 
+LARGE, STEP, CLIFF = 2 / 3, 3, 2.0
+"""A front has no cliff where the chosen rule has more than two thirds of the nodes that were allowed, and with
+three fewer its error is less than doubled."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -45,8 +50,8 @@ class Verdict:
         Whether it predicts recordings that were left out better than their mean does, by a test over
         recordings, and the search finds more in the data than in rearranged ones.
     form_missing : bool
-        Whether what it leaves unexplained still follows from the variables, so that the right form was
-        probably not among those that were searched.
+        Whether the right form was probably not among those that were searched: what the rule leaves still
+        follows from the variables, or the front has no cliff.
     gain : float
         Share of the mean's squared error that the rule saves, recordings left out, averaged over these.
     n_better, n_recordings : int
@@ -62,6 +67,9 @@ class Verdict:
         the error that the data allow is at most this large.
     p_missing : float
         Of the one-sided t-test, over recordings, that this is no better than the rule by itself.
+    no_cliff : bool
+        Whether the front falls step by step up to a large rule, as it does for forms that only approach the
+        right one.
     """
 
     supported: bool
@@ -74,6 +82,7 @@ class Verdict:
     loss: float
     reachable: float
     p_missing: float
+    no_cliff: bool
 
     @property
     def text(self) -> str:
@@ -112,39 +121,40 @@ def verdict_sentences(verdict: Mapping[str, Any]) -> list[str]:
             f"by chance (p = {chance['p']:.2g})."
         )
     if verdict["form_missing"]:
-        sentences.append(
-            "The form is probably missing: a smooth function of the variables that follows what the rule "
-            f"leaves lowers the error from {verdict['loss']:.3g} to {verdict['reachable']:.3g} of the variance "
-            f"(p = {verdict['p_missing']:.2g}, over recordings). Allow other operations, or look for another "
-            "form."
-        )
+        sentences.append("The form is probably missing among those that were searched.")
+        if verdict["p_missing"] <= BY_SMOOTH and verdict["reachable"] < (1 - MISSED) * verdict["loss"]:
+            sentences.append(
+                "What the rule leaves still follows from the variables: together with a flexible function "
+                f"without a formula its error falls from {verdict['loss']:.3g} to {verdict['reachable']:.3g} of "
+                f"the variance (p = {verdict['p_missing']:.2g}, over recordings)."
+            )
+        if verdict["no_cliff"]:
+            sentences.append(
+                "The front has no cliff: the chosen rule is large, and its last terms save little each, as "
+                "where forms only approach the right one."
+            )
+        sentences.append("Allow other operations, or take the rule as an approximation in the recorded states.")
     return sentences
 
 
 def judged(
-    rule: Node,
-    score: Score,
-    recordings: Recordings,
-    searched: tuple[int, ...],
-    settings: InferSettings,
-    factors: bool,
+    front: ParetoFront, score: Score, recordings: Recordings, searched: tuple[int, ...], settings: InferSettings
 ) -> Verdict:
     """Judge the chosen rule.
 
     Parameters
     ----------
-    rule : Node
-        Its expression, with constants fitted to the recordings of the search.
+    front : ParetoFront
+        Its constants are fitted to the recordings of the search.
     score : Score
-        Its errors on these.
+        Errors of the chosen rule on these.
     recordings : Recordings
         All of them.
     searched : tuple of int
         Those of the search.
     settings : InferSettings
-    factors : bool
-        Whether functions other than powers were searched.
     """
+    rule = front.chosen.rule.expression()
     inside = recordings.of(searched)
     ones = inside.samples.observed(np.ones(inside.samples.n_states))
 
@@ -164,21 +174,26 @@ def judged(
     )
     p = _p_better(own, means, settings.floor)
     gain = 1.0 - float(own.mean()) / float(means.mean()) if means.any() else 0.0
-    chance = by_chance_alone(inside, settings, factors)
+    chance = by_chance_alone(inside, settings, factors=bool(front.engines))
     more = chance is None or chance.p <= BY_CHANCE
-    reachable, p_missing = _reachable(score, inside, settings)
-    missed = reachable < (1 - MISSED) * score.loss and score.loss > settings.floor
+    supported = bool(variables_of(rule)) and more and gain > 0 and p <= BY_RECORDING
+    share, p_missing = (
+        _reachable(score, inside, settings) if more and score.loss > settings.floor else (1.0, 1.0)
+    )
+    unexplained = share < 1 - MISSED and p_missing <= BY_SMOOTH
+    no_cliff = supported and _has_no_cliff(front, settings.search.max_nodes)
     return Verdict(
-        supported=bool(variables_of(rule)) and more and gain > 0 and p <= BY_RECORDING,
-        form_missing=more and missed and p_missing <= BY_SMOOTH,
+        supported=supported,
+        form_missing=unexplained or no_cliff,
         gain=gain,
         n_better=int((own < means).sum()),
         n_recordings=recordings.n_recordings,
         p=p,
         chance=chance,
         loss=score.loss,
-        reachable=min(reachable, score.loss),
+        reachable=score.loss * min(share, 1.0),
         p_missing=p_missing,
+        no_cliff=no_cliff,
     )
 
 
@@ -188,16 +203,33 @@ def _losses(values: FloatArray, recordings: Recordings, unit: float) -> FloatArr
 
 
 def _reachable(score: Score, recordings: Recordings, settings: InferSettings) -> tuple[float, float]:
-    """Return the loss of a rule with a smooth function of what it leaves, and the p-value of its being less."""
-    target = recordings.samples.target
-    left = (target - score.predictions)[:, None]
-    losses = [
-        by_recording((predicted - left)[:, 0] ** 2, recordings.groups, recordings.n_recordings)
-        / variance_of(target)
-        for predicted in smooth_predictions(recordings, left, settings.folds)
-    ]
-    best = min(losses, key=lambda one: float(one.mean()))
-    return float(best.mean()), _p_better(best, score.by_recording, settings.floor)
+    """Return the share of a rule's error that remains when what it leaves is predicted, and its p-value."""
+    left = recordings.samples.target - score.predictions
+    recordings, rows = thinned(recordings)
+    left = left[rows]
+
+    def losses(predicted: FloatArray | float) -> FloatArray:
+        return by_recording((predicted - left) ** 2, recordings.groups, recordings.n_recordings)
+
+    alone = losses(0.0)
+    best = min(
+        (losses(predicted) for predicted in flexible_predictions(recordings, left, settings.folds)),
+        key=lambda one: float(one.mean()),
+    )
+    floor = settings.floor * variance_of(recordings.samples.target)
+    return float(best.mean() / alone.mean()), _p_better(best, alone, floor)
+
+
+def _has_no_cliff(front: ParetoFront, max_nodes: int) -> bool:
+    """Say whether the chosen rule is large and every step to it saved little: so do forms that approach another."""
+    chosen = front.chosen
+    if chosen.complexity < LARGE * max_nodes:
+        return False
+    simpler = min(
+        (one.heldout_loss for one in front.front if one.complexity <= chosen.complexity - STEP),
+        default=np.inf,
+    )
+    return simpler < CLIFF * chosen.heldout_loss
 
 
 def _p_better(losses: FloatArray, others: FloatArray, floor: float) -> float:
