@@ -12,7 +12,15 @@ from discover.checked import printable
 from discover.errors import ArtefactError, did_you_mean
 from pipelines import artefacts
 from pipelines.manifest import ManifestFile
-from pipelines.show import distances_text, front_text, plain_text, rule_text, table_text, verdict_text
+from pipelines.show import (
+    distances_text,
+    front_text,
+    plain_text,
+    recorded_verdict,
+    rule_text,
+    table_text,
+    verdict_text,
+)
 
 __all__ = ["SORTS", "diff_text", "export_text", "front_as_asked", "show_text", "unicode_rule"]
 
@@ -145,6 +153,7 @@ def show_text(folder: Path, name: str = "") -> str:
         f"complexity {one['complexity']}, held-out loss {one['heldout_loss']:.4g}{error}, "
         f"training loss {one['train_loss']:.4g}",
         f"where it came from: {plain_text(one['provenance'])}",
+        *recorded_verdict(front, name),
         "",
         *_constants_lines(folder, rule),
         "",

@@ -18,6 +18,7 @@ __all__ = [
     "found_lines",
     "front_text",
     "plain_text",
+    "recorded_verdict",
     "rule_text",
     "summary_text",
     "table_text",
@@ -80,6 +81,7 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         table,
         "",
         f"chosen: {front['chosen']} ({front['reason']})",
+        *recorded_verdict(front, front["chosen"]),
         f"engines: {engines}; the chosen rule: {plain_text(found_by)}",
         *found_lines(front),
         *(_simplification_text(step) for step in front.get("simplifications", ())),
@@ -90,6 +92,21 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         ),
     ]
     return printable("\n".join(lines))
+
+
+def recorded_verdict(front: Mapping[str, Any], name: str) -> list[str]:
+    """Return whether recorded data support a candidate, a line; none where this was not asked.
+
+    Examples
+    --------
+    >>> recorded_verdict({"recorded": {"verdict": {"candidate": "c1", "text": "No rule."}}}, "c1")
+    ['verdict: No rule.']
+    """
+    facts = front.get("recorded")
+    verdict = facts.get("verdict") if isinstance(facts, Mapping) else None
+    if not isinstance(verdict, Mapping) or verdict.get("candidate") != name:
+        return []
+    return [printable(f"verdict: {verdict.get('text', '')}")]
 
 
 def found_lines(front: Mapping[str, Any]) -> list[str]:

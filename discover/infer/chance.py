@@ -13,7 +13,7 @@ Harris (2021), Nonsense correlations in neuroscience, bioRxiv 2020.11.29.402719.
 
 from __future__ import annotations
 
-
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +41,10 @@ FEW_DEGREES = 2
 SLOW = 3
 """Degree of the slow course of a recording, which stays where it is when the rest is shifted."""
 
+MAX_FACTORS = 60
+"""Of more functions no products are made."""
+
+_AT_ONCE = 250
 _RIDGE = 1e-10
 
 
@@ -179,60 +183,68 @@ def _alike(recordings: Recordings, series: list[NDArray[np.intp]]) -> bool:
     return False
 
 
-def _gains(
-    recordings: Recordings, targets: FloatArray, settings: InferSettings, factors: bool
-) -> FloatArray:
+def _gains(recordings: Recordings, targets: FloatArray, settings: InferSettings, factors: bool) -> FloatArray:
     """Return the gains of every kind of search for every target, shape (n_kinds, n_targets)."""
-    mean = _held_out_errors(recordings, np.ones((targets.shape[1], targets.shape[0], 1)), targets, settings.folds)
-    mean = np.where(mean > 0, mean, 1.0)
     powers = basis(len(recordings.samples.variables), settings.degree, settings.max_terms)
-    columns = _unit(term_columns(recordings.samples, powers))
-    few = _unit(columns[:, [sum(row) <= FEW_DEGREES for row in powers]])
+    columns = term_columns(recordings.samples, powers)
+    few = columns[:, [sum(row) <= FEW_DEGREES for row in powers]]
     if factors:
-        columns = np.column_stack([columns, _products(recordings, settings)])
-    errors = [_searched(recordings, some, targets, settings.folds) for some in (few, columns)]
-    smooth = np.full(targets.shape[1], np.inf)
-    for predicted in smooth_predictions(recordings, targets, settings.folds):
+        columns = np.column_stack([_unit(columns), _products(recordings, settings)])
+    kinds = [_free(few), _free(columns)]
+    parts = np.array_split(targets, -(-targets.shape[1] // _AT_ONCE), axis=1)
+    return np.concatenate([_gains_of(recordings, kinds, part, settings.folds) for part in parts], axis=1)
+
+
+def _gains_of(
+    recordings: Recordings, kinds: Sequence[FloatArray], targets: FloatArray, n_folds: int
+) -> FloatArray:
+    n_rows, n_targets = targets.shape
+    mean = _held_out_errors(recordings, np.ones((n_targets, n_rows, 1)), targets, n_folds)
+    errors = [_searched(recordings, columns, targets, n_folds) for columns in kinds]
+    smooth = np.full(n_targets, np.inf)
+    for predicted in smooth_predictions(recordings, targets, n_folds):
         squares = by_recording((predicted - targets) ** 2, recordings.groups, recordings.n_recordings)
         smooth = np.minimum(smooth, squares.mean(axis=0))
-    return 1.0 - np.array([*errors, smooth]) / mean
+    return np.asarray(1.0 - np.array([*errors, smooth]) / np.where(mean > 0, mean, 1.0))
 
 
 def _products(recordings: Recordings, settings: InferSettings) -> FloatArray:
-    """Return products of two of the functions without a constant that the product-term search has."""
+    """Return products of up to two of the functions without a constant that the product-term search has."""
     from discover.search._term_library import build_dictionary, make_factors, read_templates
 
     samples = recordings.samples
     templates = read_templates(settings.search.terms.factors, settings.search.operators)
     factors = make_factors(samples, [one for one in templates if not one.has_constant])
-    return np.asarray(build_dictionary(samples, factors, 2).columns.T, dtype=np.float64)
+    size = 2 if len(factors) <= MAX_FACTORS else 1
+    return np.asarray(build_dictionary(samples, factors, size).columns.T, dtype=np.float64)
 
 
 def _unit(columns: FloatArray) -> FloatArray:
-    """Return columns of unit norm, those without any effect left out."""
     norms = np.linalg.norm(columns, axis=0)
-    return np.asarray(columns[:, norms > 0] / norms[norms > 0])
+    return np.asarray(columns / np.where(norms > 0, norms, 1.0))
 
 
-def _searched(
-    recordings: Recordings, columns: FloatArray, targets: FloatArray, n_folds: int
-) -> FloatArray:
+def _free(columns: FloatArray) -> FloatArray:
+    """Return columns of unit norm with their means taken out, those that do not vary left out."""
+    columns = _unit(columns)
+    columns = columns - columns.mean(axis=0)
+    return _unit(columns[:, np.linalg.norm(columns, axis=0) > 1e-6])
+
+
+def _searched(recordings: Recordings, columns: FloatArray, targets: FloatArray, n_folds: int) -> FloatArray:
     """Return the lowest error on recordings left out of sums of up to three columns, by target.
 
     Columns are added one by one, each the one that explains most of what is left; beside them there is always
     a constant.
     """
     n_rows, n_targets = targets.shape
-    one = np.full(n_rows, 1 / np.sqrt(n_rows))
-    free = columns - np.outer(one, one @ columns)
-    free = _unit(np.where(np.linalg.norm(free, axis=0) > 1e-6, free, 0.0))
+    sums = np.full((n_targets, n_rows, 1), 1 / np.sqrt(n_rows))
     lowest = np.full(n_targets, np.inf)
-    if not free.shape[1]:
+    if not columns.shape[1]:
         return lowest
     left = targets - targets.mean(axis=0)
-    sums = np.broadcast_to(one[:, None], (n_targets, n_rows, 1))
     for _ in range(MAX_TERMS):
-        picked = free[:, np.argmax(np.abs(free.T @ left), axis=0)]
+        picked = columns[:, np.argmax(np.abs(columns.T @ left), axis=0)]
         sums = np.concatenate([sums, picked.T[:, :, None]], axis=2)
         lowest = np.minimum(lowest, _held_out_errors(recordings, sums, targets, n_folds))
         left = targets - (sums @ _coefficients(sums, targets.T[:, :, None]))[:, :, 0].T
@@ -248,7 +260,8 @@ def _held_out_errors(
     for fit, held in recordings.splits(n_folds):
         predicted = sums[:, held] @ _coefficients(sums[:, fit], aims[:, fit])
         squares[held] = (predicted - aims[:, held])[:, :, 0].T ** 2
-    return by_recording(squares, recordings.groups, recordings.n_recordings).mean(axis=0)
+    means = by_recording(squares, recordings.groups, recordings.n_recordings)
+    return np.asarray(means.mean(axis=0))
 
 
 def _coefficients(sums: FloatArray, aims: FloatArray) -> FloatArray:

@@ -50,7 +50,7 @@ class InferSettings:
     n_penalties: Annotated[int, Ge(3), Le(500)] = 40
     resolution: Annotated[float, Ge(0), Le(1)] = 0.01
     floor: Annotated[float, Gt(0), Le(0.1)] = 1e-10
-    permutations: Annotated[int, Ge(0), Le(100_000)] = 199
+    permutations: Annotated[int, Ge(0), Le(10_000)] = 199
     seed: Annotated[int, Ge(0)] = 0
     search: SearchSettings = field(
         default_factory=lambda: SearchSettings(

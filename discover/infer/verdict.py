@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from discover.expression import Node, evaluate, variables_of
+from discover.expression import evaluate, variables_of
 from discover.infer.chance import DEALT, Chance, by_chance_alone
 from discover.infer.recordings import Recordings
-from discover.infer.scores import Score, scored, variance_of
+from discover.infer.scores import WORST_LOSS, Score, scored, variance_of
 from discover.infer.settings import InferSettings
 from discover.infer.smooth import by_recording, flexible_predictions, thinned
 from discover.pareto import ParetoFront
 
-__all__ = ["Verdict", "judged", "verdict_sentences"]
+__all__ = ["Verdict", "judged"]
 
 FloatArray = NDArray[np.float64]
 
@@ -35,6 +34,9 @@ error."""
 
 BY_SMOOTH = 0.01
 
+FOLDS = 5
+"""Parts of the cross-validation of flexible functions, at most."""
+
 LARGE, STEP, CLIFF = 2 / 3, 3, 2.0
 """A front has no cliff where the chosen rule has more than two thirds of the nodes that were allowed, and with
 three fewer its error is less than doubled."""
@@ -46,12 +48,18 @@ class Verdict:
 
     Attributes
     ----------
+    candidate : str
+        Name of the chosen rule on the front.
+    is_constant : bool
+        Whether it has no variable.
     supported : bool
         Whether it predicts recordings that were left out better than their mean does, by a test over
         recordings, and the search finds more in the data than in rearranged ones.
-    form_missing : bool
-        Whether the right form was probably not among those that were searched: what the rule leaves still
-        follows from the variables, or the front has no cliff.
+    unexplained : bool
+        Whether what the rule leaves still follows from the variables.
+    no_cliff : bool
+        Whether the front falls step by step up to a large rule, as it does for forms that only approach the
+        right one.
     gain : float
         Share of the mean's squared error that the rule saves, recordings left out, averaged over these.
     n_better, n_recordings : int
@@ -67,13 +75,13 @@ class Verdict:
         the error that the data allow is at most this large.
     p_missing : float
         Of the one-sided t-test, over recordings, that this is no better than the rule by itself.
-    no_cliff : bool
-        Whether the front falls step by step up to a large rule, as it does for forms that only approach the
-        right one.
     """
 
+    candidate: str
+    is_constant: bool
     supported: bool
-    form_missing: bool
+    unexplained: bool
+    no_cliff: bool
     gain: float
     n_better: int
     n_recordings: int
@@ -82,63 +90,78 @@ class Verdict:
     loss: float
     reachable: float
     p_missing: float
-    no_cliff: bool
+
+    @property
+    def form_missing(self) -> bool:
+        """Whether the right form was probably not among those that were searched."""
+        return self.unexplained or self.no_cliff
 
     @property
     def text(self) -> str:
         """The verdict in whole sentences."""
-        return " ".join(verdict_sentences(self.to_json()))
+        return " ".join(_sentences(self))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
+        """Return plain data, with the text."""
+        return {**asdict(self), "form_missing": self.form_missing, "text": self.text}
 
 
-def verdict_sentences(verdict: Mapping[str, Any]) -> list[str]:
-    """Return what the content of :meth:`Verdict.to_json` says, in whole sentences."""
-    chance = verdict["chance"]
-    saved = f"{100 * abs(verdict['gain']):.3g} % {'less' if verdict['gain'] >= 0 else 'more'} squared error"
-    against = (
-        f"In recordings that were left out it makes {saved} than their mean, and it is better in "
-        f"{verdict['n_better']} of {verdict['n_recordings']} (p = {verdict['p']:.2g}, over recordings)."
-    )
+def _sentences(verdict: Verdict) -> list[str]:
     sentences = []
-    if verdict["supported"]:
-        sentences += ["The data support a rule.", against]
-    elif verdict["form_missing"]:
-        sentences += ["No rule: the chosen one does not predict better than the mean.", against]
+    if verdict.supported:
+        sentences.append("The data support a rule.")
+    elif verdict.form_missing:
+        sentences.append("No rule: none that was searched predicts better than the mean.")
     else:
-        sentences += ["No rule: the data do not support one, and the chosen one is not to be used.", against]
-    if chance is not None:
-        how = (
-            "the targets of whole recordings dealt to others"
-            if chance["kind"] == DEALT
-            else "the targets shifted along their recordings"
-        )
+        sentences.append("No rule: the data do not support one.")
+    if verdict.is_constant:
+        sentences.append("The chosen formula is a constant.")
+    else:
+        more = "less" if verdict.gain >= 0 else "more"
         sentences.append(
-            f"A quick search explains {100 * max(chance['gain'], 0.0):.3g} % of the variance here; with {how} "
-            f"one in twenty of {chance['n']} searches exceeds {100 * max(chance['gain_by_chance'], 0.0):.3g} % "
-            f"by chance (p = {chance['p']:.2g})."
+            f"In recordings that were left out the chosen formula has {100 * abs(verdict.gain):.3g} % {more} "
+            f"squared error than their mean, and it is better in {verdict.n_better} of {verdict.n_recordings} "
+            f"(p = {verdict.p:.2g}, over recordings)."
         )
-    if verdict["form_missing"]:
-        sentences.append("The form is probably missing among those that were searched.")
-        if verdict["p_missing"] <= BY_SMOOTH and verdict["reachable"] < (1 - MISSED) * verdict["loss"]:
-            sentences.append(
-                "What the rule leaves still follows from the variables: together with a flexible function "
-                f"without a formula its error falls from {verdict['loss']:.3g} to {verdict['reachable']:.3g} of "
-                f"the variance (p = {verdict['p_missing']:.2g}, over recordings)."
-            )
-        if verdict["no_cliff"]:
-            sentences.append(
-                "The front has no cliff: the chosen rule is large, and its last terms save little each, as "
-                "where forms only approach the right one."
-            )
-        sentences.append("Allow other operations, or take the rule as an approximation in the recorded states.")
+    if (chance := verdict.chance) is not None:
+        how = "were dealt to others" if chance.kind == DEALT else "were shifted along them"
+        sentences.append(
+            f"A quick search explains {_percent(chance.gain)} of the variance; where the targets of whole "
+            f"recordings {how}, one in twenty of {chance.n} such searches exceeds "
+            f"{_percent(chance.gain_by_chance)} by chance (p = {chance.p:.2g})."
+        )
+    if verdict.form_missing:
+        sentences += _missing_sentences(verdict)
+    return sentences
+
+
+def _percent(share: float) -> str:
+    return f"{100 * max(share, 0.0):.3g} %"
+
+
+def _missing_sentences(verdict: Verdict) -> list[str]:
+    sentences = ["The form is probably missing among those that were searched."]
+    if verdict.unexplained:
+        sentences.append(
+            "What the rule leaves still follows from the variables: with a flexible function in addition, "
+            f"without a formula, its error falls from {verdict.loss:.3g} to {verdict.reachable:.3g} of the "
+            f"variance (p = {verdict.p_missing:.2g}, over recordings)."
+        )
+    if verdict.no_cliff:
+        sentences.append(
+            "The front has no cliff: the chosen rule is large, and its last terms save little each, as where "
+            "forms only approach the right one."
+        )
+    sentences.append("Allow other operations, or take the rule as an approximation in the recorded states.")
     return sentences
 
 
 def judged(
-    front: ParetoFront, score: Score, recordings: Recordings, searched: tuple[int, ...], settings: InferSettings
+    front: ParetoFront,
+    score: Score,
+    recordings: Recordings,
+    searched: tuple[int, ...],
+    settings: InferSettings,
 ) -> Verdict:
     """Judge the chosen rule.
 
@@ -176,15 +199,17 @@ def judged(
     gain = 1.0 - float(own.mean()) / float(means.mean()) if means.any() else 0.0
     chance = by_chance_alone(inside, settings, factors=bool(front.engines))
     more = chance is None or chance.p <= BY_CHANCE
-    supported = bool(variables_of(rule)) and more and gain > 0 and p <= BY_RECORDING
+    is_constant = not variables_of(rule)
+    supported = not is_constant and more and gain > 0 and p <= BY_RECORDING
     share, p_missing = (
         _reachable(score, inside, settings) if more and score.loss > settings.floor else (1.0, 1.0)
     )
-    unexplained = share < 1 - MISSED and p_missing <= BY_SMOOTH
-    no_cliff = supported and _has_no_cliff(front, settings.search.max_nodes)
     return Verdict(
+        candidate=front.chosen.id,
+        is_constant=is_constant,
         supported=supported,
-        form_missing=unexplained or no_cliff,
+        unexplained=share < 1 - MISSED and p_missing <= BY_SMOOTH,
+        no_cliff=supported and _has_no_cliff(front, settings.search.max_nodes),
         gain=gain,
         n_better=int((own < means).sum()),
         n_recordings=recordings.n_recordings,
@@ -193,13 +218,13 @@ def judged(
         loss=score.loss,
         reachable=score.loss * min(share, 1.0),
         p_missing=p_missing,
-        no_cliff=no_cliff,
     )
 
 
 def _losses(values: FloatArray, recordings: Recordings, unit: float) -> FloatArray:
     squares = (recordings.samples.observed(values) - recordings.samples.target) ** 2 / unit
-    return by_recording(np.nan_to_num(squares, nan=1e6, posinf=1e6), recordings.groups, recordings.n_recordings)
+    finite = np.nan_to_num(squares, nan=WORST_LOSS, posinf=WORST_LOSS)
+    return by_recording(finite, recordings.groups, recordings.n_recordings)
 
 
 def _reachable(score: Score, recordings: Recordings, settings: InferSettings) -> tuple[float, float]:
@@ -211,9 +236,10 @@ def _reachable(score: Score, recordings: Recordings, settings: InferSettings) ->
     def losses(predicted: FloatArray | float) -> FloatArray:
         return by_recording((predicted - left) ** 2, recordings.groups, recordings.n_recordings)
 
+    n_folds = min(settings.folds, FOLDS)
     alone = losses(0.0)
     best = min(
-        (losses(predicted) for predicted in flexible_predictions(recordings, left, settings.folds)),
+        (losses(predicted) for predicted in flexible_predictions(recordings, left, n_folds)),
         key=lambda one: float(one.mean()),
     )
     floor = settings.floor * variance_of(recordings.samples.target)
@@ -221,7 +247,7 @@ def _reachable(score: Score, recordings: Recordings, settings: InferSettings) ->
 
 
 def _has_no_cliff(front: ParetoFront, max_nodes: int) -> bool:
-    """Say whether the chosen rule is large and every step to it saved little: so do forms that approach another."""
+    """Say whether the chosen rule is large and its last terms save little, as if it only approached another."""
     chosen = front.chosen
     if chosen.complexity < LARGE * max_nodes:
         return False
@@ -229,7 +255,7 @@ def _has_no_cliff(front: ParetoFront, max_nodes: int) -> bool:
         (one.heldout_loss for one in front.front if one.complexity <= chosen.complexity - STEP),
         default=np.inf,
     )
-    return simpler < CLIFF * chosen.heldout_loss
+    return bool(simpler < CLIFF * chosen.heldout_loss)
 
 
 def _p_better(losses: FloatArray, others: FloatArray, floor: float) -> float:
