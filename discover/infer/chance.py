@@ -1,9 +1,9 @@
 """What chance alone gives: the same data, with the update of one recording beside the states of another.
 
-Rows of a recording are alike, and the rows of two series that drift agree over long stretches without any law.
-Permuted rows would have none of this, so that whole recordings are dealt out anew, or the target is shifted
-along them. What is searched in the true data is searched in every one of these: the choice among many forms is
-part of the comparison.
+Rows of a recording are alike, and two series that drift agree over long stretches without any law. Permuted
+rows would have none of this, so that whole recordings are dealt out anew, or the target is shifted along them.
+What is searched in the true data is searched in every one of these: the choice among many forms is part of the
+comparison.
 
 References
 ----------

@@ -1,8 +1,8 @@
 """What the variables determine, without a formula: smooth functions and trees in place of a rule.
 
-Ridge regression on the features of a kernel (Nystroem's approximation) can follow any smooth function of a few
-variables. It is linear in the target, so that many targets are fitted for the price of one. Boosted trees follow
-what has steps.
+Ridge regression on the features of a kernel (Nystroem's approximation) can follow any smooth function of a
+few variables. It is linear in the target, so that many targets are fitted for the price of one. Boosted trees
+follow what has steps.
 
 References
 ----------
@@ -92,7 +92,7 @@ def smooth_predictions(
 
 
 def flexible_predictions(recordings: Recordings, target: FloatArray, n_folds: int) -> Iterator[FloatArray]:
-    """Yield the same of one target, shape (n_rows,), by more kernels, and by trees where rows were observed."""
+    """Yield the same of one target, shape (n_rows,), by more kernels, and by trees where there are rows."""
     for predicted in smooth_predictions(recordings, target[:, None], n_folds, THOROUGH, _MANY_CENTRES):
         yield predicted[:, 0]
     if recordings.samples.kernel is None:

@@ -37,9 +37,9 @@ BY_SMOOTH = 0.01
 FOLDS = 5
 """Parts of the cross-validation of flexible functions, at most."""
 
-LARGE, STEP, CLIFF = 2 / 3, 3, 2.0
-"""A front has no cliff where the chosen rule has more than two thirds of the nodes that were allowed, and with
-three fewer its error is less than doubled."""
+LARGE, STEP, CLIFF = 2 / 3, 3, 3.0
+"""A front has no cliff where the chosen rule has two thirds of the nodes that were allowed or more, and rules
+with three nodes fewer have less than three times its error."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def _sentences(verdict: Verdict) -> list[str]:
     else:
         more = "less" if verdict.gain >= 0 else "more"
         sentences.append(
-            f"In recordings that were left out the chosen formula has {100 * abs(verdict.gain):.3g} % {more} "
-            f"squared error than their mean, and it is better in {verdict.n_better} of {verdict.n_recordings} "
-            f"(p = {verdict.p:.2g}, over recordings)."
+            f"In recordings that were left out the chosen formula has {100 * abs(verdict.gain):.3g} % "
+            f"{more} squared error than the mean, and it is better in {verdict.n_better} of "
+            f"{verdict.n_recordings} (p = {verdict.p:.2g}, over recordings)."
         )
     if (chance := verdict.chance) is not None:
         how = "were dealt to others" if chance.kind == DEALT else "were shifted along them"
@@ -247,7 +247,7 @@ def _reachable(score: Score, recordings: Recordings, settings: InferSettings) ->
 
 
 def _has_no_cliff(front: ParetoFront, max_nodes: int) -> bool:
-    """Say whether the chosen rule is large and its last terms save little, as if it only approached another."""
+    """Say whether the chosen rule is large and its last terms save little, as where it approaches another."""
     chosen = front.chosen
     if chosen.complexity < LARGE * max_nodes:
         return False
