@@ -151,7 +151,7 @@ def test_a_rule_that_holds_in_half_of_the_recordings_alone_is_none() -> None:
 
 
 def test_what_a_polynomial_leaves_says_that_the_form_is_missing() -> None:
-    for seed in range(3):
+    for seed in range(2):
         data = strong_law(lambda x, y, w: x * np.sin(3 * y), 0.1, False, np.random.default_rng(seed), n=600)
         verdict = infer(data, QUICK, engines=()).verdict
         assert verdict.unexplained
@@ -160,6 +160,22 @@ def test_what_a_polynomial_leaves_says_that_the_form_is_missing() -> None:
     right = infer(recorded("x*y - 0.4*w", 0.3, n=600), QUICK, engines=()).verdict
     assert right.supported
     assert not right.form_missing
+
+
+def test_rows_in_order_of_a_variable_cannot_be_told_from_a_drift_and_this_is_said() -> None:
+    rng = np.random.default_rng(5)
+    x = np.tile(np.linspace(-1.7, 1.7, 60), 6)
+    target = x + 0.5 * rng.normal(size=360)
+    order = np.concatenate([60 * k + rng.permutation(60) for k in range(6)])
+    labels = np.repeat([f"r{k}" for k in range(6)], 60)
+    in_order, shuffled = (
+        infer(from_rows(("x",), x[rows, None], target[rows], labels), QUICK, engines=()).verdict
+        for rows in (np.arange(360), order)
+    )
+    assert not in_order.supported
+    assert "in order of x" in in_order.text
+    assert shuffled.supported
+    assert "in order" not in shuffled.text
 
 
 def test_the_verdict_knows_the_recordings_kept_for_the_end() -> None:

@@ -107,9 +107,7 @@ class Objective:
 
     def all_losses(self, points: Sequence[FloatArray]) -> FloatArray:
         """Loss of each of several rules on each problem, shape (n_rules, n_problems)."""
-        return losses_of_population(
-            self.task, [self.coefficients(point) for point in points], self.problems
-        )
+        return losses_of_population(self.task, [self.coefficients(point) for point in points], self.problems)
 
     def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
         """Mean loss and mean gradient over some problems.

@@ -1,9 +1,9 @@
 """What chance alone gives: the same data, with the update of one recording beside the states of another.
 
-Rows of a recording are alike, and two series that drift agree over long stretches without any law. Permuted
-rows would have none of this, so that whole recordings are dealt out anew, or the target is shifted along them.
-What is searched in the true data is searched in every one of these: the choice among many forms is part of the
-comparison.
+Rows of a recording are alike, and two series that drift agree over long stretches without any law. Rows that
+were permuted would have none of this. Whole recordings are dealt out anew instead, or the target is shifted
+along them. What is searched in the true data is searched in every one of these: the choice among many forms
+is part of the comparison.
 
 References
 ----------
@@ -14,8 +14,7 @@ Harris (2021), Nonsense correlations in neuroscience, bioRxiv 2020.11.29.402719.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +64,9 @@ class Chance:
         The same of the rearranged data: what one in twenty exceeds.
     p : float
         Share of all arrangements, the true one among them, that do as well as the true one.
+    ordered_by : str
+        Variable by which the rows of every recording are in order, so that what it does cannot be told from a
+        drift; empty for none.
     """
 
     kind: str
@@ -72,10 +74,7 @@ class Chance:
     gain: float
     gain_by_chance: float
     p: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
+    ordered_by: str = ""
 
 
 def by_chance_alone(recordings: Recordings, settings: InferSettings, factors: bool) -> Chance | None:
@@ -110,7 +109,19 @@ def by_chance_alone(recordings: Recordings, settings: InferSettings, factors: bo
         float(best[0]),
         float(np.quantile(best[1:], 0.95)),
         float(np.mean(standing >= standing[0] - 1e-12)),
+        _ordered_by(recordings),
     )
+
+
+def _ordered_by(recordings: Recordings) -> str:
+    samples = recordings.samples
+    if samples.kernel is not None:
+        return ""
+    for name, column in samples.columns.items():
+        steps = [np.diff(column[rows]) for rows in recordings.rows if rows.size > 2]
+        if steps and all((one >= 0).all() or (one <= 0).all() for one in steps) and np.ptp(column) > 0:
+            return name
+    return ""
 
 
 def rearranged(recordings: Recordings, n: int, seed: int) -> tuple[str, FloatArray]:

@@ -124,12 +124,17 @@ def _sentences(verdict: Verdict) -> list[str]:
             f"{verdict.n_recordings} (p = {verdict.p:.2g}, over recordings)."
         )
     if (chance := verdict.chance) is not None:
-        how = "were dealt to others" if chance.kind == DEALT else "were shifted along them"
+        how = "dealt to other recordings" if chance.kind == DEALT else "shifted along their recordings"
         sentences.append(
-            f"A quick search explains {_percent(chance.gain)} of the variance; where the targets of whole "
-            f"recordings {how}, one in twenty of {chance.n} such searches exceeds "
-            f"{_percent(chance.gain_by_chance)} by chance (p = {chance.p:.2g})."
+            f"A quick search explains {_percent(chance.gain)} of the variance; with the targets {how}, one "
+            f"in twenty of {chance.n} such searches exceeds {_percent(chance.gain_by_chance)} by chance "
+            f"(p = {chance.p:.2g})."
         )
+        if chance.ordered_by and not verdict.supported:
+            sentences.append(
+                f"In every recording the rows are in order of {chance.ordered_by}, and what it does cannot "
+                "be told from a drift. If the order has no meaning, shuffle the rows of every recording."
+            )
     if verdict.form_missing:
         sentences += _missing_sentences(verdict)
     return sentences
