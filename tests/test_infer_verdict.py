@@ -11,7 +11,7 @@ import pytest
 from naive_infer import quick_gain
 from test_infer import recorded
 from test_infer_pipeline import OPTIONS, discover, write_table
-from trials_infer import NAMES, NULLS, OUTSIDE, WEAK, said, strong_law, weak_law, without_law
+from trials_infer import NAMES, NULLS, OUTSIDE, WEAK, said_without_law, strong_law, weak_law, without_law
 
 from discover.infer import InferSettings, from_rows, infer
 from discover.infer.chance import by_chance_alone, rearranged
@@ -124,7 +124,9 @@ def test_functions_without_a_formula_predict_recordings_that_they_did_not_see() 
 
 def test_offsets_of_recordings_are_no_rule() -> None:
     for seed in range(4):
-        found = infer(without_law("offsets", np.random.default_rng(seed)), QUICK, engines=())
+        data = without_law("offsets", np.random.default_rng(seed))
+        found = infer(data, QUICK, engines=())
+        assert found.verdict.chance == by_chance_alone(data.of(found.search), QUICK, factors=False)
         assert not found.verdict.supported
         assert found.verdict.text.startswith("No rule")
 
@@ -265,7 +267,7 @@ def test_a_damaged_verdict_is_one_error_or_text(run: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", NULLS)
 def test_nineteen_of_twenty_draws_without_a_law_give_no_rule(kind: str) -> None:
     verdicts = [
-        said(infer(without_law(kind, np.random.default_rng([7, draw]), n=50), QUICK, engines=()))
+        said_without_law(without_law(kind, np.random.default_rng([7, draw]), n=50), QUICK, ())
         for draw in range(20)
     ]
     assert verdicts.count("no rule") >= 19, verdicts
