@@ -83,7 +83,7 @@ def by_chance_alone(recordings: Recordings, settings: InferSettings, factors: bo
     The quick search looks for sums of up to three terms: of total degree two, and of all of the basis with,
     where engines were asked, products of the functions that the product-term search has. Beside these it fits
     smooth functions. In every one of the three the true data are put among the rearranged ones, in units of
-    their spread, and the largest of the three counts.
+    how far one in twenty lies above their median, and the largest of the three counts.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def by_chance_alone(recordings: Recordings, settings: InferSettings, factors: bo
     kind, targets = rearranged(recordings, settings.permutations, settings.seed)
     gains = _gains(recordings, targets, settings, factors)
     middle = np.median(gains, axis=1, keepdims=True)
-    spread = np.median(np.abs(gains - middle), axis=1, keepdims=True)
+    spread = np.quantile(gains, 0.95, axis=1, keepdims=True) - middle
     standing = ((gains - middle) / np.where(spread > 0, spread, 1.0)).max(axis=0)
     best = gains.max(axis=0)
     return Chance(
