@@ -188,6 +188,7 @@ def _work(
             "n_rows": table.n_rows,
             "n_equations": recordings.samples.n_rows if config.data.weak else 0,
             "window": recordings.window,
+            "verdict": found.verdict.to_json(),
         }
         artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
         manifest.write(config, wanted.threads, "infer", None)

@@ -17,6 +17,7 @@ from pipelines.show import (
     fold_outcome,
     front_text,
     plain_text,
+    recorded_verdict,
     rule_text,
     table_text,
     verdict_text,
@@ -153,6 +154,7 @@ def show_text(folder: Path, name: str = "") -> str:
         f"complexity {one['complexity']}, held-out loss {one['heldout_loss']:.4g}{error}, "
         f"training loss {one['train_loss']:.4g}",
         f"where it came from: {plain_text(one['provenance'])}",
+        *recorded_verdict(front, name),
         "",
         *_constants_lines(folder, rule),
         "",

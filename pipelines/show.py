@@ -20,6 +20,7 @@ __all__ = [
     "front_text",
     "plain_text",
     "published",
+    "recorded_verdict",
     "rule_text",
     "summary_text",
     "table_text",
@@ -83,6 +84,7 @@ def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
         table,
         "",
         f"chosen: {front['chosen']} ({front['reason']})",
+        *recorded_verdict(front, front["chosen"]),
         f"engines: {engines}; the chosen rule: {plain_text(found_by)}",
         *_gap_lines(front),
         *found_lines(front),
@@ -111,6 +113,21 @@ def _gap_lines(front: Mapping[str, Any]) -> list[str]:
     return [
         f"on the problems it was chosen on: loss {chosen['heldout_loss']:.4g}, the teacher's {teacher:.4g}"
     ]
+
+
+def recorded_verdict(front: Mapping[str, Any], name: str) -> list[str]:
+    """Return whether recorded data support a candidate, a line; none where this was not asked.
+
+    Examples
+    --------
+    >>> recorded_verdict({"recorded": {"verdict": {"candidate": "c1", "text": "No rule."}}}, "c1")
+    ['verdict: No rule.']
+    """
+    facts = front.get("recorded")
+    verdict = facts.get("verdict") if isinstance(facts, Mapping) else None
+    if not isinstance(verdict, Mapping) or verdict.get("candidate") != name:
+        return []
+    return [printable(f"verdict: {verdict.get('text', '')}")]
 
 
 def found_lines(front: Mapping[str, Any]) -> list[str]:

@@ -203,6 +203,14 @@ def test_the_choice_is_by_paired_differences_and_a_relative_resolution() -> None
     assert choose(scores, [1, 2, 5], resolution=0.0, floor=1e-10)[0] == 2
 
 
+def test_many_constants_do_not_excuse_a_rule_that_one_constant_beats() -> None:
+    rng = np.random.default_rng(0)
+    of_mean = 1 + 0.1 * rng.normal(size=8)
+    scores = [Score(0.0, of_mean - less, np.zeros(8)) for less in (0.0, 0.12, 0.125)]
+    # Twenty constants may gain more than 0.125 by chance, but one may not gain 0.12.
+    assert choose(scores, [1, 2, 22], 0.01, 1e-10, n_picked_from=27, n_rows=600)[0] == 1
+
+
 # --------------------------------------------------------------------------------------------- the weak form
 
 

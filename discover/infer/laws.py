@@ -16,6 +16,7 @@ from discover.infer.path import DataPath, fit_path
 from discover.infer.recordings import MIN_ROWS, Recordings
 from discover.infer.scores import Score, allowances, scored
 from discover.infer.settings import InferSettings
+from discover.infer.verdict import Verdict, judged
 from discover.pareto import Candidate, ParetoFront
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
@@ -57,6 +58,8 @@ class Inference:
     search, kept : tuple of int
         Recordings that were searched on, and those that were kept for the end.
     slot : Slot
+    verdict : Verdict
+        Whether the recordings support the chosen rule.
     """
 
     path: DataPath
@@ -65,6 +68,7 @@ class Inference:
     search: tuple[int, ...]
     kept: tuple[int, ...]
     slot: Slot
+    verdict: Verdict
 
     @property
     def rule(self) -> Rule:
@@ -129,15 +133,17 @@ def _infer(
     scores: list[tuple[Node, tuple[str, ...], Score]] = []
     entries = forms.entries()
     for number, (node, names, known) in enumerate(entries):
-        progress(0.7 + 0.3 * number / len(entries), f"form {number + 1} of {len(entries)}")
+        progress(0.7 + 0.25 * number / len(entries), f"form {number + 1} of {len(entries)}")
         # A polynomial of the path has the constants of least squares already.
         fitted, score = (node, known) if known is not None else _refined(node, inside, settings)
         scores.append((_tidy(fitted, inside.samples.variables), names, score))
     names = tuple(engine.name for engine in chosen)
     n_terms = len(path.exponents)
     front, by_name = _front(scores, slot, names, settings, n_terms, inside.n_independent)
+    progress(0.95, "what chance alone gives")
+    verdict = judged(front, by_name[front.chosen.id], recordings, tuple(searched), settings)
     progress(1.0, "front of candidates")
-    return Inference(path, front, by_name, tuple(searched), tuple(kept), slot)
+    return Inference(path, front, by_name, tuple(searched), tuple(kept), slot, verdict)
 
 
 class _Forms:

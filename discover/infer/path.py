@@ -28,7 +28,7 @@ from discover.infer.settings import InferSettings
 from discover.search.engine import Samples
 from discover.slots import Slot
 
-__all__ = ["DataPath", "PathPoint", "basis", "fit_path"]
+__all__ = ["DataPath", "PathPoint", "basis", "fit_path", "term_columns"]
 
 FloatArray = NDArray[np.float64]
 Exponents = tuple[int, ...]
@@ -175,7 +175,7 @@ def fit_path(recordings: Recordings, slot: Slot, settings: InferSettings) -> Dat
     samples = recordings.samples
     powers = basis(len(samples.variables), settings.degree, settings.max_terms)
     names = _names(powers, samples.variables, slot)
-    design = _design(samples, powers)
+    design = term_columns(samples, powers)
     everything = np.ones(samples.n_rows, dtype=bool)
     found = _supports(design, samples.target, settings.n_penalties)
     triangles: dict[bytes, tuple[FloatArray, FloatArray]] = {}
@@ -221,7 +221,8 @@ def _names(powers: Sequence[Exponents], variables: Sequence[str], slot: Slot) ->
     return names
 
 
-def _design(samples: Samples, powers: Sequence[Exponents]) -> FloatArray:
+def term_columns(samples: Samples, powers: Sequence[Exponents]) -> FloatArray:
+    """Return the terms with the given powers as columns, shape (n_rows, n_terms); 0 where one overflows."""
     columns = []
     with np.errstate(all="ignore"):
         for row in powers:

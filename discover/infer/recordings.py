@@ -86,6 +86,13 @@ class Recordings:
         """About how many rows are independent: equations of neighbouring windows overlap."""
         return self.samples.n_rows if self.samples.kernel is None else -(-self.samples.n_rows // 2)
 
+    @property
+    def rows(self) -> list[NDArray[np.intp]]:
+        """Rows of every recording, in their order."""
+        order = np.argsort(self.groups, kind="stable")
+        counts = np.bincount(self.groups, minlength=self.n_recordings)
+        return np.split(order, np.cumsum(counts)[:-1])
+
     def of(self, recordings: Sequence[int]) -> Recordings:
         """Return some of the recordings, renumbered in the given order."""
         rows = np.isin(self.groups, recordings)

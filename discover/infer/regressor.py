@@ -16,6 +16,7 @@ from discover.infer.laws import infer
 from discover.infer.path import DataPath
 from discover.infer.recordings import from_rows
 from discover.infer.settings import InferSettings
+from discover.infer.verdict import Verdict
 from discover.pareto import ParetoFront
 from discover.rule import Rule
 from discover.slots import recorded_slot
@@ -51,6 +52,9 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     front_ : ParetoFront
         Complexity against the error on recordings that were left out.
     path_ : DataPath
+    verdict_ : Verdict
+        Whether the recordings support the rule; where ``verdict_.supported`` is false there is none, and
+        :meth:`predict` is not to be trusted.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X had column names.
@@ -107,6 +111,7 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.rule_: Rule = found.rule
         self.front_: ParetoFront = found.front
         self.path_: DataPath = found.path
+        self.verdict_: Verdict = found.verdict
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:

@@ -115,14 +115,24 @@ def allowances(
 ) -> tuple[int, list[float]]:
     """Return the position of the lowest loss, and how far above it chance may have put each of the others.
 
-    That is what the best gains by chance from its further constants, and one standard error of the mean
-    difference, recording by recording.
+    Chance explains the difference to a rule that is better by what that gains from its further constants, and
+    one standard error of the mean difference, recording by recording. A rule is as good as the best only where
+    chance explains its difference to every one that is better: one with many constants, which may gain much by
+    chance, does not excuse a rule that one with few constants beats.
     """
     best = min(range(len(scores)), key=lambda n: (scores[n].loss, sizes[n]))
+    lowest = scores[best].loss
     found = []
     for score, size in zip(scores, sizes, strict=True):
-        chance = scores[best].loss * by_chance(sizes[best] - size, n_picked_from, n_rows)
-        found.append(difference(score, scores[best])[1] + (0.0 if score is scores[best] else chance))
+        explained = [
+            other.loss
+            - lowest
+            + difference(score, other)[1]
+            + other.loss * by_chance(others_size - size, n_picked_from, n_rows)
+            for other, others_size in zip(scores, sizes, strict=True)
+            if other.loss < score.loss
+        ]
+        found.append(min(explained, default=0.0))
     return best, found
 
 

@@ -35,6 +35,8 @@ class InferSettings:
         Losses that differ by a smaller share of the lowest one are equally good.
     floor : float
         Losses below this share of the variance are all zero: the rest is rounding.
+    permutations : int
+        Rearrangements of the data that say what chance alone gives; 0 for none.
     seed : int
     search : SearchSettings
         Operations and budgets of the engines.
@@ -48,6 +50,7 @@ class InferSettings:
     n_penalties: Annotated[int, Ge(3), Le(500)] = 40
     resolution: Annotated[float, Ge(0), Le(1)] = 0.01
     floor: Annotated[float, Gt(0), Le(0.1)] = 1e-10
+    permutations: Annotated[int, Ge(0), Le(10_000)] = 199
     seed: Annotated[int, Ge(0)] = 0
     search: SearchSettings = field(
         default_factory=lambda: SearchSettings(

@@ -38,6 +38,15 @@ MAX_ARRAY_BYTES = 1_000_000_000
 _ARRAYS = ("observed", "predicted", "recording", "kept")
 
 
+class _Verdict(BaseModel):
+    """Whether the recordings support the chosen rule."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    supported: bool
+    form_missing: bool
+    text: str
+
+
 class _Facts(BaseModel):
     """What ``front.json`` says of the data."""
 
@@ -51,6 +60,7 @@ class _Facts(BaseModel):
     n_rows: int
     n_equations: int = 0
     window: float | None = None
+    verdict: _Verdict | None = None
 
 
 class _OfCandidate(BaseModel):
@@ -187,13 +197,16 @@ def _constants(candidate: Candidate, units: list[str | None]) -> list[tuple[floa
 def _summary(run: Run, facts: _Facts) -> str:
     """Return what was found, after the formula."""
     chosen = run.front.chosen
+    said = [facts.verdict.text] if facts.verdict is not None else []
+    if facts.verdict is not None and not facts.verdict.supported:
+        return said[0]
     if not any(rule_variables(chosen)):
         return (
             "It is a constant: no rule in these variables predicts recordings that were left out better than "
             "their mean. The data do not support a rule."
         )
     verdict = parts.verdict_text(run.comparison.get(chosen.id))
-    sentences = [f"It is {verdict}." if verdict else "It was not compared with known rules."]
+    sentences = [f"It is {verdict}." if verdict else "It was not compared with known rules.", *said]
     validated = run.validation.get(chosen.id)
     if validated is not None:
         sentences.append(
