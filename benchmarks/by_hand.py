@@ -6,9 +6,7 @@ import math
 
 from numba import njit
 
-from sims._rate_kernels import FASTMATH
-
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+from sims._compiled import OPTIONS
 
 
 @njit(**OPTIONS)

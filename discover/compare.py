@@ -33,6 +33,7 @@ from discover._compared_rules import (
     term_text,
     without,
 )
+from discover.errors import RuleError
 from discover.intervals import ENOUGH
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
@@ -246,7 +247,14 @@ def compare(
     Returns
     -------
     ComparisonResult
+
+    Raises
+    ------
+    RuleError
+        If a candidate has an update that the task's network lacks.
     """
+    for rule in candidates.values():
+        _check_slots(task, rule)
     bench = _Bench(task, settings, compare_settings or CompareSettings(), seed)
     known, networks = known_rules_of(task), known_networks_of(task)
     result = {}
@@ -266,7 +274,7 @@ def compare_text(text: str, task: str = "oja", seed: int = 0) -> Compared:
     Raises
     ------
     RuleError
-        If the text is not a rule.
+        If the text is not a rule of this task.
     TaskError
         If there is no such task.
 
@@ -278,6 +286,17 @@ def compare_text(text: str, task: str = "oja", seed: int = 0) -> Compared:
     """
     where = get_task(task)
     return compare(where, where.settings_type(), {"rule": Rule.parse(text)}, seed=seed).candidates["rule"]
+
+
+def _check_slots(task: Task, rule: Rule) -> None:
+    own = [slot.name for slot in task.slots]
+    foreign = [name for name in rule.slots if name not in own]
+    if foreign:
+        raise RuleError(
+            f"The rule {rule} has a slot {foreign[0]!r}, which the task {task.name} lacks: its slots are "
+            f"{', '.join(own)}. An update of another slot than feedforward has the slot's name in front, "
+            f"as in '{own[0]}: ...', and a semicolon stands between two."
+        )
 
 
 class _Bench:

@@ -140,20 +140,23 @@ class Rule:
         Parameters
         ----------
         text : str or mapping from slot name to str
-            A single text is the update of the feed-forward slot.
+            A single text is the update of the feed-forward slot, or updates with the names of their slots
+            in front, as rules are printed.
 
         Raises
         ------
         RuleError
-            If a slot is unknown or a text is not an expression in the slot's variables.
+            If a slot is unknown or comes twice, or a text is not an expression in the slot's variables.
 
         Examples
         --------
         >>> print(Rule.parse({"feedforward": "x*y - w*y**2", "lateral": "-y_pre*y_post"}))
         feedforward: x*y - w*y**2; lateral: -y_pre*y_post
+        >>> print(Rule.parse("on_pre: x_post - 0.2; on_post: x_pre"))
+        on_pre: x_post - 0.2; on_post: x_pre
         """
         if isinstance(text, str):
-            text = {FEEDFORWARD.name: text}
+            text = _by_slot(text)
         if not isinstance(text, Mapping):
             raise RuleError(f"A rule is a text, or a text for each slot, got {type(text).__name__}.")
         expressions = {}
@@ -521,6 +524,19 @@ class Rule:
         if name not in self.expressions:
             raise RuleError(f"This rule does not act in slot {name!r}; it has {', '.join(self.expressions)}.")
         return slot
+
+
+def _by_slot(text: str) -> dict[str, str]:
+    """Return the texts of all slots of a rule as it is printed."""
+    if ":" not in text:
+        return {FEEDFORWARD.name: text}
+    texts: dict[str, str] = {}
+    for part in text.split(";"):
+        name, _, expression = (piece.strip() for piece in part.partition(":"))
+        if name in texts:
+            raise RuleError(f"Slot {_shortened(name)!r} comes twice.")
+        texts[name] = expression
+    return texts
 
 
 def _has_update(node: Node) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass, is_dataclass
 from importlib import metadata
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from discover.checked import shortened
 from discover.errors import DiscoverError, TaskError, did_you_mean
 
 __all__ = [
@@ -82,8 +84,14 @@ def load_task(name: str, folder: Path | None = None) -> Any:
 
         return get_task(name)
     file, _, attribute = name.rpartition(":")
-    path = ((folder or Path()) / file).resolve()
-    return _loaded(name, attribute, path)
+    path = (folder or Path()) / file
+    if not os.path.isfile(path):  # where no file can have such a path, too
+        raise TaskError(
+            f"The task {shortened(name, 200)} is in no file: there is no "
+            f"{shortened(os.path.abspath(path), 200)}. A path in a pipeline file starts from that file's "
+            "folder, one on the command line from the working folder."
+        )
+    return _loaded(name, attribute, path.resolve())
 
 
 @dataclass(frozen=True)
@@ -252,11 +260,6 @@ def _take_own_rules(task: Any, where: str) -> None:
 
 
 def _module(path: Path, name: str) -> ModuleType:
-    if not path.is_file():
-        raise TaskError(
-            f"The task {name!r} is in no file: there is no {path}. A path in a pipeline file starts from "
-            "that file's folder, one on the command line from the working folder."
-        )
     alias = f"_task_file_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(alias, path)
     if spec is None or spec.loader is None:

@@ -18,14 +18,20 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
-from discover.checked import parse_json, printable, read_plain, shortened, values_in
+from discover.checked import MAX_DEPTH, parse_json, printable, read_plain, shortened, values_in
 from discover.errors import ArtefactError, ConfigError, TaskError, did_you_mean
 
 SCHEMA = 1
 """Version of the TOML form that this program reads and writes."""
 
 MAX_BYTES = 1_000_000
-"""A configuration longer than this is refused unread."""
+"""A configuration that a run keeps is refused unread when it is longer than this."""
+
+MAX_TOML_BYTES = 65_536
+"""A pipeline file is refused unread when it is longer than this."""
+
+MAX_ENTRIES = 1000
+"""Longest list in a configuration."""
 
 SECTIONS: Mapping[str, tuple[str, str]] = {
     "fit": ("discover.fit", "FitSettings"),
@@ -38,6 +44,8 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
 OBJECTIVES = ("update", "task")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_KEY = r"""(?:(?<![\w-])[\w-]+|"(?:[^"\\\n]|\\.){0,99}"|'[^'\n]{0,99}')"""
+_DEEP_KEY = re.compile(rf"(?:{_KEY}[ \t]*\.[ \t]*){{{MAX_DEPTH},}}")
 _INT64 = 2**63
 
 
@@ -143,17 +151,20 @@ def load_toml(path: Path) -> PipelineConfig:
     ConfigError
         When the file cannot be read, is not TOML, or holds an unknown key or an impossible value.
     """
-    text = _read(path, ConfigError, "Pipelines are TOML files such as pipelines/oja.toml.")
+    text = _read(path, MAX_TOML_BYTES, ConfigError, "Pipelines are TOML files such as pipelines/oja.toml.")
+    too_deep = ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.")
+    if _DEEP_KEY.search(text):  # for these the time and memory of the parser grow with the square
+        raise too_deep
     try:
         table = tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.") from None
+        raise too_deep from None
     except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
     try:
         deque(values_in(table), maxlen=0)
     except ValueError:
-        raise ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.") from None
+        raise too_deep from None
     return from_table(table, source=str(path), default_name=path.stem, folder=path.parent)
 
 
@@ -167,7 +178,7 @@ def load_json(path: Path) -> PipelineConfig:
     ConfigError
         When it holds an unknown key or an impossible value.
     """
-    text = _read(path, ArtefactError, "Start the run with `discover run TOML`.")
+    text = _read(path, MAX_BYTES, ArtefactError, "Start the run with `discover run TOML`.")
     try:
         table = parse_json(text)
     except ValueError as error:
@@ -283,15 +294,17 @@ def checked_name(name: str, source: str) -> str:
     return name
 
 
-def _read(path: Path, error_type: type[ArtefactError] | type[ConfigError], remedy: str) -> str:
+def _read(
+    path: Path, max_bytes: int, error_type: type[ArtefactError] | type[ConfigError], remedy: str
+) -> str:
     try:
-        data = read_plain(path, MAX_BYTES + 1)
+        data = read_plain(path, max_bytes + 1)
     except FileNotFoundError:
         raise error_type(f"There is no file {path}. {remedy}") from None
     except OSError as error:
         raise error_type(f"{path} cannot be read: {error.strerror}. {remedy}") from None
-    if len(data) > MAX_BYTES:
-        raise error_type(f"{path} is longer than {MAX_BYTES:,} bytes and was not read. {remedy}")
+    if len(data) > max_bytes:
+        raise error_type(f"{path} is longer than {max_bytes:,} bytes and was not read. {remedy}")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -353,6 +366,10 @@ def _check_keys(hint: Any, value: Any, path: str, source: str) -> None:
         for key, item in value.items():
             _check_keys(_element(hint), item, f"{path}.{key}", source)
     elif isinstance(value, list):
+        if len(value) > MAX_ENTRIES:
+            raise ConfigError(
+                f"{source}: {path}: a list has at most {MAX_ENTRIES:,} entries, but it has {len(value):,}."
+            )
         for number, item in enumerate(value):
             _check_keys(_element(hint), item, f"{path}[{number}]", source)
     elif isinstance(value, float) and not math.isfinite(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -144,7 +145,7 @@ def run_name(path: Path, name: str = "") -> str:
 def is_recorded(folder: Path) -> bool:
     """Say whether a folder holds a run of `discover infer`."""
     path = folder / "config.json"
-    if not path.is_file() or path.stat().st_size > 1_000_000:
+    if not os.path.isfile(path) or path.stat().st_size > 1_000_000:
         return False
     try:
         content = json.loads(path.read_bytes())

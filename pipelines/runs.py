@@ -1,4 +1,8 @@
-"""Where a run lives: from what a user calls it to its folder and settings, and the lock on the folder."""
+"""Where a run lives: from what a user calls it to its folder and settings, and the lock on the folder.
+
+What a user types may be a rule or anything else, and longer than any name of a file. The functions of
+:mod:`os.path` then say that there is no such file, where those of :mod:`pathlib` fail.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from discover.checked import shortened
 from discover.errors import ArtefactError, did_you_mean
 from pipelines import artefacts
 from pipelines.config import PipelineConfig, load_json, load_toml
@@ -61,20 +66,20 @@ def find_run(name: str, results: Path = RESULTS, toml_first: bool = False) -> Ru
         When the TOML file has a mistake.
     """
     path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or os.path.isfile(path):
         return _from_toml(path, results)
-    if path.is_dir() and not (toml_first and name in pipeline_files()):
+    if os.path.isdir(path) and not (toml_first and name in pipeline_files()):
         return Run(_own_folder(path), load_json(path / "config.json"))
     folder, toml = results / name, pipeline_files().get(name)
-    found_folder = "/" not in name and (folder / "config.json").is_file()
+    found_folder = "/" not in name and os.path.isfile(folder / "config.json")
     if found_folder and not (toml_first and toml is not None):
         return Run(_own_folder(folder), load_json(folder / "config.json"))
     if toml is not None:
         return _from_toml(toml, results)
     known = sorted({*pipeline_files(), *_run_names(results)})
     raise ArtefactError(
-        f"There is no run and no pipeline {name!r}.{did_you_mean(name, known)} A run is a folder such as "
-        f"results/oja, a TOML file such as pipelines/oja.toml, or the name of one "
+        f"There is no run and no pipeline {shortened(name, 200)}.{did_you_mean(name, known)} "
+        "A run is a folder such as results/oja, a TOML file such as pipelines/oja.toml, or the name of one "
         f"({', '.join(known) or 'none yet'})."
     )
 
@@ -90,7 +95,7 @@ def find_folder(name: str, results: Path = RESULTS) -> Path:
         When a TOML file was named and has a mistake.
     """
     for folder in (Path(name), results / name):
-        if (folder / "config.json").is_file():
+        if os.path.isfile(folder / "config.json"):
             return folder
     return find_run(name, results).folder
 
@@ -98,7 +103,7 @@ def find_folder(name: str, results: Path = RESULTS) -> Path:
 def exists(name: str, results: Path = RESULTS) -> bool:
     """Say whether a user's word means a run or a pipeline rather than a rule."""
     path = Path(name)
-    return path.suffix == ".toml" or path.exists() or name in {*pipeline_files(), *_run_names(results)}
+    return path.suffix == ".toml" or os.path.exists(path) or name in {*pipeline_files(), *_run_names(results)}
 
 
 def pipeline_files() -> dict[str, Path]:
@@ -145,7 +150,7 @@ def refuse_link(path: Path) -> None:
     ArtefactError
         When it is one.
     """
-    if path.is_symlink():
+    if os.path.islink(path):
         raise ArtefactError(
             f"{path} is a symbolic link to {os.path.realpath(path)}; a run is not written through a link. "
             "Remove the link, or name the folder that you mean."

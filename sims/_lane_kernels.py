@@ -1,14 +1,9 @@
 """Problems side by side, one in each lane of the vector instructions."""
 
-from numba import njit
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+from sims._compiled import kernel
 
 
-@njit(**OPTIONS)
+@kernel
 def into_lanes(rows, first, last, lanes):
     """Fill lanes (n_groups, n, n_inputs, n_lanes) of some groups from rows (n_problems, n, n_inputs).
 

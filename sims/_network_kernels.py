@@ -9,8 +9,6 @@ A rule that is quadratic in input and weight needs nine numbers for each output,
 outputs of a batch in lock-step. Any other program is interpreted over blocks of synapses.
 
 Problems share nothing and each writes its own rows: results are bit-identical for any number of threads.
-Everything these kernels call lives in this file, because the compilation cache does not notice edits in
-another one.
 
 Shapes of one problem: ``w (n_outputs, n_inputs)``, ``v (n_outputs, n_outputs)`` below the diagonal,
 ``first`` = y0 and ``y`` (batch, n_outputs). A layer reads row ``picks[b]`` of `source` for sample b of a
@@ -21,14 +19,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from sims._borrowed import borrowed
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+from sims._compiled import helper, kernel
 
 TABLE, COLLAPSED, INTERPRETED = 0, 1, 2
 """Forms of a rule: coefficient table; program over y for the nine numbers; program for the update."""
@@ -83,7 +76,7 @@ class Layer(NamedTuple):
     adjoints: np.ndarray
 
 
-@njit(**OPTIONS)
+@helper
 def _layer(rule, batch, n_outputs, n_inputs):
     n_lanes = batch * n_outputs
     n_columns = n_lanes
@@ -103,7 +96,7 @@ def _layer(rule, batch, n_outputs, n_inputs):
     )
 
 
-@njit(**OPTIONS)
+@helper
 def _uncounted(rule, layer):
     """Return the same rule and memory with arrays whose users are not counted; the caller keeps them."""
     return (
@@ -118,12 +111,12 @@ def _uncounted(rule, layer):
     )  # fmt: skip
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _n_synapses(rule, k, n_inputs):
     return k if rule.hierarchical else n_inputs
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _integer_power(base, exponent):
     result = 1.0
     for _ in range(abs(exponent)):
@@ -131,12 +124,12 @@ def _integer_power(base, exponent):
     return 1.0 / result if exponent < 0 else result
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _sign(value):
     return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
 
 
-@njit(**OPTIONS)
+@helper
 def _value(op, a, b, exponent):
     """Result of one instruction other than sums and products."""
     if op == SUB:
@@ -168,7 +161,7 @@ def _value(op, a, b, exponent):
     return a if a <= b or math.isnan(a) else b
 
 
-@njit(**OPTIONS)
+@helper
 def _slopes(op, out, a, b, exponent):
     """Derivatives of one instruction's result, other than of sums and products, by its operands."""
     if op == SUB:
@@ -200,13 +193,13 @@ def _slopes(op, out, a, b, exponent):
     return 0.0, 0.0
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _second(op, a, b):
     """Register of the second operand; one-operand instructions read their first again."""
     return b if op < POWI or op >= MAX else a
 
 
-@njit(**OPTIONS)
+@helper
 def _run(rule, tape, n):
     """Run a program over the first `n` entries of its registers."""
     first = tape.shape[0] - rule.code.shape[0]
@@ -225,7 +218,7 @@ def _run(rule, tape, n):
                 tape[r, i] = _value(op, tape[a, i], tape[b, i], rule.code[row, 2])
 
 
-@njit(**OPTIONS)
+@helper
 def _pull(rule, tape, adjoints, n, gradient):
     """Pull adjoints back through a program and add what reaches the constants to `gradient`."""
     first = tape.shape[0] - rule.code.shape[0]
@@ -254,7 +247,7 @@ def _pull(rule, tape, adjoints, n, gradient):
             gradient[c] += adjoints[first - n_constants + c, i]
 
 
-@njit(**OPTIONS)
+@helper
 def _coefficients(rule, y, tape, coefficients):
     """Coefficients (9, n_lanes) of all powers for the outputs `y` (n_lanes,)."""
     if rule.form == TABLE:
@@ -271,7 +264,7 @@ def _coefficients(rule, y, tape, coefficients):
             coefficients[q] = tape[r]
 
 
-@njit(**OPTIONS)
+@helper
 def _pull_coefficients(rule, step, y, layer, gradient, pull_y):
     """Add a batch's gradient, and to `pull_y` what reaches the outputs through the coefficients.
 
@@ -302,7 +295,7 @@ def _pull_coefficients(rule, step, y, layer, gradient, pull_y):
     pull_y += adjoints[0]
 
 
-@njit(**OPTIONS)
+@helper
 def _learn_quadratic(rule, source, picks, w, step, c, drive):
     """Change all weights by the sum over a batch, in place."""
     n_outputs, n_inputs = w.shape
@@ -331,7 +324,7 @@ def _learn_quadratic(rule, source, picks, w, step, c, drive):
             w[k, i] = u + step * (constant + drive[0, i] + u * (slope + drive[1, i] + u * drive[2, i]))
 
 
-@njit(**OPTIONS)
+@helper
 def _moments(rule, source, picks, w, adjoint, moments):
     """``sum_i adjoint_i x_i**m w_i**n`` for each power q that a rule's parameters need and each lane."""
     n_outputs, n_inputs = w.shape
@@ -367,7 +360,7 @@ def _moments(rule, source, picks, w, adjoint, moments):
             moments[6, n], moments[7, n], moments[8, n] = m20, m21, m22
 
 
-@njit(**OPTIONS)
+@helper
 def _pull_weights(rule, source, picks, w, step, c, drive, adjoint, pull_y):
     """Add what reaches a layer's weights and, in the lateral one, its inputs through the update itself."""
     n_outputs, n_inputs = w.shape
@@ -396,7 +389,7 @@ def _pull_weights(rule, source, picks, w, step, c, drive, adjoint, pull_y):
             adjoint[k, i] += step * (slope + drive[0, i] + w[k, i] * drive[1, i]) * adjoint[k, i]
 
 
-@njit(**OPTIONS)
+@helper
 def _run_synapses(rule, source, picks, w, y, k, tape):
     """Run a program for all synapses of output `k` and some samples, one sample after the other."""
     n_synapses = _n_synapses(rule, k, w.shape[1])
@@ -408,7 +401,7 @@ def _run_synapses(rule, source, picks, w, y, k, tape):
     _run(rule, tape, picks.shape[0] * n_synapses)
 
 
-@njit(**OPTIONS)
+@helper
 def _learn_interpreted(rule, source, picks, w, y, step, layer):
     at_once = layer.tape.shape[1] // w.shape[1]
     change = layer.drive[0]
@@ -425,7 +418,7 @@ def _learn_interpreted(rule, source, picks, w, y, step, layer):
             w[k, i] += step * change[i]
 
 
-@njit(**OPTIONS)
+@helper
 def _pull_interpreted(rule, source, picks, w, y, step, adjoint, gradient, pull_y, layer):
     at_once = layer.tape.shape[1] // w.shape[1]
     change, adjoints = layer.drive[0], layer.adjoints
@@ -450,7 +443,7 @@ def _pull_interpreted(rule, source, picks, w, y, step, adjoint, gradient, pull_y
             adjoint[k, i] += change[i]
 
 
-@njit(**OPTIONS)
+@helper
 def _outputs(samples, picks, w, v, first, y):
     n_outputs, n_inputs = w.shape
     for b in range(picks.shape[0]):
@@ -467,7 +460,7 @@ def _outputs(samples, picks, w, v, first, y):
             y[b, k] = total
 
 
-@njit(**OPTIONS)
+@helper
 def _pull_outputs(samples, picks, v, first, pull_y, adjoint, lateral_adjoint):
     """Pull dL/dy of a batch back to both layers of weights; `pull_y` becomes dL/dy0."""
     n_outputs, n_inputs = adjoint.shape
@@ -483,7 +476,7 @@ def _pull_outputs(samples, picks, v, first, pull_y, adjoint, lateral_adjoint):
                 adjoint[j, i] += total * samples[s, i]
 
 
-@njit(**OPTIONS)
+@helper
 def _learn(rule, source, picks, w, y, eta, layer):
     """Change the weights of one layer by the mean over a batch, in place."""
     step = eta / picks.shape[0]
@@ -494,7 +487,7 @@ def _learn(rule, source, picks, w, y, eta, layer):
         _learn_quadratic(rule, source, picks, w, step, layer.coefficients, layer.drive)
 
 
-@njit(**OPTIONS)
+@helper
 def _pull_layer(rule, source, picks, w, y, eta, adjoint, gradient, pull_y, layer):
     """Pull `adjoint` = dL/dw of one layer back through its update; add to `gradient` and to `pull_y`."""
     step = eta / picks.shape[0]
@@ -508,7 +501,7 @@ def _pull_layer(rule, source, picks, w, y, eta, adjoint, gradient, pull_y, layer
     _pull_weights(rule, source, picks, w, step, c, layer.drive, adjoint, pull_y)
 
 
-@njit(**OPTIONS)
+@helper
 def _step(feedforward, lateral, course, samples, picks, rows, w, v, first, y, layer, lateral_layer):
     """One update of both layers from the mean over a batch, in place; `first` and `y` are filled."""
     _outputs(samples, picks, w, v, first, y)
@@ -517,7 +510,7 @@ def _step(feedforward, lateral, course, samples, picks, rows, w, v, first, y, la
         _learn(lateral, y, rows, v, y, course.eta_lateral, lateral_layer)
 
 
-@njit(**OPTIONS)
+@helper
 def _square_norm(weights):
     flat = weights.reshape(weights.size)
     total = 0.0
@@ -526,7 +519,7 @@ def _square_norm(weights):
     return total
 
 
-@njit(**OPTIONS)
+@helper
 def _simulate_one(
     feedforward, lateral, course, samples, w, v, record, lateral_record, rows, first, y, layer, lateral_layer
 ):
@@ -546,7 +539,7 @@ def _simulate_one(
     return -1
 
 
-@njit(**OPTIONS)
+@kernel
 def simulate(
     feedforward, lateral, course, first_problem, last_problem, inputs, weights, lateral_weights, record,
     lateral_record, blow_up,
@@ -582,7 +575,7 @@ class Path(NamedTuple):
     outputs: np.ndarray  # (every, batch, n_outputs)
 
 
-@njit(**OPTIONS)
+@helper
 def _replay(feedforward, lateral, course, samples, start, stop, path, rows, layer, lateral_layer):
     """Run steps `start` to `stop` again from the first weights of `path`, and fill it."""
     order, last = course.order, stop - start - 1
@@ -599,7 +592,7 @@ def _replay(feedforward, lateral, course, samples, start, stop, path, rows, laye
     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@helper
 def _gradient_one(
     feedforward, lateral, course, samples, record, lateral_record, a, b, gradient, lateral_gradient, rows,
     pull_y, path, layer, lateral_layer,
@@ -636,7 +629,7 @@ def _gradient_one(
             _pull_outputs(samples, picks, v, path.first[s], pull_y, a, b)
 
 
-@njit(**OPTIONS)
+@kernel
 def gradient(
     feedforward, lateral, course, first_problem, last_problem, inputs, record, lateral_record, blow_up,
     adjoint, lateral_adjoint, result, lateral_result,

@@ -7,8 +7,6 @@ caches. Operands are read where they are, by two strides: values of a neuron are
 nor are weights, adjoints and inputs copied (inputs are, where a batch takes samples that do not follow each
 other). The way back is a tape too, see `_tape.py`.
 
-Everything these kernels call lives in this file, because the compilation cache does not notice edits in
-another one, but for the arithmetic of lanes: after an edit of `_lanes.py` the cache has to be cleared.
 Shapes of one group: ``samples (n_samples * n_inputs, LANES)``, ``w, adjoint (n_inputs, LANES)``. The sample
 indices of a step are ``order[row : row + batch]``. Arrays are addresses here, see :mod:`sims._lanes`: numbers
 cost little to hand on, and operands are chosen while a program runs.
@@ -18,9 +16,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from sims._borrowed import borrowed
+from sims._compiled import helper, kernel
 from sims._lanes import (
     absolute,
     address_of,
@@ -37,11 +35,6 @@ from sims._lanes import (
     with_lane,
     zero_of,
 )
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
@@ -107,7 +100,7 @@ class Blocks(NamedTuple):
 # ------------------------------------------------------------------------------------------- instructions
 
 
-@njit(**OPTIONS)
+@helper
 def _value(op, a, b):
     """Result of one instruction that no vector instruction computes."""
     if op == POW:
@@ -123,7 +116,7 @@ def _value(op, a, b):
     return a * math.log(b) if b > 0.0 else 0.0
 
 
-@njit(**OPTIONS)
+@helper
 def _operand(rows, column, bases, places, o):
     """Where an operand is: address, first row, and rows from one turn of the inner loop to the next."""
     q = load_number(rows, column)
@@ -131,7 +124,7 @@ def _operand(rows, column, bases, places, o):
     return load_number(bases, q), load_number(rows, column + 1) + first, load_number(places, 4 * q + INNER)
 
 
-@njit(**OPTIONS)
+@helper
 def _run(rows, first, last, bases, places, sizes):
     """Run instructions `first` to `last`, in order.
 
@@ -292,7 +285,7 @@ def _run(rows, first, last, bases, places, sizes):
 # ------------------------------------------------------------------------------------------------- blocks
 
 
-@njit(**OPTIONS)
+@helper
 def _lay_out(space):
     """Write down what is the same for all blocks."""
     for n in range(3 * N_KINDS * 4):
@@ -306,13 +299,13 @@ def _lay_out(space):
         store_number(space.bases, level * N_KINDS + TAPE, space.tape)
 
 
-@njit(**OPTIONS)
+@helper
 def _over_samples(blocks):
     """Whether the inner loop goes over samples instead of synapses: it is the longer one."""
     return blocks.n_together > blocks.width
 
 
-@njit(**OPTIONS)
+@helper
 def _set_place(blocks, places, kind, first, by_sample, by_synapse):
     over_samples = _over_samples(blocks)
     p = 4 * (2 * N_KINDS + kind)
@@ -321,7 +314,7 @@ def _set_place(blocks, places, kind, first, by_sample, by_synapse):
     store_number(places, p + INNER, by_sample if over_samples else by_synapse)
 
 
-@njit(**OPTIONS)
+@helper
 def _set_block(blocks, places, sizes, start, n_synapses, n_samples, from_row):
     """Write down where a block is; inputs begin at `from_row`, or are on the tape where it is negative."""
     over_samples = _over_samples(blocks)
@@ -339,7 +332,7 @@ def _set_block(blocks, places, sizes, start, n_synapses, n_samples, from_row):
         _set_place(blocks, places, INPUTS, from_row, blocks.n_inputs, 1)
 
 
-@njit(**OPTIONS)
+@helper
 def _follow_each_other(order, row, low, high):
     for b in range(low + 1, high):
         if load_number(order, row + b) != load_number(order, row + b - 1) + 1:
@@ -347,7 +340,7 @@ def _follow_each_other(order, row, low, high):
     return True
 
 
-@njit(**OPTIONS)
+@helper
 def _output(samples, first, w, n_inputs):
     """Output for the sample whose inputs start at row `first`; two sums, as one would wait for itself."""
     even = zero_of(load_row(w, 0))
@@ -360,7 +353,7 @@ def _output(samples, first, w, n_inputs):
     return even + odd
 
 
-@njit(**OPTIONS)
+@helper
 def _copy_inputs(blocks, samples, order, row, low, high, tape):
     """Bring the inputs of samples that do not follow each other to the tape."""
     over_samples = _over_samples(blocks)
@@ -371,19 +364,19 @@ def _copy_inputs(blocks, samples, order, row, low, high, tape):
             store_row(tape, to, load_row(samples, first + i))
 
 
-@njit(**OPTIONS)
+@helper
 def _copy(source, target, n):
     for i in range(n):
         store_row(target, i, load_row(source, i))
 
 
-@njit(**OPTIONS)
+@helper
 def _clear(rows, first, last):
     for r in range(first, last):
         store_row(rows, r, 0.0)
 
 
-@njit(**OPTIONS)
+@helper
 def _add_block(blocks, space, operand, n_synapses, n_samples, target, start, factor):
     """Add a multiple of an operand, summed over samples, to a stretch of `target`."""
     over_samples = _over_samples(blocks)
@@ -400,7 +393,7 @@ def _add_block(blocks, space, operand, n_synapses, n_samples, target, start, fac
         store_row(target, start + i, load_row(target, start + i) + factor * total)
 
 
-@njit(**OPTIONS)
+@helper
 def _add(source, first, factor, target, n):
     """Add a multiple of some rows to `target`; return its squared norm."""
     norm = zero_of(load_row(target, 0))
@@ -426,7 +419,7 @@ class Space(NamedTuple):
     sizes: int
 
 
-@njit(**OPTIONS)
+@helper
 def _set_bases(space, inputs, w, adjoint):
     q = 2 * N_KINDS
     store_number(space.bases, q + INPUTS, inputs)
@@ -434,14 +427,14 @@ def _set_bases(space, inputs, w, adjoint):
     store_number(space.bases, q + ADJOINTS, adjoint)
 
 
-@njit(**OPTIONS)
+@helper
 def _set_outputs(blocks, space, samples, order, row, low, high, w):
     for b in range(low, high):
         y = _output(samples, load_number(order, row + b) * blocks.n_inputs, w, blocks.n_inputs)
         store_row(space.neurons, b - low, y)
 
 
-@njit(**OPTIONS)
+@helper
 def _update(space, operand, n, w, start, eta, samples, following):
     """Change a stretch of the weights; return its squared norm and its share of the output after that.
 
@@ -472,7 +465,7 @@ def _update(space, operand, n, w, start, eta, samples, following):
     return norm + other_norm, y + other_y
 
 
-@njit(**OPTIONS)
+@helper
 def _walk(tape, blocks, space, samples, order, row, next_row, w, adjoint, eta, knows_output, is_way_back):
     """Run one step of a group, from one sample or a batch, or pull `adjoint` = dL/dw back through it.
 
@@ -531,7 +524,7 @@ def _walk(tape, blocks, space, samples, order, row, next_row, w, adjoint, eta, k
     return norm
 
 
-@njit(**OPTIONS)
+@helper
 def _silence(rows, n, blow_up):
     """Hold the weights of problems that blew up at zero."""
     for i in range(n):
@@ -542,7 +535,7 @@ def _silence(rows, n, blow_up):
         store_row(rows, i, kept)
 
 
-@njit(**OPTIONS)
+@helper
 def _notice(norm, bound, steps, blow_up):
     """Note the number of steps for problems whose squared norm left the bound just now.
 
@@ -556,7 +549,7 @@ def _notice(norm, bound, steps, blow_up):
     return any_moves
 
 
-@njit(**OPTIONS)
+@helper
 def _opened(tape, values, workspace):
     """Memory for one group, with the constants of the rule."""
     space = Space(
@@ -571,7 +564,7 @@ def _opened(tape, values, workspace):
     return space
 
 
-@njit(**OPTIONS)
+@helper
 def _tape(code):
     return Tape(
         address_of(code.rows), address_of(code.ends), address_of(code.results), code.sign,
@@ -579,7 +572,7 @@ def _tape(code):
     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@kernel
 def simulate(
     code, blocks, workspace, values, first, last, inputs, weights, order, eta, n_steps, bound, every, record,
     blow_up,
@@ -613,7 +606,7 @@ def simulate(
                     knows_output = False
 
 
-@njit(**OPTIONS)
+@kernel
 def gradient(
     code, blocks, workspace, way_back, back_blocks, back_space, values, first, last, inputs, order, eta,
     n_steps, every, record, blow_up, adjoint, result, path,

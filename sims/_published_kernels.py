@@ -1,21 +1,16 @@
 """Kernels of published networks for principal components whose rules need more than a synapse sees.
 
-A step works on the means over a batch of ``C = <y x^T>`` and ``S = <y y^T>``. Everything these kernels call
-lives in this file, because the compilation cache does not notice edits in another one.
+A step works on the means over a batch of ``C = <y x^T>`` and ``S = <y y^T>``.
 """
 
 import numpy as np
-from numba import njit
 
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+from sims._compiled import helper, kernel
 
 SANGER, OJA_SUBSPACE, FOLDIAK, SIMILARITY_MATCHING = 0, 1, 2, 3
 
 
-@njit(**OPTIONS)
+@helper
 def _inverse(matrix, inverse):
     """Gauss-Jordan elimination with partial pivoting; `matrix` is overwritten.
 
@@ -46,7 +41,7 @@ def _inverse(matrix, inverse):
                     inverse[i, j] -= factor * inverse[column, j]
 
 
-@njit(**OPTIONS)
+@helper
 def respond(network, w, lateral, work, settled, response):
     """Weights with which settled outputs answer to inputs, into `response` (n_outputs, n_inputs)."""
     n_outputs, n_inputs = w.shape
@@ -68,7 +63,7 @@ def respond(network, w, lateral, work, settled, response):
                 response[k, i] += settled[k, j] * w[j, i]
 
 
-@njit(**OPTIONS)
+@helper
 def _correlate(samples, picks, response, y, with_inputs, with_outputs):
     """Means over a batch of the products of outputs with inputs and with each other."""
     n_outputs, n_inputs = response.shape
@@ -89,7 +84,7 @@ def _correlate(samples, picks, response, y, with_inputs, with_outputs):
                 with_outputs[k, j] += share * y[k] * y[j]
 
 
-@njit(**OPTIONS)
+@helper
 def _learn(network, eta, w, lateral, c, s, change):
     """Change the weights by one step from the correlations `c` with inputs and `s` between outputs."""
     n_outputs, n_inputs = w.shape
@@ -117,7 +112,7 @@ def _learn(network, eta, w, lateral, c, s, change):
                     lateral[k, j] -= eta * s[k, j]
 
 
-@njit(**OPTIONS)
+@helper
 def _square_norm(weights):
     flat = weights.reshape(weights.size)
     total = 0.0
@@ -126,7 +121,7 @@ def _square_norm(weights):
     return total
 
 
-@njit(**OPTIONS)
+@kernel
 def simulate(
     network, first, last, inputs, weights, lateral_weights, order, eta, n_steps, bound, every, record, blow_up
 ):

@@ -8,9 +8,7 @@ Problems run in groups of two kinds. Where inputs are few, `LANES` problems run 
 of the vector instructions: arrays have a last axis of lanes, and what is done once a neuron costs little.
 Where they are many a problem runs alone, and the vector instructions go along its inputs: arrays have no such
 axis. Problems never share arithmetic and each writes its own lane: results are bit-identical for any number
-of threads. The compilation cache does not notice edits in another file, so everything these kernels call
-lives in this one, but for the arithmetic of lanes and splines: after an edit of `_lanes.py` or
-`_spline_kernels.py` the cache has to be cleared.
+of threads.
 
 Shapes of one group, the lanes in brackets: ``samples (n_samples, n_inputs[, LANES])``,
 ``w, adjoint (n_inputs[, LANES])``, ``order (n_rounds, batch)`` with the sample indices of step ``t`` in row
@@ -23,17 +21,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import overload
 
 from sims._borrowed import borrowed
+from sims._compiled import OPTIONS, helper, kernel
 from sims._lanes import all_at_most, lane, load, n_lanes, store, with_lane, zero_of
 from sims._spline_kernels import SplineRule, pull_spline, spline_coefficients
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
@@ -58,7 +51,7 @@ class QuadraticRule(NamedTuple):
     outputs: np.ndarray
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _integer_power(base, exponent):
     result = 1.0
     for _ in range(abs(exponent)):
@@ -66,12 +59,12 @@ def _integer_power(base, exponent):
     return 1.0 / result if exponent < 0 else result
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _sign(value):
     return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
 
 
-@njit(**OPTIONS)
+@helper
 def _value(op, a, b, exponent):
     """Result of one instruction other than the arithmetic ones."""
     if op == POW:
@@ -95,7 +88,7 @@ def _value(op, a, b, exponent):
     return a if a <= b or math.isnan(a) else b
 
 
-@njit(**OPTIONS)
+@helper
 def _slopes(op, out, a, b, exponent):
     """Derivatives of one instruction's result with respect to its operands."""
     if op == ADD:
@@ -131,7 +124,7 @@ def _slopes(op, out, a, b, exponent):
     return 0.0, 0.0
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _second(op, a, b):
     """Register of the second operand; one-operand instructions read their first again."""
     return b if op < POWI or op >= MAX else a
@@ -140,7 +133,7 @@ def _second(op, a, b):
 # ------------------------------------------------------------------------------------ rules, once a neuron
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _run(code, first, registers):
     """Run a program over the output; `registers` is (n_registers[, LANES])."""
     for n in range(code.shape[0]):
@@ -166,17 +159,17 @@ def _run(code, first, registers):
         store(registers, (first + n,), out)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _of_table(table, q, y):
     return table[0, q] + y * (table[1, q] + y * table[2, q])
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _of_register(registers, r):
     return load(registers, (r,)) if r >= 0 else zero_of(load(registers, (0,)))
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _quadratic_coefficients(rule, y, registers):
     if rule.is_program:
         store(registers, (0,), y)
@@ -201,12 +194,12 @@ def _quadratic_coefficients(rule, y, registers):
     )  # fmt: skip
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _add_to(array, indices, value):
     store(array, indices, load(array, indices) + value)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _pull_power(table, q, moment, y, gradient):
     """Add one power's share to the gradient of a table; return its share of dL/dy."""
     through = moment * y
@@ -216,7 +209,7 @@ def _pull_power(table, q, moment, y, gradient):
     return moment * (table[1, q] + 2.0 * table[2, q] * y)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _pull_table(rule, step, m, y, gradient):
     """Add one sample's gradient of a polynomial rule; return dL/dy through the coefficients.
 
@@ -236,13 +229,13 @@ def _pull_table(rule, step, m, y, gradient):
     return through
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _seed(adjoints, r, value):
     if r >= 0:
         _add_to(adjoints, (r,), value)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _pull_program(rule, step, m, registers, adjoints, gradient):
     """The same for a program, whose `registers` are those of :func:`_coefficients` for the same sample."""
     code, outputs = rule.code, rule.outputs
@@ -292,7 +285,7 @@ def _pull_program(rule, step, m, registers, adjoints, gradient):
 # ------------------------------------------------------------------------------------- rules of either type
 
 
-@njit(**OPTIONS)
+@helper
 def _borrowed_quadratic(rule):
     return QuadraticRule(
         rule.is_program, rule.is_linear, rule.needs_all_moments, borrowed(rule.table),
@@ -300,7 +293,7 @@ def _borrowed_quadratic(rule):
     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@helper
 def _borrowed_splines(rule):
     return SplineRule(
         rule.is_linear, rule.needs_all_moments, rule.low, rule.high, borrowed(rule.table),
@@ -308,7 +301,7 @@ def _borrowed_splines(rule):
     )  # fmt: skip
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _pull_quadratic(rule, step, m, y, registers, adjoints, gradient):
     if rule.is_program:
         return _pull_program(rule, step, m, registers, adjoints, gradient)
@@ -362,7 +355,7 @@ def _compiled_borrowed_rule(rule):
 # ---------------------------------------------------------------------------------------------- synapses
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _output(samples, pick, w):
     total = zero_of(load(w, (0,)))
     for i in range(w.shape[0]):
@@ -370,7 +363,7 @@ def _output(samples, pick, w):
     return total
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _update(samples, pick, w, eta, is_linear, c):
     """Change the weights by one sample, in place; return the square of their norm."""
     c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
@@ -394,7 +387,7 @@ def _update(samples, pick, w, eta, is_linear, c):
     return total
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _accumulate(samples, pick, is_linear, c, drive):
     """Add one sample's share of a batch update to ``drive[k]``, by power k of the weight."""
     c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
@@ -410,7 +403,7 @@ def _accumulate(samples, pick, is_linear, c, drive):
         _add_to(drive, (2, i), c02 + x * (c12 + x * c22))
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _apply(drive, w, step):
     """Change the weights by what a batch has accumulated; return the square of their norm."""
     total = zero_of(load(w, (0,)))
@@ -422,7 +415,7 @@ def _apply(drive, w, step):
     return total
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _moments(samples, pick, w, adjoint, needs_all):
     """``sum_n adjoint_n x_n**i w_n**k`` for each power that a rule needs."""
     # No ``+=``: without the compiler a register of lanes is an array, which that would change in place, and
@@ -454,7 +447,7 @@ def _moments(samples, pick, w, adjoint, needs_all):
     return m00, m01, m02, m10, m11, m12, m20, m21, m22
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _pull_weights(samples, pick, w, eta, is_linear, c, through, adjoint):
     """Replace the adjoint of the weights after an online step by that before it."""
     if is_linear:
@@ -470,7 +463,7 @@ def _pull_weights(samples, pick, w, eta, is_linear, c, through, adjoint):
             store(adjoint, (i,), a + eta * slope * a + through * x)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _accumulate_pull(samples, pick, is_linear, c, through, drive):
     """Add one sample's share of what a batch step does to the adjoint to `drive` (3, n_inputs[, LANES])."""
     if is_linear:
@@ -487,7 +480,7 @@ def _accumulate_pull(samples, pick, is_linear, c, through, drive):
         _add_to(drive, (2, i), through * x)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _apply_pull(drive, w, step, adjoint):
     """Replace the adjoint of the weights after a batch step by that before it."""
     for i in range(w.shape[0]):
@@ -513,27 +506,27 @@ class WayBack(NamedTuple):
     path: np.ndarray  # (n_groups, every, n_inputs[, LANES])
 
 
-@njit(**OPTIONS)
+@helper
 def _set_constants(constants, registers):
     zero = zero_of(load(registers, (0,)))
     for n in range(constants.shape[0]):
         store(registers, (1 + n,), zero + constants[n])
 
 
-@njit(**OPTIONS)
+@helper
 def _clear(drive):
     flat = drive.reshape(drive.size)
     for i in range(flat.shape[0]):
         flat[i] = 0.0
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _copy(source, target):
     for i in range(source.shape[0]):
         store(target, (i,), load(source, (i,)))
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _step(rule, samples, order, row, w, eta, registers, drive):
     """One update of a group from one sample or from the mean over a batch; return the squared norm."""
     batch = order.shape[1]
@@ -549,7 +542,7 @@ def _step(rule, samples, order, row, w, eta, registers, drive):
     return _apply(drive, w, eta / batch)
 
 
-@njit(**OPTIONS)
+@helper
 def _silence(w, blow_up):
     """Hold the weights of problems that blew up at zero."""
     for i in range(w.shape[0]):
@@ -560,7 +553,7 @@ def _silence(w, blow_up):
         store(w, (i,), kept)
 
 
-@njit(**OPTIONS)
+@helper
 def _notice(norm, bound, steps, blow_up):
     """Note the number of steps for problems whose squared norm left the bound just now."""
     for g in range(blow_up.shape[0]):
@@ -568,7 +561,7 @@ def _notice(norm, bound, steps, blow_up):
             blow_up[g] = steps
 
 
-@njit(**OPTIONS)
+@kernel
 def simulate(
     rule, first, last, inputs, weights, order, eta, n_steps, bound, every, record, blow_up, workspace
 ):
@@ -600,7 +593,7 @@ def simulate(
                 _silence(w, blown)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _step_back(rule, samples, order, row, w, eta, adjoint, gradient, registers, adjoints, drive):
     """Pull `adjoint` = dL/dw back through one step and add the step's share to `gradient`."""
     batch = order.shape[1]
@@ -620,7 +613,7 @@ def _step_back(rule, samples, order, row, w, eta, adjoint, gradient, registers, 
         _apply_pull(drive, w, eta / batch, adjoint)
 
 
-@njit(**OPTIONS)
+@kernel
 def gradient(
     rule, first, last, inputs, order, eta, n_steps, every, record, blow_up, adjoint, result, workspace,
     way_back,

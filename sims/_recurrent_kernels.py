@@ -18,16 +18,11 @@ presynaptic spike: the order of the feed-forward circuit (:mod:`sims._spiking_ke
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from sims._borrowed import borrowed
+from sims._compiled import helper, kernel
 from sims._prefetch import prefetch
 from sims._spike_programs import NOTHING, KernelRule, clipped, updated_row
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 RUNNING, TOO_QUIET, TOO_ACTIVE, NOT_A_NUMBER = 0, 1, 2, 3
 """Why a run ended."""
@@ -151,7 +146,7 @@ BLOCK = 64
 """Neurons whose voltages are looked at together."""
 
 
-@njit(**OPTIONS)
+@helper
 def _rescale(array, scales, which):
     for n in range(array.shape[0]):
         value = array[n] * scales[which]
@@ -159,7 +154,7 @@ def _rescale(array, scales, which):
     scales[which] = 1.0
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _integrate(cells, network, k, spiking):
     """Step 1 and 2; list who spikes and return how many."""
     v, free_at, ends, refractory = network.voltage, network.free_at, network.ends, network.refractory
@@ -201,7 +196,7 @@ def _integrate(cells, network, k, spiking):
     return n_spikes
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _add(conductance, wiring, n, jump):
     """Let a spike of neuron n reach the targets of its fixed synapses."""
     targets = wiring.target[wiring.start[n] : wiring.start[n + 1]]
@@ -210,7 +205,7 @@ def _add(conductance, wiring, n, jump):
         conductance[targets[i]] += step
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _at_presynaptic(rule, cells, wiring, network, k, tape):
     """Change and apply the weights of an inhibitory neuron that spikes; return whether they are numbers."""
     synapses = slice(wiring.plastic_start[k], wiring.plastic_start[k + 1])
@@ -242,7 +237,7 @@ def _at_presynaptic(rule, cells, wiring, network, k, tape):
     return fine
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _at_postsynaptic(rule, cells, wiring, network, n, tape):
     """Change the plastic weights of an excitatory neuron that spikes; return whether all is fine."""
     incoming = slice(wiring.incoming_start[n], wiring.incoming_start[n + 1])
@@ -270,14 +265,14 @@ def _at_postsynaptic(rule, cells, wiring, network, n, tape):
     return fine
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _fetch_row(array, start, n):
     row = array[start[n] : start[n + 1]]
     for j in range(0, row.shape[0], LINE // row.itemsize):
         prefetch(row, j)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _fetch(wiring, network, spiking, n_spikes):
     """Ask for what the spikes of a step will need, all at once: the waiting times for memory overlap."""
     n_excitatory = network.x_post.shape[0]
@@ -298,7 +293,7 @@ def _fetch(wiring, network, spiking, n_spikes):
                 prefetch(network.weights, synapses[i])
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _note_spike(network, n, k):
     """Add the interval since a neuron's last spike, and its spike in the current bin."""
     last = network.last_spike[n]
@@ -312,7 +307,7 @@ def _note_spike(network, n, k):
         network.counts[n, 0] += 1.0
 
 
-@njit(**OPTIONS)
+@kernel
 def close_bin(network):
     """Add every neuron's count in a bin to its sums and begin a new one."""
     counts = network.counts
@@ -322,7 +317,7 @@ def close_bin(network):
         counts[n, 0] = 0.0
 
 
-@njit(**OPTIONS)
+@helper
 def _borrowed_rule(rule):
     return KernelRule(
         rule.is_linear, rule.alpha, rule.beta, rule.gamma, rule.kappa, rule.tau_pre, rule.tau_post,
@@ -331,7 +326,7 @@ def _borrowed_rule(rule):
     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@helper
 def _borrowed_wiring(wiring):
     return Wiring(
         borrowed(wiring.start), borrowed(wiring.target), borrowed(wiring.plastic_start),
@@ -340,7 +335,7 @@ def _borrowed_wiring(wiring):
     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@helper
 def _borrowed_network(network):
     return Network(
         borrowed(network.voltage), borrowed(network.excitatory), borrowed(network.inhibitory),
@@ -351,7 +346,7 @@ def _borrowed_network(network):
     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@kernel
 def run_steps(rule, cells, wiring, network, keep_pre, keep_post, first, n_steps, measuring, spiking, tape):
     """Run steps `first` to ``first + n_steps - 1``.
 

@@ -6,20 +6,15 @@ other, without lanes: this neuron serves tasks with few inputs, and the fast ker
 they are.
 
 A rule is a table of coefficients by powers of (x, y, w, theta), or a program whose variables are these, in
-this order. Everything these kernels call lives in this file, because the compilation cache does not notice
-edits in another one.
+this order.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+from sims._compiled import helper, kernel
 
 ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
@@ -48,7 +43,7 @@ class Course(NamedTuple):
     bound: float
 
 
-@njit(**OPTIONS)
+@helper
 def _forward(rule, registers):
     """Run a program; its variables are in the first registers, its constants behind them."""
     n_leaves = N_VARIABLES + len(rule.constants)
@@ -90,7 +85,7 @@ def _forward(rule, registers):
     return registers[rule.output]
 
 
-@njit(**OPTIONS)
+@helper
 def _backward(rule, registers, adjoints, weight):
     """Derivatives of ``weight * output`` with respect to all registers, after :func:`_forward`."""
     n_leaves = N_VARIABLES + len(rule.constants)
@@ -149,7 +144,7 @@ def _backward(rule, registers, adjoints, weight):
                 adjoints[right] += slope
 
 
-@njit(**OPTIONS)
+@helper
 def _contract(table, y, theta, by_value, by_output, by_threshold):
     """Sum a table over the powers of y and theta: values, and derivatives by y and by theta; each (3, 3)."""
     ys = (1.0, y, y * y)
@@ -168,7 +163,7 @@ def _contract(table, y, theta, by_value, by_output, by_threshold):
             by_value[i, k], by_output[i, k], by_threshold[i, k] = value, output, threshold
 
 
-@njit(**OPTIONS)
+@helper
 def _step(rule, x, w, theta, course, row, change, registers, parts):
     """Add a step's mean update to `change` (zero before), and return the mean of y**2."""
     batch = course.order.shape[1]
@@ -196,7 +191,7 @@ def _step(rule, x, w, theta, course, row, change, registers, parts):
     return power / batch
 
 
-@njit(**OPTIONS)
+@helper
 def _advance(rule, x, w, theta, course, t, change, registers, parts):
     """Take step `t`: weights change in place; returns the threshold behind it, and whether all is sound."""
     change[:] = 0.0
@@ -210,7 +205,7 @@ def _advance(rule, x, w, theta, course, t, change, registers, parts):
     return theta, norm <= course.bound * course.bound and np.isfinite(theta)
 
 
-@njit(**OPTIONS)
+@helper
 def _memory(rule):
     size = N_VARIABLES + len(rule.constants) + len(rule.code)
     registers = np.zeros(size)
@@ -218,7 +213,7 @@ def _memory(rule):
     return registers, np.zeros((3, 3, 3))
 
 
-@njit(**OPTIONS)
+@kernel
 def simulate(rule, first, last, inputs, weights, thresholds, course, every, record, levels, blow_up):
     """Run problems `first` to `last`: weights and thresholds change in place, records are before steps."""
     registers, parts = _memory(rule)
@@ -239,7 +234,7 @@ def simulate(rule, first, last, inputs, weights, thresholds, course, every, reco
         thresholds[p] = theta
 
 
-@njit(**OPTIONS)
+@kernel
 def gradient(rule, first, last, inputs, weights, thresholds, course, blow_up, adjoints, result):
     """Gradients of problems `first` to `last` into `result`; `adjoints` go from the end to the start.
 

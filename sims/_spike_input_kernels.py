@@ -11,14 +11,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from sims._borrowed import borrowed
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+from sims._compiled import helper, kernel
 
 LARGEST_IN_SERIES = 0.1
 """Up to this probability fourteen terms of the logarithm's series are exact but for the last bit or two."""
@@ -54,7 +49,7 @@ class Channels(NamedTuple):
     refractory: int
 
 
-@njit(**OPTIONS)
+@helper
 def _accumulate(noise, channels, signal, hazard):
     """Let a channel's signal go on and sum its hazard, step by step; return the signal."""
     move = (1.0 - channels.keep) * channels.half_width * 2.0**-31
@@ -80,7 +75,7 @@ def _accumulate(noise, channels, signal, hazard):
     return signal
 
 
-@njit(**OPTIONS)
+@helper
 def _tabulate(hazard, guess):
     """Cut the range of the hazard into as many equal parts as there are steps; return parts a unit.
 
@@ -99,7 +94,7 @@ def _tabulate(hazard, guess):
     return scale
 
 
-@njit(**OPTIONS)
+@helper
 def _draw_channel(
     rng, hazard, guess, scale, first, refractory, inputs, waiting, free_at, active, goals, step, source,
     n_spikes,
@@ -147,7 +142,7 @@ def _draw_channel(
     return n_spikes
 
 
-@njit(**OPTIONS)
+@helper
 def _sort(step, source, n_spikes, n_steps, event_step, event_input):
     """Sort spikes by step; those of one step keep their order."""
     place = np.zeros(n_steps + 1, dtype=np.int64)
@@ -162,7 +157,7 @@ def _sort(step, source, n_spikes, n_steps, event_step, event_input):
         event_input[at] = source[s]
 
 
-@njit(**OPTIONS)
+@kernel
 def draw(rng, noise, channels, first, signals, waiting, free_at, event_step, event_input):
     """Draw the input spikes of the steps from `first` on; return how many there are.
 

@@ -1,19 +1,14 @@
 """Rules inside the spiking kernels: for one synapse, or for a row of synapses in lock-step.
 
-Both spiking kernels call these functions. The compilation cache does not notice edits in another file: after
-an edit of this one it has to be cleared, so what is here is small and stays as it is.
+Both spiking kernels call these functions.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+from sims._compiled import helper
 
 ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
 TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
@@ -60,13 +55,13 @@ class KernelRule(NamedTuple):
     post_output: int
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def clipped(weight, largest):
     """Weight within its bounds; NaN stays NaN, so that the caller sees it."""
     return 0.0 if weight < 0.0 else largest if weight > largest else weight
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _integer_power(base, exponent):
     result = 1.0
     for _ in range(abs(exponent)):
@@ -74,7 +69,7 @@ def _integer_power(base, exponent):
     return 1.0 / result if exponent < 0 else result
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _value(op, a, b, exponent):
     """Result of one instruction."""
     if op == MUL:
@@ -110,7 +105,7 @@ def _value(op, a, b, exponent):
     return a if a <= b or math.isnan(a) else b
 
 
-@njit(**OPTIONS)
+@helper
 def synapse_update(code, constants, output, trace, weight, registers):
     """Result of a program for one synapse; `registers` is workspace of shape (n_registers,)."""
     registers[0] = trace
@@ -125,7 +120,7 @@ def synapse_update(code, constants, output, trace, weight, registers):
     return registers[output]
 
 
-@njit(**OPTIONS)
+@helper
 def row_update(code, constants, tape, n):
     """Run a program over the first `n` synapses of a `tape` (n_registers, at least n).
 
@@ -166,7 +161,7 @@ def row_update(code, constants, tape, n):
                 out[s] = _value(op, a[s], b[s], j)
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _spline_value(numbers, trace, weight):
     """``sum_k g_k(trace) * weight**k``; the curves are constant beyond their ends, NaN stays NaN."""
     n_pieces, n_powers = int(numbers[2]), int(numbers[3])
@@ -184,13 +179,13 @@ def _spline_value(numbers, trace, weight):
     return total
 
 
-@njit(**OPTIONS)
+@helper
 def spline_update(numbers, trace, weight):
     """Result of splines for one synapse."""
     return _spline_value(numbers, trace, weight)
 
 
-@njit(**OPTIONS)
+@helper
 def updated_row(code, constants, output, tape, n):
     """Run a program or splines over the first `n` synapses; return the row of the `tape` with the result."""
     if output == SPLINES:

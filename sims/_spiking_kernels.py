@@ -24,8 +24,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from sims._compiled import helper, kernel
 from sims._spike_programs import (
     NOTHING,
     SPLINES,
@@ -35,11 +35,6 @@ from sims._spike_programs import (
     synapse_update,
     updated_row,
 )
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 NEVER = 2**62
 """A step that is never reached."""
@@ -151,7 +146,7 @@ class Chunk(NamedTuple):
     drive_by_channel: np.ndarray
 
 
-@njit(**OPTIONS)
+@kernel
 def excite(
     first, n_steps, event_step, event_input, n_events, weights, channels, keep, conductance, drive,
     drive_by_channel, step, source,
@@ -196,7 +191,7 @@ def excite(
     step[n] = NEVER
 
 
-@njit(**OPTIONS)
+@kernel
 def list_all(first, event_step, event_input, n_events, step, source):
     """List all spikes in steps of the run, for plastic excitation."""
     for e in range(n_events):
@@ -205,7 +200,7 @@ def list_all(first, event_step, event_input, n_events, step, source):
     step[n_events] = NEVER
 
 
-@njit(**OPTIONS)
+@helper
 def _rule_of(table, r):
     n = table.numbers[r]
     return KernelRule(
@@ -219,7 +214,7 @@ def _rule_of(table, r):
     )  # fmt: skip
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _presynaptic(rule, weight, x_post, learning_rate, largest, registers):
     """Weight after a presynaptic spike."""
     if rule.is_linear:
@@ -233,7 +228,7 @@ def _presynaptic(rule, weight, x_post, learning_rate, largest, registers):
     return clipped(weight + learning_rate * update, largest)
 
 
-@njit(**OPTIONS)
+@helper
 def _postsynaptic(rule, k, weights, traces, updated, decay, learning_rate, largest, tape):
     """Change all weights of a neuron that spikes in step k; return whether they are numbers still."""
     n = weights.shape[0]
@@ -256,7 +251,7 @@ def _postsynaptic(rule, k, weights, traces, updated, decay, learning_rate, large
     return fine
 
 
-@njit(inline="always", **OPTIONS)
+@helper(inline="always")
 def _decay(x):
     """``exp(-x)``, for small positive x by the terms of its series that matter to the last bit."""
     if x > LARGEST_IN_SERIES:
@@ -267,7 +262,7 @@ def _decay(x):
     return low + square * square * high
 
 
-@njit(**OPTIONS)
+@helper
 def _measure_currents(excitatory, inhibitory, voltage, membrane, current):
     to_excitatory = membrane.excitatory_reversal - voltage
     to_inhibitory = voltage - membrane.inhibitory_reversal
@@ -276,7 +271,7 @@ def _measure_currents(excitatory, inhibitory, voltage, membrane, current):
         current[1, c] += inhibitory[c] * to_inhibitory
 
 
-@njit(**OPTIONS)
+@helper
 def _note_spike(k, counts, reals, spikes, measuring):
     n = counts[N_SPIKES]
     if n < spikes.shape[0]:
@@ -294,7 +289,7 @@ def _note_spike(k, counts, reals, spikes, measuring):
     counts[LAST_SPIKE] = k
 
 
-@njit(**OPTIONS)
+@helper
 def _stretch(
     rule, excitatory_rule, is_plastic, has_channels, first, last, e, chunk, channels, membrane, inhibitory,
     excitatory, r, state, registers, tape, measuring,
@@ -391,13 +386,13 @@ def _stretch(
     return e if fine else NEVER
 
 
-@njit(**OPTIONS)
+@helper
 def _next_multiple(k, start, every):
     """First of ``start + every, start + 2 every, ...`` after step k."""
     return start + every if k < start + every else start + ((k - start) // every + 1) * every
 
 
-@njit(**OPTIONS)
+@helper
 def _next_stop(k, last, plan):
     """First step after k at which something is to be done between two steps."""
     stop = min(last, _next_multiple(k, plan.check_from, plan.check_steps))
@@ -409,7 +404,7 @@ def _next_stop(k, last, plan):
     return stop
 
 
-@njit(**OPTIONS)
+@helper
 def _close_bin(counts):
     counts[SQUARED_COUNTS] += counts[IN_BIN] * counts[IN_BIN]
     counts[N_BINNED] += counts[IN_BIN]
@@ -417,7 +412,7 @@ def _close_bin(counts):
     counts[IN_BIN] = 0
 
 
-@njit(**OPTIONS)
+@helper
 def _check_activity(counts, plan):
     if counts[IN_WINDOW] < plan.fewest_spikes:
         counts[STOP] = TOO_QUIET
@@ -426,7 +421,7 @@ def _check_activity(counts, plan):
     counts[IN_WINDOW] = 0
 
 
-@njit(**OPTIONS)
+@helper
 def _normalise(weights, total, largest):
     """Bring the sum of weights back to what it was."""
     now = 0.0
@@ -437,7 +432,7 @@ def _normalise(weights, total, largest):
             weights[i] = clipped(weights[i] * (total / now), largest)
 
 
-@njit(**OPTIONS)
+@helper
 def _between_steps(k, plan, is_plastic, inhibitory, excitatory, r, state):
     """What is done after step k - 1 and before step k."""
     counts = state.counts[r]
@@ -453,7 +448,7 @@ def _between_steps(k, plan, is_plastic, inhibitory, excitatory, r, state):
         _normalise(excitatory.weights[r], excitatory.total[r], excitatory.largest)
 
 
-@njit(**OPTIONS)
+@kernel
 def run_chunk(
     table, excitatory_table, is_plastic, chunk, channels, membrane, plan, inhibitory, excitatory, state,
     registers, tape,

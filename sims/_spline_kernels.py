@@ -1,21 +1,15 @@
 """Splines of the output inside the kernels of rate neurons: values, slopes and gradients, once a neuron.
 
 Everything is per group, for problems in lanes or for one alone; see :mod:`sims._rate_kernels`, which calls
-this. The compilation cache does not notice edits in another file: after an edit of this one it has to be
-cleared.
+this.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from sims._compiled import helper
 from sims._lanes import lane, load, n_lanes, store, with_lane, zero_of
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-"""Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
-
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 
 class SplineRule(NamedTuple):
@@ -36,7 +30,7 @@ class SplineRule(NamedTuple):
 N_SPLINE_REGISTERS = 9
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _place(rule, y, registers):
     """Put values and slopes of the four basis functions at an output, and its piece, into the registers."""
     n_pieces = rule.table.shape[1] - 3
@@ -61,7 +55,7 @@ def _place(rule, y, registers):
     store(registers, (8,), piece)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _of_spline(table, q, first, registers):
     """Value of one spline, or with `first` = 4 its slope, at the output whose basis the registers hold."""
     piece = load(registers, (8,))
@@ -76,7 +70,7 @@ def _of_spline(table, q, first, registers):
     return out
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def spline_coefficients(rule, y, registers):
     """Coefficients of all powers for an output; the registers then hold its basis."""
     _place(rule, y, registers)
@@ -93,7 +87,7 @@ def spline_coefficients(rule, y, registers):
     )  # fmt: skip
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def _pull_spline_power(table, q, moment, registers, gradient):
     """Add one power's share to the gradient of its spline; return its share of dL/dy."""
     piece, first = load(registers, (8,)), q * table.shape[1]
@@ -106,7 +100,7 @@ def _pull_spline_power(table, q, moment, registers, gradient):
     return moment * _of_spline(table, q, 4, registers)
 
 
-@njit(forceinline=True, **OPTIONS)
+@helper(forceinline=True)
 def pull_spline(rule, step, m, registers, gradient):
     """Add one sample's gradient of a spline rule; return dL/dy through the coefficients."""
     t = rule.table

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def kernel_cache() -> Path:
-    """Return a cache folder for the kernels of exactly this source text.
-
-    Numba goes on serving an old kernel after a function that it calls was edited in another file, so every
-    state of the sources gets a folder of its own; those of other states are removed after a day.
-    """
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "sims").rglob("*.py")):
-        digest.update(path.read_bytes())
-    caches = ROOT / ".pytest_cache" / "kernels"
-    own = caches / digest.hexdigest()[:16]
-    for other in caches.glob("*"):
-        if other != own and time.time() - other.stat().st_mtime > 86_400:
-            shutil.rmtree(other, ignore_errors=True)
-    own.mkdir(parents=True, exist_ok=True)
-    return own
-
+KERNELS = Path(__file__).resolve().parent.parent / ".pytest_cache" / "kernels"
+KERNELS.mkdir(parents=True, exist_ok=True)
 
 # Before NumPy, Numba and Matplotlib are imported.
-os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache())
+os.environ["NUMBA_CACHE_DIR"] = str(KERNELS)
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["COLUMNS"] = "120"
 os.environ.setdefault("OMP_NUM_THREADS", "1")

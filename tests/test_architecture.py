@@ -99,7 +99,6 @@ def test_fast_mathematics_keeps_nan_visible(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_files_stay_readable(path: Path) -> None:
-    # Kernels share a file with all that they call: the compilation cache does not notice edits in another.
     most = 700 if path.name.endswith("_kernels.py") else 600
     assert len(path.read_text(encoding="utf-8").splitlines()) <= most
 

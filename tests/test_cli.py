@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 from discover.errors import EngineUnavailable, RunFailed
 from pipelines import artefacts, runs
 from pipelines.cli import app
+from pipelines.config import load_toml
 from pipelines.stages import STAGES, stage_seed
 
 ALL = list(STAGES)
@@ -287,6 +289,88 @@ def test_a_mistake_in_the_file_leaves_earlier_results_as_they_were(
     refused(discover("run", "toy.toml"), *words)
     assert {path: path.read_bytes() for path in toy.run.rglob("*") if path.is_file()} == before
     assert toy.taken() == []
+
+
+DEEP = ".".join(["a"] * 30_000)
+HOSTILE = {
+    "a task with a NUL character": ('"toy"', r'"a\u0000.py:T"', [r"in no file", r"a\x00.py"]),
+    "a task in two lines": ('"toy"', r'"a\nb.py:T"', [r"in no file", r"a\nb.py"]),
+    "a task in a file with a long name": ('"toy"', f'"{"x" * 300}.py:T"', ["in no file"]),
+    "a task far down": ('"toy"', f'"{"x/" * 20_000}x.py:T"', ["in no file"]),
+    "a run with a NUL character": ("seed = 3", r'name = "a\u0000"', ["cannot name a run"]),
+    "an engine with a NUL character": ('"terms"', r'"a\u0000"', ["there is no engine"]),
+    "many penalties": ("[0.1, 0.2]", f"[{'1,' * 20_000}]", ["fit.penalties: a list", "but it has 20,000"]),
+    "a million penalties": ("[0.1, 0.2]", f"[{'1,' * 1_000_000}]", ["longer than 65,536 bytes"]),
+    "many lists": ("n_inputs = 2", f"rates = [{'1,' * 20_000}]", ["problems.rates: a list"]),
+    "a deep key": ("seed = 3", f"{DEEP} = 1", ["too deeply"]),
+    "a deep table": ("[fit]", f"[{DEEP}]\n[fit]", ["too deeply"]),
+    "deep tables": ("[fit]", f"[[{DEEP}]]\n[fit]", ["too deeply"]),
+    "a deep key in a table": ("seed = 3", f"a = {{ {DEEP} = 1 }}", ["too deeply"]),
+    "a deep key in quotes": ("seed = 3", f"{DEEP[:30_000].replace('a', chr(34) * 2)} = 1", ["too deeply"]),
+    "a deep key with spaces": ("seed = 3", f"{DEEP[:10_000].replace('.', ' . ')} = 1", ["too deeply"]),
+    "a deep list": ("seed = 3", f"a = {'[' * 60_000}", ["too deeply"]),
+    "a deep list that ends": ("seed = 3", f"a = {'[' * 100}{']' * 100}", ["too deeply"]),
+}
+
+
+@pytest.mark.parametrize("case", list(HOSTILE))
+def test_hostile_files_are_refused_soon(toy: Toy, case: str) -> None:
+    old, new, words = HOSTILE[case]
+    assert old in TOML
+    toy.toml.write_text(TOML.replace(old, new))
+    start = time.process_time()
+    paragraph = refused(discover("run", "toy.toml"), *words)
+    assert time.process_time() - start < 3.0
+    assert len(paragraph) < 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", r"# \"", "# " + r"\"" * 25_000, "# " + '"a' * 25_000, "# " + "a" * 50_000, "# " + "a.a " * 12_000],
+    ids=["nothing", "quote", "escaped quotes", "quotes", "a word", "dots"],
+)
+def test_long_comments_take_no_time(toy: Toy, text: str) -> None:
+    toy.toml.write_text(f"{TOML}{text}\n")
+    start = time.process_time()
+    assert load_toml(toy.toml).seed == 3
+    assert time.process_time() - start < 2.0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run",),
+        ("fit",),
+        ("compare",),
+        ("report",),
+        ("front",),
+        ("show",),
+        ("diff", "toy.toml"),
+        ("manifold",),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("length", [300, 5000])
+def test_a_name_that_no_file_can_have_is_no_run(toy: Toy, arguments: tuple[str, ...], length: int) -> None:
+    name = "x" * length
+    paragraph = " ".join(discover(*arguments, name).stderr.split())
+    assert paragraph.startswith("discover: There is no run ")
+    assert refused(discover("recover", f"{name}.py:T"), "in no file")
+    assert refused(discover("run", "toy.toml", "--results", name), "cannot be written")
+
+
+def test_a_rule_may_be_longer_than_the_name_of_a_file(toy: Toy) -> None:
+    result = discover("compare", " + ".join(["x*y - w*y**2"] * 50), "--task", "toy")
+    assert result.exit_code == 0, result.output
+    assert "equals Oja (1982) up to scale." in result.stdout
+
+
+def test_a_rule_is_compared_in_the_slots_that_it_names(toy: Toy) -> None:
+    result = discover("compare", "feedforward: x*y - w*y**2", "--task", "toy")
+    assert "x*y - w*y**2 equals Oja (1982) up to scale." in result.stdout
+    refused(discover("compare", "feedforward: x*y; feedforward: x", "--task", "toy"), "comes twice")
+    refused(discover("compare", "backward: x*y", "--task", "toy"), "Unknown slot 'backward'")
+    refused(discover("compare", ":", "--task", "toy"), "Unknown slot ''")
 
 
 def test_missing_files_and_runs_are_said(toy: Toy) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from discover._compared_rules import angle_degrees, flipped, projection, table
 from discover.compare import Compared, CompareSettings, compare, compare_text
@@ -17,6 +18,7 @@ from discover.rule import Rule
 from discover.tasks import get_task
 from discover.tasks.oja import OjaSettings
 from pipelines.artefacts import Comparison
+from pipelines.cli import app
 
 TASK = get_task("oja")
 SMALL = CompareSettings(n_problems=8, n_states=1000, n_points=10)
@@ -203,3 +205,12 @@ def test_rules_behave_alike_where_losses_differ_by_less_than_a_twentieth(text: s
     assert match.verdict == verdict
     assert (match.behavioural <= 0.05) == (verdict == "behaves alike")
     assert match.behavioural < 0.2
+
+
+@pytest.mark.parametrize("task", ["bcm", "ei-balance", "ei-coplastic"])
+def test_a_rule_for_another_network_is_refused(task: str) -> None:
+    with pytest.raises(RuleError, match=f"has a slot 'feedforward', which the task {task} lacks"):
+        compare_text("x*y - w*y**2", task)
+    result = CliRunner().invoke(app, ["compare", "x*y - w*y**2", "--task", task])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("discover: The rule x*y - w*y**2 has a slot 'feedforward'")

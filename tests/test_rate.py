@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import multiprocessing
 import os
@@ -641,30 +640,6 @@ def test_kernels_number_the_operations_as_rules_do() -> None:
     for more in _graph.More:
         assert more >= _graph.More.PARAMETER or getattr(_program_kernels, more.name) == more
     assert {op for op in Op if _rate_kernels._second(int(op), 0, 1) == 1} == BINARY_OPS
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "sims").glob("*_kernels.py")), ids=lambda path: path.name)
-def test_kernels_allow_only_optimisations_that_keep_nan_visible(path: Path) -> None:
-    module = ast.parse(path.read_text(encoding="utf-8"))
-    sets = [
-        ast.literal_eval(node.value)
-        for node in module.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FASTMATH"
-    ]
-    assert sets == [{"nsz", "arcp", "contract", "afn", "reassoc"}]
-    jitted = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-    assert jitted
-    by_type = [
-        d.args[0]
-        for function in jitted
-        for d in function.decorator_list
-        if isinstance(d, ast.Call) and ast.unparse(d.func) == "overload"
-    ]
-    for function in jitted:
-        if function.name in map(ast.unparse, by_type):  # compiled as one of its overloads
-            continue
-        options = [ast.unparse(d).rstrip(")}") for d in function.decorator_list]
-        assert [text.endswith(("**OPTIONS", "jit_options=OPTIONS")) for text in options] == [True]
 
 
 # -------------------------------------------------------------------------------------------- quadratic forms

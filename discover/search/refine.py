@@ -135,7 +135,7 @@ def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random
 def _at_best_multiple(task: Task, rule: Rule, problems: Any) -> Rule:
     def multiple(factor: float) -> Rule | None:
         try:
-            return rule.scaled(factor)
+            return rule if factor == 1.0 else rule.scaled(factor)
         except RuleError:
             return None
 

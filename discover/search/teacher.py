@@ -49,18 +49,18 @@ class Lesson:
     trace_curves : mapping from (str, int) to Samples
         For a teacher of spiking synapses, the function of the trace that each power of the weight is
         multiplied with in each slot, on visited traces.
-    teacher : Rule, SplineRule or SplineSpikeRule
-        Whose update it is.
     weighted : mapping from slot name to Samples
         The same update, weighted by what an error of it costs the network; `samples` where that is not known.
+    teacher : Rule, SplineRule or SplineSpikeRule
+        Whose update it is.
     """
 
     samples: Mapping[str, Samples]
-    teacher: Any
     constants: Mapping[str, Node] = field(default_factory=dict)
     curves: Mapping[tuple[int, int], Samples] = field(default_factory=dict)
     trace_curves: Mapping[tuple[str, int], Samples] = field(default_factory=dict)
     weighted: Mapping[str, Samples] = field(default_factory=dict)
+    teacher: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weighted", self.weighted or self.samples)
@@ -130,7 +130,7 @@ def teacher_samples(
         visited = task.visit(coefficients_of(task, rule), problems, n_states, seed)
         if all(len(states.values) >= MIN_ROWS for states in visited.values()):
             constants = {slot: node for slot, node in rule.expressions.items() if get_slot(slot).is_constant}
-            return Lesson(_sampled(task, visited, trajectories, rule.numpy()), rule, constants)
+            return Lesson(_sampled(task, visited, trajectories, rule.numpy()), constants, teacher=rule)
     raise RunFailed("Every rule of the path blows up, so there is nothing to search for; fit longer.")
 
 
@@ -162,9 +162,9 @@ def _of_splines(
     (word,) = seed.generate_state(1)
     return Lesson(
         {slot: seen},
-        rule,
         curves={(i, k): Samples((name,), post[inside, None], curves[i, k]) for i, k in teacher.blocks},
         weighted={slot: in_metric(seen, teacher, matrix, int(word))},
+        teacher=rule,
     )
 
 
@@ -198,7 +198,7 @@ def _of_trace_splines(
         name = inside[slot].variables[0]
         curves[slot, power] = Samples((name,), trace[:, None], splines[slot].curves(trace)[power])
     constants = {TAU_PRE.name: const(rule.tau_pre_ms), TAU_POST.name: const(rule.tau_post_ms)}
-    return Lesson(inside, rule, constants, trace_curves=curves)
+    return Lesson(inside, constants, trace_curves=curves, teacher=rule)
 
 
 def _sampled(
