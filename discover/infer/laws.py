@@ -22,7 +22,7 @@ from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search._constants import fit_constants
 from discover.search._polish import polished
-from discover.search.engine import Engine, Samples, started
+from discover.search.engine import TAKES_EQUATIONS, Engine, Samples, started
 from discover.slots import Slot, recorded_slot
 
 __all__ = ["TASK", "Inference", "infer"]
@@ -35,9 +35,6 @@ L1_PATH = "l1-path"
 LEAST_SQUARES = "least squares"
 PICKED_FROM = 1000
 """About as many forms of a term do engines choose from."""
-
-TAKES_EQUATIONS = frozenset({"terms"})
-"""Engines that can use equations in place of samples."""
 
 _STEPS = 60
 _MAX_FORMS = 80

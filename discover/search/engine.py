@@ -23,6 +23,7 @@ from discover.search.settings import OperonSettings, PySRSettings, SearchSetting
 __all__ = [
     "AUTO",
     "ENGINES",
+    "TAKES_EQUATIONS",
     "Availability",
     "Engine",
     "OperonSettings",
@@ -39,6 +40,9 @@ __all__ = [
 
 AUTO = "auto"
 """Stands for every engine that is usable here without a download."""
+
+TAKES_EQUATIONS = frozenset({"terms"})
+"""Engines that can use equations, sums of the update over samples, in place of samples."""
 
 MIN_ROWS = 20
 """Fewest rows an engine works on."""
@@ -198,9 +202,6 @@ class Engine(Protocol):
     """
 
     name: str
-    takes_sums: bool
-    """Whether samples may have a kernel."""
-
     def availability(self) -> Availability:
         """Say whether the engine can run here, without loading it and without a download."""
         ...

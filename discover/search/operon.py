@@ -63,7 +63,6 @@ class OperonEngine:
     """
 
     name = "operon"
-    takes_sums = False
 
     def __init__(self, command: tuple[str, ...] = (sys.executable, "-m", _CHILD)) -> None:
         self.command = command

@@ -65,7 +65,6 @@ class PySREngine:
     """
 
     name = "pysr"
-    takes_sums = False
 
     def __init__(self, command: tuple[str, ...] = (sys.executable, "-m", _CHILD)) -> None:
         self.command = command

@@ -30,7 +30,6 @@ class RecalledEngine:
 
     def __init__(self, engine: Engine, task: Any, problems: Any) -> None:
         self.name = engine.name
-        self.takes_sums = engine.takes_sums
         self._engine = engine
         self._task = task
         self._problems = problems

@@ -31,7 +31,6 @@ class TermsEngine:
     """The product-term search; it needs NumPy and SciPy only, so it runs everywhere."""
 
     name = "terms"
-    takes_sums = True
 
     def availability(self) -> Availability:
         """Return that it is usable."""

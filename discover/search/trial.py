@@ -25,13 +25,14 @@ from discover.search.speed import at_best_speed
 from discover.spread import losses_of_population
 from discover.tasks.base import DifferentiableTask, Task, has_gradient, losses_of_rules
 
-__all__ = ["CountedTask", "Judged", "Trial", "merged"]
+__all__ = ["SIMPLER", "CountedTask", "Judged", "Trial", "merged"]
 
 FloatArray = NDArray[np.float64]
 
 META_GRADIENT = "meta-gradient"
 META_EVOLUTION = "cma-es"
 SIMPLER = "made simpler"
+"""Note on candidates that came of others by taking something away."""
 
 WITHIN_REACH = 2.0
 """Candidates with up to this many times the lowest loss are worth being made simpler."""
@@ -68,6 +69,11 @@ class Judged:
     train_loss: float
     losses: FloatArray
     steps: tuple[Simplification, ...] = ()
+
+    @property
+    def form(self) -> tuple[str, float]:
+        """What tells its form from others: its skeleton, and whether constants have simple ratios."""
+        return skeleton(self.rule), self.complexity
 
     @property
     def loss(self) -> float:
@@ -149,26 +155,26 @@ class Trial:
         All that is found competes in the choice. Each candidate gets the step with the lowest loss that was
         tried on it, whether or not it was accepted.
         """
-        done: set[str] = set()
+        done: set[tuple[str, float]] = set()
         n_rounds = self.settings.network.simplify
         for number in range(n_rounds):
             front = pareto_front([(one.complexity, one.loss, one) for one in judged])
             lowest = min(one.loss for one in front)
             todo = [
                 one for one in front
-                if skeleton(one.rule) not in done and one.loss <= WITHIN_REACH * lowest + self.margin(judged)
+                if one.form not in done and one.loss <= WITHIN_REACH * lowest + self.margin(judged)
             ]  # fmt: skip
             if not todo:
                 break
             progress(number / n_rounds, "making rules simpler")
             parent = todo[-1]
-            done.add(skeleton(parent.rule))
+            done.add(parent.form)
             judged = self._made_simpler(parent, judged)
         return judged
 
     def _made_simpler(self, parent: Judged, judged: list[Judged]) -> list[Judged]:
         network = self.settings.network
-        known = {(skeleton(one.rule), one.complexity) for one in judged}
+        known = {one.form for one in judged}
         smaller = [
             one for one in smaller_forms(parent.rule, self.states)
             if (skeleton(one), one.complexity_by(self.settings.measure)) not in known
@@ -195,7 +201,7 @@ def merged(judged: Sequence[Judged]) -> list[Judged]:
     """Return each form once, that with the lower loss; a form with round constants is one of its own."""
     by_form: dict[tuple[str, float], Judged] = {}
     for one in judged:
-        key = skeleton(one.rule), one.complexity
+        key = one.form
         other = by_form.get(key)
         if other is None:
             by_form[key] = one

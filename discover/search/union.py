@@ -18,7 +18,7 @@ from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
 from discover.search.curves import from_curves
-from discover.search.engine import AUTO, Engine, started
+from discover.search.engine import AUTO, TAKES_EQUATIONS, Engine, started
 from discover.search.exchange import recombined
 from discover.search.forms import L1_PATH, Forms
 from discover.search.recalled import RecalledEngine
@@ -188,7 +188,7 @@ def _proposals(
 
     Constants of the synapse are the teacher's.
     """
-    samples = lesson.weighted if engine.takes_sums else lesson.samples
+    samples = lesson.weighted if engine.name in TAKES_EQUATIONS else lesson.samples
     words = seed.generate_state(len(samples))
     fronts: list[list[tuple[str, Node]]] = []
     for number, (slot, one) in enumerate(samples.items()):
