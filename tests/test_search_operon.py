@@ -15,10 +15,10 @@ import pytest
 from kill_study import ROOT, alive, children
 from test_search_terms import VARIABLES, is_exact, sampled
 
+from discover.child_process import child_environment
 from discover.errors import EngineError, EngineUnavailable
 from discover.expression import canonical, constants, evaluate, parse, with_constants
 from discover.search import operon
-from discover.search._child import child_environment
 from discover.search._constants import fit_constants
 from discover.search._polish import fold_wrappers, polished
 from discover.search.engine import OperonSettings, Proposal, Samples, SearchSettings

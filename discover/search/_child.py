@@ -12,27 +12,22 @@ Messages
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import IO, Any
 
+from discover.child_process import child_environment, end_with
 from discover.errors import EngineError
 
-__all__ = ["Child", "Parent", "child_environment", "serve"]
-
-_DIE_WITH_PARENT = 1
-"""``PR_SET_PDEATHSIG`` of Linux's prctl."""
+__all__ = ["Child", "Parent", "serve"]
 
 _TICK_S = 1.0
 _LONGEST_QUOTE = 300
@@ -216,14 +211,6 @@ def _end(process: subprocess.Popen[str], reader: threading.Thread, errors: IO[st
                 stream.close()
 
 
-def child_environment(defaults: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return one thread for the libraries of a child, this package on its path, and what is not set."""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return {**(defaults or {}), **os.environ, **own}
-
-
 # ------------------------------------------------------------------------------------------ in the child
 
 
@@ -266,17 +253,5 @@ def serve(work: Callable[[Message, Parent], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = Parent()
     for request in parent.requests():
-        _end_with(request["parent"])
+        end_with(request["parent"])
         parent.say({"answer": work(request, parent)})
-
-
-def _end_with(parent: int) -> None:
-    """See to it that this process ends when its parent does, even if that is killed.
-
-    Elsewhere than on Linux it ends when it next reads or writes: nobody is there any more.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before that
-        sys.exit(1)

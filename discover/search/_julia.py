@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from discover.search._child import child_environment
+from discover.child_process import child_environment
 
 __all__ = ["OFFLINE", "Julia", "find_julia"]
 

@@ -202,6 +202,7 @@ class Engine(Protocol):
     """
 
     name: str
+
     def availability(self) -> Availability:
         """Say whether the engine can run here, without loading it and without a download."""
         ...
