@@ -29,7 +29,7 @@ from discover.journal import Fragment, Journal, JournaledTask
 from discover.parallel import active, dask_backend, ordered_map
 from discover.progress import silent
 from discover.rule import Rule
-from discover.search.union import _Counted
+from discover.search.trial import CountedTask
 from discover.spread import losses_of_population, spread
 from discover.tasks import get_task
 from discover.tasks.base import losses_of_rules
@@ -492,7 +492,7 @@ def test_workers_get_the_task_itself_whatever_counts_or_keeps_its_simulations(tm
     monkeypatch.setattr(spread_module, "active", lambda: SimpleNamespace(is_local=False, n_workers=2))
     monkeypatch.setattr(spread_module, "ordered_map", mapped)
     with Journal(tmp_path / "journal", "p") as journal:
-        counted = _Counted(JournaledTask(task, journal))
+        counted = CountedTask(JournaledTask(task, journal))
         losses = losses_of_population(counted, rules, problems)
     assert [type(item[0]) for item in sent] == [type(task)] * 2
     assert counted.n_simulated == 6
