@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from discover.contest import Contest, contest
+from discover.intervals import joint_confidence, paired
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD
 from discover.tasks import get_task
-from discover.tasks.oja import OjaSettings
+from discover.tasks.oja import OjaSettings, OjaTask
 from discover.tasks.pca_network import NetworkSettings
 from pipelines.artefacts import Comparison
 
@@ -117,6 +118,28 @@ def test_what_beats_the_published_constants_need_not_beat_the_form() -> None:
     reference = contest(task, settings, found, 400, 5, n_tuning=32, refine_steps=80)[0]
     assert reference.as_published["loss"].verdict == "better"
     assert reference.measures["loss"].verdict in ("equivalent", "undecided")
+
+
+def test_all_differences_of_a_contest_cover_together() -> None:
+    """Twenty comparisons: four different rules, five measures."""
+    outputs: list[dict[str, np.ndarray]] = []
+
+    class Watched(OjaTask):
+        def evaluate(self, rule: object, problems: object) -> dict[str, np.ndarray]:
+            outputs.append(super().evaluate(rule, problems))
+            return outputs[-1]
+
+    settings = OjaSettings(n_inputs=5, n_steps=200)
+    found = contest(Watched(), settings, PLAIN, 100, 2, n_tuning=8, refine_steps=5)
+    standing = next(one for one in found if one.name == "hebb").measures["loss"]
+    values, others = (
+        next(one["loss"] for one in outputs if one["loss"].mean() == pytest.approx(metric.mean, rel=1e-9))
+        for metric in (standing.found, standing.known)
+    )
+    together, n_compared = standing.difference, sum(len(one.measures) for one in found)
+    alone, joint = (paired(values, others, one) for one in (0.95, joint_confidence(n_compared)))
+    assert (together.low, together.high) == pytest.approx((joint.low, joint.high))
+    assert together.high - together.low > 1.3 * (alone.high - alone.low)
 
 
 def test_margins_follow_the_measure() -> None:

@@ -253,7 +253,7 @@ def test_folds_are_other_conditions_and_ask_for_what_the_known_pair_reaches():
     assert set(folds["spectrum-nearly-equal"].tolerances) == {"subspace_error", "explained_variance"}
     for fold in folds.values():
         assert {"subspace_error", "explained_variance"} <= set(fold.tolerances) <= set(TASK.measures)
-    few = ValidateSettings(folds=("uniform", "learning-slow", "spectrum-nearly-equal"), n_problems=6)
+    few = ValidateSettings(folds=("uniform", "learning-slow", "spectrum-nearly-equal"), n_problems=16)
     result = validate(TASK, settings, {"mine": PAIR.scaled(0.9)}, few)
     assert result.passed("mine")
     assert result.passed("rubner-tavan")

@@ -267,16 +267,58 @@ def test_folds_that_the_chosen_rule_did_not_pass_are_said_first(tmp_path: Path) 
     content["validation"]["candidates"]["c02"] = folds(2.0)
     write_report(write_run(tmp_path, content))
     text = page(tmp_path).text
-    assert "passed 3 of 4 folds of cross-validation; not passed: 200 inputs instead of 20." in text
+    assert "passed 3 of 4 folds of cross-validation. Failed: 200 inputs instead of 20." in text
     assert "loss 0.42 is above that of oja, 0.21" in text
 
 
 def test_the_report_says_what_the_rule_beats_and_on_what(run: Path) -> None:
     text = page(run).text
-    assert "The chosen rule beats Hebb on loss, equal on cosine" in text
+    assert "The chosen rule beats Hebb on loss, undecided on cosine" in text  # "equal" of an earlier run
     assert "is beaten by Sanger" in text
     html = (run / "report.html").read_text()
-    assert re.search(r'<th scope="row">the chosen rule</th><td></td><td class="n">0\.40?</td>', html)
+    assert re.search(
+        r'<th scope="row">the chosen rule</th><td class="n"></td><td class="n">0\.40?</td>', html
+    )
+
+
+def test_undecided_folds_speeds_and_fitted_constants_are_shown(tmp_path: Path) -> None:
+    content = artefacts()
+    validated = content["validation"]["candidates"]["c02"]
+    validated["folds"][0] |= {
+        "passed": False,
+        "verdict": "undecided",
+        "reason": "the loss is 0.04 above that of oja (0.01 to 0.07), which reaches across 0.05",
+        "speeds": {"feedforward": 0.42},
+        "n_problems": 256,
+    }
+    content["validation"] |= {"margin": 0.05}
+    one = content["comparison"]["contests"][0]
+    one |= {
+        "also": ["covariance"],
+        "speeds": {"feedforward": 2.5},
+        "found_speeds": {"feedforward": 1.5},
+        "refitted": {"feedforward": "0.25*x*y"},
+        "as_published": one["measures"],
+    }
+    for measured in one["measures"].values():
+        measured |= {
+            "verdict": "equivalent",
+            "margin": 0.003,
+            "found": {"mean": 0.5, "low": 0.4, "high": 0.6},
+        }
+    write_report(write_run(tmp_path, content))
+    text = page(tmp_path).text
+    assert "at its best speed in each. Undecided: " in text
+    assert "? undecided" in text
+    assert "must lie below 0.05" in text
+    assert "Hebb = Covariance rule" in text
+    assert "is equivalent to Hebb = Covariance rule on every measure" in text
+    assert "0.25 x y" in text.replace("\N{NO-BREAK SPACE}", " ")
+    html = (tmp_path / "report.html").read_text()
+    assert "× 0.42, 256 problems" in html
+    assert re.search(
+        r'<th scope="row">the chosen rule</th><td class="n">× 1\.5</td><td class="n">0\.5</td>', html
+    )
 
 
 def test_rules_that_are_not_local_are_told_from_those_that_need_more_of_their_own(run: Path) -> None:

@@ -70,6 +70,9 @@ class CompareSettings:
     tolerance: Annotated[float, Gt(0)] = 0.05
     n_problems: int = 2
 
+    def effort(self, task: object) -> tuple[int, int, int]:
+        return 2, 2, 0
+
 
 class Task:
     name = "toy"
@@ -137,7 +140,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.validate": {"validate": validator(toy), "ValidateSettings": ValidateSettings},
         "discover.ablate": {"ablate": lambda task, problems, rule, n_problems, seed, progress: ()},
         "discover.baseline": {"beside_baseline": lambda *arguments: Result(BASELINE)},
-        "discover.contest": {"contest": lambda task, problems, rule, n_problems, seed, progress: ()},
+        "discover.contest": {"contest": lambda *arguments, **options: ()},
         "discover.compare": {"compare": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},
         "discover.recover": {
