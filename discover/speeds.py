@@ -21,7 +21,7 @@ from discover.rule import Rule
 from discover.slots import get_slot
 from discover.tasks.base import Task, evaluate_rules, losses_of_rules
 
-__all__ = ["AS_GIVEN", "Speeds", "at_speeds", "evaluate_at", "tuned_speeds"]
+__all__ = ["AS_GIVEN", "Speeds", "at_speeds", "evaluate_at", "slots_by_synapses", "tuned_speeds"]
 
 FloatArray = NDArray[np.float64]
 
@@ -33,6 +33,24 @@ AS_GIVEN: Speeds = {}
 
 FIRST_RATIO, LAST_RATIO = 4.0, 1.1
 """Of neighbouring multiples that are tried; near its lowest point the loss hardly depends on the multiple."""
+
+
+def slots_by_synapses(rule: Rule) -> list[list[str]]:
+    """Return the slots with an update that share a learning rate, group by group.
+
+    Examples
+    --------
+    >>> slots_by_synapses(Rule.parse({"feedforward": "x*y", "lateral": "-y_pre*y_post"}))
+    [['feedforward'], ['lateral']]
+    >>> slots_by_synapses(Rule.parse({"on_pre": "x_post", "on_post": "x_pre", "tau_pre": "20"}))
+    [['on_pre', 'on_post']]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in rule.slots:
+        slot = get_slot(name)
+        if not slot.is_constant:
+            groups.setdefault(slot.synapses, []).append(name)
+    return list(groups.values())
 
 
 def at_speeds(rule: Rule, speeds: Speeds) -> Rule:
@@ -125,8 +143,7 @@ def _kinds(rule: Rule | KnownRule) -> list[str]:
     """Kinds of synapses that a rule has a multiple for; the network of a known rule has a single one."""
     if isinstance(rule, KnownRule):
         return [_NETWORK]
-    slots = (get_slot(name) for name in rule.slots)
-    return list(dict.fromkeys(slot.synapses for slot in slots if not slot.is_constant))
+    return [get_slot(slots[0]).synapses for slots in slots_by_synapses(rule)]
 
 
 _NETWORK = "all"

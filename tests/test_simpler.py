@@ -65,7 +65,7 @@ def trial(network: NetworkSettings) -> Trial:
 def test_everything_needless_goes_and_what_is_needed_stays() -> None:
     """A term, a function that is a line, and a ratio that is nearly one: none is left, and all compete."""
     one = trial(NETWORK)
-    before = one.judged(Rule.parse("9*tanh(0.05*y)*(x - 1.02*w*y) + 0.001*w*tanh(x)"), ("terms",))
+    (before,) = one.judged([(Rule.parse("9*tanh(0.05*y)*(x - 1.02*w*y) + 0.001*w*tanh(x)"), ("terms",))])
     found = one.simplified([before], silent)
     last = min(found, key=lambda each: each.complexity if each.loss < 1.2 * before.loss else np.inf)
     terms = last.rule.coefficients()["feedforward"]
@@ -81,7 +81,7 @@ def test_everything_needless_goes_and_what_is_needed_stays() -> None:
 
 def test_no_rounds_take_nothing_away() -> None:
     one = trial(NOTHING)
-    before = one.judged(Rule.parse("0.4*x*y - 0.4*w*y**2 + 0.001*w"), ("terms",))
+    (before,) = one.judged([(Rule.parse("0.4*x*y - 0.4*w*y**2 + 0.001*w"), ("terms",))])
     assert one.simplified([before], silent) == [before]
 
 
@@ -104,9 +104,15 @@ def test_near_ratios_become_simple_ones_all_at_once_and_one_by_one() -> None:
     assert snapped(Rule.parse("x*y - 0.7*w*y**2")) == []
 
 
-def test_refinement_keeps_simple_ratios() -> None:
+def test_refinement_keeps_simple_ratios_where_it_is_asked_to() -> None:
     rule, _ = refined(
-        TASK, Rule.parse("0.2*x*y - 0.2*w*y**2 + 0.05*w"), TRAIN, 20, 8, np.random.default_rng(0)
+        TASK,
+        Rule.parse("0.2*x*y - 0.2*w*y**2 + 0.05*w"),
+        TRAIN,
+        20,
+        8,
+        np.random.default_rng(0),
+        keep_ratios=True,
     )
     terms = rule.coefficients()["feedforward"]
     assert terms["w*y**2"] == pytest.approx(-terms["x*y"], rel=1e-12)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from discover.fit import FitResult
 from discover.rule import Rule
 from discover.search.engine import Samples
-from discover.search.speed import groups_of_slots
 from discover.slots import get_slot
+from discover.speeds import slots_by_synapses
 
 __all__ = ["L1_PATH", "TOLERANCE", "Form", "Forms", "agreement", "in_layers", "skeleton", "update_on"]
 
@@ -120,7 +120,7 @@ def agreement(rule: Rule, values: Mapping[str, FloatArray], others: Mapping[str,
         Both updates on the same states.
     """
     worst = 0.0
-    for group in groups_of_slots(rule):
+    for group in slots_by_synapses(rule):
         mine = _joined(values, group)
         theirs = _joined(others, group)
         power, size = float(theirs @ theirs), float(mine @ mine)

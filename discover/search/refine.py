@@ -32,13 +32,18 @@ BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-10
 
 
 def refined(
-    task: Task, rule: Rule, problems: Any, n_steps: int, batch: int, rng: np.random.Generator
+    task: Task,
+    rule: Rule,
+    problems: Any,
+    n_steps: int,
+    batch: int,
+    rng: np.random.Generator,
+    keep_ratios: bool = False,
 ) -> tuple[Rule, FloatArray]:
     """Refine a rule's constants on the meta-loss, by exact gradients or, where the task has none, by CMA-ES.
 
     The best multiple first, then Adam in relative coordinates; the gradient of a problem is clipped and left
-    out where it blew up. Constants of a slot that have a simple ratio keep it, such as those of
-    ``0.4*x*y - 0.4*w*y**2``. CMA-ES looks at all problems, and at the logarithms of constants of the synapse.
+    out where it blew up. CMA-ES looks at all problems, and at the logarithms of constants of the synapse.
     The rule is never made worse: where the mean loss does not fall the old constants stay.
 
     Parameters
@@ -50,6 +55,9 @@ def refined(
     batch : int
         Problems a step looks at.
     rng : numpy.random.Generator
+    keep_ratios : bool
+        Whether constants of a slot that have a simple ratio keep it, such as those of
+        ``0.4*x*y - 0.4*w*y**2``.
 
     Returns
     -------
@@ -66,9 +74,9 @@ def refined(
     if best.constants().size == 0 or n_steps == 0:
         return best, best_losses
     if has_gradient(task):
-        last = _descended(task, best, problems, n_steps, batch, rng)
+        last = _descended(task, best, _tied(best, keep_ratios), problems, n_steps, batch, rng)
     else:
-        last = _evolved(task, best, problems, n_steps, rng)
+        last = _evolved(task, best, _tied(best, keep_ratios), problems, n_steps, rng)
     if last is None:
         return best, best_losses
     last_losses = task.losses(last, problems)
@@ -77,11 +85,14 @@ def refined(
     return best, best_losses
 
 
+Ties = tuple[list[int], FloatArray]
+
+
 def _descended(
-    task: Task, rule: Rule, problems: Any, n_steps: int, batch: int, rng: np.random.Generator
+    task: Task, rule: Rule, tied: Ties, problems: Any, n_steps: int, batch: int, rng: np.random.Generator
 ) -> Rule | None:
     """Return the rule after Adam; None where its constants would become part of its structure."""
-    leaders, ties = _tied(rule)
+    leaders, ties = tied
     start = rule.constants()[leaders]
     unit = np.maximum(np.abs(start), SMALLEST_UNIT)
     point = start / unit
@@ -105,9 +116,11 @@ def _descended(
         return None
 
 
-def _evolved(task: Task, rule: Rule, problems: Any, n_steps: int, rng: np.random.Generator) -> Rule | None:
+def _evolved(
+    task: Task, rule: Rule, tied: Ties, problems: Any, n_steps: int, rng: np.random.Generator
+) -> Rule | None:
     """Return the rule after CMA-ES; None where no generation has seen one without a flaw."""
-    leaders, ties = _tied(rule)
+    leaders, ties = tied
     start = rule.constants()[leaders]
     unit = np.maximum(np.abs(start), SMALLEST_UNIT)
     in_logs = np.array([get_slot(rule.slots_of_constants[n]).is_constant for n in leaders])
@@ -147,7 +160,7 @@ def _at_best_multiple(task: Task, rule: Rule, problems: Any) -> Rule:
     return multiple(factor) or rule
 
 
-def _tied(rule: Rule) -> tuple[list[int], FloatArray]:
+def _tied(rule: Rule, keep_ratios: bool) -> Ties:
     """Return which constants move, and how much of them all constants are.
 
     Returns
@@ -161,7 +174,7 @@ def _tied(rule: Rule) -> tuple[list[int], FloatArray]:
     leaders: list[int] = []
     rows: list[tuple[int, float]] = []
     for n, value in enumerate(values.tolist()):
-        is_free = get_slot(slots[n]).is_constant
+        is_free = not keep_ratios or get_slot(slots[n]).is_constant
         for place, leader in enumerate(() if is_free else leaders):
             share = value / float(values[leader]) if values[leader] else 0.0
             if slots[leader] == slots[n] and any(abs(abs(share) - one) <= 1e-12 * one for one in RATIOS):

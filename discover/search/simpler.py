@@ -17,8 +17,8 @@ from discover.rule import Rule
 from discover.search.engine import Samples
 from discover.search.forms import agreement, update_on
 from discover.search.refine import RATIOS
-from discover.search.speed import groups_of_slots
 from discover.slots import get_slot
+from discover.speeds import slots_by_synapses
 from discover.tasks.base import Task
 
 __all__ = ["reductions", "rounded", "smaller_forms", "snapped", "step", "straightened"]
@@ -166,7 +166,7 @@ def snapped(rule: Rule) -> list[Rule]:
     values = rule.constants()
     places = rule.slots_of_constants
     found: dict[Rule, None] = {}
-    for group in groups_of_slots(rule):
+    for group in slots_by_synapses(rule):
         inside = [n for n, slot in enumerate(places) if slot in group]
         # Constants inside of functions are numbers of their own, whatever the multiple: the last unit is 1.
         for unit in dict.fromkeys([*(abs(float(values[n])) for n in inside), 1.0]):

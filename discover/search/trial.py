@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.pareto import Simplification, Spent, pareto_front
-from discover.progress import Progress
+from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.search.engine import Samples
 from discover.search.forms import Form, in_layers, skeleton
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
 from discover.search.simpler import smaller_forms, step
-from discover.search.speed import at_best_speed
+from discover.speeds import at_speeds, tuned_speeds
 from discover.spread import losses_of_population
 from discover.tasks.base import DifferentiableTask, Task, has_gradient, losses_of_rules
 
@@ -39,6 +39,9 @@ WITHIN_REACH = 2.0
 
 BEHIND = 0.1
 """Share of the teacher's loss by which a formula may be worse and still count as its name."""
+
+RATIOS_OF_SPEEDS = (2.0, 1.03)
+"""First and last ratio of neighbouring speeds that are tried."""
 
 N_SIMPLER = 3
 """Of all forms simpler than a candidate, those with the lowest loss are refined."""
@@ -119,25 +122,48 @@ class Trial:
         losses = [float(self.task.losses(form.rule, self.train).mean()) for form in forms]
         entries = [entry for entry in zip(losses, forms, strict=True) if entry[0] < network.hopeless]
         ordered = in_layers(entries)[: network.n_refined]
-        judged = []
-        for number, (_, form) in enumerate(ordered, 1):
-            judged.append(self.judged(form.rule, tuple(form.proposed_by)))
-            progress(number / len(ordered), f"candidate {number} of {len(ordered)}")
-        return judged
+        rules = [(form.rule, tuple(form.proposed_by)) for _, form in ordered]
+        return self.judged(rules, progress=progress)
 
-    def judged(self, rule: Rule, proposed_by: tuple[str, ...], note: str = "") -> Judged:
-        """Refine a rule's constants, set its speed, and measure its losses."""
-        network = self.settings.network
-        better, losses = refined(self.task, rule, self.train, network.refine_steps, network.batch, self.rng)
-        by = "" if better is rule else META_GRADIENT if has_gradient(self.task) else META_EVOLUTION
-        best = at_best_speed(self.task, better, self.tuning)
-        if best is not better:
-            losses = self.task.losses(best, self.train)
-        names = ", ".join(name for name in (by, note) if name)
-        heldout = self.task.losses(best, self.heldout)
-        self.counted.note(float(losses.mean()))
-        complexity = best.complexity_by(self.settings.measure)
-        return Judged(best, complexity, proposed_by, names, float(losses.mean()), heldout)
+    def judged(
+        self, entries: Sequence[tuple[Rule, tuple[str, ...]]], note: str = "", progress: Progress = silent
+    ) -> list[Judged]:
+        """Refine the constants of rules, set their speeds, and measure their losses.
+
+        Parameters
+        ----------
+        entries : sequence of (Rule, tuple of str)
+            Rules, and who proposed them.
+        note : str
+            What else is to be said of how they came about.
+        progress : callable, optional
+        """
+        network, better = self.settings.network, []
+        for number, (rule, _) in enumerate(entries, 1):
+            budget = network.refine_steps, network.batch, self.rng
+            better.append(refined(self.task, rule, self.train, *budget, keep_ratios=note == SIMPLER)[0])
+            progress(0.9 * number / len(entries), f"candidate {number} of {len(entries)}")
+        if not better:
+            return []
+        speeds = tuned_speeds(self.task, better, self.tuning, *RATIOS_OF_SPEEDS)
+        best = [at_speeds(rule, one) for rule, one in zip(better, speeds, strict=True)]
+        train = losses_of_rules(self.task, best, self.train).mean(axis=1)
+        heldout = losses_of_rules(self.task, best, self.heldout)
+        self.counted.note(float(train.min()))
+        way = META_GRADIENT if has_gradient(self.task) else META_EVOLUTION
+        return [
+            Judged(
+                rule,
+                rule.complexity_by(self.settings.measure),
+                by,
+                ", ".join(name for name in ("" if same is given else way, note) if name),
+                float(mean),
+                losses,
+            )
+            for (given, by), same, rule, mean, losses in zip(
+                entries, better, best, train, heldout, strict=True
+            )
+        ]
 
     def margin(self, judged: Sequence[Judged]) -> float:
         """Return the loss by which a simpler rule may be worse."""
@@ -183,7 +209,8 @@ class Trial:
             return judged
         means = losses_of_rules(self.task, smaller, self.train).mean(axis=1)
         order = [n for n in np.argsort(means, kind="stable").tolist() if means[n] < network.hopeless]
-        found = [self.judged(smaller[n], parent.proposed_by, SIMPLER) for n in order[:N_SIMPLER]]
+        best_ones = [smaller[n] for n in order[:N_SIMPLER]]
+        found = self.judged([(one, _proposers(one, parent, judged)) for one in best_ones], SIMPLER)
         if not found:
             return judged
         margin = self.margin([*judged, *found])
@@ -195,6 +222,13 @@ class Trial:
         kept = [replace(one, steps=(*one.steps, last)) if one is parent and not last.accepted else one
                 for one in judged]  # fmt: skip
         return [*kept, *children]
+
+
+def _proposers(rule: Rule, parent: Judged, judged: Sequence[Judged]) -> tuple[str, ...]:
+    """Return who proposed the form of a simpler rule; where nobody did, who proposed that which it came from."""
+    form = skeleton(rule)
+    names = [name for one in judged if skeleton(one.rule) == form for name in one.proposed_by]
+    return tuple(dict.fromkeys(names)) or parent.proposed_by
 
 
 def merged(judged: Sequence[Judged]) -> list[Judged]:
