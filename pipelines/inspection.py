@@ -325,8 +325,7 @@ def diff_text(first: Path, second: Path) -> Difference:
         differ = True
         relation = _relation(fronts)
         parts.insert(1, f"chosen rules{relation}:\n  {rule_text(rules[0])}\n  {rule_text(rules[1])}")
-    made = [_manifest_text(folder) for folder in (first, second)]
-    parts.append("made by the same code" if made[0] == made[1] else f"made by:\n  {made[0]}\n  {made[1]}")
+    parts.append(_made_by(*(_manifest_text(folder) for folder in (first, second))))
     return Difference(printable("\n\n".join(parts)), differ)
 
 
@@ -398,10 +397,18 @@ def _chosen_rule(front: Mapping[str, Any]) -> dict[str, str]:
     return slots
 
 
-def _manifest_text(folder: Path) -> str:
+def _made_by(first: str | None, second: str | None) -> str:
+    """Return whether two runs were made by the same code, where that is known of both."""
+    if first is not None and first == second:
+        return "made by the same code"
+    known = [text or "not recorded, as there is no manifest" for text in (first, second)]
+    return f"made by:\n  {known[0]}\n  {known[1]}"
+
+
+def _manifest_text(folder: Path) -> str | None:
     manifest = _optional(folder, "manifest.json", ManifestFile)
     if manifest is None:
-        return "no manifest"
+        return None
     versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest["versions"].items()))
     return f"code {manifest.get('code', 'not recorded')}; {versions}"
 

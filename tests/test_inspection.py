@@ -140,3 +140,14 @@ def test_unicode_says_the_same(node: Node) -> None:
     plain = plain.replace("><", "").replace("<", "**(").replace(">", ")").translate(digits)
     plain = plain.replace("^", "**")
     assert str(parse(plain, ("x", "y", "w"))) == str(parse(str(node), ("x", "y", "w")))
+
+
+def test_runs_without_a_manifest_are_not_said_to_be_made_by_the_same_code(finished: Toy) -> None:
+    finished.toml.with_name("other.toml").write_text(TOML)
+    assert discover("run", "other.toml").exit_code == 0
+    assert "made by the same code" in discover("diff", "toy", "other").stdout
+    for name in ("toy", "other"):
+        (finished.run.with_name(name) / "manifest.json").unlink()
+        text = discover("diff", "toy", "other").stdout
+        assert "same code" not in text
+        assert "not recorded, as there is no manifest" in text

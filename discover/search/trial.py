@@ -225,7 +225,7 @@ class Trial:
 
 
 def _proposers(rule: Rule, parent: Judged, judged: Sequence[Judged]) -> tuple[str, ...]:
-    """Return who proposed the form of a simpler rule; where nobody did, who proposed that which it came from."""
+    """Return who proposed the form of a simpler rule; where nobody did, who proposed what it came from."""
     form = skeleton(rule)
     names = [name for one in judged if skeleton(one.rule) == form for name in one.proposed_by]
     return tuple(dict.fromkeys(names)) or parent.proposed_by
