@@ -56,7 +56,7 @@ def test_a_run_goes_through_all_stages_and_says_what_it_found(toy: Toy) -> None:
     assert toy.taken() == ALL
     assert "-->  oja" in result.stdout
     assert "one standard error" in result.stdout
-    assert "folds passed: 1 of 2\n  not passed: D x 10: " in result.stdout
+    assert "folds passed: 1 of 2\n  failed: D x 10: " in result.stdout
     assert "the chosen rule oja equals Oja (1982) up to scale." in result.stdout
     assert result.stdout.endswith("report: results/toy/report.html\n")
     assert "fit: started" in result.stderr
