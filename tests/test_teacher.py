@@ -210,3 +210,27 @@ def test_the_figure_has_a_place_for_every_curve(quick: Teacher) -> None:
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in shown] == ["times w", "times x", "times x²w²"]
     assert all(len(axes.lines) == 3 for axes in shown)
+
+
+def test_a_teacher_of_a_task_that_knows_no_sign_treats_both_alike() -> None:
+    task = get_task("ica")
+    assert task.sign_symmetric
+    assert not get_task("bcm").sign_symmetric
+    settings_ = TeacherSettings(
+        restarts=1, n_train=8, n_heldout=8, steps=12, path_steps=4, refit_steps=4, penalties=(0.0,)
+    )
+    problems = task.settings_type(n_samples=200, n_steps=40)
+    rule = teach(task, problems, settings_, np.random.SeedSequence(0)).best.rule
+    assert rule.low == -rule.high
+    assert rule.coefficients.any()
+    for i in range(3):
+        for k in range(3):
+            table = rule.coefficients[i, k]
+            if (i + k) % 2 == 0:
+                assert not table.any()
+            else:
+                np.testing.assert_allclose(table[::-1], (-1) ** i * table, atol=1e-12)
+    rng = np.random.default_rng(0)
+    x, y, w = rng.normal(size=(3, 50))
+    np.testing.assert_allclose(rule.update(-x, -y, w), rule.update(x, y, w), atol=1e-9)
+    np.testing.assert_allclose(rule.update(x, -y, -w), -rule.update(x, y, w), atol=1e-9)
