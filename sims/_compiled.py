@@ -99,10 +99,11 @@ class _Cache(FunctionCache):
     """Numba's cache of one function; processes that write at the same time wait for each other.
 
     Else both might give one file name to two types of arguments, and the code for one be run for the other.
+    What cannot be written is compiled again by the next process.
     """
 
     def save_overload(self, signature: Any, data: Any) -> None:
-        with _alone_in(Path(self.cache_path)):
+        with suppress(OSError), _alone_in(Path(self.cache_path)):
             super().save_overload(signature, data)
 
 

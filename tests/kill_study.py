@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PIPELINES = ("oja-smoke", "pca-network-smoke", "ei-balance-smoke")
+PIPELINES = ("oja-smoke", "pca-network-smoke", "ei-balance-smoke", "bcm-smoke")
 COMPARED = ("trajectories.npz", "path.json", "front.json", "front.csv", "validation.json", "comparison.json")
 PLACES = ("starting", "simulate", "fit", "search", "validate", "compare", "report", "between stages")
 RUN = """\
@@ -51,7 +51,8 @@ class Study:
         Where runs and kernel caches are.
     rng : random.Random
     cold_every : int
-        One run in so many begins with an empty cache of kernels; 0 for none.
+        One run in so many begins with an empty cache of kernels, and in each of its lives all kernels or half
+        of them are removed at a random moment; 0 for none.
     say : callable
         Told what is going on.
     """
@@ -66,6 +67,7 @@ class Study:
     identical: int = 0
     runs: int = 0
     compiling: int = 0
+    removals: int = 0
     cold: int = 0
     resumed: int = 0
     survivors: int = 0
@@ -113,7 +115,7 @@ class Study:
         kills = 0
         while kills < most:
             way = self.rng.choice(WAYS)
-            place = self.one_life(pipeline, results, cache, way, length)
+            place = self.one_life(pipeline, results, cache, way, length, is_cold)
             if place is None:
                 break
             kills += 1
@@ -136,7 +138,9 @@ class Study:
             shutil.rmtree(cache, ignore_errors=True)
         return kills
 
-    def one_life(self, pipeline: str, results: Path, cache: Path, way: str, length: float) -> str | None:
+    def one_life(
+        self, pipeline: str, results: Path, cache: Path, way: str, length: float, loses_kernels: bool = False
+    ) -> str | None:
         """Start or go on with a run and kill it; return where that hit, or None where it ended first."""
         run = results / pipeline
         known = len(events(run))
@@ -146,7 +150,11 @@ class Study:
             "engine, parent alone": engine_at_work(process.pid, self.rng.uniform(0.0, 0.5)),
             "while writing": writing(run, self.rng.randrange(6)),
         }.get(way, moment(self.rng.uniform(0.0, 0.35 * length)))
+        is_lost = moment(self.rng.uniform(0.0, 0.35 * length)) if loses_kernels else None
         while process.poll() is None and not is_due():
+            if is_lost is not None and is_lost():
+                self.removals += remove_kernels(cache, self.rng)
+                is_lost = None
             time.sleep(0.0005 if way == "while writing" else 0.005)
         if process.poll() is not None:
             self.ended(process, run)
@@ -194,7 +202,7 @@ class Study:
                 f"{self.kills - self.identical} lost",
                 f"  where they hit: {places}",
                 f"  {self.cold} of them in runs that began without compiled kernels, "
-                f"{self.compiling} seen to hit the compiler",
+                f"{self.compiling} seen to hit the compiler; kernels were removed {self.removals} times",
                 f"  how: {ways}",
                 f"  {self.runs} runs; {self.resumed} times a stage went on from its journal; "
                 f"{self.survivors} processes outlived their run",
@@ -215,6 +223,14 @@ def start(pipeline: str, results: Path, cache: Path) -> subprocess.Popen[str]:
         env=os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
+
+
+def remove_kernels(cache: Path, rng: random.Random) -> bool:
+    """Remove all compiled kernels or half of them; say whether there were any."""
+    files = sorted(path for path in cache.rglob("*") if path.suffix in (".nbi", ".nbc"))
+    for path in files if rng.random() < 0.5 else rng.sample(files, len(files) // 2):
+        path.unlink(missing_ok=True)
+    return bool(files)
 
 
 def moment(seconds: float) -> Callable[[], bool]:

@@ -16,7 +16,9 @@ from itertools import chain
 from pathlib import Path
 
 import kernel_bits
+import kill_study
 import pytest
+from smoke_runs import SmokeRuns
 
 from sims import _compiled
 
@@ -97,14 +99,24 @@ def remove_some(cache: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "families", [("sliding", "published"), ("feedforward", "recurrent")], ids=" and ".join
-)
-def test_bits_do_not_depend_on_what_was_compiled_before(families: Sequence[str], tmp_path: Path) -> None:
-    compiled = bits(families, tmp_path)
-    assert bits(families, tmp_path) == compiled, "loaded from the cache"
-    remove_some(tmp_path, seed=len(compiled))
-    assert bits(families[::-1], tmp_path) == compiled, "loaded in part, in another order"
+def test_bits_do_not_depend_on_what_was_compiled_before(tmp_path: Path) -> None:
+    families, cache = list(kernel_bits.FAMILIES), tmp_path / "kernels"
+    found = bits(families, Path(os.environ["NUMBA_CACHE_DIR"]))
+    shutil.copytree(os.environ["NUMBA_CACHE_DIR"], cache)
+    remove_some(cache, seed=1)
+    assert bits(families[::-1], cache) == found, "compiled in part, in another order"
+    assert bits(families, cache) == found, "loaded"
+
+
+@pytest.mark.slow
+def test_a_run_from_an_empty_cache_gives_the_same_bytes(smoke_runs: SmokeRuns, tmp_path: Path) -> None:
+    pipeline = "bcm-smoke"  # its kernels are compiled soonest
+    wanted = kill_study.contents(smoke_runs.folder(pipeline))
+    process = kill_study.start(pipeline, tmp_path / "results", tmp_path / "kernels")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "compiling" in (tmp_path / "results" / pipeline / "events.jsonl").read_text()
+    assert kill_study.differing(kill_study.contents(tmp_path / "results" / pipeline), wanted) == []
 
 
 # ----------------------------------------------------------------------------------------- where code is kept
@@ -220,6 +232,17 @@ def test_where_nothing_can_be_written_beside_the_sources_code_is_kept_elsewhere(
     nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"), os.devnull)
     for _ in range(2):
         assert package.run(**nowhere) == "7 0"
+
+
+def test_a_cache_that_is_lost_on_the_way_stops_nobody(package: Package) -> None:
+    lost = """
+        import os, pathlib, shutil
+        cache = pathlib.Path(os.environ["NUMBA_CACHE_DIR"])
+        shutil.rmtree(cache)
+        cache.touch()
+        print(whole(3))
+    """
+    assert package.run(lost) == "7"
 
 
 def test_two_processes_that_compile_at_once_do_not_mix_up_their_code(package: Package) -> None:

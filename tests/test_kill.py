@@ -112,6 +112,19 @@ def test_the_study_tells_where_a_kill_hit(new: list[dict[str, str]], place: str)
     assert place_of(new) == place
 
 
+def test_kernels_are_removed(tmp_path: Path) -> None:
+    assert not kill_study.remove_kernels(tmp_path, random.Random(0))
+    left = set()
+    for seed in range(10):
+        for number in range(8):
+            (tmp_path / f"kernel-{number}.nbc").touch()
+        (tmp_path / "other").touch()
+        assert kill_study.remove_kernels(tmp_path, random.Random(seed))
+        left.add(len(list(tmp_path.glob("*.nbc"))))
+    assert left == {0, 4}
+    assert (tmp_path / "other").exists()
+
+
 def test_the_study_notices_what_differs_and_what_is_left(tmp_path: Path) -> None:
     wanted = dict.fromkeys(kill_study.COMPARED, b"same")
     for name, data in wanted.items():
