@@ -1,7 +1,7 @@
 """How often intervals of losses hold the mean: samples drawn from many problems of a task.
 
-Run with ``python -m benchmarks.coverage``. The chosen rule of a reference result and the reference rule of its
-task run on many problems once; the mean over all of them is what intervals of samples should hold.
+Run with ``python -m benchmarks.coverage``. The chosen rule of a reference result and the reference rule of
+its task run on many problems once; the mean over all of them is what intervals of samples should hold.
 """
 
 from __future__ import annotations

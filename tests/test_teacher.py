@@ -11,7 +11,7 @@ import pytest
 
 from discover.errors import ArtefactError, RuleError, TaskError
 from discover.expression import parse
-from discover.fit import FitResult, FitSettings, Teacher, TeacherSettings, fit, teach
+from discover.fit import FitResult, FitSettings, Teacher, TeacherPoint, TeacherSettings, fit, teach
 from discover.fit.proximal import ProximalAdam
 from discover.journal import Journal, JournaledTask
 from discover.progress import silent
@@ -234,3 +234,24 @@ def test_a_teacher_of_a_task_that_knows_no_sign_treats_both_alike() -> None:
     x, y, w = rng.normal(size=(3, 50))
     np.testing.assert_allclose(rule.update(-x, -y, w), rule.update(x, y, w), atol=1e-9)
     np.testing.assert_allclose(rule.update(x, -y, -w), -rule.update(x, y, w), atol=1e-9)
+
+
+def test_a_teacher_that_no_other_start_comes_near_to_has_further_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two starts that end apart are no sign of having converged; at most three times as many are made."""
+    from discover.fit import teacher as module
+
+    ends = iter([0.48, 0.06, 0.47, 0.07, 0.5])
+    point = TeacherPoint(SplineRule(-1.0, 1.0, np.ones((3, 3, 8))), 0.0, 0.1, 0.1, 0.01, 0)
+
+    def end(task: Any, item: tuple[Any, ...], progress: Any) -> list[TeacherPoint]:
+        return [replace(point, heldout_loss=next(ends), restart=item[3])]
+
+    monkeypatch.setattr(module, "_restarted", end)
+    found = teach(get_task("ica"), settings_of("ica", n_steps=10), QUICK, np.random.SeedSequence(0))
+    assert [found.points[place].heldout_loss for place in found.choices] == [0.48, 0.06, 0.47, 0.07]
+    assert found.best.restart == 1
+    ends = iter([0.1 * 2**n for n in range(20)])
+    found = teach(get_task("ica"), settings_of("ica", n_steps=10), QUICK, np.random.SeedSequence(0))
+    assert len(found.choices) == 3 * QUICK.restarts

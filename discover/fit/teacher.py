@@ -11,7 +11,7 @@ rule that prefers one sign may learn as well, but no short formula is near to it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from discover.fit.objective import SMALLEST_EFFECT, Slope, clipped_mean
 from discover.fit.proximal import ProximalAdam
 from discover.fit.settings import TeacherSettings
 from discover.journal import remembered
-from discover.progress import Progress, silent
+from discover.progress import Progress, part, silent
 from discover.slots import get_slot
 from discover.spread import spread
 from discover.tasks.base import SplineTask, Task, VisitedStates, with_splines
@@ -41,6 +41,12 @@ N_STATES = 4_000
 
 TAIL = 0.001
 """Share of visited outputs beyond each end of the splines, which are constant there."""
+
+MOST_STARTS = 3
+"""So many times the starts that were asked for are made where none confirms the best one."""
+
+CONFIRMED = 0.5
+"""Share by which a second start's loss may be larger and still confirm that the best one has converged."""
 
 N_BLOCKS = 9
 
@@ -174,6 +180,8 @@ def teach(
         One whose network runs a :class:`sims.rules.SplineRule` in its only slot (``takes_splines``).
     problem_settings : dataclass
     settings : TeacherSettings
+        Of ``restarts`` starts, where there are several, two have to end near each other, else further ones
+        are made.
     seed : numpy.random.SeedSequence
         Root of all random numbers.
     progress : callable, optional
@@ -199,20 +207,31 @@ def teach(
     heldout = network.draw(problem_settings, settings.n_heldout, heldout_seed)
     objective = _Objective.start(network, train, settings, state_seed)
     sent = replace(objective, task=cast("Any", None))  # each piece gets the task with a journal of its own
-    found_by_all = spread(
-        _restarted,
-        network,
-        [(sent, heldout, settings, number, child) for number, child in enumerate(seeds)],
-        progress,
-        [f"teacher {number + 1} of {settings.restarts}" for number in range(settings.restarts)],
-    )
     points: list[TeacherPoint] = []
-    choices = []
-    for found in found_by_all:
-        choices.append(len(points) + choose(found, settings.resolution)[0])
-        points += found
+    choices: list[int] = []
+    most = MOST_STARTS * settings.restarts
+    n_asked = settings.restarts
+    while n_asked > len(choices):
+        numbers = range(len(choices), n_asked)
+        inner = part(progress, len(choices) / most, 1.0)
+        names = [f"teacher {number + 1}" for number in numbers]
+        pieces = [(sent, heldout, settings, number, seeds[number]) for number in numbers]
+        for found in spread(_restarted, network, pieces, inner, names):
+            choices.append(len(points) + choose(found, settings.resolution)[0])
+            points += found
+        if len(choices) < most and not _is_confirmed([points[place].heldout_loss for place in choices]):
+            seeds += seed.spawn(1)
+            n_asked += 1
     chosen, reason = choose(points, settings.resolution)
     return Teacher(tuple(points), chosen, reason, tuple(choices), task.slots[0].name)
+
+
+def _is_confirmed(losses: Sequence[float]) -> bool:
+    """Whether a second start came near the best one; of a single start nobody asked for a second."""
+    if len(losses) < 2:
+        return True
+    best, second = sorted(losses)[:2]
+    return second <= (1 + CONFIRMED) * best
 
 
 @dataclass(frozen=True)
