@@ -8,6 +8,7 @@ import pytest
 from discover.errors import EngineError, RunFailed
 from discover.expression import parse
 from discover.fit import FitResult, PathPoint
+from discover.pareto import chance
 from discover.rule import Rule
 from discover.search import search
 from discover.search.engine import Proposal
@@ -175,6 +176,15 @@ def test_speeds_are_those_with_the_lowest_loss_for_every_candidate(front):
         for factor in (0.7, 0.9, 1.1, 1.4):
             slower = TASK.losses(candidate.rule.scaled(factor), heldout).mean()
             assert slower > candidate.heldout_loss - 1e-3
+
+
+def test_what_chance_explains_is_said_of_differences_problem_by_problem(front):
+    seed = np.random.SeedSequence(5).spawn(5)[1]
+    heldout = TASK.draw(SMALL, SETTINGS.network.n_heldout, seed)
+    best = TASK.losses(front.front[-1].rule, heldout)
+    for candidate in front.front:
+        differences = TASK.losses(candidate.rule, heldout) - best
+        assert candidate.allowance == pytest.approx(chance(differences), rel=1e-6, abs=1e-12)
 
 
 def test_the_gap_to_the_teacher_stands_on_the_front(front):
