@@ -99,8 +99,13 @@ class _Cache(FunctionCache):
     """Numba's cache of one function; processes that write at the same time wait for each other.
 
     Else both might give one file name to two types of arguments, and the code for one be run for the other.
-    What cannot be written is compiled again by the next process.
+    What cannot be written or read is compiled.
     """
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        with suppress(OSError):
+            return super().load_overload(signature, target_context)
+        return None
 
     def save_overload(self, signature: Any, data: Any) -> None:
         with suppress(OSError), _alone_in(Path(self.cache_path)):

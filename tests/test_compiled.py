@@ -90,20 +90,12 @@ def bits(families: Sequence[str], cache: Path) -> dict[str, str]:
     return dict(json.loads(process.stdout))
 
 
-def remove_some(cache: Path, seed: int) -> None:
-    """Remove half of the files of a cache."""
-    files = sorted(path for path in cache.rglob("*") if path.suffix in (".nbi", ".nbc"))
-    assert len(files) > 2
-    for path in random.Random(seed).sample(files, len(files) // 2):
-        path.unlink()
-
-
 @pytest.mark.slow
 def test_bits_do_not_depend_on_what_was_compiled_before(tmp_path: Path) -> None:
     families, cache = list(kernel_bits.FAMILIES), tmp_path / "kernels"
     found = bits(families, Path(os.environ["NUMBA_CACHE_DIR"]))
     shutil.copytree(os.environ["NUMBA_CACHE_DIR"], cache)
-    remove_some(cache, seed=1)
+    assert kill_study.remove_kernels(cache, random.Random(0)), "half of them"
     assert bits(families[::-1], cache) == found, "compiled in part, in another order"
     assert bits(families, cache) == found, "loaded"
 

@@ -115,10 +115,10 @@ def allowances(
 ) -> tuple[int, list[float]]:
     """Return the position of the lowest loss, and how far above it chance may have put each of the others.
 
-    Chance explains the difference to a rule that is better by what that gains from its further constants,
-    and one standard error of the mean difference, recording by recording. A rule is as good as the best only
-    where chance explains its difference to every one that is better: one with many constants, which may gain
-    much by chance, does not excuse a rule that one with few constants beats.
+    Chance explains the difference to a better rule by what that gains from its further constants, and one
+    standard error of the mean difference, recording by recording. A rule is as good as the best only where
+    chance explains its difference to every better one: one with many constants, which may gain much by
+    chance, does not excuse a rule that one with few constants beats.
     """
     best = min(range(len(scores)), key=lambda n: (scores[n].loss, sizes[n]))
     lowest = scores[best].loss

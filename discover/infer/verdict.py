@@ -108,10 +108,14 @@ class Verdict:
 
 def _sentences(verdict: Verdict) -> list[str]:
     sentences = []
-    if verdict.supported:
+    if verdict.form_missing:
+        sentences.append(
+            "The data support a rule, but its form is probably missing among those that were searched."
+            if verdict.supported
+            else "No rule: the form is probably missing among those that were searched."
+        )
+    elif verdict.supported:
         sentences.append("The data support a rule.")
-    elif verdict.form_missing:
-        sentences.append("No rule: none that was searched predicts better than the mean.")
     else:
         sentences.append("No rule: the data do not support one.")
     if verdict.is_constant:
@@ -145,7 +149,7 @@ def _percent(share: float) -> str:
 
 
 def _missing_sentences(verdict: Verdict) -> list[str]:
-    sentences = ["The form is probably missing among those that were searched."]
+    sentences = []
     if verdict.unexplained:
         sentences.append(
             "What the rule leaves still follows from the variables: with a flexible function in addition, "
