@@ -17,7 +17,7 @@ from test_search_terms import VARIABLES, is_exact, sampled
 
 from discover.child_process import child_environment
 from discover.errors import EngineError, EngineUnavailable
-from discover.expression import canonical, constants, evaluate, parse, with_constants
+from discover.expression import Complexity, canonical, constants, evaluate, parse, with_constants
 from discover.search import operon
 from discover.search._constants import fit_constants
 from discover.search._polish import fold_wrappers, polished
@@ -47,7 +47,7 @@ def test_rules_are_recovered(forms: tuple[str, ...]) -> None:
     proposals = propose(sampled(forms[0]))
     assert any(is_exact(proposal, *forms) for proposal in proposals)
     assert all(p.expression == canonical(p.expression, VARIABLES) for p in proposals)
-    complexities = [p.expression.complexity for p in proposals]
+    complexities = [Complexity().of_update(p.expression) for p in proposals]
     assert complexities == sorted(set(complexities))
 
 

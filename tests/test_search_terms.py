@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from discover.errors import EngineError
-from discover.expression import Node, canonical, const, constants, evaluate, parse, with_constants
+from discover.expression import Complexity, Node, canonical, const, constants, evaluate, parse, with_constants
 from discover.search._front import front
 from discover.search._term_library import read_templates
 from discover.search.engine import (
@@ -84,7 +84,7 @@ def test_round_constants_come_out_round() -> None:
 
 def test_front_is_sorted_canonical_and_without_duplicates() -> None:
     proposals = propose(sampled("x*y - w*y**2", noise=0.05), max_terms=3)
-    complexities = [p.expression.complexity for p in proposals]
+    complexities = [Complexity().of_update(p.expression) for p in proposals]
     assert complexities == sorted(set(complexities))
     assert all(a.nmse > b.nmse for a, b in itertools.pairwise(proposals))
     assert all(p.expression == canonical(p.expression, VARIABLES) for p in proposals)

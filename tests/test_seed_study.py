@@ -238,9 +238,8 @@ def test_a_row_says_what_the_files_of_a_run_say(seed_one: Path) -> None:
     chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
     row = row_of(folder, 1, Sought("one law", "oja"), STAGES)
     assert (row.candidate, row.slots, row.complexity) == (chosen["id"], chosen["slots"], chosen["complexity"])
-    assert (row.loss.mean, row.loss_on) == (chosen["heldout_loss"], "held-out problems")
-    assert row.loss.low is not None
-    assert row.loss.low < chosen["heldout_loss"] < (row.loss.high or 0)
+    assert (row.loss.mean, row.loss_on) == (chosen["test"]["mean"], "test problems")
+    assert (row.loss.low, row.loss.high) == (chosen["test"]["low"], chosen["test"]["high"])
     rows = json.loads((folder / "comparison.json").read_text())["baseline"]["rows"]
     assert row.measures["cosine"].mean == rows[-1]["metrics"]["cosine"]["mean"]
     records = [Manifest(folder).record(stage) for stage in STAGES]

@@ -182,10 +182,10 @@ def test_curves_are_put_together_again() -> None:
     rules = from_curves(_Named(), lesson, SearchSettings(), 1, silent)  # type: ignore[arg-type]
     values = rules[-1].numpy()["feedforward"](x=x, y=y, w=w)
     np.testing.assert_allclose(values, whole.target)
-    sizes = [rule.complexity for rule in rules]
+    sizes = [rule.size for rule in rules]
     assert sizes == sorted(sizes)
     short = from_curves(_Named(), lesson, SearchSettings(max_nodes=5), 1, silent)  # type: ignore[arg-type]
-    assert max(rule.complexity for rule in short) <= 5
+    assert max(rule.size for rule in short) <= 5
 
 
 def test_curves_of_a_formula() -> None:

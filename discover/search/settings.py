@@ -10,7 +10,6 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from discover.errors import ConfigError, EngineError, RuleError
 from discover.expression import COSTS, Complexity, Node, parse, postorder
-from discover.intervals import ENOUGH
 from discover.slots import SLOTS
 
 __all__ = [
@@ -246,7 +245,7 @@ class NetworkSettings:
     n_states: Annotated[int, Ge(50), Le(1_000_000)] = 1500
     n_train: Annotated[int, Ge(2), Le(100_000)] = 32
     n_heldout: Annotated[int, Ge(4), Le(100_000)] = 512
-    n_test: Annotated[int, Ge(4), Le(100_000)] = ENOUGH
+    n_test: Annotated[int, Ge(4), Le(100_000)] = 1024  # enough for intervals that cover
     n_tuning: Annotated[int, Ge(1), Le(100_000)] = 128
     n_refined: Annotated[int, Ge(0), Le(10_000)] = 24
     refine_steps: Annotated[int, Ge(0), Le(100_000)] = 60
