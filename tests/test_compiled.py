@@ -18,7 +18,7 @@ from pathlib import Path
 import kernel_bits
 import kill_study
 import pytest
-from smoke_runs import SmokeRuns
+from smoke_runs import SMOKE_PIPELINES, SmokeRuns
 
 from sims import _compiled
 
@@ -101,8 +101,10 @@ def test_bits_do_not_depend_on_what_was_compiled_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_from_an_empty_cache_gives_the_same_bytes(smoke_runs: SmokeRuns, tmp_path: Path) -> None:
-    pipeline = "bcm-smoke"  # its kernels are compiled soonest
+@pytest.mark.parametrize("pipeline", SMOKE_PIPELINES)
+def test_a_run_from_an_empty_cache_gives_the_same_bytes(
+    smoke_runs: SmokeRuns, tmp_path: Path, pipeline: str
+) -> None:
     wanted = kill_study.contents(smoke_runs.folder(pipeline))
     process = kill_study.start(pipeline, tmp_path / "results", tmp_path / "kernels")
     _, errors = process.communicate()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +79,21 @@ def test_everything_needless_goes_and_what_is_needed_stays() -> None:
     assert [step.accepted for step in last.steps[:-1]] == [True] * (len(last.steps) - 1)
     assert not last.steps[-1].accepted  # what else was tried costs too much
     assert last.steps[-1].cost > 0.02
+
+
+def test_a_formula_is_behind_its_teacher_by_a_tenth_of_its_loss_or_by_the_margin() -> None:
+    one = trial(NETWORK)
+    good, bad = one.judged(
+        [(Rule.parse("x*y - w*y**2"), ("terms",)), (Rule.parse("x*y - w*y"), ("terms",))]
+    )
+    margin = one.margin([good, bad])
+    assert bad.loss > good.loss > 2 * margin > 0.05 * good.loss
+    assert not one.is_behind([bad, good], good.loss - 0.9 * margin)
+    assert one.is_behind([bad, good], good.loss - 1.5 * margin)
+    assert not one.is_behind([bad, good], bad.loss)
+    worse = replace(good, losses=good.losses + 1.0)
+    assert not one.is_behind([worse], worse.loss / 1.08)
+    assert one.is_behind([worse], worse.loss / 1.2)
 
 
 def test_no_rounds_take_nothing_away() -> None:

@@ -15,7 +15,8 @@ from discover.contest import contest
 from discover.errors import RuleError, TaskError
 from discover.rule import Rule
 from discover.tasks import get_task
-from discover.tasks._oja_folds import MARGIN, oja_folds
+from discover.tasks._oja_folds import LONGEST, MARGIN, oja_folds
+from discover.tasks._pca_folds import input_variances
 from discover.tasks.oja import OjaSettings, OjaTask
 from discover.validate import ValidateSettings, ValidationResult, validate
 from pipelines.artefacts import Validation
@@ -226,3 +227,18 @@ def test_tolerances_are_oja_s_own_values_with_a_margin() -> None:
     """Whole-sample updates have no noise, so that only the margin is left."""
     fold = next(fold for fold in oja_folds(OjaSettings(preset="d5")) if fold.name == "uniform")
     assert fold.tolerances["cosine"][0] == pytest.approx(1 - MARGIN)
+
+
+@pytest.mark.parametrize("settings", [OjaSettings(), OjaSettings(n_inputs=100, n_steps=100)])
+def test_folds_run_until_the_second_component_has_left_oja_s_rule(settings: OjaSettings) -> None:
+    """It decays to less than 1e-5; where that takes too long, a run is as long as it may be."""
+    n_long_enough = 0
+    for fold in oja_folds(settings):
+        changed = fold.settings
+        if fold.tolerances:
+            first, second = input_variances(changed)[:2]
+            decay = np.exp(-changed.learning_rate * changed.n_steps * (first - second))
+            equal = settings.n_steps * settings.learning_rate / changed.learning_rate
+            assert decay < 1e-5 or changed.n_steps >= LONGEST * equal, fold.name
+            n_long_enough += decay < 1e-5
+    assert n_long_enough >= 5
