@@ -47,25 +47,33 @@ def pareto_front(entries: Iterable[tuple[float, float, T]]) -> list[T]:
 N_ERRORS = 2.0
 """Standard errors of a mean difference, problem by problem, that chance explains."""
 
+MOST_MARGINS = 5.0
+"""Differences of more than so many margins are never put down to chance."""
 
-def chance(differences: ArrayLike) -> float:
-    """Return how large a mean difference chance explains.
+
+def chance(differences: ArrayLike, margin: float) -> float:
+    """Return how large a mean difference may be that is put down to chance.
 
     Losses of many problems are small and those of a few are large, so that one standard error is exceeded by
-    chance far too often; with several hundred problems two are still little.
+    chance far too often; with several hundred problems two are still little. But where weights explode on a
+    few problems the error is as large as the loss, which must not pass for a sign of being as good.
 
     Parameters
     ----------
     differences : array_like, shape (n_problems,)
         Of two rules' losses on the same problems.
+    margin : float
+        Mean difference that does not matter.
 
     Examples
     --------
-    >>> chance([0.0, 0.0, 0.1, 0.1])
+    >>> chance([0.0, 0.0, 0.1, 0.1], margin=0.05)
     0.0577...
+    >>> chance([0.0, 0.0, 0.0, 900.0], margin=0.05)
+    0.25
     """
     values = np.asarray(differences, dtype=np.float64)
-    return N_ERRORS * float(values.std(ddof=1) / np.sqrt(len(values)))
+    return min(N_ERRORS * float(values.std(ddof=1) / np.sqrt(len(values))), MOST_MARGINS * margin)
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,8 @@ def test_what_chance_explains_is_said_of_differences_problem_by_problem(front):
     best = TASK.losses(front.front[-1].rule, heldout)
     for candidate in front.front:
         differences = TASK.losses(candidate.rule, heldout) - best
-        assert candidate.allowance == pytest.approx(chance(differences), rel=1e-6, abs=1e-12)
+        explained = chance(differences, front.resolution)
+        assert candidate.allowance == pytest.approx(explained, rel=1e-6, abs=1e-12)
 
 
 def test_the_gap_to_the_teacher_stands_on_the_front(front):

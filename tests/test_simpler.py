@@ -83,9 +83,7 @@ def test_everything_needless_goes_and_what_is_needed_stays() -> None:
 
 def test_a_formula_is_behind_its_teacher_by_a_tenth_of_its_loss_or_by_the_margin() -> None:
     one = trial(NETWORK)
-    good, bad = one.judged(
-        [(Rule.parse("x*y - w*y**2"), ("terms",)), (Rule.parse("x*y - w*y"), ("terms",))]
-    )
+    good, bad = one.judged([(Rule.parse("x*y - w*y**2"), ("terms",)), (Rule.parse("x*y - w*y"), ("terms",))])
     margin = one.margin([good, bad])
     assert bad.loss > good.loss > 2 * margin > 0.05 * good.loss
     assert not one.is_behind([bad, good], good.loss - 0.9 * margin)
@@ -109,7 +107,7 @@ def test_a_simpler_rule_may_cost_what_chance_explains_and_no_more() -> None:
     error = noise.std(ddof=1) / 10
     rule = Rule.parse("x*y")
     for share, accepted in ((1.9, True), (2.1, False), (3.9, False)):
-        assert step("test", rule, rule, losses, noise + share * error, 0.0).accepted is accepted
+        assert step("test", rule, rule, losses, noise + share * error, error).accepted is accepted
     for cost, accepted in ((0.009, True), (0.011, False), (0.019, False)):
         assert step("test", rule, rule, losses, losses + cost, 0.01).accepted is accepted
 

@@ -257,7 +257,7 @@ def _has_variables(rule: Rule, slot: str) -> bool:
 
 
 def _does_no_harm(difference: FloatArray, margin: float) -> bool:
-    return float(difference.mean()) <= max(chance(difference), margin)
+    return float(difference.mean()) <= max(chance(difference, margin), margin)
 
 
 def _error(difference: FloatArray) -> float:

@@ -137,7 +137,7 @@ def search(
     progress(0.95, "measuring losses on problems of their own")
     test = task.draw(problem_settings, network.n_test, test_seed)
     names = tuple(engine.name for engine in chosen)
-    candidates = _candidates(task, judged, test)
+    candidates = _candidates(task, judged, test, margin)
     front = ParetoFront(
         task.name,
         names,
@@ -201,7 +201,9 @@ def _proposals(
     return [Rule({**expressions, **lesson.constants}) for expressions in rules if expressions]
 
 
-def _candidates(task: Task, judged: Sequence[Judged], test: Any) -> list[tuple[Judged, Candidate]]:
+def _candidates(
+    task: Task, judged: Sequence[Judged], test: Any, margin: float
+) -> list[tuple[Judged, Candidate]]:
     """Return candidates in order of complexity, with their losses on the test problems."""
     ordered = sorted(judged, key=lambda one: (one.complexity, one.loss, str(one.rule)))
     on_front = pareto_front((one.complexity, one.loss, one) for one in ordered)
@@ -215,7 +217,7 @@ def _candidates(task: Task, judged: Sequence[Judged], test: Any) -> list[tuple[J
             heldout_error=_error(one.losses),
             proposed_by=one.proposed_by,
             refined_by=one.refined_by,
-            allowance=chance(one.losses - best.losses),
+            allowance=chance(one.losses - best.losses, margin),
             test=_reported(task.losses(one.rule, test)),
             complexity=one.complexity,
         ))
