@@ -21,7 +21,7 @@ from discover.rule import Rule
 from discover.slots import get_slot
 from discover.tasks.base import Task, evaluate_rules, losses_of_rules
 
-__all__ = ["AS_GIVEN", "Speeds", "at_speeds", "evaluate_at", "slots_by_synapses", "tuned_speeds"]
+__all__ = ["AS_GIVEN", "FITTED", "Speeds", "at_speeds", "evaluate_at", "slots_by_synapses", "tuned_speeds"]
 
 FloatArray = NDArray[np.float64]
 
@@ -33,6 +33,9 @@ AS_GIVEN: Speeds = {}
 
 FIRST_RATIO, LAST_RATIO = 4.0, 1.1
 """Of neighbouring multiples that are tried; near its lowest point the loss hardly depends on the multiple."""
+
+FITTED = (2.0, 1.03)
+"""The same for a rule whose constants have been fitted: it is near its best speed already."""
 
 
 def slots_by_synapses(rule: Rule) -> list[list[str]]:

@@ -11,13 +11,13 @@ from discover.fit import FitResult, FitSettings, PathPoint, choose, fit
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.proximal import ProximalAdam
-from discover.fit.tuning import tuned
 from discover.journal import Journal
 from discover.multiple import best_multiple
 from discover.outcome import share_interval
 from discover.progress import silent
 from discover.recover import coefficient_angle, recover, recover_presets
 from discover.rule import Rule
+from discover.speeds import FITTED, at_speeds, tuned_speeds
 from discover.tasks import get_task
 from discover.tasks.base import coefficients_of
 from discover.tasks.oja import OjaSettings, OjaTask
@@ -264,9 +264,10 @@ class Hasty:
         return np.minimum(1.0, 0.01 * slow + np.where(fails, 1.0, np.zeros(problems)))
 
 
-def test_speed_is_set_slot_by_slot_on_many_problems():
+def test_speed_is_set_for_each_kind_of_synapse_on_many_problems():
     hasty = Rule.parse({"feedforward": "1.5*x*y - 1.5*w*y**2", "lateral": "-0.8*y_pre*y_post"})
-    found = tuned(Hasty(), hasty, 200).coefficients()
+    (speeds,) = tuned_speeds(Hasty(), [hasty], 200, *FITTED)
+    found = at_speeds(hasty, speeds).coefficients()
     assert found["feedforward"]["x*y"] == pytest.approx(0.6, rel=0.05)
     assert found["feedforward"]["w*y**2"] == pytest.approx(-found["feedforward"]["x*y"])
     assert found["lateral"]["y_pre*y_post"] == pytest.approx(-1.9, rel=0.05)
@@ -274,7 +275,7 @@ def test_speed_is_set_slot_by_slot_on_many_problems():
 
 def test_tuning_leaves_what_is_best():
     best = Rule.parse({"feedforward": "0.6*x*y - 0.6*w*y**2", "lateral": "-1.9*y_pre*y_post"})
-    assert tuned(Hasty(), best, 200) == best
+    assert tuned_speeds(Hasty(), [best], 200, *FITTED) == [{"feedforward": 1.0, "lateral": 1.0}]
 
 
 def test_the_chosen_point_is_tuned_on_further_problems(result):

@@ -17,9 +17,9 @@ from discover.fit.result import FitResult, PathPoint
 from discover.fit.settings import FitSettings
 from discover.fit.spike_teacher import SpikeTeacher, teach_spikes
 from discover.fit.teacher import Teacher, teach
-from discover.fit.tuning import tuned
 from discover.multiple import best_multiple
 from discover.progress import Progress, part, silent
+from discover.speeds import FITTED, at_speeds, tuned_speeds
 from discover.spread import spread
 from discover.tasks.base import (
     Task,
@@ -269,7 +269,9 @@ def _restarted(task: Task, item: tuple[Any, ...], progress: Progress) -> tuple[l
 
 
 def _tuned(point: PathPoint, further: Any, restart: _Restart) -> PathPoint:
-    rule = tuned(restart.task, point.rule, further)
+    """Return the point at the speeds that suit further problems; harder ones may be among them."""
+    (speeds,) = tuned_speeds(restart.task, [point.rule], further, *FITTED)
+    rule = at_speeds(point.rule, speeds)
     return restart.judge(coefficients_of(restart.task, rule), point.penalty, "tuning")
 
 

@@ -21,7 +21,7 @@ from discover.search.forms import Form, in_layers, skeleton
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
 from discover.search.simpler import smaller_forms, step
-from discover.speeds import at_speeds, tuned_speeds
+from discover.speeds import FITTED, at_speeds, tuned_speeds
 from discover.spread import losses_of_population
 from discover.tasks.base import DifferentiableTask, Task, has_gradient, losses_of_rules
 
@@ -39,9 +39,6 @@ WITHIN_REACH = 2.0
 
 BEHIND = 0.1
 """Share of the teacher's loss by which a formula may be worse and still count as its name."""
-
-RATIOS_OF_SPEEDS = (2.0, 1.03)
-"""First and last ratio of neighbouring speeds that are tried."""
 
 N_SIMPLER = 3
 """Of all forms simpler than a candidate, those with the lowest loss are refined."""
@@ -145,7 +142,7 @@ class Trial:
             progress(0.9 * number / len(entries), f"candidate {number} of {len(entries)}")
         if not better:
             return []
-        speeds = tuned_speeds(self.task, better, self.tuning, *RATIOS_OF_SPEEDS)
+        speeds = tuned_speeds(self.task, better, self.tuning, *FITTED)
         best = [at_speeds(rule, one) for rule, one in zip(better, speeds, strict=True)]
         train = losses_of_rules(self.task, best, self.train).mean(axis=1)
         heldout = losses_of_rules(self.task, best, self.heldout)
