@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,26 +91,25 @@ def search(
     progress(0.0, "drawing problems")
     train = task.draw(problem_settings, network.n_train, train_seed)
     heldout = task.draw(problem_settings, network.n_heldout, heldout_seed)
-    lesson = teacher_samples(task, train, fit, trajectories, network.n_states, state_seed)
+
+    def lesson_of(teacher: int) -> Lesson | None:
+        return teacher_samples(task, train, fit, trajectories, network.n_states, state_seed, teacher)
+
+    lesson = lesson_of(0)
     if lesson is None:
         raise RunFailed("The fit holds no teacher.")
-    asked = [RecalledEngine(one, task, train) for one in chosen]
+    ask = _Asked([RecalledEngine(one, task, train) for one in chosen], settings, engine_seed, fit)
     forms = Forms(fit)
-    _ask(asked, lesson, settings, engine_seed, forms, fit, part(progress, 0.0, 0.5))
+    ask(lesson, forms, part(progress, 0.0, 0.5))
     rng = np.random.default_rng(refine_seed)
     trial = Trial(CountedTask(task), train, heldout, lesson.samples, settings, rng)
     judged = trial.of_forms(forms.distinct(lesson.samples), part(progress, 0.5, 0.7))
     spent: tuple[Spent, ...] = ()
     if settings.objective == "task":
-        (word,) = loop_seed.generate_state(1, np.uint64)
-        rules, own = closed_loop(task, train, lesson, settings, int(word), part(progress, 0.5, 0.7))
-        spent = (trial.counted.spent(ON_UPDATE, judged),)
+        first = trial.counted.spent(ON_UPDATE, judged)
         trial = replace(trial, counted=CountedTask(task))
-        new = Forms()
-        new.add(rules, CLOSED_LOOP)
-        more = trial.of_forms(new.distinct(lesson.samples), part(progress, 0.6, 0.7))
-        spent = (*spent, trial.counted.spent(CLOSED_LOOP, more, own))
-        judged = [*judged, *more]
+        more, own = _of_closed_loop(task, trial, lesson, loop_seed, part(progress, 0.5, 0.7))
+        judged, spent = [*judged, *more], (first, own)
     if not judged:
         raise RunFailed(
             "Every form that was proposed blows up in the network. Fit longer, or raise "
@@ -121,26 +120,15 @@ def search(
     for number in range(network.rounds):
         if not trial.is_behind(judged, teacher_loss):
             break
-        inner = part(
-            progress, 0.8 + 0.15 * number / network.rounds, 0.8 + 0.15 * (number + 1) / network.rounds
-        )
-        new = Forms()
-        other = teacher_samples(task, train, fit, trajectories, network.n_states, state_seed, number + 1)
-        if other is not None:
-            _ask(asked, other, settings, engine_seed, new, fit, part(inner, 0.0, 0.4))
-        best_first = [one.rule for one in sorted(judged, key=lambda one: one.loss)]
-        new.add(recombined(best_first, lesson.weighted, settings.max_nodes), EXCHANGE)
-        fresh = new.without(one.rule for one in judged)
-        judged = merged([*judged, *trial.of_forms(fresh.distinct(lesson.samples), part(inner, 0.4, 0.7))])
-        judged = merged(trial.simplified(judged, part(inner, 0.7, 1.0)))
-    margin = trial.margin(judged)
+        start, end = (0.8 + 0.15 * (number + done) / network.rounds for done in (0, 1))
+        inner = part(progress, start, end)
+        judged = _gone_on(trial, judged, lesson, lesson_of(number + 1), ask, inner)
     progress(0.95, "measuring losses on problems of their own")
-    test = task.draw(problem_settings, network.n_test, test_seed)
-    names = tuple(engine.name for engine in chosen)
-    candidates = _candidates(task, judged, test, margin)
+    margin = trial.margin(judged)
+    candidates = _candidates(task, judged, task.draw(problem_settings, network.n_test, test_seed), margin)
     front = ParetoFront(
         task.name,
-        names,
+        tuple(engine.name for engine in chosen),
         tuple(one for _, one in candidates),
         settings.selector,
         margin,
@@ -156,25 +144,58 @@ def search(
     return replace(front, simplifications=steps)
 
 
-def _ask(
-    engines: Sequence[RecalledEngine],
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of the engines for every teacher."""
+
+    engines: Sequence[RecalledEngine]
+    settings: SearchSettings
+    seed: np.random.SeedSequence
+    fit: FitResult
+
+    def __call__(self, lesson: Lesson, forms: Forms, progress: Progress) -> None:
+        """Add what engines propose for the update of a teacher, whole and curve by curve."""
+        for number, engine in enumerate(self.engines):
+            ends = number / len(self.engines), (number + 1) / len(self.engines)
+            inner = part(progress, *ends, f"{engine.name}: ")
+            share = 0.5 if lesson.has_curves else 1.0
+            rules = _proposals(engine, lesson, self.settings, self.seed, part(inner, 0.0, share))
+            if lesson.has_curves:
+                (word,) = self.seed.generate_state(1, np.uint64)
+                rules += from_curves(engine, lesson, self.settings, int(word), part(inner, share, 1.0))
+            forms.add(rules, engine.name if self.fit.teacher is None else f"{engine.name} on the teacher")
+
+
+def _of_closed_loop(
+    task: Task, trial: Trial, lesson: Lesson, seed: np.random.SeedSequence, progress: Progress
+) -> tuple[list[Judged], Spent]:
+    """Judge what evolution by the network's own loss finds, and return what that cost."""
+    (word,) = seed.generate_state(1, np.uint64)
+    inner = part(progress, 0.0, 0.5)
+    rules, own = closed_loop(task, trial.train, lesson, trial.settings, int(word), inner)
+    new = Forms()
+    new.add(rules, CLOSED_LOOP)
+    judged = trial.of_forms(new.distinct(lesson.samples), part(progress, 0.5, 1.0))
+    return judged, trial.counted.spent(CLOSED_LOOP, judged, own)
+
+
+def _gone_on(
+    trial: Trial,
+    judged: Sequence[Judged],
     lesson: Lesson,
-    settings: SearchSettings,
-    seed: np.random.SeedSequence,
-    forms: Forms,
-    fit: FitResult,
+    other: Lesson | None,
+    ask: _Asked,
     progress: Progress,
-) -> None:
-    """Add what engines propose for the update of a teacher, whole and curve by curve."""
-    for number, engine in enumerate(engines):
-        ends = number / len(engines), (number + 1) / len(engines)
-        inner = part(progress, *ends, f"{engine.name}: ")
-        share = 0.5 if lesson.has_curves else 1.0
-        rules = _proposals(engine, lesson, settings, seed, part(inner, 0.0, share))
-        if lesson.has_curves:
-            (word,) = seed.generate_state(1, np.uint64)
-            rules += from_curves(engine, lesson, settings, int(word), part(inner, share, 1.0))
-        forms.add(rules, engine.name if fit.teacher is None else f"{engine.name} on the teacher")
+) -> list[Judged]:
+    """Name another teacher, put the terms of the best forms together in other ways, and judge all of it."""
+    new = Forms()
+    if other is not None:
+        ask(other, new, part(progress, 0.0, 0.4))
+    best_first = [one.rule for one in sorted(judged, key=lambda one: one.loss)]
+    new.add(recombined(best_first, lesson.weighted, trial.settings.max_nodes), EXCHANGE)
+    fresh = new.without(one.rule for one in judged).distinct(lesson.samples)
+    more = merged([*judged, *trial.of_forms(fresh, part(progress, 0.4, 0.7))])
+    return merged(trial.simplified(more, part(progress, 0.7, 1.0)))
 
 
 def _proposals(
