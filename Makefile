@@ -178,7 +178,7 @@ repro: $(RUN_STAMP) ## runs with one seed, on 1 and 2 threads and on Dask worker
 		echo "identical on Dask: $$file"; \
 	done
 
-REFERENCE := config.json path.json front.json front.csv validation.json comparison.json figures/front.png \
+REFERENCE := config.json manifest.json path.json front.json front.csv validation.json comparison.json figures/front.png \
 	figures/learning-curves.png
 WHERE_THERE := figures/teacher.png manifold.json figures/manifold.png
 REFERENCE_TASKS := oja pca-network ei-balance ei-coplastic ica ica-uniform mca whitening bcm

@@ -178,7 +178,7 @@ def stability_figure(path: RulePath, label: str = "share of restarts that chose 
 
 
 def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
-    """Draw loss against updates, mean and bootstrap band; the last rule lies under the others."""
+    """Draw loss against updates: the median, eight of ten problems; the last rule lies under the others."""
     figure = new_figure(3.7)
     axes = figure.add_subplot()
     looks = ((BLUE, "-", 1.8), (ORANGE, "-", 4.5))
@@ -190,14 +190,14 @@ def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
         )
         axes.plot(
             curve.steps,
-            curve.mean,
+            curve.median,
             color=colour,
             linestyle=dashes,
             linewidth=width,
             label=curve.name,
             zorder=layer,
         )
-    _loss_axis(axes, [float(value) for curve in curves for value in (curve.mean.min(), curve.mean.max())])
+    _loss_axis(axes, [float(value) for curve in curves for value in (curve.median.min(), curve.median.max())])
     axes.set(xlabel="updates", ylabel="loss on fresh problems")
     axes.locator_params(axis="x", nbins=5)
     axes.margins(x=0)

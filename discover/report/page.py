@@ -103,7 +103,7 @@ def render_page(
         others=[(number, card) for number, card in enumerate(cards) if not kept[number]],
         summary=_summary(run),
         verdict=verdict_text(run.comparison.get(run.front.chosen.id)),
-        curves=[(curve.name, curve.mean[-1], curve.low[-1], curve.high[-1]) for curve in curves],
+        curves=[(curve.name, curve.median[-1], curve.low[-1], curve.high[-1]) for curve in curves],
         n_problems=N_PROBLEMS,
         fold_names=ordered_names(run.validation, run.front),
         fold_rows=_fold_rows(run),
