@@ -15,13 +15,13 @@ Shapes of one problem: ``w (n_outputs, n_inputs)``, ``v (n_outputs, n_outputs)``
 batch. A lane is one output of one sample: lane ``b * n_outputs + k``.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from sims._borrowed import borrowed
 from sims._compiled import helper, kernel
+from sims._operations import ADD, MUL, second_operand, slopes_of, value_of
 
 TABLE, COLLAPSED, INTERPRETED = 0, 1, 2
 """Forms of a rule: coefficient table; program over y for the nine numbers; program for the update."""
@@ -31,9 +31,6 @@ BLOCK = 512
 
 PRE, POST, WEIGHT = 0, 1, 2
 """Registers of an interpreted program's variables."""
-
-ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
-TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
 
 
 class SlotRule(NamedTuple):
@@ -116,96 +113,13 @@ def _n_synapses(rule, k, n_inputs):
     return k if rule.hierarchical else n_inputs
 
 
-@helper(inline="always")
-def _integer_power(base, exponent):
-    result = 1.0
-    for _ in range(abs(exponent)):
-        result *= base
-    return 1.0 / result if exponent < 0 else result
-
-
-@helper(inline="always")
-def _sign(value):
-    return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
-
-
-@helper
-def _value(op, a, b, exponent):
-    """Result of one instruction other than sums and products."""
-    if op == SUB:
-        return a - b
-    if op == DIV:
-        return a / b
-    if op == NEG:
-        return -a
-    if op == SQUARE:
-        return a * a
-    if op == POW:
-        return a**b
-    if op == POWI:
-        return _integer_power(a, exponent)
-    if op == TANH:
-        return math.tanh(a)
-    if op == EXP:
-        return math.exp(a)
-    if op == LOG:
-        return math.log(a)
-    if op == SQRT:
-        return math.sqrt(a)
-    if op == ABS:
-        return abs(a)
-    if op == SIGN:
-        return _sign(a)
-    if op == MAX:
-        return a if a >= b or math.isnan(a) else b
-    return a if a <= b or math.isnan(a) else b
-
-
-@helper
-def _slopes(op, out, a, b, exponent):
-    """Derivatives of one instruction's result, other than of sums and products, by its operands."""
-    if op == SUB:
-        return 1.0, -1.0
-    if op == DIV:
-        return 1.0 / b, -out / b
-    if op == POW:
-        return b * a ** (b - 1.0), out * math.log(a) if a > 0.0 else 0.0
-    if op == POWI:
-        return exponent * _integer_power(a, exponent - 1) if exponent != 0 else 0.0, 0.0
-    if op == NEG:
-        return -1.0, 0.0
-    if op == SQUARE:
-        return 2.0 * a, 0.0
-    if op == TANH:
-        return 1.0 - out * out, 0.0
-    if op == EXP:
-        return out, 0.0
-    if op == LOG:
-        return 1.0 / a, 0.0
-    if op == SQRT:
-        return 0.5 / out, 0.0
-    if op == ABS:
-        return _sign(a), 0.0
-    if op == MAX:
-        return (1.0, 0.0) if a >= b else (0.0, 1.0)
-    if op == MIN:
-        return (1.0, 0.0) if a <= b else (0.0, 1.0)
-    return 0.0, 0.0
-
-
-@helper(inline="always")
-def _second(op, a, b):
-    """Register of the second operand; one-operand instructions read their first again."""
-    return b if op < POWI or op >= MAX else a
-
-
 @helper
 def _run(rule, tape, n):
     """Run a program over the first `n` entries of its registers."""
     first = tape.shape[0] - rule.code.shape[0]
     for row in range(rule.code.shape[0]):
         op, a = rule.code[row, 0], rule.code[row, 1]
-        b = _second(op, a, rule.code[row, 2])
+        b = second_operand(op, a, rule.code[row, 2])
         r = first + row
         if op == MUL:
             for i in range(n):
@@ -215,7 +129,7 @@ def _run(rule, tape, n):
                 tape[r, i] = tape[a, i] + tape[b, i]
         else:
             for i in range(n):
-                tape[r, i] = _value(op, tape[a, i], tape[b, i], rule.code[row, 2])
+                tape[r, i] = value_of(op, tape[a, i], tape[b, i], rule.code[row, 2])
 
 
 @helper
@@ -225,7 +139,7 @@ def _pull(rule, tape, adjoints, n, gradient):
     n_constants = rule.constants.shape[0]
     for row in range(rule.code.shape[0] - 1, -1, -1):
         op, a = rule.code[row, 0], rule.code[row, 1]
-        b = _second(op, a, rule.code[row, 2])
+        b = second_operand(op, a, rule.code[row, 2])
         r = first + row
         if op == MUL:
             for i in range(n):
@@ -239,7 +153,7 @@ def _pull(rule, tape, adjoints, n, gradient):
                 adjoints[b, i] += adjoint
         else:
             for i in range(n):
-                slope_a, slope_b = _slopes(op, tape[r, i], tape[a, i], tape[b, i], rule.code[row, 2])
+                slope_a, slope_b = slopes_of(op, tape[r, i], tape[a, i], tape[b, i], rule.code[row, 2])
                 adjoints[a, i] += adjoints[r, i] * slope_a
                 adjoints[b, i] += adjoints[r, i] * slope_b
     for c in range(n_constants):

@@ -12,7 +12,6 @@ indices of a step are ``order[row : row + batch]``. Arrays are addresses here, s
 cost little to hand on, and operands are chosen while a program runs.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -35,9 +34,24 @@ from sims._lanes import (
     with_lane,
     zero_of,
 )
+from sims._operations import (
+    ABS,
+    ADD,
+    DIV,
+    MAX,
+    MIN,
+    MUL,
+    NEG,
+    POWI,
+    SIGN,
+    SQRT,
+    SQUARE,
+    SUB,
+    power_log,
+    power_slope,
+    value_of,
+)
 
-ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
-TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
 MULADD, MULSUB, SUBMUL, TANH_SLOPE, SQRT_SLOPE, POWI_SLOPE = 16, 17, 18, 19, 20, 21
 AT_LEAST, BELOW, POW_SLOPE, POW_LOG, SUM, DOT = 22, 23, 24, 25, 26, 27
 MULADDMUL, MULSUBMUL, ROOT, OVER, MULMUL = 28, 29, 30, 31, 32
@@ -103,17 +117,11 @@ class Blocks(NamedTuple):
 @helper
 def _value(op, a, b):
     """Result of one instruction that no vector instruction computes."""
-    if op == POW:
-        return a**b
-    if op == TANH:
-        return math.tanh(a)
-    if op == EXP:
-        return math.exp(a)
-    if op == LOG:
-        return math.log(a)
     if op == POW_SLOPE:
-        return b * a ** (b - 1.0)
-    return a * math.log(b) if b > 0.0 else 0.0
+        return power_slope(a, b)
+    if op == POW_LOG:
+        return power_log(a, b)
+    return value_of(op, a, b, 0)
 
 
 @helper
@@ -242,7 +250,8 @@ def _run(rows, first, last, bases, places, sizes):
                 store_row(out, r + n * to_inner, 1.0 - value * value)
         elif op == SQRT_SLOPE:
             for n in range(n_inner):
-                store_row(out, r + n * to_inner, 0.5 / load_row(a, i + n * i_inner))
+                value = load_row(a, i + n * i_inner)
+                store_row(out, r + n * to_inner, where_at_least(0.0, value, zero_of(value), 0.5 / value))
         elif op == AT_LEAST:
             for n in range(n_inner):
                 u, v = load_row(a, i + n * i_inner), load_row(b, j + n * j_inner)

@@ -17,7 +17,6 @@ Powers are numbered ``q = 3 * i + k`` for ``x**i w**k``; nine coefficients or mo
 this order.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +25,8 @@ from numba.extending import overload
 from sims._borrowed import borrowed
 from sims._compiled import OPTIONS, helper, kernel
 from sims._lanes import all_at_most, lane, load, n_lanes, store, with_lane, zero_of
+from sims._operations import ADD, DIV, MUL, NEG, SQUARE, SUB, second_operand, slopes_of, value_of
 from sims._spline_kernels import SplineRule, pull_spline, spline_coefficients
-
-ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
-TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
 
 
 class QuadraticRule(NamedTuple):
@@ -51,85 +48,6 @@ class QuadraticRule(NamedTuple):
     outputs: np.ndarray
 
 
-@helper(inline="always")
-def _integer_power(base, exponent):
-    result = 1.0
-    for _ in range(abs(exponent)):
-        result *= base
-    return 1.0 / result if exponent < 0 else result
-
-
-@helper(inline="always")
-def _sign(value):
-    return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
-
-
-@helper
-def _value(op, a, b, exponent):
-    """Result of one instruction other than the arithmetic ones."""
-    if op == POW:
-        return a**b
-    if op == POWI:
-        return _integer_power(a, exponent)
-    if op == TANH:
-        return math.tanh(a)
-    if op == EXP:
-        return math.exp(a)
-    if op == LOG:
-        return math.log(a)
-    if op == SQRT:
-        return math.sqrt(a)
-    if op == ABS:
-        return abs(a)
-    if op == SIGN:
-        return _sign(a)
-    if op == MAX:
-        return a if a >= b or math.isnan(a) else b
-    return a if a <= b or math.isnan(a) else b
-
-
-@helper
-def _slopes(op, out, a, b, exponent):
-    """Derivatives of one instruction's result with respect to its operands."""
-    if op == ADD:
-        return 1.0, 1.0
-    if op == SUB:
-        return 1.0, -1.0
-    if op == MUL:
-        return b, a
-    if op == DIV:
-        return 1.0 / b, -out / b
-    if op == POW:
-        return b * a ** (b - 1.0), out * math.log(a) if a > 0.0 else 0.0
-    if op == POWI:
-        return exponent * _integer_power(a, exponent - 1) if exponent != 0 else 0.0, 0.0
-    if op == NEG:
-        return -1.0, 0.0
-    if op == SQUARE:
-        return 2.0 * a, 0.0
-    if op == TANH:
-        return 1.0 - out * out, 0.0
-    if op == EXP:
-        return out, 0.0
-    if op == LOG:
-        return 1.0 / a, 0.0
-    if op == SQRT:
-        return 0.5 / out, 0.0
-    if op == ABS:
-        return _sign(a), 0.0
-    if op == MAX:
-        return (1.0, 0.0) if a >= b else (0.0, 1.0)
-    if op == MIN:
-        return (1.0, 0.0) if a <= b else (0.0, 1.0)
-    return 0.0, 0.0
-
-
-@helper(inline="always")
-def _second(op, a, b):
-    """Register of the second operand; one-operand instructions read their first again."""
-    return b if op < POWI or op >= MAX else a
-
-
 # ------------------------------------------------------------------------------------ rules, once a neuron
 
 
@@ -139,7 +57,7 @@ def _run(code, first, registers):
     for n in range(code.shape[0]):
         op = code[n, 0]
         a = load(registers, (code[n, 1],))
-        b = load(registers, (_second(op, code[n, 1], code[n, 2]),))
+        b = load(registers, (second_operand(op, code[n, 1], code[n, 2]),))
         if op == MUL:
             out = a * b
         elif op == ADD:
@@ -155,7 +73,7 @@ def _run(code, first, registers):
         else:
             out = a
             for g in range(n_lanes(a)):
-                out = with_lane(out, g, _value(op, lane(a, g), lane(b, g), code[n, 2]))
+                out = with_lane(out, g, value_of(op, lane(a, g), lane(b, g), code[n, 2]))
         store(registers, (first + n,), out)
 
 
@@ -254,7 +172,7 @@ def _pull_program(rule, step, m, registers, adjoints, gradient):
     _seed(adjoints, outputs[8], step * m[8])
     for n in range(code.shape[0] - 1, -1, -1):
         op, i = code[n, 0], code[n, 1]
-        j = _second(op, i, code[n, 2])
+        j = second_operand(op, i, code[n, 2])
         through = load(adjoints, (first + n,))
         a, b = load(registers, (i,)), load(registers, (j,))
         if op == MUL:
@@ -272,7 +190,7 @@ def _pull_program(rule, step, m, registers, adjoints, gradient):
             out = load(registers, (first + n,))
             to_a, to_b = zero, zero
             for g in range(n_lanes(zero)):
-                slopes = _slopes(op, lane(out, g), lane(a, g), lane(b, g), code[n, 2])
+                slopes = slopes_of(op, lane(out, g), lane(a, g), lane(b, g), code[n, 2])
                 to_a = with_lane(to_a, g, slopes[0] * lane(through, g))
                 to_b = with_lane(to_b, g, slopes[1] * lane(through, g))
             _add_to(adjoints, (i,), to_a)

@@ -9,15 +9,12 @@ A rule is a table of coefficients by powers of (x, y, w, theta), or a program wh
 this order.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from sims._compiled import helper, kernel
-
-ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
-TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
+from sims._operations import second_operand, slopes_of, value_of
 
 N_VARIABLES = 4
 X, Y, W, THETA = 0, 1, 2, 3
@@ -48,40 +45,9 @@ def _forward(rule, registers):
     """Run a program; its variables are in the first registers, its constants behind them."""
     n_leaves = N_VARIABLES + len(rule.constants)
     for n in range(len(rule.code)):
-        op, a, b = rule.code[n, 0], registers[rule.code[n, 1]], rule.code[n, 2]
-        if op == ADD:
-            value = a + registers[b]
-        elif op == SUB:
-            value = a - registers[b]
-        elif op == MUL:
-            value = a * registers[b]
-        elif op == DIV:
-            value = a / registers[b]
-        elif op == POW:
-            value = a ** registers[b]
-        elif op == POWI:
-            value = a ** float(b)
-        elif op == NEG:
-            value = -a
-        elif op == SQUARE:
-            value = a * a
-        elif op == TANH:
-            value = math.tanh(a)
-        elif op == EXP:
-            value = np.exp(a)
-        elif op == LOG:
-            value = np.log(a)
-        elif op == SQRT:
-            value = np.sqrt(a)
-        elif op == ABS:
-            value = abs(a)
-        elif op == SIGN:
-            value = np.sign(a)
-        elif op == MAX:
-            value = a if a >= registers[b] or a != a else registers[b]
-        else:
-            value = a if a <= registers[b] or a != a else registers[b]
-        registers[n_leaves + n] = value
+        op, left, right = rule.code[n, 0], rule.code[n, 1], rule.code[n, 2]
+        b = registers[second_operand(op, left, right)]
+        registers[n_leaves + n] = value_of(op, registers[left], b, right)
     return registers[rule.output]
 
 
@@ -92,56 +58,15 @@ def _backward(rule, registers, adjoints, weight):
     adjoints[:] = 0.0
     adjoints[rule.output] = weight
     for n in range(len(rule.code) - 1, -1, -1):
-        slope = adjoints[n_leaves + n]
-        if slope == 0.0:
+        adjoint = adjoints[n_leaves + n]
+        if adjoint == 0.0:
             continue
         op, left, right = rule.code[n, 0], rule.code[n, 1], rule.code[n, 2]
-        a, value = registers[left], registers[n_leaves + n]
-        if op == ADD:
-            adjoints[left] += slope
-            adjoints[right] += slope
-        elif op == SUB:
-            adjoints[left] += slope
-            adjoints[right] -= slope
-        elif op == MUL:
-            adjoints[left] += slope * registers[right]
-            adjoints[right] += slope * a
-        elif op == DIV:
-            adjoints[left] += slope / registers[right]
-            adjoints[right] -= slope * value / registers[right]
-        elif op == POW:
-            b = registers[right]
-            adjoints[left] += slope * b * a ** (b - 1.0)
-            if a > 0.0:
-                adjoints[right] += slope * value * np.log(a)
-        elif op == POWI:
-            if right != 0:
-                adjoints[left] += slope * right * a ** float(right - 1)
-        elif op == NEG:
-            adjoints[left] -= slope
-        elif op == SQUARE:
-            adjoints[left] += 2.0 * slope * a
-        elif op == TANH:
-            adjoints[left] += slope * (1.0 - value * value)
-        elif op == EXP:
-            adjoints[left] += slope * value
-        elif op == LOG:
-            adjoints[left] += slope / a
-        elif op == SQRT:
-            if value > 0.0:
-                adjoints[left] += 0.5 * slope / value
-        elif op == ABS:
-            adjoints[left] += slope * np.sign(a)
-        elif op == MAX:
-            if a >= registers[right]:
-                adjoints[left] += slope
-            else:
-                adjoints[right] += slope
-        elif op == MIN:
-            if a <= registers[right]:
-                adjoints[left] += slope
-            else:
-                adjoints[right] += slope
+        second = second_operand(op, left, right)
+        a, b, out = registers[left], registers[second], registers[n_leaves + n]
+        by_first, by_second = slopes_of(op, out, a, b, right)
+        adjoints[left] += adjoint * by_first
+        adjoints[second] += adjoint * by_second
 
 
 @helper

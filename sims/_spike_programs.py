@@ -3,15 +3,12 @@
 Both spiking kernels call these functions.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from sims._compiled import helper
-
-ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
-TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
+from sims._operations import ADD, DIV, MUL, NEG, SQUARE, SUB, second_operand, value_of
 
 N_VARIABLES = 2
 """Programs of spiking slots have a trace and the weight, in this order; constants and results follow."""
@@ -61,50 +58,6 @@ def clipped(weight, largest):
     return 0.0 if weight < 0.0 else largest if weight > largest else weight
 
 
-@helper(inline="always")
-def _integer_power(base, exponent):
-    result = 1.0
-    for _ in range(abs(exponent)):
-        result *= base
-    return 1.0 / result if exponent < 0 else result
-
-
-@helper(inline="always")
-def _value(op, a, b, exponent):
-    """Result of one instruction."""
-    if op == MUL:
-        return a * b
-    if op == ADD:
-        return a + b
-    if op == SUB:
-        return a - b
-    if op == DIV:
-        return a / b
-    if op == NEG:
-        return -a
-    if op == SQUARE:
-        return a * a
-    if op == POW:
-        return a**b
-    if op == POWI:
-        return _integer_power(a, exponent)
-    if op == TANH:
-        return math.tanh(a)
-    if op == EXP:
-        return math.exp(a)
-    if op == LOG:
-        return math.log(a)
-    if op == SQRT:
-        return math.sqrt(a)
-    if op == ABS:
-        return abs(a)
-    if op == SIGN:
-        return 1.0 if a > 0.0 else -1.0 if a < 0.0 else a
-    if op == MAX:
-        return a if a >= b or math.isnan(a) else b
-    return a if a <= b or math.isnan(a) else b
-
-
 @helper
 def synapse_update(code, constants, output, trace, weight, registers):
     """Result of a program for one synapse; `registers` is workspace of shape (n_registers,)."""
@@ -115,8 +68,7 @@ def synapse_update(code, constants, output, trace, weight, registers):
     first = N_VARIABLES + constants.shape[0]
     for n in range(code.shape[0]):
         op, i, j = code[n, 0], code[n, 1], code[n, 2]
-        has_second = op < POWI or op >= MAX
-        registers[first + n] = _value(op, registers[i], registers[j if has_second else i], j)
+        registers[first + n] = value_of(op, registers[i], registers[second_operand(op, i, j)], j)
     return registers[output]
 
 
@@ -156,9 +108,9 @@ def row_update(code, constants, tape, n):
             for s in range(n):
                 out[s] = a[s] * a[s]
         else:
-            b = tape[j if op < POWI or op >= MAX else i]
+            b = tape[second_operand(op, i, j)]
             for s in range(n):
-                out[s] = _value(op, a[s], b[s], j)
+                out[s] = value_of(op, a[s], b[s], j)
 
 
 @helper(inline="always")

@@ -475,12 +475,6 @@ def test_every_operation_has_its_value_and_derivative(op: Op) -> None:
         np.testing.assert_allclose(adjoints[:2, 0], slopes, rtol=1e-7, atol=1e-9)
 
 
-def test_kernels_number_the_operations_as_rules_do() -> None:
-    for op in Op:
-        assert getattr(_network_kernels, op.name) == op
-    assert {op for op in Op if _network_kernels._second(int(op), 0, 1) == 1} == BINARY_OPS
-
-
 # ----------------------------------------------------------------------------------------------- bad requests
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from strategies import trees
 
 from discover.rule import Rule
-from sims import _graph, _groups, _interpreted, _program_kernels, _rate_kernels, _tape, rate
+from sims import _graph, _groups, _interpreted, _operations, _program_kernels, _rate_kernels, _tape, rate
 from sims._collapse import quadratic_form
 from sims._lanes import LANES, address_of
 from sims.rate import BLOW_UP_NORM, Schedule, meta_gradient, simulate
@@ -516,11 +516,11 @@ EDGES = (0.0, 0.3, 1.0, -1.0, 2.5, -0.7, 3.0, -2.0, 1e200, -1e200, 1e-200, math.
 
 
 def kernels_result(op: Op, a: np.ndarray, b: np.ndarray, exponent: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """One instruction run by the interpreter and by the program over outputs."""
+    """One operation run by the interpreter of blocks, and as all other kernels run it."""
     second = exponent if op is Op.POWI else 1
     rows = np.array([[int(op), 2, second, *on_tape(0), *on_tape(1), *on_tape(2), *on_tape(2), *on_tape(2)]])
     interpreted = run_rows(rows, a, b)
-    other = np.array([_rate_kernels._value(int(op), a[i], b[i], second) for i in range(len(a))])
+    other = np.array([_operations.value_of(int(op), a[i], b[i], second) for i in range(len(a))])
     return interpreted, other
 
 
@@ -550,7 +550,7 @@ def run_on_tape(rows, n_rows, bases, places, sizes):
 
 
 def kernels_slopes(op: Op, a: float, b: float, exponent: int = 2) -> list[tuple[float, float]]:
-    """Derivatives of one instruction by both kernels; those of the interpreter come from its way back."""
+    """Derivatives of one operation; the first are those of the interpreter's way back."""
     second = exponent if op is Op.POWI else 4
     rule = Program.build(("x", "y", "w"), (False, True, False), [a, b], [(op, 3, second)])
     schedule = Schedule.online(1, 1, 1.0)
@@ -561,12 +561,8 @@ def kernels_slopes(op: Op, a: float, b: float, exponent: int = 2) -> list[tuple[
             rule, np.ones((1, 1, 1)), np.zeros((1, 1)), schedule, lambda w: (w.sum(1), np.ones_like(w))
         )
     out = naive.program_value(rule, {"x": 1.0, "y": 0.0, "w": 0.0})
-    slopes = _rate_kernels._slopes(int(op), out, a, b if op in BINARY_OPS else a, second)
+    slopes = _operations.slopes_of(int(op), out, a, b if op in BINARY_OPS else a, second)
     return [(result.gradients[0, 0], result.gradients[0, 1]), (slopes[0], slopes[1])]
-
-
-SIMPLE = (Op.MUL, Op.ADD, Op.SUB, Op.DIV, Op.NEG, Op.SQUARE)
-"""Operations that the program over outputs runs on whole groups."""
 
 
 @pytest.mark.parametrize("op", [op for op in Op if op is not Op.POWI], ids=lambda op: op.name)
@@ -574,10 +570,9 @@ def test_every_operation_over_its_whole_domain(op: Op) -> None:
     a, b = (values.ravel() for values in np.meshgrid(EDGES, EDGES))
     function = naive.BINARY.get(op) or (lambda u, v: naive.UNARY[op](u))
     expected = [function(float(u), float(v)) for u, v in zip(a, b, strict=True)]
-    interpreted, over_outputs = kernels_result(op, a, b)
+    interpreted, plain = kernels_result(op, a, b)
     np.testing.assert_allclose(interpreted, expected, rtol=1e-12)
-    if op not in SIMPLE:
-        np.testing.assert_allclose(over_outputs, expected, rtol=1e-12)
+    np.testing.assert_allclose(plain, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("exponent", [-64, -3, -2, -1, 0, 1, 2, 3, 5, 64])
@@ -634,12 +629,11 @@ def test_derivatives_where_there_is_a_choice(
 
 
 def test_kernels_number_the_operations_as_rules_do() -> None:
-    for kernels in (_rate_kernels, _program_kernels):
-        for op in Op:
-            assert getattr(kernels, op.name) == op
+    for op in Op:
+        assert getattr(_operations, op.name) == op
     for more in _graph.More:
         assert more >= _graph.More.PARAMETER or getattr(_program_kernels, more.name) == more
-    assert {op for op in Op if _rate_kernels._second(int(op), 0, 1) == 1} == BINARY_OPS
+    assert {op for op in Op if _operations.second_operand(int(op), 0, 1) == 1} == BINARY_OPS
 
 
 # -------------------------------------------------------------------------------------------- quadratic forms

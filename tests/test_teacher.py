@@ -236,7 +236,7 @@ def test_a_teacher_of_a_task_that_knows_no_sign_treats_both_alike() -> None:
     np.testing.assert_allclose(rule.update(x, -y, -w), -rule.update(x, y, w), atol=1e-9)
 
 
-def test_a_teacher_that_no_other_start_comes_near_to_has_further_starts(
+def test_a_teacher_has_further_starts_until_the_best_one_is_confirmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two starts that end apart are no sign of having converged; at most three times as many are made."""
@@ -255,3 +255,8 @@ def test_a_teacher_that_no_other_start_comes_near_to_has_further_starts(
     ends = iter([0.1 * 2**n for n in range(20)])
     found = teach(get_task("ica"), settings_of("ica", n_steps=10), QUICK, np.random.SeedSequence(0))
     assert len(found.choices) == 3 * QUICK.restarts
+    ends = iter([0.45, 0.44, 0.06, 0.07])
+    found = teach(
+        get_task("ica"), settings_of("ica", n_steps=10), QUICK, np.random.SeedSequence(0), reached=0.17
+    )
+    assert len(found.choices) == 4, "the first two agree, and polynomials do better than both"

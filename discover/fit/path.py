@@ -118,7 +118,8 @@ def fit(
         if takes_trace_splines(task):
             teacher = teach_spikes(task, problem_settings, settings, teacher_seed, inner)
         else:
-            teacher = teach(task, problem_settings, settings.teacher, teacher_seed, inner)
+            reached = min(point.heldout_loss for point in points)
+            teacher = teach(task, problem_settings, settings.teacher, teacher_seed, inner, reached=reached)
     return FitResult(
         task=task.name,
         points=tuple(points),

@@ -20,8 +20,8 @@ class TeacherSettings:
     Parameters
     ----------
     restarts : int
-        Fits from independent random starts; 0 for no teacher. Teachers of rate neurons whose best start no
-        other one comes near to have up to three times as many.
+        Fits from independent random starts; 0 for no teacher. Teachers of rate neurons have up to three times
+        as many while no other start comes near the best one, or polynomials do better.
     n_pieces : int
         Equal pieces of the range of outputs, or of traces, each with its cubic.
     smoothness : float

@@ -43,10 +43,11 @@ TAIL = 0.001
 """Share of visited outputs beyond each end of the splines, which are constant there."""
 
 MOST_STARTS = 3
-"""So many times the starts that were asked for are made where none confirms the best one."""
+"""So many times the starts that were asked for are made while the best one may not have converged."""
 
 CONFIRMED = 0.5
-"""Share by which a second start's loss may be larger and still confirm that the best one has converged."""
+"""Share by which a second start's loss may be larger and still confirm that the best one has converged, and
+by which the best one's loss may be larger than a polynomial's."""
 
 N_BLOCKS = 9
 
@@ -171,8 +172,14 @@ def teach(
     settings: TeacherSettings,
     seed: np.random.SeedSequence,
     progress: Progress = silent,
+    *,
+    reached: float = float("inf"),
 ) -> Teacher:
     """Learn a rule without a formula.
+
+    Starts may end far from what a rule can do, and two of them at the same loss: where the horizon grows, a
+    rule can come to the edge of blowing up and stay slow from then on. So several starts are made until the
+    best one is no worse than a polynomial and a second one comes near it.
 
     Parameters
     ----------
@@ -180,11 +187,13 @@ def teach(
         One whose network runs a :class:`sims.rules.SplineRule` in its only slot (``takes_splines``).
     problem_settings : dataclass
     settings : TeacherSettings
-        Of ``restarts`` starts, where there are several, two have to end near each other, else further ones
-        are made.
+        Where ``restarts`` is more than one, further starts are made until the best one is confirmed, up to
+        three times as many.
     seed : numpy.random.SeedSequence
         Root of all random numbers.
     progress : callable, optional
+    reached : float
+        Held-out loss of the best polynomial, which a rule with splines in the place of powers can reach.
 
     Returns
     -------
@@ -219,19 +228,23 @@ def teach(
         for found in spread(_restarted, network, pieces, inner, names):
             choices.append(len(points) + choose(found, settings.resolution)[0])
             points += found
-        if len(choices) < most and not _is_confirmed([points[place].heldout_loss for place in choices]):
+        losses = [points[place].heldout_loss for place in choices]
+        if len(choices) < most and not _is_confirmed(losses, reached):
             seeds += seed.spawn(1)
             n_asked += 1
     chosen, reason = choose(points, settings.resolution)
     return Teacher(tuple(points), chosen, reason, tuple(choices), task.slots[0].name)
 
 
-def _is_confirmed(losses: Sequence[float]) -> bool:
-    """Whether a second start came near the best one; of a single start nobody asked for a second."""
+def _is_confirmed(losses: Sequence[float], reached: float) -> bool:
+    """Whether the best start does what polynomials do, and a second one comes near it.
+
+    Of a single start nobody asked for a second.
+    """
     if len(losses) < 2:
         return True
     best, second = sorted(losses)[:2]
-    return second <= (1 + CONFIRMED) * best
+    return second <= (1 + CONFIRMED) * best and best <= (1 + CONFIRMED) * reached
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,120 @@
+"""What each operation of a program is, and its derivative: once, for the kernels of every circuit.
+
+Where a derivative does not exist one is chosen: 0 of a square root and of a fractional power at zero and of
+``abs`` at zero, and that of the first operand of ``max`` and ``min`` of equal numbers. What is not a number
+stays none, so that the caller sees it.
+
+The numbers are those of :class:`sims.rules.Op`.
+"""
+
+import math
+
+from sims._compiled import helper
+
+ADD, SUB, MUL, DIV, POW, POWI, NEG, SQUARE = 0, 1, 2, 3, 4, 5, 6, 7
+TANH, EXP, LOG, SQRT, ABS, SIGN, MAX, MIN = 8, 9, 10, 11, 12, 13, 14, 15
+
+
+@helper(inline="always")
+def second_operand(op, a, b):
+    """Register of the second operand; operations of one operand read theirs again."""
+    return b if op < POWI or op >= MAX else a
+
+
+@helper(inline="always")
+def integer_power(base, exponent):
+    """Return ``base**exponent`` for a whole exponent, by products."""
+    result = 1.0
+    for _ in range(abs(exponent)):
+        result *= base
+    return 1.0 / result if exponent < 0 else result
+
+
+@helper(inline="always")
+def sign_of(value):
+    """Return 1, -1, 0 or NaN."""
+    return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
+
+
+@helper(inline="always")
+def power_slope(a, b):
+    """Derivative of ``a**b`` by `a`."""
+    return 0.0 if a == 0.0 and b < 1.0 else b * a ** (b - 1.0)
+
+
+@helper(inline="always")
+def power_log(power, a):
+    """Derivative of ``power = a**b`` by `b`."""
+    return power * math.log(a) if a > 0.0 else 0.0
+
+
+@helper
+def value_of(op, a, b, exponent):
+    """Result of one operation; `exponent` is the literal of a whole power."""
+    if op == MUL:
+        return a * b
+    if op == ADD:
+        return a + b
+    if op == SUB:
+        return a - b
+    if op == DIV:
+        return a / b
+    if op == NEG:
+        return -a
+    if op == SQUARE:
+        return a * a
+    if op == POW:
+        return a**b
+    if op == POWI:
+        return integer_power(a, exponent)
+    if op == TANH:
+        return math.tanh(a)
+    if op == EXP:
+        return math.exp(a)
+    if op == LOG:
+        return math.log(a)
+    if op == SQRT:
+        return math.sqrt(a)
+    if op == ABS:
+        return abs(a)
+    if op == SIGN:
+        return sign_of(a)
+    if op == MAX:
+        return a if a >= b or math.isnan(a) else b
+    return a if a <= b or math.isnan(a) else b
+
+
+@helper
+def slopes_of(op, out, a, b, exponent):
+    """Derivatives of one operation's result `out` by its operands."""
+    if op == ADD:
+        return 1.0, 1.0
+    if op == SUB:
+        return 1.0, -1.0
+    if op == MUL:
+        return b, a
+    if op == DIV:
+        return 1.0 / b, -out / b
+    if op == POW:
+        return power_slope(a, b), power_log(out, a)
+    if op == POWI:
+        return exponent * integer_power(a, exponent - 1) if exponent != 0 else 0.0, 0.0
+    if op == NEG:
+        return -1.0, 0.0
+    if op == SQUARE:
+        return 2.0 * a, 0.0
+    if op == TANH:
+        return 1.0 - out * out, 0.0
+    if op == EXP:
+        return out, 0.0
+    if op == LOG:
+        return 1.0 / a, 0.0
+    if op == SQRT:
+        return 0.0 if out == 0.0 else 0.5 / out, 0.0
+    if op == ABS:
+        return sign_of(a), 0.0
+    if op == MAX:
+        return (1.0, 0.0) if a >= b else (0.0, 1.0)
+    if op == MIN:
+        return (1.0, 0.0) if a <= b else (0.0, 1.0)
+    return 0.0, 0.0

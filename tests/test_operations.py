@@ -1,0 +1,78 @@
+"""What operations are, and their derivatives: one answer in every circuit, also where none exists."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from discover.rule import Rule
+from sims import network, rate, sliding
+from sims._operations import slopes_of, value_of
+from sims.rate import Schedule
+from sims.rules import Op, PolynomialRule
+
+
+def test_slopes_that_do_not_exist() -> None:
+    assert slopes_of(int(Op.SQRT), 0.0, 0.0, 0.0, 0) == (0.0, 0.0)
+    assert slopes_of(int(Op.POW), 0.0, 0.0, 0.3, 0) == (0.0, 0.0)
+    assert slopes_of(int(Op.ABS), 0.0, 0.0, 0.0, 0) == (0.0, 0.0)
+    assert slopes_of(int(Op.MAX), 1.0, 1.0, 1.0, 0) == (1.0, 0.0)
+    assert slopes_of(int(Op.MIN), 1.0, 1.0, 1.0, 0) == (1.0, 0.0)
+    assert all(math.isnan(value_of(int(op), math.nan, 1.0, 2)) for op in Op)
+
+
+# ---------------------------------------------------------------------------------------------- every circuit
+
+N_PROBLEMS, N_INPUTS = 3, 4
+INPUTS = np.random.default_rng(0).uniform(0.2, 1.0, (N_PROBLEMS, 6, N_INPUTS))
+SCHEDULE = Schedule(np.arange(6).reshape(3, 2), 5, 0.1)
+AT_ZERO = (
+    "0.7*sqrt(w)*x + 0.3*x",
+    "0.7*abs(w)**0.5*x + 0.3*x",
+    "0.7*sqrt(y)*x + 0.3*x",
+    "0.2*x*y**0.4 + 0.3*x",
+)
+"""Weights and output are zero at first, and positive ever after."""
+
+
+def of_neuron(text: str) -> tuple[np.ndarray, np.ndarray]:
+    start = np.zeros((N_PROBLEMS, N_INPUTS))
+    program = Rule.parse(text).program()
+    found = rate.meta_gradient(program, INPUTS, start, SCHEDULE, lambda w: (w.sum(1), np.ones_like(w)))
+    return found.losses, found.gradients
+
+
+def of_network(text: str) -> tuple[np.ndarray, np.ndarray]:
+    start, lateral = np.zeros((N_PROBLEMS, 1, N_INPUTS)), np.zeros((N_PROBLEMS, 1, 1))
+    pair = network.NetworkRule(Rule.parse(text).program(), PolynomialRule(np.zeros((3, 3, 3))))
+    found = network.meta_gradient(
+        pair,
+        INPUTS,
+        start,
+        lateral,
+        SCHEDULE,
+        lambda w, v: (w.sum((1, 2)), np.ones_like(w), np.zeros_like(v)),
+    )
+    return found.losses, found.feedforward
+
+
+def of_sliding(text: str) -> tuple[np.ndarray, np.ndarray]:
+    start = np.zeros((N_PROBLEMS, N_INPUTS))
+    program = Rule.parse({"sliding": text}).program()
+    found = sliding.meta_gradient(
+        program, INPUTS, start, np.ones(N_PROBLEMS), SCHEDULE, 3.0, lambda w: (w.sum(1), np.ones_like(w))
+    )
+    return found.losses, found.gradients
+
+
+@pytest.mark.parametrize("text", AT_ZERO)
+def test_gradients_at_zero_are_the_same_in_every_circuit(text: str) -> None:
+    losses, gradients = of_neuron(text)
+    assert np.all(np.isfinite(gradients))
+    assert np.all(gradients[:, 0] > 0)
+    for circuit in (of_network, of_sliding):
+        others, slopes = circuit(text)
+        np.testing.assert_allclose(others, losses, rtol=1e-12)
+        np.testing.assert_allclose(slopes, gradients, rtol=1e-9)
