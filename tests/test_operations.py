@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from discover.rule import Rule
 from sims import network, rate, sliding
-from sims._operations import slopes_of, value_of
 from sims.rate import Schedule
-from sims.rules import Op, PolynomialRule
-
-
-def test_slopes_that_do_not_exist() -> None:
-    assert slopes_of(int(Op.SQRT), 0.0, 0.0, 0.0, 0) == (0.0, 0.0)
-    assert slopes_of(int(Op.POW), 0.0, 0.0, 0.3, 0) == (0.0, 0.0)
-    assert slopes_of(int(Op.ABS), 0.0, 0.0, 0.0, 0) == (0.0, 0.0)
-    assert slopes_of(int(Op.MAX), 1.0, 1.0, 1.0, 0) == (1.0, 0.0)
-    assert slopes_of(int(Op.MIN), 1.0, 1.0, 1.0, 0) == (1.0, 0.0)
-    assert all(math.isnan(value_of(int(op), math.nan, 1.0, 2)) for op in Op)
-
-
-# ---------------------------------------------------------------------------------------------- every circuit
+from sims.rules import PolynomialRule
 
 N_PROBLEMS, N_INPUTS = 3, 4
 INPUTS = np.random.default_rng(0).uniform(0.2, 1.0, (N_PROBLEMS, 6, N_INPUTS))
