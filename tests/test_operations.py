@@ -13,24 +13,26 @@ from sims.rules import PolynomialRule
 N_PROBLEMS, N_INPUTS = 3, 4
 INPUTS = np.random.default_rng(0).uniform(0.2, 1.0, (N_PROBLEMS, 6, N_INPUTS))
 SCHEDULE = Schedule(np.arange(6).reshape(3, 2), 5, 0.1)
+START = np.array([[0.0, 0.5, 0.2, 0.0], [0.3, 0.0, 0.0, 0.1], [0.0, 0.0, 0.0, 0.0]])
 AT_ZERO = (
+    "0.7*sqrt(w)*x",
+    "0.7*abs(w)**0.5*x",
+    "0.7*w**0.3*x + 0.1*w",
     "0.7*sqrt(w)*x + 0.3*x",
-    "0.7*abs(w)**0.5*x + 0.3*x",
-    "0.7*sqrt(y)*x + 0.3*x",
+    "0.7*sqrt(y)*x + 0.3*w",
     "0.2*x*y**0.4 + 0.3*x",
 )
-"""Weights and output are zero at first, and positive ever after."""
+"""Weights that are zero stay so under some of these, and in the third problem the output does."""
 
 
 def of_neuron(text: str) -> tuple[np.ndarray, np.ndarray]:
-    start = np.zeros((N_PROBLEMS, N_INPUTS))
     program = Rule.parse(text).program()
-    found = rate.meta_gradient(program, INPUTS, start, SCHEDULE, lambda w: (w.sum(1), np.ones_like(w)))
+    found = rate.meta_gradient(program, INPUTS, START, SCHEDULE, lambda w: (w.sum(1), np.ones_like(w)))
     return found.losses, found.gradients
 
 
 def of_network(text: str) -> tuple[np.ndarray, np.ndarray]:
-    start, lateral = np.zeros((N_PROBLEMS, 1, N_INPUTS)), np.zeros((N_PROBLEMS, 1, 1))
+    start, lateral = START[:, None, :], np.zeros((N_PROBLEMS, 1, 1))
     pair = network.NetworkRule(Rule.parse(text).program(), PolynomialRule(np.zeros((3, 3, 3))))
     found = network.meta_gradient(
         pair,
@@ -44,10 +46,9 @@ def of_network(text: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def of_sliding(text: str) -> tuple[np.ndarray, np.ndarray]:
-    start = np.zeros((N_PROBLEMS, N_INPUTS))
     program = Rule.parse({"sliding": text}).program()
     found = sliding.meta_gradient(
-        program, INPUTS, start, np.ones(N_PROBLEMS), SCHEDULE, 3.0, lambda w: (w.sum(1), np.ones_like(w))
+        program, INPUTS, START, np.ones(N_PROBLEMS), SCHEDULE, 3.0, lambda w: (w.sum(1), np.ones_like(w))
     )
     return found.losses, found.gradients
 
@@ -56,7 +57,7 @@ def of_sliding(text: str) -> tuple[np.ndarray, np.ndarray]:
 def test_gradients_at_zero_are_the_same_in_every_circuit(text: str) -> None:
     losses, gradients = of_neuron(text)
     assert np.all(np.isfinite(gradients))
-    assert np.all(gradients[:, 0] > 0)
+    assert np.all(gradients[:2, 0] > 0)
     for circuit in (of_network, of_sliding):
         others, slopes = circuit(text)
         np.testing.assert_allclose(others, losses, rtol=1e-12)
