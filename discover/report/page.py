@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from discover.contest import contest_text
 from discover.errors import RuleError
+from discover.intervals import ENOUGH
 from discover.known_rules import KNOWN_RULES, KnownRule
 from discover.report.curves import N_PROBLEMS, LearningCurve
 from discover.report.figures import FIGURES, SPENT, ordered_names
@@ -387,10 +388,11 @@ def number_text(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _interval(metric: Metric | None) -> str:
+def _interval(metric: Metric | None, n_problems: int | None = None) -> str:
+    """Return a mean with its interval; alone where the interval of so few problems would not cover."""
     if metric is None or metric.mean is None:
         return "–"
-    if metric.low is None or metric.high is None:
+    if metric.low is None or metric.high is None or (n_problems is not None and n_problems < ENOUGH):
         return number_text(metric.mean)
     return f"{number_text(metric.mean)} [{number_text(metric.low)}, {number_text(metric.high)}]"
 
