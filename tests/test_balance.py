@@ -299,7 +299,7 @@ def test_vogels_rule_at_a_sixteenth_of_its_rate_fails_no_fold_for_being_slow():
 
 def test_the_speed_of_large_networks_is_tuned_in_cheaper_circuits():
     folds = {fold.name: fold for fold in TASK.folds(BalanceSettings(n_excitatory=800, n_inhibitory=200))}
-    assert folds["recurrent"].tuned_at == folds["recurrent-small"].settings
+    assert folds["recurrent"].tuned_at == folds["recurrent-small"].tuned_at == usual
     usual = BalanceSettings()
     for name in ("rate-third", "rate-triple"):
         assert folds[name].tuned_at.learning_rate == usual.learning_rate != folds[name].settings.learning_rate

@@ -44,7 +44,8 @@ def balance_folds(settings: BalanceSettings) -> tuple[Fold, ...]:
     """Return the folds for problems with these settings.
 
     The speed of each rule is tuned in runs as long as the fitted problems', under the fold's condition; at
-    the usual learning rate where the fold changes that, and in the small network for the large one.
+    the usual learning rate where the fold changes that. Recurrent networks take it from the fitted problems: a
+    small network settles at any speed, so that it says nothing of the large one, and that takes too long.
     """
     base = replace(
         settings,
@@ -87,8 +88,8 @@ def _recurrent(settings: BalanceSettings) -> Iterator[Fold]:
         )
         yield Fold("recurrent-tiny", _network_title(tiny), tiny, RECURRENT_TOLERANCES, 1)
         return
-    yield Fold("recurrent-small", _network_title(small), small, RECURRENT_TOLERANCES, 4)
-    yield Fold("recurrent", _network_title(base), base, RECURRENT_TOLERANCES, 1, tuned_at=small)
+    yield Fold("recurrent-small", _network_title(small), small, RECURRENT_TOLERANCES, 4, tuned_at=settings)
+    yield Fold("recurrent", _network_title(base), base, RECURRENT_TOLERANCES, 1, tuned_at=settings)
 
 
 def _network_title(settings: RecurrentSettings) -> str:
