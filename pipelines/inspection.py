@@ -151,8 +151,9 @@ def show_text(folder: Path, name: str = "") -> str:
         *(f"  Δ{_weight(slot)} ∝ {unicode_rule(text)}" for slot, text in one["slots"].items()),
         f"  {rule.latex()}",
         "",
-        f"complexity {one['complexity']}, held-out loss {one['heldout_loss']:.4g}{error}, "
-        f"training loss {one['train_loss']:.4g}",
+        f"complexity {one['complexity']}{_tested(one)}",
+        f"loss on the problems that it was chosen on {one['heldout_loss']:.4g}{error}, "
+        f"and on those that its constants were fitted on {one['train_loss']:.4g}",
         f"where it came from: {plain_text(one['provenance'])}",
         *recorded_verdict(front, name),
         "",
@@ -186,6 +187,18 @@ def _weight(slot: str) -> str:
     if slot not in SLOTS or SLOTS[slot].weight is None:
         return f"[{slot}]"
     return f"{SLOTS[slot].weight}[{slot}]"
+
+
+def _tested(candidate: Mapping[str, Any]) -> str:
+    """Say the loss to quote, where a run has one."""
+    test = candidate.get("test")
+    if test is None:
+        return ""
+    low, high = test["low"], test["high"]
+    return (
+        f", loss {test['mean']:.4g} (95 % interval {low:.4g} to {high:.4g}) "
+        f"on {test['n_problems']:,} problems that were used for nothing else"
+    )
 
 
 def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:

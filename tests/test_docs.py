@@ -136,7 +136,7 @@ def test_pages_show_the_committed_results(task: str) -> None:
     for one, known in zip(rules[chosen]["folds"], rules[found["reference"]]["folds"], strict=True):
         losses = [fold["metrics"]["loss"]["mean"] for fold in (one, known)]
         shown = " | ".join("–" if loss is None else f"{loss:.3g}" for loss in losses)
-        outcome = "passed" if one["passed"] else "failed"
+        outcome = one.get("verdict", "passed" if one["passed"] else "failed")
         row = f"| {one['name']} | {one['title']} | {shown} | {outcome} |"
         assert row in page, f"docs/tasks/{task}.md lacks: {row}"
 
@@ -147,7 +147,12 @@ def test_committed_results_are_read_like_a_run(task: str) -> None:
 
     folder = REFERENCE / task
     assert "-->" in front_as_asked(folder, "complexity", "")
-    assert "folds passed" in show_text(folder, "")
+    shown = show_text(folder, "")
+    assert "folds passed" in shown
+    front = json.loads((folder / "front.json").read_text())
+    chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
+    if "test" in chosen:
+        assert f"loss {chosen['test']['mean']:.4g} (95 % interval" in shown
     assert not diff_text(folder, folder).differ
 
 
