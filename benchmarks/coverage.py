@@ -19,7 +19,7 @@ from scipy import stats
 from discover.intervals import CONFIDENCE, intervals
 from discover.rule import Rule
 from discover.tasks import get_task
-from discover.tasks.base import known_rules_of, reference_of
+from discover.tasks.base import known_rules_of
 
 FloatArray = NDArray[np.float64]
 Reaches = tuple[FloatArray, FloatArray]
@@ -41,7 +41,7 @@ def losses_of_run(folder: Path, n_problems: int) -> Mapping[str, FloatArray]:
         }
     )
     slots = next(one["slots"] for one in front["candidates"] if one["id"] == front["chosen"])
-    rules = Rule.parse(slots), known_rules_of(task)[reference_of(task, settings)]
+    rules = Rule.parse(slots), known_rules_of(task)[task.reference_for(settings)]
     parts = []
     for start in range(0, n_problems, 2000):
         problems = task.draw(settings, min(2000, n_problems - start), np.random.SeedSequence([99, start]))

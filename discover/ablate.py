@@ -13,7 +13,7 @@ from discover.intervals import Metric, intervals
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import get_slot
-from discover.tasks.base import Task, evaluate_rules
+from discover.tasks.base import Task
 
 __all__ = ["COMPLETE", "Ablation", "ablate", "ablated_rules"]
 
@@ -113,7 +113,7 @@ def ablate(
     problems = task.draw(problem_settings, n_problems, draw_seed)
     rules = {COMPLETE: rule, **ablated_rules(rule)}
     ablations = []
-    measures = evaluate_rules(task, list(rules.values()), problems)
+    measures = task.evaluate_rules(list(rules.values()), problems)
     for number, ((name, one), measured) in enumerate(zip(rules.items(), measures, strict=True)):
         ablations.append(Ablation(name, one, intervals(measured)))
         progress((number + 1) / len(rules), f"ablation: {name}")

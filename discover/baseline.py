@@ -22,7 +22,7 @@ from discover.intervals import Metric, intervals, joint_confidence, paired, verd
 from discover.multiple import best_multiple
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.tasks.base import Task, evaluate_rules, has_gradient, update_slots
+from discover.tasks.base import Task, update_slots
 
 __all__ = ["BesideBaseline", "Row", "baseline_rule", "beside_baseline"]
 
@@ -126,7 +126,7 @@ def beside_baseline(
     rules = {f"baseline: {name}": baseline, "best polynomial": best.rule, "chosen rule": candidates[chosen]}
     problems = task.draw(problem_settings, n_problems, draw_seed)
     progress(0.3, "all candidates beside the baseline")
-    measured = evaluate_rules(task, [*rules.values(), *candidates.values()], problems)
+    measured = task.evaluate_rules([*rules.values(), *candidates.values()], problems)
     rows = tuple(
         Row(name, rule, intervals(measures))
         for (name, rule), measures in zip(rules.items(), measured, strict=False)
@@ -156,7 +156,7 @@ def baseline_rule(task: Task, problems: Any) -> tuple[str, Rule]:
     zero = Rule.from_coefficients({slot.name: {} for slot in update_slots(task)})
     tried = [("weights stay as they start", zero, float(task.losses(zero, problems).mean()))]
     rate = getattr(problems.settings, "learning_rate", None)
-    if has_gradient(task) and rate is not None:
+    if task.has_gradient and rate is not None:
         for sign in (1.0, -1.0):
             unit = sign / (rate * problems.n_steps)
 

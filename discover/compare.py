@@ -40,7 +40,7 @@ from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import get_slot
 from discover.tasks import get_task
-from discover.tasks.base import Task, has_gradient, known_networks_of, known_rules_of, reference_of
+from discover.tasks.base import Task, known_networks_of, known_rules_of
 
 __all__ = ["CompareSettings", "Compared", "ComparisonResult", "Match", "Verdict", "compare", "compare_text"]
 
@@ -108,7 +108,7 @@ class CompareSettings:
 
     def effort(self, task: Task) -> tuple[int, int, int]:
         """Return the problems to judge rules of a task on, those to tune them on, and steps of refinement."""
-        automatic = (ENOUGH, 64, 60) if has_gradient(task) else (self.n_problems, 8, 10)
+        automatic = (ENOUGH, 64, 60) if task.has_gradient else (self.n_problems, 8, 10)
         asked = (self.n_judged, self.n_tuning, self.refine_steps)
         n_judged, n_tuning, steps = (
             usual if one == "auto" else one for one, usual in zip(asked, automatic, strict=True)
@@ -309,7 +309,7 @@ class _Bench:
         self.problems = task.draw(settings, compare_settings.n_problems, draw_seed)
         half = compare_settings.n_states // 2
         probed = task.probe(self.problems, half, probe_seed)
-        reference = known_rules_of(task)[reference_of(task, settings)]
+        reference = known_rules_of(task)[task.reference_for(settings)]
         visited = task.visit(reference, self.problems, half, visit_seed)
         self.states = {slot: np.concatenate([probed[slot].values, visited[slot].values]).T for slot in probed}
         self._curves: dict[Rule | str, FloatArray] = {}

@@ -239,7 +239,7 @@ def _fitted(
 
 def _standing(task: Task, measure: str, found: FloatArray, known: FloatArray, joint: float) -> Standing:
     higher_is_better = measure in task.higher_is_better
-    plausible = getattr(task, "plausible", {}).get(measure)
+    plausible = task.plausible.get(measure)
     means = interval(known), interval(found)
     if plausible is not None:
         found, known = (_outside(values, *plausible) for values in (found, known))

@@ -87,21 +87,21 @@ def warm_kernels(task: Any, settings: Any) -> None:
         Of its problems.
     """
     from discover.known_rules import get_known_rule
-    from discover.tasks.base import coefficients_of, has_gradient, losses_of_rules, reference_of
+    from discover.tasks.base import coefficients_of
 
     _one_blas_thread()
-    few = task.draw(settings, 2 if not has_gradient(task) else N_WARM, np.random.SeedSequence(0))
-    rule = get_known_rule(reference_of(task, settings)).rule
+    few = task.draw(settings, 2 if not task.has_gradient else N_WARM, np.random.SeedSequence(0))
+    rule = get_known_rule(task.reference_for(settings)).rule
     if rule is None or not rule.is_polynomial:
         return
     coefficients = coefficients_of(task, rule)
     n_steps = min(2, few.n_steps)
-    if has_gradient(task):
+    if task.has_gradient:
         task.gradient(coefficients, few, n_steps)
         task.losses(coefficients, few.subset([0]), n_steps)
         task.losses(coefficients, few, n_steps)
     else:
-        losses_of_rules(task, [coefficients, coefficients], few)
+        task.losses_of_rules([coefficients, coefficients], few)
 
 
 def _address_in(text: str) -> str:

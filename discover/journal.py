@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from discover.checked import open_plain
 from discover.rule import Rule
-from discover.tasks.base import TaskGradient, VisitedStates, evaluate_rules, losses_of_rules
+from discover.tasks.base import TaskGradient, VisitedStates
 from sims.rules import SplineRule
 from sims.spike_splines import SplineSpikeRule
 
@@ -379,12 +379,12 @@ class JournaledTask:
         return arrays["losses"]
 
     def losses_of_rules(self, rules: Sequence[Any], problems: Any) -> NDArray[np.float64]:
-        """See :func:`discover.tasks.base.losses_of_rules`."""
+        """See :meth:`discover.tasks.base.Task.losses_of_rules`."""
         arrays = self._recall(
             "losses_of_rules",
             problems,
             tuple(rules),
-            lambda: {"losses": losses_of_rules(self._task, rules, problems)},
+            lambda: {"losses": self._task.losses_of_rules(rules, problems)},
         )
         return arrays["losses"]
 
@@ -424,10 +424,10 @@ class JournaledTask:
         return self._recall("evaluate", problems, (rule,), lambda: self._task.evaluate(rule, problems))
 
     def evaluate_rules(self, rules: Sequence[Any], problems: Any) -> list[dict[str, NDArray[np.float64]]]:
-        """See :func:`discover.tasks.base.evaluate_rules`."""
+        """See :meth:`discover.tasks.base.Task.evaluate_rules`."""
 
         def compute() -> Arrays:
-            measured = evaluate_rules(self._task, rules, problems)
+            measured = self._task.evaluate_rules(rules, problems)
             return {f"{n}.{name}": values for n, one in enumerate(measured) for name, values in one.items()}
 
         arrays = self._recall("evaluate_rules", problems, tuple(rules), compute)

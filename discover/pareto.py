@@ -21,6 +21,7 @@ __all__ = [
     "Simplification",
     "Spent",
     "chance",
+    "in_layers",
     "pareto_front",
 ]
 
@@ -42,6 +43,33 @@ def pareto_front(entries: Iterable[tuple[float, float, T]]) -> list[T]:
             lowest = second
             kept.append(entry)
     return kept
+
+
+def in_layers(entries: Iterable[tuple[float, float, T]]) -> list[T]:
+    """Order entries by fronts of two numbers: the first front, then that of the rest, and so on.
+
+    Within a front the lower second number comes first. By the second number alone the head could all be
+    variants of one good entry, and one with a much lower first number would be missed.
+
+    Examples
+    --------
+    >>> in_layers([(3, 0.1, "c"), (1, 0.5, "a"), (2, 0.6, "b"), (3, 0.2, "d")])
+    ['c', 'a', 'd', 'b']
+    """
+    rest = sorted(entries, key=lambda entry: entry[:2])
+    ordered: list[T] = []
+    while rest:
+        front: list[tuple[float, float, T]] = []
+        others: list[tuple[float, float, T]] = []
+        lowest = float("inf")
+        for entry in rest:
+            (front if entry[1] < lowest else others).append(entry)
+            lowest = min(lowest, entry[1])
+        if not front:  # numbers that are not finite
+            return ordered + [entry for _, _, entry in others]
+        ordered += [entry for _, _, entry in sorted(front, key=lambda entry: entry[1])]
+        rest = others
+    return ordered
 
 
 N_ERRORS = 2.0

@@ -18,7 +18,7 @@ from discover.outcome import share_interval
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.spread import spread
-from discover.tasks.base import Task, bases, coefficients_of, reference_of
+from discover.tasks.base import Task, bases, coefficients_of
 
 __all__ = ["Recovery", "coefficient_angle", "recover", "recover_presets"]
 
@@ -184,7 +184,7 @@ def coefficient_angle(first: NDArray[np.float64], second: NDArray[np.float64]) -
 
 
 def _target(task: Task) -> Rule:
-    reference = reference_of(task, task.settings_type())
+    reference = task.reference_for(task.settings_type())
     rule = get_known_rule(reference).rule
     if rule is None or not rule.is_polynomial:
         raise TaskError(f"The reference rule {reference!r} of task {task.name!r} is not a local polynomial.")

@@ -124,7 +124,7 @@ class Study(_Part):
     pipeline : dict
         Its settings, without seed and name.
     answer : str
-        What the task has as an answer, see :func:`discover.tasks.base.answer_of`.
+        What the task has as an answer, see :meth:`discover.tasks.base.Task.answer_for`.
     law, law_title : str
         The known rule that was to be found; empty where there is not one.
     root : int or None

@@ -19,7 +19,7 @@ from discover.known_rules import KnownRule
 from discover.multiple import best_multiples
 from discover.rule import Rule
 from discover.slots import get_slot
-from discover.tasks.base import Task, evaluate_rules, losses_of_rules
+from discover.tasks.base import Task
 
 __all__ = ["AS_GIVEN", "FITTED", "Speeds", "at_speeds", "evaluate_at", "slots_by_synapses", "tuned_speeds"]
 
@@ -89,7 +89,7 @@ def evaluate_at(
         else:
             found[number] = dict(task.evaluate(rule, _faster(problems, speeds)))
     plain = list(places)
-    for rule, measured in zip(plain, evaluate_rules(task, plain, problems) if plain else [], strict=True):
+    for rule, measured in zip(plain, task.evaluate_rules(plain, problems) if plain else [], strict=True):
         for number in places[rule]:
             found[number] = measured
     return found
@@ -177,5 +177,5 @@ def _mean_losses(task: Task, tried: Sequence[tuple[Rule | KnownRule, Speeds]], p
         except RuleError:
             continue
     if plain:
-        losses[list(plain)] = losses_of_rules(task, list(plain.values()), problems).mean(axis=1)
+        losses[list(plain)] = task.losses_of_rules(list(plain.values()), problems).mean(axis=1)
     return [float(one) if np.isfinite(one) else np.inf for one in losses]

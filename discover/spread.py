@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from discover.journal import Branch, Fragment, JournaledTask, remembered
 from discover.parallel import active, ordered_map
 from discover.progress import Progress, part, silent
-from discover.tasks.base import losses_of_rules
 
 __all__ = ["losses_of_population", "spread"]
 
@@ -109,7 +108,8 @@ def losses_of_population(task: Any, rules: Sequence[Any], problems: Any) -> Floa
         return through
     n_shares = 1 if active().is_local else min(active().n_workers, len(rules))
     if n_shares < 2:
-        return losses_of_rules(task, rules, problems)
+        alone: FloatArray = task.losses_of_rules(rules, problems)
+        return alone
 
     def compute(plain: Any) -> dict[str, FloatArray]:
         cuts = [k * len(rules) // n_shares for k in range(n_shares + 1)]
@@ -120,7 +120,9 @@ def losses_of_population(task: Any, rules: Sequence[Any], problems: Any) -> Floa
 
 
 def _share(share: tuple[Any, Sequence[Any], Any]) -> FloatArray:
-    return losses_of_rules(*share)
+    task, rules, problems = share
+    losses: FloatArray = task.losses_of_rules(rules, problems)
+    return losses
 
 
 def _away(

@@ -213,13 +213,14 @@ def checked_task(task: Any, where: str) -> Any:
     """
     from discover.tasks.base import Task
 
-    needed = [*Task.__annotations__, *(name for name in vars(Task) if callable(getattr(Task, name)))]
-    missing = [name for name in needed if not name.startswith("_") and not hasattr(task, name)]
-    if missing:
+    if not isinstance(task, Task):
         raise TaskError(
-            f"The task {where} lacks {', '.join(missing)}. The class discover.tasks.neuron.NeuronTask has "
-            f"most of what a task needs; {HELP}"
+            f"The task {where} is no discover.tasks.base.Task. The class discover.tasks.neuron.NeuronTask is "
+            f"one, and has most of what a task needs; {HELP}"
         )
+    missing = [name for name in Task.__annotations__ if not hasattr(task, name)]
+    if missing:
+        raise TaskError(f"The task {where} lacks {', '.join(missing)}. {HELP}")
     _take_own_rules(task, where)
     for fault in _faults(task):
         raise TaskError(f"The task {where} cannot be used: {fault}. {HELP}")
@@ -254,9 +255,8 @@ def _faults(task: Any) -> list[str]:
 def _take_own_rules(task: Any, where: str) -> None:
     from discover.known_rules import add_known_rules
 
-    rules = getattr(task, "own_rules", ())
-    if rules:
-        add_known_rules(rules, where)
+    if task.own_rules:
+        add_known_rules(task.own_rules, where)
 
 
 def _module(path: Path, name: str) -> ModuleType:
@@ -289,6 +289,8 @@ def _made(found: Any, name: str) -> Any:
     """Return a task from its class; an instance is taken as it is."""
     if not isinstance(found, type):
         return found
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise TaskError(f"The task {name} lacks {', '.join(missing)}. {HELP}")
     try:
         return found()
     except Exception as error:  # the user's code again

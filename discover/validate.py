@@ -29,7 +29,7 @@ from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.speeds import AS_GIVEN, Speeds, evaluate_at, tuned_speeds
 from discover.spread import spread
-from discover.tasks.base import Fold, Task, all_known_of, has_gradient, reference_of
+from discover.tasks.base import Fold, Task, all_known_of
 
 __all__ = ["FoldResult", "ValidateSettings", "ValidationResult", "validate"]
 
@@ -73,7 +73,7 @@ class ValidateSettings:
 
     def sizes(self, task: Task) -> tuple[int, int]:
         """Return the numbers of problems to try rules of a task on, and to tune them on."""
-        n_problems, n_tuning = QUICK if has_gradient(task) else SLOW
+        n_problems, n_tuning = QUICK if task.has_gradient else SLOW
         return (
             n_problems if self.n_problems == "auto" else self.n_problems,
             n_tuning if self.n_tuning == "auto" else self.n_tuning,
@@ -236,7 +236,7 @@ def validate(
         for name, result in found.items():
             results[name].append(result)
     progress(1.0, f"{len(folds)} folds done")
-    reference = reference_of(task, settings)
+    reference = task.reference_for(settings)
     return ValidationResult(
         task=task.name,
         reference=reference,
@@ -299,7 +299,7 @@ def _try_fold(
     as_given = evaluate_at(task, [(rule, AS_GIVEN) for rule in different], first)
     at_best = evaluate_at(task, list(zip(different, speeds, strict=True)), problems)
     numbers = {name: different.index(rule) for name, rule in rules.items()}
-    reference = reference_of(task, fold.settings)
+    reference = task.reference_for(fold.settings)
     known_losses = at_best[numbers[reference]]["loss"]
     results = {}
     for name, number in numbers.items():

@@ -38,7 +38,7 @@ class Sought:
     Attributes
     ----------
     answer : str
-        See :func:`discover.tasks.base.answer_of`.
+        See :meth:`discover.tasks.base.Task.answer_for`.
     law : str
         Name of the known rule that is the answer; empty where there is not one.
     """
@@ -55,11 +55,10 @@ class Sought:
 def sought(config: PipelineConfig) -> Sought:
     """Return what the task of a pipeline asks for."""
     from discover.tasks import get_task
-    from discover.tasks.base import answer_of, reference_of
 
     task = get_task(config.task)
-    answer = answer_of(task, config.problems)
-    return Sought(answer, reference_of(task, config.problems) if answer == "one law" else "")
+    answer = task.answer_for(config.problems)
+    return Sought(answer, task.reference_for(config.problems) if answer == "one law" else "")
 
 
 def failed_row(seed: int, error: str) -> SeedRow:

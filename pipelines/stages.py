@@ -134,6 +134,7 @@ def simulate(context: Context) -> Outcome:
     from discover.tasks import collect
 
     config = context.config
+    context.task.check(config.problems)
     arrays = collect(context.task, config.problems, context.seed, context.progress)
     path = context.folder / "trajectories.npz"
     return Outcome(lambda: artefacts.write_arrays(path, "trajectories", arrays))

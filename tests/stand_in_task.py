@@ -9,7 +9,7 @@ import numpy as np
 
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD
-from discover.tasks.base import VisitedStates
+from discover.tasks.base import Fold, Task, VisitedStates
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class StandInSettings:
     spectrum: tuple[float, ...] = (1.0, 0.5)
 
 
-class StandInTask:
+class StandInTask(Task):
     """A task whose rules learn as fast as their first constant says."""
 
     name = "stand-in"
@@ -52,3 +52,12 @@ class StandInTask:
         states = np.random.default_rng(seed).normal(size=(n_states, 3))
         zeros = np.zeros(n_states, dtype=np.int64)
         return {"feedforward": VisitedStates(states, zeros, zeros)}
+
+    def losses(self, rule: Rule, problems: np.ndarray, n_steps: int | None = None) -> np.ndarray:
+        return self.learning_curve(rule, problems, 20)[1][-1]
+
+    def evaluate(self, rule: Rule, problems: np.ndarray) -> dict[str, np.ndarray]:
+        return {"loss": self.losses(rule, problems)}
+
+    def folds(self, settings: StandInSettings) -> tuple[Fold, ...]:
+        return ()

@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from stand_in_task import StandInTask
 
 from discover.contest import Contest, contest
 from discover.intervals import joint_confidence, paired
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
-from discover.slots import FEEDFORWARD
 from discover.tasks import get_task
 from discover.tasks.oja import OjaSettings, OjaTask
 from discover.tasks.pca_network import NetworkSettings
@@ -164,13 +164,10 @@ def test_irregular_spiking_is_no_race() -> None:
     assert difference == {"both": "equivalent", "regular": "worse", "bursts": "better"}
 
 
-class Spiking:
+class Spiking(StandInTask):
     """A task whose only measure besides the loss is the coefficient of variation that a rule states."""
 
-    name = "stand-in"
-    slots = (FEEDFORWARD,)
     known_rules = ("hebb",)
-    known_networks = ()
     higher_is_better = get_task("ei-balance").higher_is_better
     plausible = get_task("ei-balance").plausible
 

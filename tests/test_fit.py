@@ -263,6 +263,9 @@ class Hasty:
         fails = np.arange(problems) % 50 == 49 if speeds["lateral"] < speeds["feedforward"] else False
         return np.minimum(1.0, 0.01 * slow + np.where(fails, 1.0, np.zeros(problems)))
 
+    def losses_of_rules(self, rules, problems):
+        return np.array([self.losses(rule, problems) for rule in rules])
+
 
 def test_speed_is_set_for_each_kind_of_synapse_on_many_problems():
     hasty = Rule.parse({"feedforward": "1.5*x*y - 1.5*w*y**2", "lateral": "-0.8*y_pre*y_post"})

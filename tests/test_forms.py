@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from discover.pareto import in_layers
 from discover.rule import Rule
 from discover.search.engine import Samples
 from discover.search.exchange import recombined
-from discover.search.forms import Form, Forms, agreement, in_layers, skeleton, update_on
+from discover.search.forms import Forms, agreement, skeleton, update_on
 
 RNG = np.random.default_rng(3)
 STATES = RNG.normal(size=(400, 3)) * [1.0, 1.5, 0.6]
@@ -69,7 +70,8 @@ def test_simple_forms_come_before_variants_of_the_best_one():
         "x*y - w*y**2 + x + w": 0.05,
         "w": 2.0,
     }
-    ordered = [str(form.rule) for _, form in in_layers([(v, Form(Rule.parse(t))) for t, v in texts.items()])]
+    rules = {Rule.parse(text): loss for text, loss in texts.items()}
+    ordered = in_layers((rule.complexity, loss, str(rule)) for rule, loss in rules.items())
     first = {str(Rule.parse(text)) for text in ("x*y", "x*y - w*y**2", "x*y - w*y**2 + x", "w")}
     assert set(ordered[:4]) == first
     assert ordered[0] == str(Rule.parse("x*y - w*y**2 + x"))

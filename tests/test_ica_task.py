@@ -9,7 +9,6 @@ from discover.errors import TaskError
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
 from discover.tasks import get_task
-from discover.tasks.base import reference_of
 from discover.tasks.ica import IcaSettings, draw_sources
 from discover.tasks.neuron import nearest_distance
 from discover.validate import ValidateSettings, validate
@@ -69,7 +68,7 @@ def test_loss_is_the_distance_to_the_nearest_column_of_either_sign():
 @pytest.mark.parametrize("n_inputs", [2, 3, 10])
 def test_the_reference_rule_finds_a_source(source, rule, n_inputs):
     settings = replace(SETTINGS, source=source, n_inputs=n_inputs)
-    assert get_known_rule(reference_of(TASK, settings)).rule == rule
+    assert get_known_rule(TASK.reference_for(settings)).rule == rule
     measures = TASK.evaluate(rule, TASK.draw(settings, 16, seeded(1)))
     assert measures["cosine"].mean() > 0.97
     assert measures["norm_error"].mean() < 0.15

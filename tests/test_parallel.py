@@ -32,7 +32,6 @@ from discover.rule import Rule
 from discover.search.trial import CountedTask
 from discover.spread import losses_of_population, spread
 from discover.tasks import get_task
-from discover.tasks.base import losses_of_rules
 from discover.user_tasks import NamedFile, load_named, load_task
 from pipelines.backend import Where
 from pipelines.cli import app
@@ -344,7 +343,7 @@ def test_a_generation_is_shared_out_without_a_trace(cluster: Cluster) -> None:
     problems = task.draw(task.settings_type(duration_s=0.5, measured_s=0.2), 3, np.random.SeedSequence(1))
     table = np.random.default_rng(2).normal(0, 0.1, (5, 4))
     rules = [rule_with(task, row) for row in table]
-    alone = losses_of_rules(task, rules, problems)
+    alone = task.losses_of_rules(rules, problems)
     with dask_backend(cluster.address, silent_note, None, 60) as backend:
         wait_for(lambda: backend.n_workers >= 2, "a second worker")
         shared = losses_of_population(task, rules, problems)

@@ -18,7 +18,6 @@ from discover.search.teacher import teacher_samples
 from discover.search.terms import TermsEngine
 from discover.search.trial import CountedTask
 from discover.tasks import collect, get_task
-from discover.tasks.base import has_gradient
 from discover.tasks.oja import OjaSettings
 
 TASK = get_task("oja")
@@ -155,8 +154,8 @@ def test_teacher_falls_back_to_a_rule_that_does_not_blow_up(trajectories):
 
 
 def test_counting_leaves_a_task_without_gradient_without_one():
-    assert has_gradient(CountedTask(TASK))
-    assert not has_gradient(CountedTask(get_task("ei-balance")))
+    assert CountedTask(TASK).has_gradient
+    assert not CountedTask(get_task("ei-balance")).has_gradient
 
 
 def test_losses_to_quote_come_from_problems_that_were_used_for_nothing_else(front):

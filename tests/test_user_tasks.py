@@ -16,7 +16,7 @@ import discover.user_tasks as user_tasks
 from discover.errors import ArtefactError, ConfigError, TaskError
 from discover.rule import Rule
 from discover.tasks import get_task, task_names
-from discover.tasks.base import known_rules_of, reference_of
+from discover.tasks.base import known_rules_of
 from pipelines.cli import app
 from pipelines.config import load_json, load_toml
 
@@ -86,7 +86,7 @@ def test_the_example_is_short():
 def test_the_example_is_a_task_whose_reference_solves_it(example):
     task = user_tasks.load_task("clusters.py:Clusters")
     problems = task.draw(task.settings_type(separation=6.0), 8, np.random.SeedSequence(0))
-    reference = known_rules_of(task)[reference_of(task, problems.settings)]
+    reference = known_rules_of(task)[task.reference_for(problems.settings)]
     assert task.evaluate(reference, problems)["cosine"].min() > 0.9
     assert set(known_rules_of(task)) == {"oja", "hebb", "my-decay"}
     gradient = task.gradient(reference, problems).gradients
@@ -112,8 +112,13 @@ BROKEN = {
     "file that exits": ("clusters.py:Clusters", "raise SystemExit(3)", "cannot be run: SystemExit"),
     "class with little in it": (
         "clusters.py:Clusters",
+        "from discover.tasks.base import Task\nclass Clusters(Task):\n    name = 'clusters'",
+        "lacks draw, evaluate, folds, learning_curve, losses, probe, visit",
+    ),
+    "class that is no task": (
+        "clusters.py:Clusters",
         "class Clusters:\n    name = 'clusters'",
-        "lacks title, slots, settings_type.*losses.*NeuronTask has most",
+        "is no discover.tasks.base.Task.*NeuronTask is one",
     ),
     "class without a title": (
         "clusters.py:Clusters",
@@ -250,5 +255,51 @@ def test_measures_that_are_stated_are_returned(example):
     config = load_toml(example / "clusters.toml")
     task = get_task(config.task)
     problems = task.draw(config.problems, 2, np.random.SeedSequence(0))
-    with pytest.raises(TaskError, match=r"states the measures loss, cosine, norm_error, size, but"):
-        task.evaluate(Rule.parse("x*y"), problems)
+    for refused in (lambda: task.evaluate(Rule.parse("x*y"), problems), lambda: task.check(config.problems)):
+        with pytest.raises(TaskError, match=r"states the measures loss, cosine, norm_error, size, but"):
+            refused()
+
+
+DISTANCE = """
+    def distance(self, weights, problems):
+        shift = weights - problems.targets
+        return {returned}
+"""
+
+
+def with_distance(example, returned):
+    text = CODE.replace("    def folds(", DISTANCE.format(returned=returned) + "\n    def folds(")
+    (example / "clusters.py").write_text(text, encoding="utf-8")
+    config = load_toml(example / "clusters.toml")
+    return get_task(config.task), config
+
+
+def test_a_loss_without_derivative_is_differentiated_over_the_final_weights(example):
+    alone, config = with_distance(example, "(shift**2).sum(axis=1)")
+    problems = alone.draw(config.problems, 3, np.random.SeedSequence(0))
+    rule = Rule.parse("0.4*x*y - 0.4*w*y**2 + 0.1*x")
+    found = alone.gradient(rule, problems)
+    both, _ = with_distance(example, "((shift**2).sum(axis=1), 2 * shift)")
+    expected = both.gradient(rule, problems)
+    alone.check(config.problems)
+    both.check(config.problems)
+    np.testing.assert_array_equal(found.losses, expected.losses)
+    np.testing.assert_allclose(found.gradients, expected.gradients, rtol=1e-6, atol=1e-9)
+    assert alone.has_gradient
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("((shift**2).sum(axis=1), shift)", "derivatives that are off by up to"),
+        ("((shift**2).sum(axis=1), 2 * shift[:, :2])", r"derivatives of shape \(2, 2\) for weights of"),
+    ],
+)
+def test_a_wrong_derivative_is_refused_before_a_run_spends_time(example, returned, message):
+    task, config = with_distance(example, returned)
+    with pytest.raises(TaskError, match=message):
+        task.check(config.problems)
+    (example / "results").mkdir()
+    result = CliRunner().invoke(app, ["run", str(example / "clusters.toml"), "--results", "results"])
+    assert result.exit_code == 2
+    assert not list((example / "results").rglob("trajectories.npz"))

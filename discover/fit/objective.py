@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.spread import losses_of_population
-from discover.tasks.base import Task, VisitedStates, are_constants, bases, differentiable
+from discover.tasks.base import Task, VisitedStates, are_constants, bases
 
 __all__ = ["Objective", "Slope", "clipped_mean"]
 
@@ -115,9 +115,7 @@ class Objective:
         The gradient of each problem is clipped to a norm of one and left out where the problem blew up, so
         that no single problem can throw the search off.
         """
-        result = differentiable(self.task).gradient(
-            self.coefficients(scaled), self.problems.subset(picks), n_steps
-        )
+        result = self.task.gradient(self.coefficients(scaled), self.problems.subset(picks), n_steps)
         gradient = clipped_mean(result.gradients / self.effects, ~result.blown)
         return Slope(float(result.losses.mean()), gradient, float(result.blown.mean()))
 

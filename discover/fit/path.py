@@ -25,11 +25,10 @@ from discover.tasks.base import (
     Task,
     bases,
     coefficients_of,
-    differentiable,
     rule_of,
-    takes_trace_splines,
     update_slots,
     with_splines,
+    without_gradients,
 )
 
 __all__ = ["fit"]
@@ -80,9 +79,9 @@ def fit(
     Confavreux et al. (NeurIPS 2020), section 3; Hastie, Tibshirani & Friedman (2009), The elements of
     statistical learning, section 7.10 (one-standard-error rule).
     """
-    if settings.optimiser == "proximal":
-        differentiable(task)
-    if settings.teacher.restarts > 0 and not takes_trace_splines(task):
+    if settings.optimiser == "proximal" and not task.has_gradient:
+        raise without_gradients(task)
+    if settings.teacher.restarts > 0 and not task.takes_trace_splines:
         with_splines(task)
     root = np.random.SeedSequence(seed)
     seeds = root.spawn(3 + settings.restarts)
@@ -115,7 +114,7 @@ def fit(
     if settings.teacher.restarts > 0:
         (teacher_seed,) = root.spawn(1)
         inner = part(whole, 0.4, 1.0)
-        if takes_trace_splines(task):
+        if task.takes_trace_splines:
             teacher = teach_spikes(task, problem_settings, settings, teacher_seed, inner)
         else:
             reached = min(point.heldout_loss for point in points)

@@ -32,7 +32,7 @@ from discover.fit.settings import FitSettings
 from discover.progress import Progress, silent
 from discover.slots import TAU_POST, TAU_PRE
 from discover.spread import losses_of_population, spread
-from discover.tasks.base import TraceSplineTask, VisitedStates, with_trace_splines
+from discover.tasks.base import Task, VisitedStates, with_trace_splines
 
 if TYPE_CHECKING:
     from discover.tasks.base import Task
@@ -118,7 +118,7 @@ def teach_spikes(
     return SpikeTeacher(tuple(points), chosen, reason, tuple(choices))
 
 
-def _restarted(task: TraceSplineTask, item: tuple[Any, ...], progress: Progress) -> list[SpikeTeacherPoint]:
+def _restarted(task: Task, item: tuple[Any, ...], progress: Progress) -> list[SpikeTeacherPoint]:
     objective, heldout, settings, number, seed = item
     learner = _Evolution(settings.population, settings.sigma)
     own = replace(objective, task=task)
@@ -136,7 +136,7 @@ class _Objective:
     constants relative to the usual ones.
     """
 
-    task: TraceSplineTask
+    task: Task
     problems: Any
     highs: tuple[float, ...]  # end of the splines in each slot
     n_pieces: int
@@ -147,7 +147,7 @@ class _Objective:
     @classmethod
     def start(
         cls,
-        task: TraceSplineTask,
+        task: Task,
         problems: Any,
         n_pieces: int,
         smoothness: float,

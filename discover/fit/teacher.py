@@ -29,7 +29,7 @@ from discover.journal import remembered
 from discover.progress import Progress, part, silent
 from discover.slots import get_slot
 from discover.spread import spread
-from discover.tasks.base import SplineTask, Task, VisitedStates, with_splines
+from discover.tasks.base import Task, VisitedStates, with_splines
 from sims.rules import SplineRule
 
 __all__ = ["Teacher", "TeacherPoint", "teach"]
@@ -255,7 +255,7 @@ class _Objective:
     on visited states, relative to the size of the weights.
     """
 
-    task: SplineTask
+    task: Task
     problems: Any
     low: float
     high: float
@@ -267,7 +267,7 @@ class _Objective:
 
     @classmethod
     def start(
-        cls, task: SplineTask, problems: Any, settings: TeacherSettings, seed: np.random.SeedSequence
+        cls, task: Task, problems: Any, settings: TeacherSettings, seed: np.random.SeedSequence
     ) -> _Objective:
         states = task.probe(problems, N_STATES, seed)[task.slots[0].name]
         post, is_symmetric = states.values[:, 1], task.sign_symmetric
@@ -325,7 +325,7 @@ class _Objective:
         """Mean loss with the penalty on roughness, and its gradient."""
         rule, problems = self.rule(scaled), self.problems.subset(picks)
 
-        def compute(task: SplineTask) -> dict[str, FloatArray]:
+        def compute(task: Task) -> dict[str, FloatArray]:
             result = task.gradient(rule, problems, n_steps)
             gradients = result.gradients.reshape(len(picks), N_BLOCKS, -1) / self.effects[:, None]
             gradient = clipped_mean(gradients.reshape(len(picks), -1), ~result.blown)
@@ -352,7 +352,7 @@ class _Objective:
         return TeacherPoint(rule, penalty, *mean_losses(self.task, rule, self.problems, heldout), restart)
 
 
-def _restarted(task: SplineTask, item: tuple[Any, ...], progress: Progress) -> list[TeacherPoint]:
+def _restarted(task: Task, item: tuple[Any, ...], progress: Progress) -> list[TeacherPoint]:
     objective, heldout, settings, number, seed = item
 
     def learner(step_size: float, growth: float) -> ProximalAdam:

@@ -39,13 +39,12 @@ def write_report(run_folder: Path) -> Path:
     from discover.report.spiking import spiking_section
     from discover.report.teacher import teacher_section
     from discover.tasks import get_task
-    from discover.tasks.base import reference_of
 
     run = read_run(run_folder)
     task = get_task(run.config.task)
     rules = {"chosen rule": run.front.chosen.rule}
     settings = checked_settings(task, run.config.problems)
-    reference = KNOWN_RULES.get(reference_of(task, settings))
+    reference = KNOWN_RULES.get(task.reference_for(settings))
     if reference is not None and reference.rule is not None:
         rules[reference.title] = reference.rule
     curves = learning_curves(task, run.config.problems, run.config.seed, rules)

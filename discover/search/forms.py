@@ -18,7 +18,7 @@ from discover.search.engine import Samples
 from discover.slots import get_slot
 from discover.speeds import slots_by_synapses
 
-__all__ = ["L1_PATH", "TOLERANCE", "Form", "Forms", "agreement", "in_layers", "skeleton", "update_on"]
+__all__ = ["L1_PATH", "TOLERANCE", "Form", "Forms", "agreement", "skeleton", "update_on"]
 
 FloatArray = NDArray[np.float64]
 
@@ -148,25 +148,3 @@ def _agree(
         if abs(rule.constant(slot) - other.constant(slot)) > TOLERANCE * rule.constant(slot):
             return False
     return agreement(rule, values, others) < TOLERANCE
-
-
-def in_layers(screened: Sequence[tuple[float, Form]]) -> list[tuple[float, Form]]:
-    """Order forms by fronts of loss and complexity: the first front, then that of the rest, and so on.
-
-    The forms at the head are refined. By loss alone these could all be variants of one good form, and a
-    simpler one that needs no more than other constants would be missed.
-    """
-    rest = sorted(screened, key=lambda entry: (entry[1].rule.complexity, entry[0], str(entry[1].rule)))
-    ordered: list[tuple[float, Form]] = []
-    while rest:
-        front: list[tuple[float, Form]] = []
-        others: list[tuple[float, Form]] = []
-        lowest = float("inf")
-        for entry in rest:
-            (front if entry[0] < lowest else others).append(entry)
-            lowest = min(lowest, entry[0])
-        if not front:  # losses that are not finite
-            return ordered + others
-        ordered += sorted(front, key=lambda entry: entry[0])
-        rest = others
-    return ordered

@@ -17,7 +17,7 @@ from scipy import sparse
 from discover.fit import TeacherPoint
 from discover.journal import remembered
 from discover.search.engine import Samples
-from discover.tasks.base import SplineTask
+from discover.tasks.base import Task
 
 __all__ = ["curvature", "in_metric"]
 
@@ -38,12 +38,12 @@ N_VISITED = 250
 RIDGE = 1e-6
 
 
-def curvature(task: SplineTask, teacher: TeacherPoint, problems: Any) -> FloatArray:
+def curvature(task: Task, teacher: TeacherPoint, problems: Any) -> FloatArray:
     """Return the matrix of second derivatives of the mean loss, made positive.
 
     Parameters
     ----------
-    task : SplineTask
+    task : Task
     teacher : TeacherPoint
     problems : Problems
 

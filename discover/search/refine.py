@@ -14,7 +14,7 @@ from discover.multiple import best_multiple
 from discover.rule import Rule
 from discover.slots import get_slot
 from discover.spread import losses_of_population
-from discover.tasks.base import Task, differentiable, has_gradient
+from discover.tasks.base import Task
 
 __all__ = ["RATIOS", "refined"]
 
@@ -73,7 +73,7 @@ def refined(
     best_losses = task.losses(best, problems)
     if best.constants().size == 0 or n_steps == 0:
         return best, best_losses
-    if has_gradient(task):
+    if task.has_gradient:
         last = _descended(task, best, _tied(best, keep_ratios), problems, n_steps, batch, rng)
     else:
         last = _evolved(task, best, _tied(best, keep_ratios), problems, n_steps, rng)
@@ -198,7 +198,7 @@ def _with_constants(rule: Rule, values: FloatArray) -> Rule:
 
 
 def _clipped_mean(task: Task, rule: Rule, problems: Any, directions: FloatArray) -> FloatArray:
-    result = differentiable(task).gradient(rule, problems)
+    result = task.gradient(rule, problems)
     gradients = result.gradients[:, rule.is_free] @ directions
     norms = np.linalg.norm(gradients, axis=1)
     usable = ~result.blown & np.isfinite(norms)

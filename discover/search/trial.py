@@ -13,17 +13,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.pareto import Simplification, Spent, pareto_front
+from discover.pareto import Simplification, Spent, in_layers, pareto_front
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.search.engine import Samples
-from discover.search.forms import Form, in_layers, skeleton
+from discover.search.forms import Form, skeleton
 from discover.search.refine import refined
 from discover.search.settings import SearchSettings
 from discover.search.simpler import smaller_forms, step
 from discover.speeds import FITTED, at_speeds, tuned_speeds
 from discover.spread import losses_of_population
-from discover.tasks.base import DifferentiableTask, Task, has_gradient, losses_of_rules
+from discover.tasks.base import Task
 
 __all__ = ["SIMPLER", "CountedTask", "Judged", "Trial", "merged"]
 
@@ -117,9 +117,12 @@ class Trial:
         """Screen all forms, and refine and judge the best, layer by layer of the front."""
         network = self.settings.network
         losses = [float(self.task.losses(form.rule, self.train).mean()) for form in forms]
-        entries = [entry for entry in zip(losses, forms, strict=True) if entry[0] < network.hopeless]
-        ordered = in_layers(entries)[: network.n_refined]
-        rules = [(form.rule, tuple(form.proposed_by)) for _, form in ordered]
+        screened = sorted(
+            (form.rule.complexity, loss, str(form.rule), form)
+            for loss, form in zip(losses, forms, strict=True) if loss < network.hopeless
+        )  # fmt: skip
+        best = in_layers((complexity, loss, form) for complexity, loss, _, form in screened)
+        rules = [(form.rule, tuple(form.proposed_by)) for form in best[: network.n_refined]]
         return self.judged(rules, progress=progress)
 
     def judged(
@@ -144,10 +147,10 @@ class Trial:
             return []
         speeds = tuned_speeds(self.task, better, self.tuning, *FITTED)
         best = [at_speeds(rule, one) for rule, one in zip(better, speeds, strict=True)]
-        train = losses_of_rules(self.task, best, self.train).mean(axis=1)
-        heldout = losses_of_rules(self.task, best, self.heldout)
+        train = self.task.losses_of_rules(best, self.train).mean(axis=1)
+        heldout = self.task.losses_of_rules(best, self.heldout)
         self.counted.note(float(train.min()))
-        way = META_GRADIENT if has_gradient(self.task) else META_EVOLUTION
+        way = META_GRADIENT if self.task.has_gradient else META_EVOLUTION
         return [
             Judged(
                 rule,
@@ -204,7 +207,7 @@ class Trial:
         ]  # fmt: skip
         if not smaller:
             return judged
-        means = losses_of_rules(self.task, smaller, self.train).mean(axis=1)
+        means = self.task.losses_of_rules(smaller, self.train).mean(axis=1)
         order = [n for n in np.argsort(means, kind="stable").tolist() if means[n] < network.hopeless]
         best_ones = [smaller[n] for n in order[:N_SIMPLER]]
         found = self.judged([(one, _proposers(one, parent, judged)) for one in best_ones], SIMPLER)
@@ -265,9 +268,9 @@ class CountedTask:
         return self._task.losses(rule, problems, n_steps)
 
     def losses_of_rules(self, rules: Sequence[Any], problems: Any) -> FloatArray:
-        """See :func:`discover.tasks.base.losses_of_rules`."""
+        """See :meth:`discover.tasks.base.Task.losses_of_rules`."""
         self.n_simulated += len(rules) * problems.n_problems
-        return losses_of_rules(self._task, rules, problems)
+        return self._task.losses_of_rules(rules, problems)
 
     def losses_of_population(self, rules: Sequence[Any], problems: Any) -> FloatArray:
         """See :func:`discover.spread.losses_of_population`."""
@@ -276,8 +279,8 @@ class CountedTask:
 
     @property
     def gradient(self) -> Any:
-        """See :meth:`discover.tasks.base.DifferentiableTask.gradient`."""
-        compute = cast("DifferentiableTask", self._task).gradient  # a task that has none has none here
+        """See :meth:`discover.tasks.base.Task.gradient`."""
+        compute = self._task.gradient
 
         def counted(rule: Any, problems: Any, n_steps: int | None = None) -> Any:
             self.n_simulated += problems.n_problems

@@ -17,6 +17,7 @@ from discover.pareto import Candidate, ParetoFront, Reported, Spent, chance, par
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
+from discover.search.combine import combined
 from discover.search.curves import from_curves
 from discover.search.engine import AUTO, TAKES_EQUATIONS, Engine, started
 from discover.search.exchange import recombined
@@ -98,7 +99,9 @@ def search(
     lesson = lesson_of(0)
     if lesson is None:
         raise RunFailed("The fit holds no teacher.")
-    ask = _Asked([RecalledEngine(one, task, train) for one in chosen], settings, engine_seed, fit)
+    ask = _Asked(
+        [RecalledEngine(one, task, train) for one in chosen], task, train, settings, engine_seed, fit
+    )
     forms = Forms(fit)
     ask(lesson, forms, part(progress, 0.0, 0.5))
     rng = np.random.default_rng(refine_seed)
@@ -149,6 +152,8 @@ class _Asked:
     """What is asked of the engines for every teacher."""
 
     engines: Sequence[RecalledEngine]
+    task: Task
+    train: Any
     settings: SearchSettings
     seed: np.random.SeedSequence
     fit: FitResult
@@ -159,11 +164,27 @@ class _Asked:
             ends = number / len(self.engines), (number + 1) / len(self.engines)
             inner = part(progress, *ends, f"{engine.name}: ")
             share = 0.5 if lesson.has_curves else 1.0
-            rules = _proposals(engine, lesson, self.settings, self.seed, part(inner, 0.0, share))
+            rules = self.whole(engine, lesson, part(inner, 0.0, share))
             if lesson.has_curves:
                 (word,) = self.seed.generate_state(1, np.uint64)
                 rules += from_curves(engine, lesson, self.settings, int(word), part(inner, share, 1.0))
             forms.add(rules, engine.name if self.fit.teacher is None else f"{engine.name} on the teacher")
+
+    def whole(self, engine: Engine, lesson: Lesson, progress: Progress) -> list[Rule]:
+        """Rules that an engine proposes for the whole update; constants of the synapse are the teacher's."""
+        samples = lesson.weighted if engine.name in TAKES_EQUATIONS else lesson.samples
+        words = self.seed.generate_state(len(samples))
+        fronts: dict[str, list[Node]] = {}
+        for number, (slot, one) in enumerate(samples.items()):
+            inner = part(progress, number / len(samples), (number + 1) / len(samples))
+            proposals = engine.propose(one, self.settings, int(words[number]), inner)
+            fronts[slot] = [proposal.expression for proposal in proposals]
+        return combined(fronts, lesson.constants, self.mean_losses)
+
+    def mean_losses(self, rules: Sequence[Rule]) -> NDArray[np.float64]:
+        """Mean loss of each rule on the problems that constants are fitted on."""
+        losses: NDArray[np.float64] = self.task.losses_of_rules(rules, self.train).mean(axis=1)
+        return losses
 
 
 def _of_closed_loop(
@@ -196,30 +217,6 @@ def _gone_on(
     fresh = new.without(one.rule for one in judged).distinct(lesson.samples)
     more = merged([*judged, *trial.of_forms(fresh, part(progress, 0.4, 0.7))])
     return merged(trial.simplified(more, part(progress, 0.7, 1.0)))
-
-
-def _proposals(
-    engine: Engine,
-    lesson: Lesson,
-    settings: SearchSettings,
-    seed: np.random.SeedSequence,
-    progress: Progress,
-) -> list[Rule]:
-    """Rules that an engine proposes; with several slots, all pairs of entries of the fronts.
-
-    Constants of the synapse are the teacher's.
-    """
-    samples = lesson.weighted if engine.name in TAKES_EQUATIONS else lesson.samples
-    words = seed.generate_state(len(samples))
-    fronts: list[list[tuple[str, Node]]] = []
-    for number, (slot, one) in enumerate(samples.items()):
-        inner = part(progress, number / len(samples), (number + 1) / len(samples))
-        proposals = engine.propose(one, settings, int(words[number]), inner)
-        fronts.append([(slot, proposal.expression) for proposal in proposals])
-    rules: list[dict[str, Node]] = [{}]
-    for front in fronts:
-        rules = [{**rule, slot: expression} for rule in rules for slot, expression in front]
-    return [Rule({**expressions, **lesson.constants}) for expressions in rules if expressions]
 
 
 def _candidates(

@@ -26,7 +26,7 @@ from discover.tasks._balance_problems import (
     strength_by_channel,
 )
 from discover.tasks._recurrent_balance import RecurrentProblems, RecurrentSettings, evaluate_recurrent
-from discover.tasks.base import Answer, Fold, VisitedStates, rule_of
+from discover.tasks.base import Answer, Fold, Task, VisitedStates, rule_of
 from discover.traces import drawn_traces, trace_at
 
 if TYPE_CHECKING:
@@ -67,15 +67,12 @@ class SpikeTrains:
     post_ms: FloatArray
 
 
-class BalanceTask:
+class BalanceTask(Task):
     """A neuron that should fire at a target rate, with inhibition tuned like excitation.
 
     Subclasses name themselves and say which rule, if any, excitatory synapses follow.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    settings_type: ClassVar[type]
     known_rules: ClassVar[tuple[str, ...]] = (
         "vogels",
         "stdp-additive",
@@ -86,7 +83,6 @@ class BalanceTask:
     )
     slots: ClassVar[tuple[Slot, ...]] = (ON_PRE, ON_POST, TAU_PRE, TAU_POST)
     reference: ClassVar[str] = "vogels"
-    known_networks: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[Mapping[str, str]] = {
         "loss": "squared distance from the target rate over rate plus 2 Hz, plus 1 - r of the currents",
         "rate_error": "distance of the output rate from the target, relative to the target",

@@ -44,8 +44,8 @@ def balance_folds(settings: BalanceSettings) -> tuple[Fold, ...]:
     """Return the folds for problems with these settings.
 
     The speed of each rule is tuned in runs as long as the fitted problems', under the fold's condition; at
-    the usual learning rate where the fold changes that. Recurrent networks take it from the fitted problems: a
-    small network settles at any speed, so that it says nothing of the large one, and that takes too long.
+    the usual learning rate where the fold changes that. Recurrent networks take it from the fitted problems:
+    a small network settles at any speed, so that it says nothing of the large one, and that takes too long.
     """
     base = replace(
         settings,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +16,27 @@ from discover.known_rules import KnownRule, get_known_rule
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import Slot
-from sims.rules import SplineRule
-from sims.spike_splines import SplineSpikeRule
 
 __all__ = [
     "Answer",
-    "DifferentiableTask",
     "Fold",
     "Problems",
-    "SplineTask",
     "Task",
     "TaskGradient",
-    "TraceSplineTask",
     "VisitedStates",
     "all_known_of",
-    "answer_of",
     "are_constants",
     "bases",
     "coefficients_of",
     "collect",
-    "differentiable",
-    "evaluate_rules",
-    "has_gradient",
     "known_networks_of",
     "known_rules_of",
-    "losses_of_rules",
     "n_coefficients",
-    "reference_of",
     "rule_of",
-    "takes_trace_splines",
     "update_slots",
     "with_splines",
     "with_trace_splines",
+    "without_gradients",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -135,8 +125,10 @@ class Fold:
     tuned_at: Any = None
 
 
-class Task(Protocol):
+class Task(ABC):
     """One function for a circuit to acquire.
+
+    What a task can do beyond the abstract methods it says by overriding a default.
 
     Attributes
     ----------
@@ -152,13 +144,24 @@ class Task(Protocol):
     known_networks : tuple of str
         Known rules that need more than a synapse's own variables and run in networks of their own, on the
         same problems.
+    own_rules : tuple of KnownRule
+        Known rules that the library lacks; for tasks from outside of this package.
     measures : mapping from str to str
         Name of each measure -> what it is, in words.
     higher_is_better : tuple of str
         Measures that are good when large, and best at one; the others are good when small.
-
-    A task may also have ``plausible``, a mapping from measures to ranges within which every value is as good
-    as any other; outside a measure is the worse the farther it is from the range.
+    plausible : mapping from str to pair of float
+        Ranges of measures within which every value is as good as any other; outside a measure is the worse
+        the farther it is from the range.
+    takes_splines : bool
+        Whether the network runs rules without a formula, in its only slot: losses, gradient and visit take a
+        :class:`sims.rules.SplineRule`, and gradients are with respect to the coefficients of its splines.
+    takes_trace_splines : bool
+        Whether the network of spiking synapses runs rules without a formula over the traces, see
+        :class:`sims.spike_splines.SplineSpikeRule`.
+    sign_symmetric : bool
+        Whether problems are as likely with the signs of all inputs, or of all weights, turned round, and as
+        well solved: then rules without a formula treat both signs alike.
     """
 
     name: ClassVar[str]
@@ -167,38 +170,44 @@ class Task(Protocol):
     settings_type: ClassVar[type]
     reference: ClassVar[str]
     known_rules: ClassVar[tuple[str, ...]]
-    known_networks: ClassVar[tuple[str, ...]]
+    known_networks: ClassVar[tuple[str, ...]] = ()
+    own_rules: ClassVar[tuple[KnownRule, ...]] = ()
     measures: ClassVar[Mapping[str, str]]
-    higher_is_better: ClassVar[tuple[str, ...]]
+    higher_is_better: ClassVar[tuple[str, ...]] = ()
+    plausible: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    takes_splines: ClassVar[bool] = False
+    takes_trace_splines: ClassVar[bool] = False
+    sign_symmetric: ClassVar[bool] = False
 
-    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Problems:
-        """Draw problems; the same seed gives the same problems."""
-        ...
+    @abstractmethod
+    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
+        """Draw problems (see :class:`Problems`); the same seed gives the same problems."""
 
-    def losses(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> FloatArray:
+    @abstractmethod
+    def losses(self, rule: Any, problems: Any, n_steps: int | None = None) -> FloatArray:
         """Loss of each problem after the inner loop, shape (n_problems,).
 
         `rule` is a rule or a vector of all coefficients of the polynomial basis, slot by slot.
         """
-        ...
 
+    @abstractmethod
     def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
         """States, by slot, at random weights of the size that the task asks for."""
-        ...
 
+    @abstractmethod
     def visit(
-        self, rule: Rule | FloatArray, problems: Any, n_states: int, seed: np.random.SeedSequence
+        self, rule: Any, problems: Any, n_states: int, seed: np.random.SeedSequence
     ) -> dict[str, VisitedStates]:
         """States that synapses visit under a rule, by slot; problems that blow up give none."""
-        ...
 
+    @abstractmethod
     def evaluate(self, rule: Rule | KnownRule, problems: Any) -> dict[str, FloatArray]:
         """Measures of each problem after the inner loop, by name, and the loss as ``loss``.
 
         `rule` is a rule, or a known one of `known_networks`, whose network may lack some of the measures.
         """
-        ...
 
+    @abstractmethod
     def learning_curve(
         self, rule: Rule | KnownRule, problems: Any, n_points: int
     ) -> tuple[IntArray, FloatArray]:
@@ -206,110 +215,60 @@ class Task(Protocol):
 
         `rule` is a rule, or a known one of `known_networks`.
         """
-        ...
 
+    @abstractmethod
     def folds(self, settings: Any) -> tuple[Fold, ...]:
         """Conditions for cross-validation."""
-        ...
 
+    def gradient(self, rule: Any, problems: Any, n_steps: int | None = None) -> TaskGradient:
+        """Losses and exact gradients with respect to the coefficients, or to a rule's constants.
 
-class DifferentiableTask(Task, Protocol):
-    """A task whose losses come with gradients; rules of others are fitted and refined by CMA-ES."""
+        Rules of tasks that have none are fitted and refined by CMA-ES.
+        """
+        raise without_gradients(self)
 
-    def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
-        """Losses and exact gradients with respect to the coefficients, or to a rule's constants."""
-        ...
+    @property
+    def has_gradient(self) -> bool:
+        """Whether losses come with gradients."""
+        return type(self).gradient is not Task.gradient
 
+    def losses_of_rules(self, rules: Sequence[Any], problems: Any) -> FloatArray:
+        """Loss of each of several rules on each problem, shape (n_rules, n_problems).
 
-class SplineTask(Protocol):
-    """A task whose network also runs rules without a formula, in its only slot; ``takes_splines`` says so.
+        For simulators that share work between rules.
+        """
+        return np.array([self.losses(rule, problems) for rule in rules])
 
-    Attributes
-    ----------
-    sign_symmetric : bool
-        Whether its problems are as likely with the signs of all inputs, or of all weights, turned round, and
-        as well solved.
-    """
+    def evaluate_rules(self, rules: Sequence[Rule | KnownRule], problems: Any) -> list[dict[str, FloatArray]]:
+        """Measures of each of several rules, see :meth:`evaluate`."""
+        return [self.evaluate(rule, problems) for rule in rules]
 
-    name: ClassVar[str]
-    slots: ClassVar[tuple[Slot, ...]]
-    sign_symmetric: ClassVar[bool]
+    def reference_for(self, settings: Any) -> str:
+        """Name of the known rule that solves the task under some settings."""
+        return self.reference
 
-    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
-        """As for every task, like all of these."""
-        ...
+    def answer_for(self, settings: Any) -> Answer:
+        """Say what there is to find: the reference rule, one of many forms that serve as well, or nothing.
 
-    def losses(self, rule: SplineRule, problems: Any, n_steps: int | None = None) -> FloatArray:
-        """Loss of each problem."""
-        ...
+        A study over many seeds counts accordingly (:mod:`discover.outcome`).
 
-    def gradient(self, rule: SplineRule, problems: Any, n_steps: int | None = None) -> TaskGradient:
-        """Gradients are with respect to the coefficients of the splines."""
-        ...
+        Examples
+        --------
+        >>> from discover.tasks import get_task
+        >>> task = get_task("oja")
+        >>> task.answer_for(task.settings_type(spectrum="isotropic"))
+        'nothing'
+        """
+        return "one law"
 
-    def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
-        """States at random weights."""
-        ...
+    def check(self, settings: Any) -> None:
+        """Refuse a task whose parts do not fit together, before a run spends time on it.
 
-    def visit(
-        self, rule: SplineRule, problems: Any, n_states: int, seed: np.random.SeedSequence
-    ) -> dict[str, VisitedStates]:
-        """States that synapses visit under a rule."""
-        ...
-
-
-class TraceSplineTask(Protocol):
-    """A task of spiking synapses whose network also runs rules without a formula over the traces.
-
-    ``takes_trace_splines`` says so. Methods are those of every task.
-    """
-
-    name: ClassVar[str]
-    slots: ClassVar[tuple[Slot, ...]]
-
-    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
-        """Draw problems."""
-        ...
-
-    def losses(self, rule: SplineSpikeRule, problems: Any, n_steps: int | None = None) -> FloatArray:
-        """Loss of each problem."""
-        ...
-
-    def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
-        """States at random weights."""
-        ...
-
-    def visit(
-        self, rule: SplineSpikeRule, problems: Any, n_states: int, seed: np.random.SeedSequence
-    ) -> dict[str, VisitedStates]:
-        """States that synapses visit under a rule."""
-        ...
-
-
-def losses_of_rules(task: Any, rules: Sequence[Any], problems: Any) -> FloatArray:
-    """Return the loss of each of several rules on each problem, shape (n_rules, n_problems).
-
-    A task whose simulator shares work between rules has a method of this name, which is used.
-    """
-    at_once = getattr(task, "losses_of_rules", None)
-    if at_once is not None:
-        losses: FloatArray = at_once(rules, problems)
-        return losses
-    return np.array([task.losses(rule, problems) for rule in rules])
-
-
-def evaluate_rules(
-    task: Task, rules: Sequence[Rule | KnownRule], problems: Any
-) -> list[dict[str, FloatArray]]:
-    """Return the measures of each of several rules, see :meth:`Task.evaluate`.
-
-    A task whose simulator shares work between rules has a method of this name, which is used.
-    """
-    at_once = getattr(task, "evaluate_rules", None)
-    if at_once is not None:
-        measured: list[dict[str, FloatArray]] = at_once(rules, problems)
-        return measured
-    return [task.evaluate(rule, problems) for rule in rules]
+        Raises
+        ------
+        TaskError
+        """
+        return
 
 
 def known_rules_of(task: Task) -> dict[str, Rule]:
@@ -335,84 +294,37 @@ def all_known_of(task: Task) -> dict[str, Rule | KnownRule]:
     return {**known_rules_of(task), **known_networks_of(task)}
 
 
-def reference_of(task: Task, settings: Any) -> str:
-    """Return the name of the known rule that solves a task under some settings.
-
-    It is ``task.reference`` unless the task has a method ``reference_for(settings)``: where no single rule
-    solves all that the task can be set to.
-    """
-    choose = getattr(task, "reference_for", None)
-    name: str = task.reference if choose is None else choose(settings)
-    return name
+def without_gradients(task: Task) -> TaskError:
+    """Return the error of whoever asks a task for gradients that it does not have."""
+    return TaskError(
+        f'The task {task.name!r} has no gradients. Fit it without: optimiser = "cmaes" under [fit].'
+    )
 
 
-def answer_of(task: Task, settings: Any) -> Answer:
-    """Say what there is to find: the reference rule, one of many forms that serve as well, or nothing.
-
-    It is ``one law`` unless the task has a method ``answer_for(settings)``. A study over many seeds counts
-    accordingly (:mod:`discover.outcome`).
-
-    Examples
-    --------
-    >>> from discover.tasks import get_task
-    >>> task = get_task("oja")
-    >>> answer_of(task, task.settings_type(spectrum="isotropic"))
-    'nothing'
-    """
-    choose = getattr(task, "answer_for", None)
-    answer: Answer = "one law" if choose is None else choose(settings)
-    return answer
-
-
-def has_gradient(task: Task) -> bool:
-    """Whether a task's losses come with gradients."""
-    return callable(getattr(task, "gradient", None))
-
-
-def differentiable(task: Task) -> DifferentiableTask:
-    """Return the task, as one with gradients.
-
-    Raises
-    ------
-    TaskError
-        If it has none.
-    """
-    if not has_gradient(task):
-        raise TaskError(
-            f'The task {task.name!r} has no gradients. Fit it without: optimiser = "cmaes" under [fit].'
-        )
-    return cast("DifferentiableTask", task)
-
-
-def with_splines(task: Task) -> SplineTask:
-    """Return the task, as one whose network runs rules without a formula.
+def with_splines(task: Task) -> Task:
+    """Return a task whose network runs rules without a formula.
 
     Raises
     ------
     TaskError
         If it does not.
     """
-    if not getattr(task, "takes_splines", False):
+    if not task.takes_splines:
         raise TaskError(f"The network of the task {task.name!r} runs no rules without a formula.")
-    return cast("SplineTask", task)
+    return task
 
 
-def takes_trace_splines(task: Task) -> bool:
-    """Whether the network of a task runs rules without a formula over synaptic traces."""
-    return bool(getattr(task, "takes_trace_splines", False))
-
-
-def with_trace_splines(task: Task) -> TraceSplineTask:
-    """Return the task, as one whose network runs rules without a formula over synaptic traces.
+def with_trace_splines(task: Task) -> Task:
+    """Return a task whose network runs rules without a formula over synaptic traces.
 
     Raises
     ------
     TaskError
         If it does not.
     """
-    if not takes_trace_splines(task):
+    if not task.takes_trace_splines:
         raise TaskError(f"The network of the task {task.name!r} runs no splines of synaptic traces.")
-    return cast("TraceSplineTask", task)
+    return task
 
 
 def update_slots(task: Task) -> tuple[Slot, ...]:

@@ -25,6 +25,7 @@ from discover.errors import TaskError
 from discover.known_rules import KnownRule
 from discover.rule import Rule
 from discover.slots import SLIDING, Slot
+from discover.tasks._slopes import losses_with_slopes
 from discover.tasks.base import Answer, Fold
 from discover.tasks.neuron import (
     NeuronProblems,
@@ -153,7 +154,7 @@ class BcmTask(NeuronTask):
         from sims.sliding import meta_gradient
 
         def loss(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-            return self.distance(weights, problems)
+            return losses_with_slopes(lambda moved: self.distance(moved, problems), weights)
 
         return meta_gradient(*self._arguments(rule, problems, schedule), loss)
 

@@ -12,6 +12,7 @@ Rubner & Tavan (1989), Europhys. Lett. 10:693; Confavreux et al. (NeurIPS 2020),
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 from discover.known_rules import KnownRule
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, LATERAL, Slot
-from discover.tasks.base import Fold, TaskGradient, VisitedStates
-from discover.tasks.neuron import DrawnProblems
+from discover.tasks._slopes import check_measures, check_slopes, losses_alone, losses_with_slopes
+from discover.tasks.base import Task, TaskGradient, VisitedStates
+from discover.tasks.neuron import N_CHECKED, DrawnProblems
 from discover.tasks.pca import mini_batches
 from sims.rules import PolynomialRule, Program
 
@@ -50,7 +52,7 @@ class LayerProblems(DrawnProblems):
     initial_lateral: FloatArray
 
 
-class NetworkTask:
+class NetworkTask(Task):
     """A two-layer network whose feed-forward and lateral synapses change by two rules.
 
     A subclass gives `name`, `title`, `settings_type` with `n_inputs`, `n_outputs`, `n_samples`, `n_steps`,
@@ -59,39 +61,29 @@ class NetworkTask:
     :meth:`folds`.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    settings_type: ClassVar[type]
     problems_type: ClassVar[type[LayerProblems]] = LayerProblems
-    reference: ClassVar[str]
-    known_rules: ClassVar[tuple[str, ...]]
-    known_networks: ClassVar[tuple[str, ...]] = ()
-    own_rules: ClassVar[tuple[KnownRule, ...]] = ()
     slots: ClassVar[tuple[Slot, ...]] = (FEEDFORWARD, LATERAL)
-    measures: ClassVar[Mapping[str, str]]
-    higher_is_better: ClassVar[tuple[str, ...]] = ()
 
+    @abstractmethod
     def draw_problem(self, settings: Any, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw the ``inputs`` (n_samples, n_inputs) of one problem, and what else `problems_type` holds."""
-        raise NotImplementedError
 
-    def distance(self, response: FloatArray, problems: Any) -> tuple[FloatArray, FloatArray]:
-        """Loss of answering weights (n_problems, n_outputs, n_inputs), and its derivative."""
-        raise NotImplementedError
+    @abstractmethod
+    def distance(self, response: FloatArray, problems: Any) -> Any:
+        """Loss of answering weights (n_problems, n_outputs, n_inputs), and its derivative.
 
+        A task that returns the losses (n_problems,) alone has derivatives by differences.
+        """
+
+    @abstractmethod
     def measure(
         self, response: FloatArray, lateral: FloatArray | None, problems: Any
     ) -> dict[str, FloatArray]:
         """Measures by name, all but the loss; `lateral` is None for a network without lateral synapses."""
-        raise NotImplementedError
 
     def worst(self, measure: str, settings: Any) -> float:
         """Return the value of a measure where a problem blew up."""
         return 0.0 if measure in self.higher_is_better else 1.0
-
-    def folds(self, settings: Any) -> tuple[Fold, ...]:
-        """Conditions for cross-validation."""
-        raise NotImplementedError
 
     def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
         """Draw problems; problem `n` is the same however many are drawn."""
@@ -113,7 +105,7 @@ class NetworkTask:
         A blow-up after ``t`` of ``T`` steps counts ``2 - t/T``.
         """
         outcome, longest = _simulate(rule, problems, n_steps)
-        losses, _ = self.distance(_response(outcome.weights, outcome.lateral), problems)
+        losses = losses_alone(self.distance(_response(outcome.weights, outcome.lateral), problems))
         return np.where(outcome.blow_up >= 0, 2.0 - outcome.blow_up / longest, losses)
 
     def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
@@ -121,7 +113,9 @@ class NetworkTask:
         from sims.network import meta_gradient
 
         def loss(weights: FloatArray, lateral: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-            losses, slopes = self.distance(_response(weights, lateral), problems)
+            losses, slopes = losses_with_slopes(
+                lambda moved: self.distance(moved, problems), _response(weights, lateral)
+            )
             return losses, slopes + lateral.swapaxes(-1, -2) @ slopes, slopes @ weights.swapaxes(-1, -2)
 
         result = meta_gradient(
@@ -167,11 +161,20 @@ class NetworkTask:
         """
         course = _course(rule, problems)
         blown = course.blow_up >= 0
-        losses, _ = self.distance(course.response, problems)
+        losses = losses_alone(self.distance(course.response, problems))
         measured = {"loss": np.where(blown, course.blow_up_loss, losses)}
         for name, values in self.measure(course.response, course.lateral, problems).items():
             measured[name] = np.where(blown, self.worst(name, problems.settings), values)
         return measured
+
+    def check(self, settings: Any) -> None:
+        """Compare the derivatives of the loss with differences, and the measures with those stated."""
+        problems = self.draw(settings, N_CHECKED, np.random.SeedSequence(0))
+        rng, shape = np.random.default_rng(0), problems.initial_weights.shape
+        response = rng.normal(size=shape) / np.sqrt(shape[-1])
+        check_slopes(self.name, lambda moved: self.distance(moved, problems), response)
+        lateral = np.tril(rng.normal(size=problems.initial_lateral.shape), -1)
+        check_measures(self.name, self.measures, ["loss", *self.measure(response, lateral, problems)])
 
     def learning_curve(
         self, rule: Rule | KnownRule, problems: Any, n_points: int
@@ -180,7 +183,8 @@ class NetworkTask:
         every = max(1, problems.n_steps // n_points)
         course = _course(rule, problems, every)
         steps = np.arange(course.record.shape[1]) * every
-        losses = np.array([self.distance(response, problems)[0] for response in course.record.swapaxes(0, 1)])
+        responses = course.record.swapaxes(0, 1)
+        losses = np.array([losses_alone(self.distance(response, problems)) for response in responses])
         late = (course.blow_up >= 0) & (steps[:, None] >= course.blow_up)
         losses[late] = np.broadcast_to(course.blow_up_loss, losses.shape)[late]
         return steps, losses

@@ -7,6 +7,7 @@ learning curves and plain conditions of cross-validation are here; each of them 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import ceil, sqrt
@@ -20,7 +21,8 @@ from discover.errors import TaskError
 from discover.known_rules import KnownRule, get_known_rule
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, Slot
-from discover.tasks.base import Fold, TaskGradient, VisitedStates, reference_of
+from discover.tasks._slopes import check_measures, check_slopes, losses_alone, losses_with_slopes
+from discover.tasks.base import Fold, Task, TaskGradient, VisitedStates
 from discover.tasks.pca import mini_batches, sign_free_distance
 from sims.rules import PolynomialRule, SplineRule
 
@@ -37,6 +39,9 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+N_CHECKED = 2
+"""Problems on which a task is checked before a run."""
 
 N_REFERENCE_PROBLEMS = 24
 """Problems on which the reference rule is measured where tolerances follow from it."""
@@ -121,7 +126,7 @@ class NeuronProblems(DrawnProblems):
     targets: FloatArray
 
 
-class NeuronTask:
+class NeuronTask(Task):
     """One linear neuron ``y = sum_i w_i x_i`` whose synapses change by one rule.
 
     A subclass has to give `name`, `title`, `settings_type` (a subclass of :class:`NeuronSettings`),
@@ -134,21 +139,9 @@ class NeuronTask:
     worst : mapping from str to float
         Value of a measure where the problem blew up; without an entry 0 for a measure that is good when
         large and 1 for others.
-    sign_symmetric : bool
-        Whether problems are as likely with the signs of all inputs, or of all weights, turned round, and as
-        well solved: then rules without a formula treat both signs alike.
-    own_rules : tuple of KnownRule
-        Known rules that the library lacks; for tasks from outside of this package.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    settings_type: ClassVar[type]
-    reference: ClassVar[str]
-    known_rules: ClassVar[tuple[str, ...]]
-    own_rules: ClassVar[tuple[KnownRule, ...]] = ()
     slots: ClassVar[tuple[Slot, ...]] = (FEEDFORWARD,)
-    known_networks: ClassVar[tuple[str, ...]] = ()
     problems_type: ClassVar[type[NeuronProblems]] = NeuronProblems
     measures: ClassVar[Mapping[str, str]] = {
         "loss": "distance of the weights to the nearest target, either sign",
@@ -158,8 +151,8 @@ class NeuronTask:
     higher_is_better: ClassVar[tuple[str, ...]] = ("cosine",)
     worst: ClassVar[Mapping[str, float]] = {}
     takes_splines: ClassVar[bool] = True
-    sign_symmetric: ClassVar[bool] = False
 
+    @abstractmethod
     def draw_problem(self, settings: Any, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw one problem.
 
@@ -169,10 +162,12 @@ class NeuronTask:
             ``inputs`` (n_samples, n_inputs), ``targets`` (n_inputs,) or (n_targets, n_inputs), and whatever
             else `problems_type` holds; ``initial_weights`` (n_inputs,) unless random ones will do.
         """
-        raise NotImplementedError
 
-    def distance(self, weights: FloatArray, problems: Any) -> tuple[FloatArray, FloatArray]:
-        """Loss of final weights (n_problems, n_inputs), and its derivative with respect to them."""
+    def distance(self, weights: FloatArray, problems: Any) -> Any:
+        """Loss of final weights (n_problems, n_inputs), and its derivative with respect to them.
+
+        A task that returns the losses (n_problems,) alone has derivatives by differences.
+        """
         return nearest_distance(weights, problems.targets)
 
     def measure(self, weights: FloatArray, problems: Any) -> dict[str, FloatArray]:
@@ -218,7 +213,7 @@ class NeuronTask:
         from sims.rate import meta_gradient
 
         def loss(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-            return self.distance(weights, problems)
+            return losses_with_slopes(lambda moved: self.distance(moved, problems), weights)
 
         kernel_rule = self.kernel_rule(rule)
         return meta_gradient(kernel_rule, problems.inputs, problems.initial_weights, schedule, loss)
@@ -240,7 +235,7 @@ class NeuronTask:
         """
         schedule = _schedule(problems, n_steps)
         outcome = self.run(rule, problems, schedule)
-        losses, _ = self.distance(outcome.weights, problems)
+        losses = losses_alone(self.distance(outcome.weights, problems))
         return np.where(outcome.blow_up >= 0, 2.0 - outcome.blow_up / schedule.n_steps, losses)
 
     def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
@@ -308,17 +303,21 @@ class NeuronTask:
         schedule = _schedule(problems, None)
         outcome = self.run(rule, problems, schedule)
         blown = outcome.blow_up >= 0
-        distances, _ = self.distance(outcome.weights, problems)
+        distances = losses_alone(self.distance(outcome.weights, problems))
         measured = {"loss": np.where(blown, 2.0 - outcome.blow_up / schedule.n_steps, distances)}
         for name, values in self.measure(outcome.weights, problems).items():
             worst = self.worst.get(name, 0.0 if name in self.higher_is_better else 1.0)
             measured[name] = np.where(blown, worst, values)
-        if measured.keys() != self.measures.keys():
-            raise TaskError(
-                f"The task {self.name} states the measures {', '.join(self.measures)}, but the loss and what "
-                f"`measure` returns are {', '.join(measured)}."
-            )
+        check_measures(self.name, self.measures, measured)
         return measured
+
+    def check(self, settings: Any) -> None:
+        """Compare the derivatives of the loss with differences, and the measures with those stated."""
+        problems = self.draw(settings, N_CHECKED, np.random.SeedSequence(0))
+        shape = problems.initial_weights.shape
+        weights = np.random.default_rng(0).normal(size=shape) / sqrt(shape[-1])
+        check_slopes(self.name, lambda moved: self.distance(moved, problems), weights)
+        check_measures(self.name, self.measures, ["loss", *self.measure(weights, problems)])
 
     def learning_curve(
         self, rule: Rule | KnownRule, problems: Any, n_points: int
@@ -328,7 +327,8 @@ class NeuronTask:
         every = max(1, schedule.n_steps // n_points)
         outcome = self.run(rule, problems, schedule, every)
         steps = np.arange(outcome.record.shape[1]) * every
-        losses = np.array([self.distance(weights, problems)[0] for weights in outcome.record.swapaxes(0, 1)])
+        courses = outcome.record.swapaxes(0, 1)
+        losses = np.array([losses_alone(self.distance(weights, problems)) for weights in courses])
         late = (outcome.blow_up >= 0) & (steps[:, None] >= outcome.blow_up)
         losses[late] = np.broadcast_to(2.0 - outcome.blow_up / schedule.n_steps, losses.shape)[late]
         return steps, losses
@@ -410,7 +410,7 @@ def reached_by_reference(
     margin : float
         What a mean may be worse than the reference rule's, beside three standard errors of that.
     """
-    rule = get_known_rule(reference_of(task, settings)).rule
+    rule = get_known_rule(task.reference_for(settings)).rule
     if rule is None:
         return {}
     problems = task.draw(settings, N_REFERENCE_PROBLEMS, np.random.SeedSequence(0))
