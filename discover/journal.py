@@ -470,7 +470,7 @@ def _text(part: Any) -> str:
     if isinstance(part, np.ndarray):
         return part.tobytes().hex()
     if isinstance(part, SplineRule):
-        return f"{part.low!r} {part.high!r} {part.coefficients.tobytes().hex()}"
+        return f"{part.low!r} {part.high!r} {part.coefficients.tobytes().hex()} {part.wanted.tobytes().hex()}"
     if isinstance(part, SplineSpikeRule):
         return repr(part)
     return repr(getattr(part, "name", part))

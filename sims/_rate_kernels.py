@@ -215,7 +215,7 @@ def _borrowed_quadratic(rule):
 def _borrowed_splines(rule):
     return SplineRule(
         rule.is_linear, rule.needs_all_moments, rule.low, rule.high, borrowed(rule.table),
-        borrowed(rule.constants),
+        borrowed(rule.uses), borrowed(rule.constants),
     )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ class SplineRule(NamedTuple):
     """A rule whose nine coefficients are cubic B-splines of the output, in place of a `QuadraticRule`.
 
     `table` (9, n_pieces + 3) holds the coefficients of the basis on equal pieces between `low` and `high`;
-    beyond these the splines are constant. For the type of it the kernels are compiled once more.
+    beyond these the splines are constant. `uses` (9,) says of each whether it acts (1), whether its gradient
+    is asked for (2), or both (3). For the type of it the kernels are compiled once more.
     """
 
     is_linear: bool
@@ -24,10 +25,13 @@ class SplineRule(NamedTuple):
     low: float
     high: float
     table: np.ndarray
+    uses: np.ndarray
     constants: np.ndarray  # none: registers hold values and slopes of the basis instead
 
 
 N_SPLINE_REGISTERS = 9
+
+ACTS, WANTED = 1, 2
 
 
 @helper(forceinline=True)
@@ -71,47 +75,58 @@ def _of_spline(table, q, first, registers):
 
 
 @helper(forceinline=True)
+def _coefficient(rule, q, y, registers):
+    if rule.uses[q] & ACTS == 0:
+        return zero_of(y)
+    return _of_spline(rule.table, q, 0, registers)
+
+
+@helper(forceinline=True)
 def spline_coefficients(rule, y, registers):
     """Coefficients of all powers for an output; the registers then hold its basis."""
     _place(rule, y, registers)
-    t, zero = rule.table, zero_of(y)
+    zero = zero_of(y)
     if rule.is_linear:
         return (
-            _of_spline(t, 0, 0, registers), _of_spline(t, 1, 0, registers), zero,
-            _of_spline(t, 3, 0, registers), zero, zero, zero, zero, zero,
+            _coefficient(rule, 0, y, registers), _coefficient(rule, 1, y, registers), zero,
+            _coefficient(rule, 3, y, registers), zero, zero, zero, zero, zero,
         )  # fmt: skip
     return (
-        _of_spline(t, 0, 0, registers), _of_spline(t, 1, 0, registers), _of_spline(t, 2, 0, registers),
-        _of_spline(t, 3, 0, registers), _of_spline(t, 4, 0, registers), _of_spline(t, 5, 0, registers),
-        _of_spline(t, 6, 0, registers), _of_spline(t, 7, 0, registers), _of_spline(t, 8, 0, registers),
+        _coefficient(rule, 0, y, registers), _coefficient(rule, 1, y, registers),
+        _coefficient(rule, 2, y, registers), _coefficient(rule, 3, y, registers),
+        _coefficient(rule, 4, y, registers), _coefficient(rule, 5, y, registers),
+        _coefficient(rule, 6, y, registers), _coefficient(rule, 7, y, registers),
+        _coefficient(rule, 8, y, registers),
     )  # fmt: skip
 
 
 @helper(forceinline=True)
-def _pull_spline_power(table, q, moment, registers, gradient):
+def _pull_spline_power(rule, q, moment, registers, gradient):
     """Add one power's share to the gradient of its spline; return its share of dL/dy."""
-    piece, first = load(registers, (8,)), q * table.shape[1]
-    for s in range(4):
-        share = moment * load(registers, (s,))
-        for g in range(n_lanes(piece)):
-            r = first + int(lane(piece, g)) + s
-            total = load(gradient, (r,))
-            store(gradient, (r,), with_lane(total, g, lane(total, g) + lane(share, g)))
-    return moment * _of_spline(table, q, 4, registers)
+    if rule.uses[q] & WANTED != 0:
+        piece, first = load(registers, (8,)), q * rule.table.shape[1]
+        for s in range(4):
+            share = moment * load(registers, (s,))
+            for g in range(n_lanes(piece)):
+                r = first + int(lane(piece, g)) + s
+                total = load(gradient, (r,))
+                store(gradient, (r,), with_lane(total, g, lane(total, g) + lane(share, g)))
+    if rule.uses[q] & ACTS == 0:
+        return zero_of(moment)
+    return moment * _of_spline(rule.table, q, 4, registers)
 
 
 @helper(forceinline=True)
 def pull_spline(rule, step, m, registers, gradient):
     """Add one sample's gradient of a spline rule; return dL/dy through the coefficients."""
-    t = rule.table
-    through = _pull_spline_power(t, 0, step * m[0], registers, gradient)
-    through = through + _pull_spline_power(t, 1, step * m[1], registers, gradient)
-    through = through + _pull_spline_power(t, 3, step * m[3], registers, gradient)
+    through = _pull_spline_power(rule, 0, step * m[0], registers, gradient)
+    through = through + _pull_spline_power(rule, 1, step * m[1], registers, gradient)
+    through = through + _pull_spline_power(rule, 3, step * m[3], registers, gradient)
     if rule.needs_all_moments:
-        through = through + _pull_spline_power(t, 2, step * m[2], registers, gradient)
-        through = through + _pull_spline_power(t, 4, step * m[4], registers, gradient)
-        through = through + _pull_spline_power(t, 5, step * m[5], registers, gradient)
-        through = through + _pull_spline_power(t, 6, step * m[6], registers, gradient)
-        through = through + _pull_spline_power(t, 7, step * m[7], registers, gradient)
-        through = through + _pull_spline_power(t, 8, step * m[8], registers, gradient)
+        through = through + _pull_spline_power(rule, 2, step * m[2], registers, gradient)
+        through = through + _pull_spline_power(rule, 4, step * m[4], registers, gradient)
+        through = through + _pull_spline_power(rule, 5, step * m[5], registers, gradient)
+        through = through + _pull_spline_power(rule, 6, step * m[6], registers, gradient)
+        through = through + _pull_spline_power(rule, 7, step * m[7], registers, gradient)
+        through = through + _pull_spline_power(rule, 8, step * m[8], registers, gradient)
     return through

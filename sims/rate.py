@@ -345,12 +345,16 @@ class _Quadratic:
 
     @classmethod
     def of_splines(cls, rule: SplineRule) -> _Quadratic:
-        from sims._spline_kernels import N_SPLINE_REGISTERS
+        from sims._spline_kernels import ACTS, N_SPLINE_REGISTERS, WANTED
         from sims._spline_kernels import SplineRule as KernelRule
 
-        is_linear = not rule.coefficients[_BEYOND_LINEAR[:, 0]].any()
+        acts, beyond = rule.acts, _BEYOND_LINEAR[:, 0]
+        needs_all = bool((acts | rule.wanted)[beyond].any())
         table = np.ascontiguousarray(rule.coefficients.reshape(9, -1))
-        kernel_rule = KernelRule(is_linear, True, rule.low, rule.high, table, np.empty(0))
+        uses = (ACTS * acts + WANTED * rule.wanted).reshape(-1)
+        kernel_rule = KernelRule(
+            not acts[beyond].any(), needs_all, rule.low, rule.high, table, uses, np.empty(0)
+        )
         return cls(kernel_rule, table.size, "splines", N_SPLINE_REGISTERS)
 
     def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _QuadraticRun:

@@ -107,6 +107,9 @@ class SplineRule:
         Between these the splines have equal pieces; beyond them they are constant.
     coefficients : array_like, shape (3, 3, n_pieces + 3)
         Of the B-splines, indexed by the powers of presynaptic activity and weight.
+    wanted : array_like of bool, shape (3, 3), optional
+        Splines whose gradient is asked for, by default all; those of the others are zero. Splines that are
+        zero and not asked for cost nothing.
 
     Raises
     ------
@@ -131,8 +134,14 @@ class SplineRule:
     low: float
     high: float
     coefficients: NDArray[np.float64]
+    wanted: NDArray[np.bool_] = field(default_factory=lambda: np.ones((3, 3), dtype=np.bool_))
 
     def __post_init__(self) -> None:
+        wanted = np.array(self.wanted, dtype=np.bool_)
+        if wanted.shape != (3, 3):
+            raise ValueError(f"A spline rule has nine splines, (3, 3); got {wanted.shape} for those wanted.")
+        wanted.setflags(write=False)
+        object.__setattr__(self, "wanted", wanted)
         table = np.array(self.coefficients, dtype=np.float64)
         if table.ndim != 3 or table.shape[:2] != (3, 3) or table.shape[2] < 4:
             raise ValueError(
@@ -141,6 +150,11 @@ class SplineRule:
         sound = checked("A spline rule", self.low, self.high, table)
         for name, value in zip(("low", "high", "coefficients"), sound, strict=True):
             object.__setattr__(self, name, value)
+
+    @property
+    def acts(self) -> NDArray[np.bool_]:
+        """Which splines are not zero, shape (3, 3)."""
+        return np.asarray(self.coefficients.any(axis=2), dtype=np.bool_)
 
     def curves(self, post: ArrayLike) -> NDArray[np.float64]:
         """Values of the nine splines, shape (3, 3, *post.shape)."""

@@ -69,6 +69,26 @@ def test_the_gradient_is_that_of_central_differences(
     assert np.count_nonzero(expected) > 20
 
 
+@pytest.mark.parametrize("acting", [ALL, LINEAR, LINEAR.T & LINEAR], ids=["all", "linear", "two"])
+@pytest.mark.parametrize("n_problems", [1, 9])
+def test_gradients_that_nobody_asks_for_are_zero_and_the_others_the_same(
+    acting: np.ndarray, n_problems: int
+) -> None:
+    """Of splines that act and of those that are zero, inside of the linear ones and beyond."""
+    wanted = np.array([[False, True, True], [False, False, True], [True, False, False]])
+    whole = drawn(6, acting)
+    some = SplineRule(whole.low, whole.high, whole.coefficients, wanted)
+    inputs, weights = work(3, n_problems, 3)
+    expected = meta_gradient(whole, inputs, weights, schedule(4), end_loss)
+    found = meta_gradient(some, inputs, weights, schedule(4), end_loss)
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-12)
+    shape = (n_problems, *whole.coefficients.shape)
+    gradients, wholly = found.gradients.reshape(shape), expected.gradients.reshape(shape)
+    np.testing.assert_allclose(gradients[:, wanted], wholly[:, wanted], rtol=1e-9, atol=1e-12)
+    assert not gradients[:, ~wanted].any()
+    assert wholly[:, ~wanted].any()
+
+
 def test_problems_do_not_depend_on_who_runs_beside_them() -> None:
     rule = drawn(7, ALL)
     inputs, weights = work(4, 11, 3)
@@ -133,5 +153,7 @@ def test_a_problem_that_blows_up_is_contained() -> None:
     ],
 )
 def test_bad_splines_are_refused(low: float, high: float, table: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="nine splines"):
+        SplineRule(-1.0, 1.0, np.ones((3, 3, 7)), np.ones(9, dtype=bool))
     with pytest.raises(ValueError, match="spline"):
         SplineRule(low, high, table)

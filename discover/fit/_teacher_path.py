@@ -128,6 +128,10 @@ class TeacherObjective(Protocol[P_co]):
         """Root-mean-square of the coordinates of each block."""
         ...
 
+    def restricted(self, blocks: NDArray[np.bool_]) -> TeacherObjective[P_co]:
+        """Return the objective for rules of these blocks alone."""
+        ...
+
     def losses(self, scaled: FloatArray) -> FloatArray:
         """Loss of each problem."""
         ...
@@ -234,9 +238,11 @@ class TeacherRestart(Generic[P]):
     ) -> P:
         """Return the blocks of a start fitted without group penalty, at their best overall multiple."""
         start = _at_best_multiple(objective, start)
-        free = _of_blocks(objective, np.where(objective.norms(start) > 0, 0.0, np.inf), 0.0)
+        kept = objective.norms(start) > 0
+        free = _of_blocks(objective, np.where(kept, 0.0, np.inf), 0.0)
         learn = self.learner(self.settings.path_step_size, 0.0)
-        refitted = learn.minimise(objective, start, free, self.settings.refit_steps, rng, progress)
+        restricted = objective.restricted(kept)
+        refitted = learn.minimise(restricted, start, free, self.settings.refit_steps, rng, progress)
         refitted = _at_best_multiple(objective, refitted)
         best = min(start, refitted, key=lambda one: float(objective.losses(one).mean()))
         return objective.judged(objective.rule(best), self.heldout, weight, self.number)

@@ -231,6 +231,10 @@ class _Objective:
         norms: FloatArray = np.sqrt(np.mean(self._split(scaled)[0] ** 2, axis=1))
         return norms
 
+    def restricted(self, blocks: NDArray[np.bool_]) -> _Objective:
+        """Return the same objective: losses of rules with fewer blocks take less time by themselves."""
+        return self
+
     def losses(self, scaled: FloatArray) -> FloatArray:
         """Loss of each problem."""
         return self.task.losses(self.rule(scaled), self.problems)

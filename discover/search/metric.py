@@ -78,7 +78,8 @@ def curvature(task: Task, teacher: TeacherPoint, problems: Any) -> FloatArray:
 
 
 def _with_table(teacher: TeacherPoint, table: FloatArray) -> Any:
-    return type(teacher.rule)(teacher.rule.low, teacher.rule.high, table)
+    rule = teacher.rule
+    return type(rule)(rule.low, rule.high, table, rule.acts)
 
 
 def in_metric(samples: Samples, teacher: TeacherPoint, matrix: FloatArray, seed: int) -> Samples:
