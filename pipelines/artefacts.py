@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from discover.checked import open_plain, parse_json, printable, read_plain, shortened
 from discover.errors import ArtefactError, DiscoverError, RunFailed
-from pipelines.forms import Artefact, Comparison, Front, Manifold, RulePath, Study, Validation
+from discover.forms import Artefact, Comparison, Front, Manifold, RulePath, Study, Validation
 
 __all__ = [
     "Artefact",

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from discover.expression import parse, to_latex
+from discover.forms import PathPoint, Validated
 from discover.pareto import Spent
 from discover.report.axes import front_range, is_spread
 from discover.report.curves import LearningCurve
 from discover.report.formula import rule_text
-from discover.report.reading import Front, PathPoint, RulePath, Run, Validated
+from discover.report.reading import Front, RulePath, Run
 from discover.report.style import (
     BLACK,
     BLUE,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from discover.report.reading import Comparison, Evidence, Run
+from discover.forms import Compared, Evidence
+from discover.report.reading import Run
 from discover.report.style import BLUE
 
 __all__ = ["MatrixCell", "MatrixRow", "matrix_columns", "matrix_rows"]
@@ -70,12 +71,12 @@ def matrix_rows(run: Run) -> list[MatrixRow]:
     ]
 
 
-def _ordered(run: Run) -> dict[str, Comparison]:
+def _ordered(run: Run) -> dict[str, Compared]:
     ids = [run.front.chosen.id, *(one.id for one in run.front.candidates)]
     return {name: run.comparison[name] for name in dict.fromkeys(ids) if name in run.comparison}
 
 
-def _cell(comparison: Comparison, name: str) -> MatrixCell | None:
+def _cell(comparison: Compared, name: str) -> MatrixCell | None:
     distances = comparison.distances.get(name)
     if distances is None:
         return None

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from discover.contest import contest_text
 from discover.errors import RuleError
+from discover.forms import Compared, Contest, Distances, Evidence, Fold, Metric
 from discover.intervals import ENOUGH
 from discover.known_rules import KNOWN_RULES, KnownRule
 from discover.report.curves import N_PROBLEMS, LearningCurve
@@ -23,7 +24,7 @@ from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
 from discover.report.matrix import matrix_columns, matrix_rows
 from discover.report.portrait import PortraitSection
-from discover.report.reading import Candidate, Comparison, Contest, Distances, Evidence, Fold, Metric, Run
+from discover.report.reading import Candidate, Run
 from discover.report.seed_study import StudySection
 from discover.report.spiking import SpikingSection
 from discover.report.style import data_uri
@@ -155,14 +156,14 @@ class Card:
     folds : tuple of Fold
         Empty when it was not validated.
     n_passed : int
-    comparison : Comparison or None
+    comparison : Compared or None
     verdict : str
     """
 
     candidate: Candidate
     folds: tuple[Fold, ...]
     n_passed: int
-    comparison: Comparison | None
+    comparison: Compared | None
     verdict: str
 
 
@@ -173,7 +174,7 @@ def _card(run: Run, candidate: Candidate) -> Card:
     return Card(candidate, folds, sum(fold.passed for fold in folds), comparison, verdict_text(comparison))
 
 
-def verdict_text(comparison: Comparison | None) -> str:
+def verdict_text(comparison: Compared | None) -> str:
     """Return in words what a rule is beside the known rules; empty when it was not compared."""
     if comparison is None:
         return ""
@@ -258,7 +259,7 @@ def _known_rows(run: Run) -> list[KnownRow]:
     )
 
 
-def _known_row(name: str, comparison: Comparison) -> KnownRow:
+def _known_row(name: str, comparison: Compared) -> KnownRow:
     evidence = comparison.evidence.get(name, Evidence())
     nearest = name == comparison.nearest
     details = []

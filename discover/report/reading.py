@@ -5,37 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from discover.checked import parse_json, printable, read_plain
 from discover.errors import ArtefactError, DiscoverError, RuleError
 from discover.fit import SpikeTeacher, Teacher, teacher_from_json
+from discover.forms import (
+    Ablation,
+    Baseline,
+    Compared,
+    Contest,
+    Count,
+    FrontCandidate,
+    Part,
+    Validated,
+    Validation,
+)
+from discover.forms import Comparison as Comparisons
+from discover.forms import Front as WrittenFront
+from discover.forms import RulePath as WrittenPath
 from discover.pareto import Simplification, Spent
 from discover.rule import Rule
-from discover.slots import SLOTS, get_slot, term_exponents
+from discover.slots import get_slot, term_exponents
 
-__all__ = [
-    "Ablation",
-    "Baseline",
-    "Candidate",
-    "Comparison",
-    "Contest",
-    "Distances",
-    "Evidence",
-    "Fold",
-    "Front",
-    "Manifest",
-    "Metric",
-    "PathPoint",
-    "RulePath",
-    "Run",
-    "Standing",
-    "read_optional",
-    "read_run",
-]
+__all__ = ["Candidate", "Front", "Manifest", "RulePath", "Run", "read_optional", "read_run"]
 
 MAX_BYTES = 256_000_000
 """An artefact longer than this is refused unread."""
@@ -43,23 +38,17 @@ MAX_BYTES = 256_000_000
 VERSION = 1
 """Version of the artefacts' forms that this program reads."""
 
-Count = Annotated[int, Ge(0)]
-Error = Annotated[float, Ge(0)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class Config(_Part):
+class Config(Part):
     """What ran, of ``config.json``."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
     task: str
     name: str = ""
     seed: Count = 0
-    problems: dict[str, Any] = {}
+    problems: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def sections(self) -> dict[str, dict[str, Any]]:
@@ -68,92 +57,15 @@ class Config(_Part):
         return {"problems": self.problems, **stages}
 
 
-class PathPoint(_Part):
-    """One rule of the path along the L1 penalty."""
+class RulePath(WrittenPath):
+    """``path.json``, with the teacher as the fit made it."""
 
-    penalty: float
-    coefficients: dict[str, dict[str, float]]
-    n_terms: Count
-    train_loss: float
-    heldout_loss: float
-    heldout_error: Error | None = None
-    restart: int = 0
-    origin: str = "path"
-
-    @property
-    def terms(self) -> dict[tuple[str, str], float]:
-        """Coefficients by slot and term; constants of the synapse are none."""
-        return {
-            (slot, term): value
-            for slot, terms in self.coefficients.items()
-            if slot not in SLOTS or not SLOTS[slot].is_constant
-            for term, value in terms.items()
-        }
-
-
-class RulePath(_Part):
-    """``path.json``."""
-
-    points: list[PathPoint]
-    chosen: Count
-    reason: str
-    restarts: Any = None
-    term_stability: dict[str, dict[str, float]] = {}
     teacher: Any = None  # Teacher, SpikeTeacher or None
 
     @field_validator("teacher", mode="before")
     @classmethod
     def _read_teacher(cls, data: Any) -> Teacher | SpikeTeacher | None:
         return None if data is None else teacher_from_json(data)
-
-    @property
-    def chosen_point(self) -> PathPoint:
-        """The point that was chosen."""
-        return self.points[self.chosen]
-
-
-class _RawReported(_Part):
-    mean: float
-    low: float
-    high: float
-
-
-class _RawCandidate(_Part):
-    id: str
-    slots: dict[str, str]
-    complexity: Error
-    train_loss: float
-    heldout_loss: float
-    heldout_error: Error | None = None
-    provenance: Any = None
-    on_front: bool
-    test: _RawReported | None = None
-
-
-class _RawSimplification(_Part):
-    what: str
-    before: dict[str, str]
-    after: dict[str, str]
-    cost: float
-    error: float
-    accepted: bool
-
-
-class _RawSpent(_Part):
-    way: str
-    n_simulated: Count
-    heldout_loss: float
-    trace: list[list[float]]
-
-
-class _RawFront(_Part):
-    engine: list[str]
-    candidates: list[_RawCandidate]
-    chosen: str
-    reason: str
-    simplifications: list[_RawSimplification] = []
-    spent: list[_RawSpent] = []
-    teacher_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -223,135 +135,19 @@ class Front:
         return "loss on test problems" if self.is_tested else "held-out loss"
 
 
-class Metric(_Part):
-    """Mean of a measure with its confidence interval."""
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-class Fold(_Part):
-    """One held-out condition."""
-
-    name: str
-    metrics: dict[str, Metric]
-    passed: bool
-    title: str = ""
-    reason: str = ""
-    verdict: Literal["passed", "failed", "undecided", ""] = ""
-    n_problems: Count | None = None
-    speeds: dict[str, float] = {}
-
-    @property
-    def outcome(self) -> str:
-        """The verdict; of runs before folds could be undecided, whether it was passed."""
-        return self.verdict or ("passed" if self.passed else "failed")
-
-
-class Validated(_Part):
-    """A rule's folds."""
-
-    folds: list[Fold]
-    passed: bool
-
-    @property
-    def n_passed(self) -> int:
-        """Number of folds that it passed."""
-        return sum(fold.passed for fold in self.folds)
-
-
-class _Validation(_Part):
-    candidates: dict[str, Validated]
-    confidence: float | None = None
-    margin: float | None = None
-
-
-class Distances(_Part):
-    """Distances to one known rule."""
-
-    coefficient: float | None = None
-    functional: float | None = None
-    behavioural: float | None = None
-
-
-class Evidence(_Part):
-    """The numbers behind the verdict about one known rule."""
-
-    verdict: str = ""
-    scales: dict[str, float] = {}
-    ratios: dict[str, float] = {}
-    extra_terms: dict[str, float] = {}
-    missing_terms: dict[str, float] = {}
-
-
-class Comparison(_Part):
-    """A candidate beside the known rules."""
-
-    nearest: str | None = None
-    verdict: str
-    distances: dict[str, Distances]
-    evidence: dict[str, Evidence] = {}
-
-
-class Ablation(_Part):
-    """The chosen rule without one of its parts."""
-
-    name: str
-    metrics: dict[str, Metric]
-
-
-class Standing(_Part):
-    """One measure of a known rule, and the chosen rule's minus it."""
-
-    known: Metric
-    found: Metric | None = None
-    difference: Metric
-    margin: float | None = None
-    verdict: Literal["better", "worse", "equivalent", "undecided", "equal"]
-
-
-class Contest(_Part):
-    """The chosen rule beside one known rule, measure by measure."""
-
-    name: str
-    also: list[str] = []
-    speed: float
-    speeds: dict[str, float] = {}
-    found_speeds: dict[str, float] = {}
-    refitted: dict[str, str] = {}
-    measures: dict[str, Standing]
-    as_published: dict[str, Standing] = {}
-
-
-class Baseline(_Part):
-    """The found rules beside a rule that knows nothing of the inputs: in words, and a row for each rule."""
-
-    rows: list[Ablation] = []
-    beaten_by: list[str] = []
-    text: str = ""
-
-
-class _Comparisons(_Part):
-    candidates: dict[str, Comparison]
-    ablations: list[Ablation] = []
-    contests: list[Contest] = []
-    baseline: Baseline | None = None
-
-
-class _Stage(_Part):
+class _Stage(Part):
     seconds: float
     threads: int = 1
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """What the run was made from."""
 
-    versions: dict[str, str] = {}
-    platform: dict[str, Any] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
+    platform: dict[str, Any] = Field(default_factory=dict)
     threads: int = 1
     code: str = ""
-    stages: dict[str, _Stage] = {}
+    stages: dict[str, _Stage] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -370,7 +166,7 @@ class Run:
         Probability that an interval of a measure covers; None where the run does not say.
     margin : float or None
         How much the loss may be above the reference rule's in a fold that is passed.
-    comparison : mapping from str to Comparison
+    comparison : mapping from str to Compared
     ablations : sequence of Ablation
         The complete rule first.
     contests : sequence of Contest
@@ -387,7 +183,7 @@ class Run:
     validation: Mapping[str, Validated]
     confidence: float | None
     margin: float | None
-    comparison: Mapping[str, Comparison]
+    comparison: Mapping[str, Compared]
     ablations: Sequence[Ablation]
     contests: Sequence[Contest]
     baseline: Baseline | None
@@ -402,8 +198,8 @@ def read_run(folder: Path) -> Run:
     ArtefactError
         When one is missing, damaged, or written by a later version.
     """
-    validation = _read(folder, "validation.json", _Validation, "validate")
-    comparison = _read(folder, "comparison.json", _Comparisons, "compare")
+    validation = _read(folder, "validation.json", Validation, "validate")
+    comparison = _read(folder, "comparison.json", Comparisons, "compare")
     return Run(
         folder=folder,
         config=_read(folder, "config.json", Config, "run"),
@@ -446,7 +242,7 @@ def _path(folder: Path) -> RulePath:
 
 
 def _front(folder: Path) -> Front:
-    raw = _read(folder, "front.json", _RawFront, "search")
+    raw = _read(folder, "front.json", WrittenFront, "search")
     try:
         candidates = [_candidate(one) for one in raw.candidates]
         steps = [Simplification.from_json(step.model_dump()) for step in raw.simplifications]
@@ -473,7 +269,7 @@ def _front(folder: Path) -> Front:
     )
 
 
-def _candidate(raw: _RawCandidate) -> Candidate:
+def _candidate(raw: FrontCandidate) -> Candidate:
     return Candidate(
         raw.id,
         Rule.parse(raw.slots),
@@ -487,7 +283,7 @@ def _candidate(raw: _RawCandidate) -> Candidate:
     )
 
 
-def _loss_to_quote(raw: _RawCandidate) -> tuple[float, float, float]:
+def _loss_to_quote(raw: FrontCandidate) -> tuple[float, float, float]:
     if raw.test is not None:
         return raw.test.mean, raw.test.low, raw.test.high
     error = raw.heldout_error or 0.0

@@ -1,4 +1,8 @@
-"""Forms of the JSON artefacts: which fields each has, of which types, and what must fit together."""
+"""Forms of the JSON artefacts: which fields each has, of which types, and what must fit together.
+
+Whoever writes an artefact and whoever reads one uses these. Fields without which older runs were written have
+a default.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,32 @@ from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from discover.seed_study import Study as StudyContent
+from discover.slots import SLOTS
 
-__all__ = ["Artefact", "Comparison", "Front", "Manifold", "RulePath", "Study", "Validation"]
+__all__ = [
+    "Ablation",
+    "Artefact",
+    "Baseline",
+    "Compared",
+    "Comparison",
+    "Contest",
+    "Count",
+    "Distances",
+    "Evidence",
+    "Fold",
+    "Front",
+    "FrontCandidate",
+    "Manifold",
+    "Metric",
+    "NotNegative",
+    "Part",
+    "PathPoint",
+    "RulePath",
+    "Standing",
+    "Study",
+    "Validated",
+    "Validation",
+]
 
 Coefficients = dict[str, dict[str, float]]
 Count = Annotated[int, Ge(0)]
@@ -24,11 +52,13 @@ class Artefact(BaseModel):
     version: ClassVar[int] = 1
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of an artefact."""
+
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
 
 
-class PathPoint(_Part):
+class PathPoint(Part):
     """One rule of the path along the L1 penalty."""
 
     penalty: float
@@ -36,10 +66,22 @@ class PathPoint(_Part):
     n_terms: Count
     train_loss: float
     heldout_loss: float
-    heldout_error: NotNegative = 0.0
+    heldout_error: NotNegative | None = None
+    restart: int = 0
+    origin: str = "path"
+
+    @property
+    def terms(self) -> dict[tuple[str, str], float]:
+        """Coefficients by slot and term; constants of the synapse are none."""
+        return {
+            (slot, term): value
+            for slot, terms in self.coefficients.items()
+            if slot not in SLOTS or not SLOTS[slot].is_constant
+            for term, value in terms.items()
+        }
 
 
-class Spline(_Part):
+class Spline(Part):
     """Coefficients of the B-splines for one pair of powers."""
 
     pre: Count
@@ -47,7 +89,7 @@ class Spline(_Part):
     coefficients: list[float]
 
 
-class TeacherPoint(_Part):
+class TeacherPoint(Part):
     """One rule without a formula: its splines between `low` and `high`, and its losses."""
 
     penalty: float
@@ -61,7 +103,7 @@ class TeacherPoint(_Part):
     restart: Count
 
 
-class TeacherCurves(_Part):
+class TeacherCurves(Part):
     """Rules without a formula from all restarts, the chosen one, and why."""
 
     slot: str
@@ -71,7 +113,7 @@ class TeacherCurves(_Part):
     choices: list[Count]
 
 
-class TraceSpline(_Part):
+class TraceSpline(Part):
     """Coefficients of the B-splines of a trace for one slot and power of the weight."""
 
     slot: str
@@ -79,7 +121,7 @@ class TraceSpline(_Part):
     coefficients: list[float]
 
 
-class SpikeTeacherPoint(_Part):
+class SpikeTeacherPoint(Part):
     """One rule of spiking synapses without a formula: its splines, their ranges, and its losses."""
 
     penalty: float
@@ -94,7 +136,7 @@ class SpikeTeacherPoint(_Part):
     restart: Count
 
 
-class SpikeTeacherCurves(_Part):
+class SpikeTeacherCurves(Part):
     """Rules of spiking synapses without a formula from all restarts, the chosen one, and why."""
 
     kind: Literal["spiking"]
@@ -104,7 +146,7 @@ class SpikeTeacherCurves(_Part):
     choices: list[Count]
 
 
-class Restart(_Part):
+class Restart(Part):
     """What one restart chose."""
 
     coefficients: Coefficients = {}
@@ -128,8 +170,13 @@ class RulePath(Artefact):
             raise ValueError(f"there is no point {self.chosen}, which it calls chosen")
         return self
 
+    @property
+    def chosen_point(self) -> PathPoint:
+        """The point that was chosen."""
+        return self.points[self.chosen]
 
-class Reported(_Part):
+
+class Reported(Part):
     """A loss on problems that were used for nothing else, with its 95 % interval."""
 
     mean: float
@@ -138,7 +185,7 @@ class Reported(_Part):
     n_problems: Count
 
 
-class FrontCandidate(_Part):
+class FrontCandidate(Part):
     """One candidate: its expressions by slot, its complexity and losses, and where it came from."""
 
     id: str
@@ -146,13 +193,13 @@ class FrontCandidate(_Part):
     complexity: NotNegative
     train_loss: float
     heldout_loss: float
-    heldout_error: NotNegative = 0.0
+    heldout_error: NotNegative | None = None
     provenance: Any
     on_front: bool
     test: Reported | None = None
 
 
-class SimplerRule(_Part):
+class SimplerRule(Part):
     """A step to a simpler rule: the held-out loss that it costs, and whether that is within its error."""
 
     what: str
@@ -163,7 +210,7 @@ class SimplerRule(_Part):
     accepted: bool
 
 
-class SpentSimulations(_Part):
+class SpentSimulations(Part):
     """What one way to search reached for how many simulated problems."""
 
     way: str
@@ -195,7 +242,7 @@ class Front(Artefact):
         return self
 
 
-class Metric(_Part):
+class Metric(Part):
     """Mean of a measure with its confidence interval; None where a fold does not define it."""
 
     mean: float | None
@@ -203,22 +250,34 @@ class Metric(_Part):
     high: float | None
 
 
-class Fold(_Part):
+class Fold(Part):
     """One held-out condition."""
 
     name: str
     metrics: dict[str, Metric]
     passed: bool
+    title: str = ""
+    reason: str = ""
     verdict: Literal["passed", "failed", "undecided"] | None = None
     n_problems: Count | None = None
     speeds: dict[str, float] = {}
 
+    @property
+    def outcome(self) -> str:
+        """The verdict; of runs before folds could be undecided, whether it was passed."""
+        return self.verdict or ("passed" if self.passed else "failed")
 
-class Validated(_Part):
+
+class Validated(Part):
     """A candidate's folds."""
 
     folds: list[Fold]
     passed: bool
+
+    @property
+    def n_passed(self) -> int:
+        """Number of folds that it passed."""
+        return sum(fold.passed for fold in self.folds)
 
 
 class Validation(Artefact):
@@ -226,23 +285,29 @@ class Validation(Artefact):
 
     kind = "validation"
     candidates: dict[str, Validated]
+    confidence: float | None = None
+    margin: float | None = None
 
 
-class Distances(_Part):
+class Distances(Part):
     """Three distances to a known rule; None where one is not defined."""
 
-    coefficient: float | None
-    functional: float | None
-    behavioural: float | None
+    coefficient: float | None = None
+    functional: float | None = None
+    behavioural: float | None = None
 
 
-class Evidence(_Part):
-    """The verdict about one known rule; the numbers behind it are not asked for here."""
+class Evidence(Part):
+    """The numbers behind the verdict about one known rule."""
 
     verdict: str = ""
+    scales: dict[str, float] = {}
+    ratios: dict[str, float] = {}
+    extra_terms: dict[str, float] = {}
+    missing_terms: dict[str, float] = {}
 
 
-class Compared(_Part):
+class Compared(Part):
     """A candidate beside the known rules."""
 
     nearest: str | None
@@ -251,15 +316,15 @@ class Compared(_Part):
     evidence: dict[str, Evidence] = {}
 
 
-class Ablation(_Part):
-    """The chosen rule without one of its parts; the complete rule is the first."""
+class Ablation(Part):
+    """A rule with its measures: the chosen one without a part, the baseline, or the best polynomial."""
 
     name: str
     slots: dict[str, str]
     metrics: dict[str, Metric]
 
 
-class Standing(_Part):
+class Standing(Part):
     """One measure of a known rule, and the chosen rule's minus it; "equal" is of runs before margins."""
 
     known: Metric
@@ -269,7 +334,7 @@ class Standing(_Part):
     verdict: Literal["better", "worse", "equivalent", "undecided", "equal"]
 
 
-class Contest(_Part):
+class Contest(Part):
     """The chosen rule beside one known rule, measure by measure."""
 
     name: str
@@ -282,21 +347,13 @@ class Contest(_Part):
     as_published: dict[str, Standing] = {}
 
 
-class BaselineRow(_Part):
-    """The baseline, the best polynomial or the chosen rule, with its measures."""
+class Baseline(Part):
+    """The found rules beside a rule that knows nothing of the inputs: in words, and a row for each rule."""
 
-    name: str
-    slots: dict[str, str]
-    metrics: dict[str, Metric]
-
-
-class Baseline(_Part):
-    """The found rules beside a rule that knows nothing of the inputs."""
-
-    rows: list[BaselineRow]
-    differences: dict[str, Metric]
-    beaten_by: list[str]
-    text: str
+    rows: list[Ablation] = []
+    differences: dict[str, Metric] = {}
+    beaten_by: list[str] = []
+    text: str = ""
 
 
 class Comparison(Artefact):
@@ -310,7 +367,7 @@ class Comparison(Artefact):
     baseline: Baseline | None = None
 
 
-class LinearParameters(_Part):
+class LinearParameters(Part):
     """Parameters of a rule of the published family, time constants in ms."""
 
     alpha: float
@@ -321,7 +378,7 @@ class LinearParameters(_Part):
     tau_post: float
 
 
-class Solution(_Part):
+class Solution(Part):
     """A rule of the published family, in simulation and in theory; None where there is no rate."""
 
     parameters: LinearParameters
