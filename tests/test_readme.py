@@ -1,14 +1,18 @@
-"""The README's Python lines give the output that it shows."""
+"""Python lines of pages give the output that they show."""
 
 import doctest
 from pathlib import Path
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
 
 
-def test_python_lines_of_the_readme():
-    result = doctest.testfile(str(README), module_relative=False)
-    assert result.attempted >= 8
+@pytest.mark.parametrize(("page", "n_lines"), [("README.md", 8), ("docs/pairing.md", 5)])
+def test_python_lines_give_what_is_shown(page, n_lines):
+    result = doctest.testfile(str(ROOT / page), module_relative=False)
+    assert result.attempted >= n_lines
     assert result.failed == 0
 
 
