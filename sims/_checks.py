@@ -15,7 +15,7 @@ MOST_NEURONS = 1_000_000
 def check_numbers(
     settings: Any, what: str, *, positive: Iterable[str], not_negative: Iterable[str], counts: Iterable[str]
 ) -> None:
-    """Raise ValueError unless every number of some settings is finite and in its range.
+    """Raise ValueError unless every number of some settings is finite and in its range; others are not looked at.
 
     Parameters
     ----------
@@ -28,8 +28,9 @@ def check_numbers(
         Names of numbers of neurons, from 1 to a million.
     """
     for field in fields(settings):
-        if not math.isfinite(getattr(settings, field.name)):
-            raise ValueError(f"A {what}'s {field.name} is finite, got {getattr(settings, field.name)}.")
+        value = getattr(settings, field.name)
+        if isinstance(value, int | float) and not math.isfinite(value):
+            raise ValueError(f"A {what}'s {field.name} is finite, got {value}.")
     for name in positive:
         if getattr(settings, name) <= 0:
             raise ValueError(f"A {what}'s {name} is positive, got {getattr(settings, name)}.")
