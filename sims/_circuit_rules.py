@@ -70,6 +70,8 @@ def planned(slot: Slot, program: Program, *, lines: bool = True) -> Update:
     ValueError
         If the program reads what the slot does not have.
     """
+    slot.bound(program)
+    program = _without_unread(program)
     variables = slot.bound(program)
     line = _Line(slot.event, variables, program) if lines else None
     if line is None or line.result is None:
@@ -100,7 +102,7 @@ class _Line:
                 forms.append((n, ABSENT, ABSENT))
             elif variable.place == "weight":
                 forms.append((ABSENT, ABSENT, self._one))
-            elif variable.place == other and self.trace in (None, variable) and n in _read(program):
+            elif variable.place == other and self.trace is None:
                 self.trace = variable
                 forms.append((ABSENT, self._one, ABSENT))
             else:
@@ -160,11 +162,20 @@ def _is_shared(form: Form) -> bool:
     return form[1] == ABSENT and form[2] == ABSENT
 
 
-def _read(program: Program) -> set[int]:
-    """Registers that the instructions and the output read."""
-    result = {int(program.output)}
+def _without_unread(program: Program) -> Program:
+    """Return the same program without the variables that it does not read."""
+    read = {int(program.output)}
     for op, i, j in program.code.tolist():
-        result.add(i)
-        if op in BINARY_OPS:
-            result.add(j)
-    return result
+        read |= {i, j} if op in BINARY_OPS else {i}
+    n = len(program.variables)
+    kept = [v for v in range(n) if v in read]
+    moved = {v: new for new, v in enumerate(kept)}
+    moved |= {register: register - n + len(kept) for register in range(n, program.n_registers)}
+    code = [(op, moved[i], moved[j] if op in BINARY_OPS else j) for op, i, j in program.code.tolist()]
+    return Program.build(
+        [program.variables[v] for v in kept],
+        [program.neuron_level[v] for v in kept],
+        program.constants,
+        code,
+        moved[int(program.output)],
+    )

@@ -1,4 +1,9 @@
-"""Slow, obvious twin of spiking circuits: one neuron and one synapse at a time, in the order that is stated."""
+"""Slow, obvious twin of spiking circuits: one neuron and one synapse at a time, in the order that is stated.
+
+Voltages of single precision cross a threshold one step earlier or later once in a thousand spikes, and a
+network of chaotic activity goes another way from there. So the twin is told the spikes that it is compared
+with, and refuses one where its own voltage is farther than `CLOSE_MV` from saying the same.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,8 @@ from naive import program_value
 
 from sims.circuit import LIF, Circuit, Eligibility, LowPass, Signal, Trace
 
+CLOSE_MV = 2e-3
+
 
 @dataclass
 class Twin:
@@ -19,7 +26,7 @@ class Twin:
     synapses: dict
     rules: dict
     voltage: dict
-    inputs: dict  # population -> set of (step, neuron)
+    given: dict  # population -> set of (step, neuron): its spikes
     courses: dict = field(default_factory=dict)  # signal -> value of each step
 
     def __post_init__(self):
@@ -65,7 +72,7 @@ class Twin:
         now = {name: self.integrate(name, k) for name in c.neurons}
         for name in c.populations:
             if name not in now:
-                now[name] = sorted(n for step, n in self.inputs.get(name, ()) if step == k)
+                now[name] = sorted(n for step, n in self.given[name] if step == k)
         self.spikes += [(k, name, n) for name in now for n in now[name]]
         self.decay()
         for name in c.neurons:
@@ -119,11 +126,15 @@ class Twin:
             if cell.slow_share > 0:
                 self.slow[name][n] += dt / cell.tau_slow_ms * (self.fast[name][n] - self.slow[name][n])
             if k < self.free_at[name][n]:
+                assert (k, n) not in self.given[name]
                 continue
-            v[n] += dt / cell.capacitance_pf * current
+            v[n] = v[n] + dt / cell.capacitance_pf * current
             if cell.clip_mv is not None:
                 v[n] = min(max(v[n], cell.clip_mv[0]), cell.clip_mv[1])
-            if v[n] > cell.threshold_mv + self.raised[name][n]:
+            above = v[n] - cell.threshold_mv - self.raised[name][n]
+            is_spike = (k, n) in self.given[name]
+            assert is_spike == (above > 0) or abs(above) < CLOSE_MV, (k, name, n, above)
+            if is_spike:
                 v[n] = cell.reset_mv
                 self.free_at[name][n] = k + 1 + self.circuit.steps(cell.refractory_ms)
                 now.append(n)
