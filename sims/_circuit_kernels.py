@@ -41,7 +41,16 @@ from sims._prefetch import prefetch
 from sims._spike_programs import run_registers, run_rows
 
 RATE, LEAK, REST, RESET, THRESHOLD, REVERSAL_E, REVERSAL_I, BACKGROUND = 0, 1, 2, 3, 4, 5, 6, 7
-SLOW_SHARE, SLOW_RATE, RAISE, ADAPTATION, IS_CLIPPED, LOWEST, HIGHEST, REFRACTORY = 8, 9, 10, 11, 12, 13, 14, 15
+SLOW_SHARE, SLOW_RATE, RAISE, ADAPTATION, IS_CLIPPED, LOWEST, HIGHEST, REFRACTORY = (
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+)
 KEEP = 16
 """Numbers of a population; four factors by which its scales decay in a step stand from `KEEP` on."""
 
@@ -55,7 +64,9 @@ PRE_TRACE, POST_TRACE, SAMPLE, LOW_PASS, ZEROS = 0, 1, 2, 3, 4
 KIND, POPULATION, DELAY, WHAT, START, END = 0, 1, 2, 3, 4, 5
 """What is known of a row; `WHAT` is the number of what is sampled."""
 
-PRE, POST, ONTO, IS_UNIFORM, TRANSMITS_FIRST, ARRIVES_AFTER, OUTGOING, TO_WEIGHT, INCOMING, INTERVAL = range(10)
+PRE, POST, ONTO, IS_UNIFORM, TRANSMITS_FIRST, ARRIVES_AFTER, OUTGOING, TO_WEIGHT, INCOMING, INTERVAL = range(
+    10
+)
 AT_PRE, AT_POST, AT_INTERVAL = 10, 12, 14
 """What is known of a projection; updates of an event are from the number there to before the next one."""
 
@@ -96,7 +107,9 @@ class Rows(NamedTuple):
     keep: np.ndarray  # (n_rows,)
     signal_source: np.ndarray  # (n_globals,): what a low-passed signal follows, -1 for a signal
     signal_keep: np.ndarray  # (n_globals,)
-    eligibility_shift: np.ndarray  # (n_eligibilities + 1,): index of a trace minus that of its weight; the size
+    eligibility_shift: (
+        np.ndarray
+    )  # (n_eligibilities + 1,): index of a trace minus that of its weight; the size
     eligibility_start: np.ndarray  # (n_eligibilities + 1,)
     eligibility_keep: np.ndarray  # (n_eligibilities,)
 
@@ -447,7 +460,11 @@ def _transmit(conductance, weights, targets, unit):
 
 @helper(forceinline=True)
 def _is_one_line(rules, first, last):
-    return last == first + 1 and rules.table[first, IS_LINE] != 0 and rules.table[first, CHANGES] == WEIGHT_ITSELF
+    return (
+        last == first + 1
+        and rules.table[first, IS_LINE] != 0
+        and rules.table[first, CHANGES] == WEIGHT_ITSELF
+    )
 
 
 @helper(forceinline=True)
@@ -685,9 +702,7 @@ def run_steps(cells, inputs, rows, wiring, rules, state, workspace, rng, first, 
             if begin < end and (k + 1) % wiring.table[p, INTERVAL] == 0:
                 pre = wiring.table[p, PRE]
                 for n in range(cells.first[pre + 1] - cells.first[pre]):
-                    fine = (
-                        _change_outgoing(rows, wiring, rules, state, p, begin, end, n, workspace) and fine
-                    )
+                    fine = _change_outgoing(rows, wiring, rules, state, p, begin, end, n, workspace) and fine
         if not fine:
             return k + 1, n_recorded, False
     return first + n_steps, n_recorded, True

@@ -206,7 +206,8 @@ def plan_of(layout: Layout, rules: Mapping[str, Program | float], *, lines: bool
             wiring_table[p, kernels.AT_PRE + 2 * e + 1] = len(table)
     # Updates stand in the order of projections and events, so do their programs.
     ordered = sorted(
-        updates, key=lambda u: (list(circuit.projections).index(u.slot.projection), _EVENTS.index(u.slot.event))
+        updates,
+        key=lambda u: (list(circuit.projections).index(u.slot.projection), _EVENTS.index(u.slot.event)),
     )
     packed = kernels.Rules(
         np.array(table, dtype=np.int64).reshape(-1, 12), np.array(places, dtype=np.int64),
@@ -333,9 +334,7 @@ def _sorted_out(
     return updates, constants
 
 
-def _row_key(
-    circuit: Circuit, name: str, variable: Variable, constants: Mapping[str, float]
-) -> RowKey:
+def _row_key(circuit: Circuit, name: str, variable: Variable, constants: Mapping[str, float]) -> RowKey:
     projection = circuit.projections[name]
     is_pre = variable.place == "pre"
     population = projection.pre if is_pre else projection.post

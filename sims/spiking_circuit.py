@@ -249,9 +249,7 @@ class Network:
         """
         n_steps = self.circuit.steps(1000.0 * duration_s) if math.isfinite(duration_s) else 0
         if n_steps < 1:
-            raise ValueError(
-                f"A run lasts at least one step of {self.circuit.dt_ms} ms, got {duration_s} s."
-            )
+            raise ValueError(f"A run lasts at least one step of {self.circuit.dt_ms} ms, got {duration_s} s.")
         if state.layout is not self._layout:
             raise ValueError("The state is of another network; begin with initial_state() of this one.")
         for what, names in (("recorded", record), ("limited", limits or {})):
@@ -357,17 +355,13 @@ class _Run:
                 self.spikes.append((kept[0].copy(), kept[1].copy()))
         return bool(fine and np.all(np.isfinite(arrays.voltage)))
 
-    def _rates(
-        self, binned: list[tuple[int, IntArray]], bin_steps: int, done: int
-    ) -> dict[str, FloatArray]:
+    def _rates(self, binned: list[tuple[int, IntArray]], bin_steps: int, done: int) -> dict[str, FloatArray]:
         circuit, names = self.layout.circuit, self.layout.populations
         totals = np.zeros((-(-done // bin_steps), len(names)))
         for which, spikes in binned:
             totals[which] += spikes
         lengths = np.diff(np.append(np.arange(0, done, bin_steps), done)) * circuit.dt_ms / 1000.0
-        return {
-            name: totals[:, p] / lengths / circuit.populations[name].n for p, name in enumerate(names)
-        }
+        return {name: totals[:, p] / lengths / circuit.populations[name].n for p, name in enumerate(names)}
 
     def _recorded(self) -> dict[str, Spikes]:
         if not self.record:
