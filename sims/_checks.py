@@ -15,7 +15,9 @@ MOST_NEURONS = 1_000_000
 def check_numbers(
     settings: Any, what: str, *, positive: Iterable[str], not_negative: Iterable[str], counts: Iterable[str]
 ) -> None:
-    """Raise ValueError unless every number of some settings is finite and in its range; others are not looked at.
+    """Raise ValueError unless every number of some settings is finite and in its range.
+
+    What is no number is not looked at.
 
     Parameters
     ----------

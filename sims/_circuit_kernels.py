@@ -4,27 +4,71 @@ A step goes in this order:
 
 1. Signals take the values of the step; low-passed signals follow them.
 2. Voltages make an Euler step with everything as it is; a slow conductance follows the fast one. Neurons
-   above the threshold that are not refractory spike. Whoever is refractory then is at the reset. Inputs spike.
-3. Conductances, traces, thresholds, adaptation and eligibility decay. A spike raises its neuron's threshold and
-   adaptation. What rules read of voltages and conductances is taken now.
-4. Spikes arrive, projection by projection, each after its delay. A synapse changes by `on_pre` and transmits its
-   weight (or transmits and then changes); then presynaptic traces jump.
-5. For every neuron that spikes, the synapses that end at it change by `on_post`; then postsynaptic traces jump.
+   above the threshold that are not refractory spike; whoever is refractory then is held at the reset. Inputs
+   spike.
+3. Conductances, traces, thresholds, adaptation and eligibility decay. A spike raises its neuron's threshold
+   and adaptation. What rules read of voltages and conductances is taken now.
+4. Spikes arrive, projection by projection, each after its delay. A synapse changes by `on_pre` and transmits
+   its weight (or transmits and then changes); then presynaptic traces jump.
+5. For every neuron that spikes, the synapses that end at it change by `on_post`; then postsynaptic traces
+   jump.
 6. At multiples of its interval, all synapses of a projection change by `at_interval`.
 
 So a trace is read before its own jump, presynaptic updates do not see a postsynaptic spike of the same step,
 and postsynaptic ones see presynaptic spikes that have arrived. Updates of one synapse at one event all read
 what was there before it.
-
-Arrays of several populations (projections, rows) stand one after the other, and tables of whole numbers say
-where each begins: the kernel has one signature, whatever the circuit.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
 from sims._borrowed import borrowed
+from sims._circuit_tables import (
+    ADAPTATION,
+    ADAPTATIONS,
+    ARRIVES_AFTER,
+    AT_INTERVAL,
+    AT_POST,
+    BACKGROUND,
+    DELAY,
+    END,
+    EXCITATORY,
+    HIGHEST,
+    INCOMING,
+    INHIBITORY,
+    INTERVAL,
+    IS_CLIPPED,
+    IS_UNIFORM,
+    KEEP,
+    KIND,
+    LEAK,
+    LOW_PASS,
+    LOWEST,
+    OUTGOING,
+    POPULATION,
+    POST,
+    POST_TRACE,
+    PRE,
+    PRE_TRACE,
+    RAISE,
+    RATE,
+    REFRACTORY,
+    RESET,
+    REST,
+    REVERSAL_E,
+    REVERSAL_I,
+    SAMPLE,
+    SLOW_RATE,
+    SLOW_SHARE,
+    START,
+    THRESHOLD,
+    THRESHOLDS,
+    TO_WEIGHT,
+    WHAT,
+    borrowed_all,
+    borrowed_state,
+    borrowed_workspace,
+)
+from sims._circuit_update_kernels import arrive, bounded, change_incoming, change_outgoing
 from sims._compiled import helper, kernel
 from sims._membrane_kernels import (
     SMALLEST_SCALE,
@@ -33,154 +77,10 @@ from sims._membrane_kernels import (
     hold_at_reset,
     list_spikes,
     note_interval,
-    raise_targets,
     release,
     rescale,
 )
 from sims._prefetch import prefetch
-from sims._spike_programs import run_registers, run_rows
-
-RATE, LEAK, REST, RESET, THRESHOLD, REVERSAL_E, REVERSAL_I, BACKGROUND = 0, 1, 2, 3, 4, 5, 6, 7
-SLOW_SHARE, SLOW_RATE, RAISE, ADAPTATION, IS_CLIPPED, LOWEST, HIGHEST, REFRACTORY = (
-    8,
-    9,
-    10,
-    11,
-    12,
-    13,
-    14,
-    15,
-)
-KEEP = 16
-"""Numbers of a population; four factors by which its scales decay in a step stand from `KEEP` on."""
-
-N_NUMBERS, N_SCALES = 20, 4
-EXCITATORY, INHIBITORY, THRESHOLDS, ADAPTATIONS = 0, 1, 2, 3
-"""Scales of a population."""
-
-PRE_TRACE, POST_TRACE, SAMPLE, LOW_PASS, ZEROS = 0, 1, 2, 3, 4
-"""Kinds of rows; what reads no trace reads zeros."""
-
-KIND, POPULATION, DELAY, WHAT, START, END = 0, 1, 2, 3, 4, 5
-"""What is known of a row; `WHAT` is the number of what is sampled."""
-
-PRE, POST, ONTO, IS_UNIFORM, TRANSMITS_FIRST, ARRIVES_AFTER, OUTGOING, TO_WEIGHT, INCOMING, INTERVAL = range(
-    10
-)
-AT_PRE, AT_POST, AT_INTERVAL = 10, 12, 14
-"""What is known of a projection; updates of an event are from the number there to before the next one."""
-
-UNIT, LEARNING_RATE, LOWEST_WEIGHT, HIGHEST_WEIGHT = 0, 1, 2, 3
-
-IS_LINE, CHANGES, CODE, CONSTANTS, VARIABLES, A, B, C, TRACE = 0, 1, 2, 4, 6, 8, 9, 10, 11
-"""What is known of an update; `CHANGES` is an eligibility trace or `WEIGHT_ITSELF`, `TRACE` a row."""
-
-WEIGHT_ITSELF = -1
-OF_CIRCUIT, OF_PRE, OF_POST, OF_SYNAPSE, OF_WEIGHT = 0, 1, 2, 3, 4
-"""Places of variables."""
-
-
-class Cells(NamedTuple):
-    """Populations; those with a membrane stand first."""
-
-    first: np.ndarray  # (n_populations + 1,): first neuron, counted through all populations
-    numbers: np.ndarray  # (n_with_membrane, N_NUMBERS)
-
-
-class Inputs(NamedTuple):
-    """Populations without a membrane: neurons in stretches of one rate, and given spikes; and signals."""
-
-    stretch_start: np.ndarray  # (n_inputs + 1,): stretches of each population
-    stretch: np.ndarray  # (n_stretches, 2): first neuron, and the one after the last
-    hazard: np.ndarray  # (n_stretches,): minus the logarithm of the probability of no spike in a step
-    event_at: np.ndarray  # (n_inputs, 2): next given spike, and the one after the last; changed in place
-    event_step: np.ndarray  # (n_events,)
-    event_neuron: np.ndarray  # (n_events,)
-    course: np.ndarray  # (n_signals, n_columns): signals in each step of the run; the last column stays
-    course_first: int  # step of the first column
-
-
-class Rows(NamedTuple):
-    """What rules read of neurons, signals and synapses, and how it moves."""
-
-    table: np.ndarray  # (n_rows, 6)
-    keep: np.ndarray  # (n_rows,)
-    signal_source: np.ndarray  # (n_globals,): what a low-passed signal follows, -1 for a signal
-    signal_keep: np.ndarray  # (n_globals,)
-    eligibility_shift: (
-        np.ndarray
-    )  # (n_eligibilities + 1,): index of a trace minus that of its weight; the size
-    eligibility_start: np.ndarray  # (n_eligibilities + 1,)
-    eligibility_keep: np.ndarray  # (n_eligibilities,)
-
-
-class Wiring(NamedTuple):
-    """Projections; targets and sources are counted from 0 in their populations."""
-
-    table: np.ndarray  # (n_projections, 16)
-    numbers: np.ndarray  # (n_projections, 4)
-    start: np.ndarray  # outgoing synapses of a projection's neuron i: from start[OUTGOING + i] to the next
-    target: np.ndarray  # (n_synapses,)
-    incoming_start: np.ndarray
-    incoming_synapse: np.ndarray  # indices of weights
-    incoming_source: np.ndarray
-
-
-class Rules(NamedTuple):
-    """Updates, as `sims._circuit_rules.Update` describes them, one after the other."""
-
-    table: np.ndarray  # (n_updates, 12)
-    place: np.ndarray  # (n_variables,)
-    row: np.ndarray  # (n_variables,)
-    constants: np.ndarray
-    code: np.ndarray
-    n_results: int  # most updates of one event
-
-
-class State(NamedTuple):
-    """All that changes."""
-
-    voltage: np.ndarray  # (n_with_membrane_neurons,), single precision, and so the next five
-    excitatory: np.ndarray
-    inhibitory: np.ndarray
-    slow: np.ndarray
-    threshold: np.ndarray
-    adaptation: np.ndarray
-    free_at: np.ndarray
-    refractory: np.ndarray
-    ends: np.ndarray  # (n_with_membrane, 2)
-    scales: np.ndarray  # (n_with_membrane, N_SCALES)
-    values: np.ndarray  # rows, one after the other
-    row_scales: np.ndarray  # (n_rows,)
-    weights: np.ndarray
-    eligibility: np.ndarray
-    eligibility_scales: np.ndarray
-    signals: np.ndarray  # (n_globals,)
-    history: np.ndarray  # (longest delay + 1, n_neurons): spikes of the last steps
-    bounds: np.ndarray  # (longest delay + 1, n_populations + 1): where those of each population begin
-    waiting: np.ndarray  # (n_inputs,): hazard until the next Poisson spike
-    last_spike: np.ndarray  # (n_with_membrane_neurons,), -1 for none
-    intervals: np.ndarray  # (n_with_membrane_neurons, 3): number, sum, sum of squares
-    counts: np.ndarray  # (n_populations,): spikes
-
-
-class Workspace(NamedTuple):
-    """Memory that means nothing between two steps, and where spikes are recorded."""
-
-    levels: np.ndarray  # (most neurons,), single precision
-    registers: np.ndarray
-    tape: np.ndarray  # (n_results + most registers, most synapses of a neuron)
-    synapses: np.ndarray  # (most synapses of a neuron,)
-    is_recorded: np.ndarray  # (n_populations,)
-    spike_step: np.ndarray
-    spike_neuron: np.ndarray
-
-
-@helper(forceinline=True)
-def _bounded(weight, lowest, highest):
-    """Weight within its bounds; NaN stays NaN."""
-    return lowest if weight < lowest else highest if weight > highest else weight
-
 
 # ------------------------------------------------------------------------------------------- neurons
 
@@ -215,7 +115,7 @@ def _spikes_of(cells, state, p, k, spiking, n_spikes, levels):
     if numbers[IS_CLIPPED] > 0.0:
         low, high = np.float32(numbers[LOWEST]), np.float32(numbers[HIGHEST])
         for n in range(v.shape[0]):
-            v[n] = _bounded(v[n], low, high)
+            v[n] = bounded(v[n], low, high)
     compared = v
     if numbers[RAISE] > 0.0:
         scale, threshold, compared = np.float32(scales[THRESHOLDS]), state.threshold[neurons], levels
@@ -231,7 +131,7 @@ def _spikes_of(cells, state, p, k, spiking, n_spikes, levels):
     return n_spikes
 
 
-@helper
+@helper(inline="always")
 def _inputs_of(inputs, state, rng, q, k, spiking, n_spikes):
     """Spikes of a population of inputs; return how many are listed then.
 
@@ -267,7 +167,7 @@ def _decay_one(array, scales, which, keep):
         rescale(array, scales, which)
 
 
-@helper
+@helper(inline="always")
 def _decay(cells, rows, state):
     """Let everything decay that only decays between spikes."""
     for p in range(cells.numbers.shape[0]):
@@ -288,7 +188,7 @@ def _decay(cells, rows, state):
         _decay_one(traces, state.eligibility_scales, e, rows.eligibility_keep[e])
 
 
-@helper
+@helper(inline="always")
 def _note_own_spikes(cells, state, p, spiking, first, last, k, measuring):
     """Raise thresholds and adaptation of neurons that spike, and note the intervals between their spikes."""
     raised, added = cells.numbers[p, RAISE], cells.numbers[p, ADAPTATION]
@@ -303,7 +203,7 @@ def _note_own_spikes(cells, state, p, spiking, first, last, k, measuring):
             note_interval(state.last_spike, state.intervals, spiking[s], k)
 
 
-@helper
+@helper(inline="always")
 def _sample(cells, rows, state):
     """Take what rules read of voltages and conductances, and let low-passed variables follow."""
     for r in range(rows.keep.shape[0]):
@@ -341,224 +241,10 @@ def _jump(cells, rows, state, k, kind):
             values[state.history[line, s] - first] += jump
 
 
-# ------------------------------------------------------------------------------------------- updates
-
-
-@helper
-def _shared_value(rows, rules, state, v, own, n):
-    """Value of a variable that all synapses of neuron n share, which is on the side `own`."""
-    place, row = rules.place[v], rules.row[v]
-    if place == OF_CIRCUIT:
-        return state.signals[row]
-    if place == own:
-        return state.row_scales[row] * state.values[rows.table[row, START] + n]
-    return 0.0
-
-
-@helper
-def _line_of(rows, rules, state, u, own, n, registers):
-    """Numbers a, b and c of a line, at an event of neuron n."""
-    table = rules.table[u]
-    first, last = table[VARIABLES], table[VARIABLES + 1]
-    for v in range(first, last):
-        registers[v - first] = _shared_value(rows, rules, state, v, own, n)
-    run_registers(
-        rules.code[table[CODE] : table[CODE + 1]], rules.constants[table[CONSTANTS] : table[CONSTANTS + 1]],
-        last - first, registers,
-    )  # fmt: skip
-    a = registers[table[A]] if table[A] >= 0 else 0.0
-    b = registers[table[B]] if table[B] >= 0 else 0.0
-    c = registers[table[C]] if table[C] >= 0 else 0.0
-    return a, b, c
-
-
-@helper
-def _gather(rows, rules, state, v, own, n, others, synapses, out):
-    """Values of a variable at all synapses of an event of neuron n."""
-    place, row, m = rules.place[v], rules.row[v], others.shape[0]
-    if place == OF_WEIGHT:
-        for i in range(m):
-            out[i] = state.weights[synapses[i]]
-    elif place == OF_SYNAPSE:
-        shift, scale = rows.eligibility_shift[row], state.eligibility_scales[row]
-        for i in range(m):
-            out[i] = scale * state.eligibility[synapses[i] + shift]
-    elif place == OF_CIRCUIT or place == own:
-        value = _shared_value(rows, rules, state, v, own, n)
-        for i in range(m):
-            out[i] = value
-    else:
-        values, scale = state.values[rows.table[row, START] :], state.row_scales[row]
-        for i in range(m):
-            out[i] = scale * values[others[i]]
-
-
-@helper
-def _result(rows, rules, state, u, own, n, others, synapses, workspace, out):
-    """Values of an update at all synapses of an event of neuron n."""
-    table, m = rules.table[u], others.shape[0]
-    if table[IS_LINE] != 0:
-        a, b, c = _line_of(rows, rules, state, u, own, n, workspace.registers)
-        row = table[TRACE]
-        values, slope = state.values[rows.table[row, START] :], b * state.row_scales[row]
-        for i in range(m):
-            out[i] = a + slope * values[others[i]] + c * state.weights[synapses[i]]
-        return
-    tape, first, last = workspace.tape[rules.n_results :], table[VARIABLES], table[VARIABLES + 1]
-    for v in range(first, last):
-        _gather(rows, rules, state, v, own, n, others, synapses, tape[v - first])
-    run_rows(
-        rules.code[table[CODE] : table[CODE + 1]], rules.constants[table[CONSTANTS] : table[CONSTANTS + 1]],
-        last - first, tape, m,
-    )  # fmt: skip
-    result = tape[table[A]]
-    for i in range(m):
-        out[i] = result[i]
-
-
-@helper
-def _change(rows, wiring, rules, state, p, first, last, own, n, others, synapses, workspace):
-    """Run the updates of one event of neuron n of a projection; return whether all are numbers."""
-    numbers, m = wiring.numbers[p], others.shape[0]
-    for u in range(first, last):
-        _result(rows, rules, state, u, own, n, others, synapses, workspace, workspace.tape[u - first])
-    rate, lowest, highest = numbers[LEARNING_RATE], numbers[LOWEST_WEIGHT], numbers[HIGHEST_WEIGHT]
-    fine = True
-    for u in range(first, last):
-        change, e = workspace.tape[u - first], rules.table[u, CHANGES]
-        if e == WEIGHT_ITSELF:
-            for i in range(m):
-                weight = _bounded(state.weights[synapses[i]] + rate * change[i], lowest, highest)
-                state.weights[synapses[i]] = weight
-                fine = fine and weight == weight
-        else:
-            shift, jump = rows.eligibility_shift[e], 1.0 / state.eligibility_scales[e]
-            for i in range(m):
-                trace = state.eligibility[synapses[i] + shift] + jump * change[i]
-                state.eligibility[synapses[i] + shift] = trace
-                fine = fine and trace == trace
-    return fine
-
-
-@helper
-def _change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace):
-    """The same for the synapses that neuron n sends."""
-    table = wiring.table[p]
-    begin, end = wiring.start[table[OUTGOING] + n], wiring.start[table[OUTGOING] + n + 1]
-    synapses = workspace.synapses[: end - begin]
-    for i in range(end - begin):
-        synapses[i] = begin + table[TO_WEIGHT] + i
-    targets = wiring.target[begin:end]
-    return _change(rows, wiring, rules, state, p, first, last, OF_PRE, n, targets, synapses, workspace)
-
-
-@helper(forceinline=True)
-def _transmit(conductance, weights, targets, unit):
-    for i in range(targets.shape[0]):
-        conductance[targets[i]] += unit * weights[i]
-
-
-@helper(forceinline=True)
-def _is_one_line(rules, first, last):
-    return (
-        last == first + 1
-        and rules.table[first, IS_LINE] != 0
-        and rules.table[first, CHANGES] == WEIGHT_ITSELF
-    )
-
-
-@helper(forceinline=True)
-def _arrive(cells, rows, wiring, rules, state, p, n, workspace):
-    """Let a spike of presynaptic neuron n arrive at its synapses; return whether all are numbers."""
-    table, numbers = wiring.table[p], wiring.numbers[p]
-    begin, end = wiring.start[table[OUTGOING] + n], wiring.start[table[OUTGOING] + n + 1]
-    targets, post = wiring.target[begin:end], table[POST]
-    neurons = slice(cells.first[post], cells.first[post + 1])
-    conductance = state.excitatory[neurons] if table[ONTO] == EXCITATORY else state.inhibitory[neurons]
-    unit = numbers[UNIT] / state.scales[post, table[ONTO]]
-    if table[IS_UNIFORM] != 0:
-        raise_targets(conductance, targets, unit)
-        return True
-    weights = state.weights[begin + table[TO_WEIGHT] : end + table[TO_WEIGHT]]
-    first, last, transmits_first = table[AT_PRE], table[AT_PRE + 1], table[TRANSMITS_FIRST] != 0
-    if transmits_first or first == last:
-        _transmit(conductance, weights, targets, unit)
-    if first == last:
-        return True
-    fine = True
-    if _is_one_line(rules, first, last):
-        a, b, c = _line_of(rows, rules, state, first, OF_PRE, n, workspace.registers)
-        rate, lowest, highest = numbers[LEARNING_RATE], numbers[LOWEST_WEIGHT], numbers[HIGHEST_WEIGHT]
-        row = rules.table[first, TRACE]
-        values, slope = state.values[rows.table[row, START] :], rate * b * state.row_scales[row]
-        constant, gain = rate * a, rate * c
-        if transmits_first:
-            for i in range(targets.shape[0]):
-                change = constant + slope * values[targets[i]] + gain * weights[i]
-                weight = _bounded(weights[i] + change, lowest, highest)
-                weights[i] = weight
-                fine = fine and weight == weight
-        elif gain == 0.0:
-            for i in range(targets.shape[0]):
-                target = targets[i]
-                weight = _bounded(weights[i] + constant + slope * values[target], lowest, highest)
-                weights[i] = weight
-                conductance[target] += unit * weight
-                fine = fine and weight == weight
-        else:
-            for i in range(targets.shape[0]):
-                target = targets[i]
-                change = constant + slope * values[target] + gain * weights[i]
-                weight = _bounded(weights[i] + change, lowest, highest)
-                weights[i] = weight
-                conductance[target] += unit * weight
-                fine = fine and weight == weight
-        return fine
-    fine = _change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace)
-    if not transmits_first:
-        _transmit(conductance, weights, targets, unit)
-    return fine
-
-
-@helper(forceinline=True)
-def _change_incoming(rows, wiring, rules, state, p, n, workspace):
-    """Change the synapses that end at a postsynaptic neuron that spikes; return whether all are numbers."""
-    table, numbers = wiring.table[p], wiring.numbers[p]
-    start = wiring.incoming_start[table[INCOMING] + n : table[INCOMING] + n + 2]
-    incoming = wiring.incoming_synapse[start[0] : start[1]]
-    sources = wiring.incoming_source[start[0] : start[1]]
-    first, last, m = table[AT_POST], table[AT_POST + 1], sources.shape[0]
-    if not _is_one_line(rules, first, last):
-        synapses = workspace.synapses[:m]
-        for i in range(m):
-            synapses[i] = incoming[i]
-        return _change(rows, wiring, rules, state, p, first, last, OF_POST, n, sources, synapses, workspace)
-    a, b, c = _line_of(rows, rules, state, first, OF_POST, n, workspace.registers)
-    rate, lowest, highest = numbers[LEARNING_RATE], numbers[LOWEST_WEIGHT], numbers[HIGHEST_WEIGHT]
-    row, weights = rules.table[first, TRACE], state.weights
-    values, slope = state.values[rows.table[row, START] :], rate * b * state.row_scales[row]
-    constant, gain = rate * a, rate * c
-    fine = True
-    if gain == 0.0:
-        for i in range(m):
-            s = incoming[i]
-            weight = _bounded(weights[s] + constant + slope * values[sources[i]], lowest, highest)
-            weights[s] = weight
-            fine = fine and weight == weight
-    else:
-        for i in range(m):
-            s = incoming[i]
-            change = constant + slope * values[sources[i]] + gain * weights[s]
-            weight = _bounded(weights[s] + change, lowest, highest)
-            weights[s] = weight
-            fine = fine and weight == weight
-    return fine
-
-
 # ------------------------------------------------------------------------------------------- the circuit
 
 
-@helper(forceinline=True)
+@helper(inline="always")
 def _fetch(cells, wiring, state, k):
     """Ask for what the spikes of a step will need, all at once: the waiting times for memory overlap."""
     depth = state.history.shape[0]
@@ -588,7 +274,7 @@ def _fetch(cells, wiring, state, k):
                     prefetch(state.weights, wiring.incoming_synapse[i])
 
 
-@helper
+@helper(inline="always")
 def _set_signals(inputs, rows, state, k):
     n_columns = inputs.course.shape[1]
     for g in range(inputs.course.shape[0]):
@@ -596,54 +282,6 @@ def _set_signals(inputs, rows, state, k):
     for g in range(inputs.course.shape[0], rows.signal_source.shape[0]):
         follow = 1.0 - rows.signal_keep[g]
         state.signals[g] += follow * (state.signals[rows.signal_source[g]] - state.signals[g])
-
-
-@helper
-def _borrowed_all(cells, inputs, rows, wiring, rules):
-    return (
-        Cells(borrowed(cells.first), borrowed(cells.numbers)),
-        Inputs(
-            borrowed(inputs.stretch_start), borrowed(inputs.stretch), borrowed(inputs.hazard),
-            borrowed(inputs.event_at), borrowed(inputs.event_step), borrowed(inputs.event_neuron),
-            borrowed(inputs.course), inputs.course_first,
-        ),
-        Rows(
-            borrowed(rows.table), borrowed(rows.keep), borrowed(rows.signal_source),
-            borrowed(rows.signal_keep), borrowed(rows.eligibility_shift), borrowed(rows.eligibility_start),
-            borrowed(rows.eligibility_keep),
-        ),
-        Wiring(
-            borrowed(wiring.table), borrowed(wiring.numbers), borrowed(wiring.start), borrowed(wiring.target),
-            borrowed(wiring.incoming_start), borrowed(wiring.incoming_synapse),
-            borrowed(wiring.incoming_source),
-        ),
-        Rules(
-            borrowed(rules.table), borrowed(rules.place), borrowed(rules.row), borrowed(rules.constants),
-            borrowed(rules.code), rules.n_results,
-        ),
-    )  # fmt: skip
-
-
-@helper
-def _borrowed_state(state):
-    return State(
-        borrowed(state.voltage), borrowed(state.excitatory), borrowed(state.inhibitory), borrowed(state.slow),
-        borrowed(state.threshold), borrowed(state.adaptation), borrowed(state.free_at),
-        borrowed(state.refractory), borrowed(state.ends), borrowed(state.scales), borrowed(state.values),
-        borrowed(state.row_scales), borrowed(state.weights), borrowed(state.eligibility),
-        borrowed(state.eligibility_scales), borrowed(state.signals), borrowed(state.history),
-        borrowed(state.bounds), borrowed(state.waiting), borrowed(state.last_spike),
-        borrowed(state.intervals), borrowed(state.counts),
-    )  # fmt: skip
-
-
-@helper
-def _borrowed_workspace(workspace):
-    return Workspace(
-        borrowed(workspace.levels), borrowed(workspace.registers), borrowed(workspace.tape),
-        borrowed(workspace.synapses), borrowed(workspace.is_recorded), borrowed(workspace.spike_step),
-        borrowed(workspace.spike_neuron),
-    )  # fmt: skip
 
 
 @kernel
@@ -656,8 +294,8 @@ def run_steps(cells, inputs, rows, wiring, rules, state, workspace, rng, first, 
     fine : bool
         False when a weight or an eligibility trace stopped being a number; the run is cut off there.
     """
-    cells, inputs, rows, wiring, rules = _borrowed_all(cells, inputs, rows, wiring, rules)
-    state, workspace, rng = _borrowed_state(state), _borrowed_workspace(workspace), borrowed(rng)
+    cells, inputs, rows, wiring, rules = borrowed_all(cells, inputs, rows, wiring, rules)
+    state, workspace, rng = borrowed_state(state), borrowed_workspace(workspace), borrowed(rng)
     n_with_membrane, n_populations = cells.numbers.shape[0], cells.first.shape[0] - 1
     n_recorded, depth = 0, state.history.shape[0]
     for k in range(first, first + n_steps):
@@ -688,21 +326,21 @@ def run_steps(cells, inputs, rows, wiring, rules, state, workspace, rng, first, 
             pre, line = wiring.table[p, PRE], (k - wiring.table[p, ARRIVES_AFTER]) % depth
             for s in range(state.bounds[line, pre], state.bounds[line, pre + 1]):
                 n = state.history[line, s] - cells.first[pre]
-                fine = _arrive(cells, rows, wiring, rules, state, p, n, workspace) and fine
+                fine = arrive(cells, rows, wiring, rules, state, p, n, workspace) and fine
         _jump(cells, rows, state, k, PRE_TRACE)
         for p in range(wiring.table.shape[0]):
             if wiring.table[p, AT_POST] < wiring.table[p, AT_POST + 1]:
                 post = wiring.table[p, POST]
                 for s in range(bounds[post], bounds[post + 1]):
                     n = spiking[s] - cells.first[post]
-                    fine = _change_incoming(rows, wiring, rules, state, p, n, workspace) and fine
+                    fine = change_incoming(rows, wiring, rules, state, p, n, workspace) and fine
         _jump(cells, rows, state, k, POST_TRACE)
         for p in range(wiring.table.shape[0]):
             begin, end = wiring.table[p, AT_INTERVAL], wiring.table[p, AT_INTERVAL + 1]
             if begin < end and (k + 1) % wiring.table[p, INTERVAL] == 0:
                 pre = wiring.table[p, PRE]
                 for n in range(cells.first[pre + 1] - cells.first[pre]):
-                    fine = _change_outgoing(rows, wiring, rules, state, p, begin, end, n, workspace) and fine
+                    fine = change_outgoing(rows, wiring, rules, state, p, begin, end, n, workspace) and fine
         if not fine:
             return k + 1, n_recorded, False
     return first + n_steps, n_recorded, True

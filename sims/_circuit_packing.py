@@ -5,27 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims import _circuit_kernels as kernels
+from sims import _circuit_tables as tables
 from sims._circuit_rules import Update, planned
 from sims.circuit import (
-    LIF,
     SAMPLED,
     Circuit,
     Eligibility,
     LowPass,
-    Poisson,
     Projection,
-    Recorded,
     Signal,
     Trace,
     Variable,
-    checked_rates,
 )
+from sims.populations import LIF, Poisson, Recorded, checked_rates
 from sims.rules import Program
 from sims.synapses import Synapses, starts_of
 
@@ -37,11 +35,11 @@ RowKey = tuple[int, str, int, str, float]
 """Kind of a row, its population, delay in steps, what it follows, and its time constant in ms."""
 
 _PLACES = {
-    "global": kernels.OF_CIRCUIT,
-    "pre": kernels.OF_PRE,
-    "post": kernels.OF_POST,
-    "synapse": kernels.OF_SYNAPSE,
-    "weight": kernels.OF_WEIGHT,
+    "global": tables.OF_CIRCUIT,
+    "pre": tables.OF_PRE,
+    "post": tables.OF_POST,
+    "synapse": tables.OF_SYNAPSE,
+    "weight": tables.OF_WEIGHT,
 }
 _EVENTS = ("pre", "post", "interval")
 
@@ -70,7 +68,7 @@ class Layout:
         self.first = dict(zip(self.populations, starts.tolist(), strict=False))
         self.n_neurons, self.n_with_membrane = int(starts[-1]), int(starts[len(circuit.neurons)])
         numbers = [_cell_numbers(circuit, circuit.populations[name]) for name in circuit.neurons]
-        self.cells = kernels.Cells(starts, np.array(numbers))
+        self.cells = tables.Cells(starts, np.array(numbers))
         self.weights: dict[str, slice] = {}
         self.wiring = self._wiring()
         self.globals = [name for name, state in circuit.states.items() if isinstance(state, Signal)]
@@ -89,7 +87,7 @@ class Layout:
         rows = [np.diff(self.wiring.start), np.diff(self.wiring.incoming_start)]
         self.most_synapses = max(int(row.max(initial=0)) for row in rows)
 
-    def _wiring(self) -> kernels.Wiring:
+    def _wiring(self) -> tables.Wiring:
         circuit, names = self.circuit, self.populations
         table, numbers = [], []
         starts, targets, incoming_starts, incoming, sources = [], [], [], [], []
@@ -120,7 +118,7 @@ class Layout:
                 n_incoming += len(synapses)
             n_weights += len(synapses)
         self.n_weights = n_weights
-        return kernels.Wiring(
+        return tables.Wiring(
             np.array(table, dtype=np.int64).reshape(-1, 16), np.array(numbers).reshape(-1, 4),
             _joined(starts, np.int64), _joined(targets, np.uint16), _joined(incoming_starts, np.int64),
             _joined(incoming, np.uint32), _joined(sources, np.uint16),
@@ -142,9 +140,9 @@ class Plan:
     """
 
     keys: tuple[RowKey, ...]
-    rows: kernels.Rows
-    wiring: kernels.Wiring
-    rules: kernels.Rules
+    rows: tables.Rows
+    wiring: tables.Wiring
+    rules: tables.Rules
     n_registers: int
 
 
@@ -166,61 +164,70 @@ def plan_of(layout: Layout, rules: Mapping[str, Program | float], *, lines: bool
     """
     circuit = layout.circuit
     updates, constants = _sorted_out(circuit, rules, lines)
-    keys: dict[RowKey, int] = {(kernels.ZEROS, "", 0, "", 0.0): 0}
+    keys: dict[RowKey, int] = {(tables.ZEROS, "", 0, "", 0.0): 0}
     for name, projection in circuit.projections.items():
         for variable in circuit.variables(name) if projection.plastic else ():
             if variable.place in ("pre", "post") and variable.state not in SAMPLED:
                 keys.setdefault(_row_key(circuit, name, variable, constants), len(keys))
-    eligibilities = list(layout.eligibilities)
 
-    def row_of(projection: str, variable: Variable) -> int:
+    def row_of(update: Update, variable: Variable | None) -> int:
+        if variable is None or variable.place == "weight":
+            return 0
         if variable.place == "global":
             return layout.globals.index(variable.state)
         if variable.place == "synapse":
-            return eligibilities.index(variable.state)
-        if variable.place == "weight":
-            return 0
-        return keys.setdefault(_row_key(circuit, projection, variable, constants), len(keys))
+            return list(layout.eligibilities).index(variable.state)
+        return keys.setdefault(_row_key(circuit, update.slot.projection, variable, constants), len(keys))
 
-    table, places, rows = [], [], []
-    wiring_table = layout.wiring.table.copy()
-    n_constants = n_code = n_results = 0
-    for p, name in enumerate(circuit.projections):
-        for e, event in enumerate(_EVENTS):
-            of_event = [u for u in updates if u.slot.projection == name and u.slot.event == event]
-            wiring_table[p, kernels.AT_PRE + 2 * e] = len(table)
-            n_results = max(n_results, len(of_event))
-            for update in of_event:
-                changes = update.slot.changes
-                target = kernels.WEIGHT_ITSELF if changes == "w" else eligibilities.index(changes)
-                trace = 0 if update.trace is None else row_of(name, update.trace)
-                code, values, variables = update.code, update.constants, update.variables
-                table.append(
-                    [int(update.is_line), target, n_code, n_code + len(code), n_constants,
-                     n_constants + len(values), len(places), len(places) + len(variables),
-                     *update.outputs, trace]
-                )  # fmt: skip
-                places += [_PLACES[variable.place] for variable in variables]
-                rows += [row_of(name, variable) for variable in variables]
-                n_code, n_constants = n_code + len(code), n_constants + len(values)
-            wiring_table[p, kernels.AT_PRE + 2 * e + 1] = len(table)
-    # Updates stand in the order of projections and events, so do their programs.
-    ordered = sorted(
-        updates,
-        key=lambda u: (list(circuit.projections).index(u.slot.projection), _EVENTS.index(u.slot.event)),
-    )
-    packed = kernels.Rules(
-        np.array(table, dtype=np.int64).reshape(-1, 12), np.array(places, dtype=np.int64),
-        np.array(rows, dtype=np.int64), _joined([u.constants for u in ordered], np.float64),
-        np.concatenate([u.code for u in ordered] or [np.empty((0, 3))]).astype(np.int64), n_results,
+    rows = [row_of(update, variable) for update in updates for variable in update.variables]
+    places = [_PLACES[variable.place] for update in updates for variable in update.variables]
+    traces = [row_of(update, update.trace) for update in updates]
+    wiring = layout.wiring._replace(table=_with_updates(layout, updates))
+    events = wiring.table[:, tables.AT_PRE :].reshape(-1, 2)
+    packed = tables.Rules(
+        _update_table(layout, updates, traces), np.array(places, dtype=np.int64),
+        np.array(rows, dtype=np.int64), _joined([update.constants for update in updates], np.float64),
+        np.concatenate([np.empty((0, 3), dtype=np.int64), *(update.code for update in updates)]),
+        int(np.diff(events).max(initial=0)),
     )  # fmt: skip
-    return Plan(
-        tuple(keys),
-        _rows(layout, tuple(keys)),
-        layout.wiring._replace(table=wiring_table),
-        packed,
-        max((u.n_registers for u in updates), default=1),
+    n_registers = max((update.n_registers for update in updates), default=1)
+    return Plan(tuple(keys), _rows(layout, tuple(keys)), wiring, packed, n_registers)
+
+
+def _with_updates(layout: Layout, updates: list[Update]) -> NDArray[np.int64]:
+    """Return the table of projections with the updates of each and of each kind of event."""
+    table = layout.wiring.table.copy()
+    at = [_order(layout.circuit, update) for update in updates]
+    for p in range(len(table)):
+        for e in range(len(_EVENTS)):
+            first = sum(place < (p, e) for place in at)
+            column = tables.AT_PRE + 2 * e
+            table[p, column : column + 2] = first, first + at.count((p, e))
+    return table
+
+
+def _update_table(layout: Layout, updates: list[Update], traces: list[int]) -> NDArray[np.int64]:
+    codes, constants, variables = (
+        starts_of([len(getattr(update, name)) for update in updates]).tolist()
+        for name in ("code", "constants", "variables")
     )
+    eligibilities = list(layout.eligibilities)
+    table = [
+        (
+            int(update.is_line),
+            tables.WEIGHT_ITSELF if update.slot.changes == "w" else eligibilities.index(update.slot.changes),
+            *(codes[u : u + 2] + constants[u : u + 2] + variables[u : u + 2]),
+            *update.outputs,
+            traces[u],
+        )
+        for u, update in enumerate(updates)
+    ]
+    return np.array(table, dtype=np.int64).reshape(-1, 12)
+
+
+def _order(circuit: Circuit, update: Update) -> tuple[int, int]:
+    """Numbers of an update's projection and event, by which updates are sorted."""
+    return list(circuit.projections).index(update.slot.projection), _EVENTS.index(update.slot.event)
 
 
 def packed_inputs(
@@ -230,7 +237,7 @@ def packed_inputs(
     rates_hz: Mapping[str, ArrayLike],
     signals: Mapping[str, ArrayLike],
     current: FloatArray,
-) -> kernels.Inputs:
+) -> tables.Inputs:
     """Pack what drives a circuit from a step on.
 
     Parameters
@@ -265,7 +272,7 @@ def packed_inputs(
             given = rates_hz.get(name, population.rate_hz)
             rates = checked_rates(given, population.n, f"Population {name}", circuit.dt_ms)
             cuts = [0, *(np.flatnonzero(np.diff(rates)) + 1).tolist(), population.n]
-            stretches += [(first + a, first + b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+            stretches += [(first + a, first + b) for a, b in pairwise(cuts)]
             hazards += [-math.log1p(-float(rates[a]) * circuit.dt_ms / 1000.0) for a in cuts[:-1]]
         elif isinstance(population, Recorded):
             events.append(_events(circuit, name, population, first, step, n_steps))
@@ -273,7 +280,7 @@ def packed_inputs(
         n_stretches.append(len(stretches))
         event_at.append((n_events, n_events + n_own))
         n_events += n_own
-    return kernels.Inputs(
+    return tables.Inputs(
         np.array(n_stretches, dtype=np.int64), np.array(stretches, dtype=np.int64).reshape(-1, 2),
         np.array(hazards, dtype=np.float64), np.array(event_at, dtype=np.int64).reshape(-1, 2),
         _joined([steps for steps, _ in events], np.int64), _joined([who for _, who in events], np.int64),
@@ -331,7 +338,7 @@ def _sorted_out(
                 f"A rule fills slots with programs ({', '.join(circuit.slots) or 'there are none'}) and sets "
                 f"time constants ({', '.join(constants) or 'there are none'}), got {name} = {rule!r}."
             )
-    return updates, constants
+    return sorted(updates, key=lambda update: _order(circuit, update)), constants
 
 
 def _row_key(circuit: Circuit, name: str, variable: Variable, constants: Mapping[str, float]) -> RowKey:
@@ -339,17 +346,17 @@ def _row_key(circuit: Circuit, name: str, variable: Variable, constants: Mapping
     is_pre = variable.place == "pre"
     population = projection.pre if is_pre else projection.post
     if variable.state in SAMPLED:
-        return kernels.SAMPLE, population, 0, variable.state, 0.0
+        return tables.SAMPLE, population, 0, variable.state, 0.0
     state = circuit.states[variable.state]
     if isinstance(state, LowPass):
-        return kernels.LOW_PASS, population, 0, state.of.split(".")[1], state.tau_ms
+        return tables.LOW_PASS, population, 0, state.of.split(".")[1], state.tau_ms
     assert isinstance(state, Trace)
     delay = circuit.steps(projection.delay_ms) if is_pre else 0
-    kind = kernels.PRE_TRACE if is_pre else kernels.POST_TRACE
+    kind = tables.PRE_TRACE if is_pre else tables.POST_TRACE
     return kind, population, delay, "spikes", constants[f"{name}.tau_{variable.name}"]
 
 
-def _rows(layout: Layout, keys: tuple[RowKey, ...]) -> kernels.Rows:
+def _rows(layout: Layout, keys: tuple[RowKey, ...]) -> tables.Rows:
     circuit = layout.circuit
     sizes = [
         circuit.populations[name].n if name else max(value.n for value in circuit.populations.values())
@@ -367,7 +374,7 @@ def _rows(layout: Layout, keys: tuple[RowKey, ...]) -> kernels.Rows:
         start - layout.weights[state.projection].start
         for start, state in zip(layout.eligibility_start, layout.eligibilities.values(), strict=False)
     ]
-    return kernels.Rows(
+    return tables.Rows(
         np.array(table, dtype=np.int64),
         np.array([_kept(circuit, tau) for *_, tau in keys]),
         np.array(sources, dtype=np.int64),

@@ -100,8 +100,8 @@ class Wiring(NamedTuple):
 class Network(NamedTuple):
     """State, changed in place.
 
-    See :mod:`sims._membrane_kernels` for precisions and for what is kept divided by a factor; traces and weights
-    are double.
+    See :mod:`sims._membrane_kernels` for precisions and for what is kept divided by a factor; traces and
+    weights are double.
 
     Attributes
     ----------

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims import _circuit_kernels as kernels
+from sims import _circuit_tables as tables
 from sims._circuit_packing import Layout, Plan, RowKey, packed_inputs, plan_of
 from sims.circuit import LIF, Circuit, Signal
 from sims.rules import Program
@@ -48,7 +49,7 @@ class CircuitState:
 
     step: int
     layout: Layout
-    arrays: kernels.State
+    arrays: tables.State
     keys: tuple[RowKey, ...]
     rng: np.random.Generator
 
@@ -192,14 +193,31 @@ class Network:
         states = [circuit.states[name] for name in layout.globals]
         signals = np.array([one.initial if isinstance(one, Signal) else 0.0 for one in states])
         n_eligible, depth = int(layout.eligibility_start[-1]), layout.longest_delay + 1
-        arrays = kernels.State(
-            self._voltages(seed, voltage_mv or {}), *np.zeros((5, n), dtype=np.float32),
-            np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64), np.zeros((n_lif, 2), dtype=np.int64),
-            np.ones((n_lif, kernels.N_SCALES)), np.empty(0), np.empty(0), weights, np.zeros(n_eligible),
-            np.ones(len(layout.eligibilities)), signals, np.zeros((depth, layout.n_neurons), dtype=np.int32),
-            np.zeros((depth, n_populations + 1), dtype=np.int64), rng.standard_exponential(n_inputs),
-            np.full(n, -1, dtype=np.int64), np.zeros((n, 3)), np.zeros(n_populations, dtype=np.int64),
-        )  # fmt: skip
+        single, whole = np.zeros((5, n), dtype=np.float32), np.zeros((2, n), dtype=np.int64)
+        arrays = tables.State(
+            voltage=self._voltages(seed, voltage_mv or {}),
+            excitatory=single[0],
+            inhibitory=single[1],
+            slow=single[2],
+            threshold=single[3],
+            adaptation=single[4],
+            free_at=whole[0],
+            refractory=whole[1],
+            ends=np.zeros((n_lif, 2), dtype=np.int64),
+            scales=np.ones((n_lif, tables.N_SCALES)),
+            values=np.empty(0),
+            row_scales=np.empty(0),
+            weights=weights,
+            eligibility=np.zeros(n_eligible),
+            eligibility_scales=np.ones(len(layout.eligibilities)),
+            signals=signals,
+            history=np.zeros((depth, layout.n_neurons), dtype=np.int32),
+            bounds=np.zeros((depth, n_populations + 1), dtype=np.int64),
+            waiting=rng.standard_exponential(n_inputs),
+            last_spike=np.full(n, -1, dtype=np.int64),
+            intervals=np.zeros((n, 3)),
+            counts=np.zeros(n_populations, dtype=np.int64),
+        )
         return CircuitState(0, layout, arrays, (), rng)
 
     def run(
@@ -219,8 +237,8 @@ class Network:
         Parameters
         ----------
         rules : mapping of str to Program or float
-            Updates by slot (see :attr:`Circuit.slots`); slots that are not there stay empty. Time constants of
-            traces in ms by name (see :attr:`Circuit.time_constants`). A program names those of the slot's
+            Updates by slot (see :attr:`Circuit.slots`); slots that are not there stay empty. Time constants
+            of traces in ms by name (see :attr:`Circuit.time_constants`). A program names those of the slot's
             variables that it reads.
         state : CircuitState
             Of this network. A trace that it does not have, as no run before had one with this time constant,
@@ -256,7 +274,8 @@ class Network:
             for name in names:
                 if name not in self.circuit.populations:
                     raise ValueError(
-                        f"Populations to be {what} are among {', '.join(self.circuit.populations)}, got {name!r}."
+                        f"Populations to be {what} are among {', '.join(self.circuit.populations)}, "
+                        f"got {name!r}."
                     )
         plan = plan_of(self._layout, rules)
         n_signals = sum(isinstance(one, Signal) for one in self.circuit.states.values())
@@ -290,7 +309,7 @@ class _Run:
         self,
         layout: Layout,
         plan: Plan,
-        inputs: kernels.Inputs,
+        inputs: tables.Inputs,
         state: CircuitState,
         record: Collection[str],
         measure: bool,
@@ -305,7 +324,7 @@ class _Run:
             self.arrays.intervals[:] = 0.0
         n, most = layout.n_neurons, max(layout.most_synapses, 1)
         kept = n + SPIKES_KEPT if record else n
-        self.workspace = kernels.Workspace(
+        self.workspace = tables.Workspace(
             np.empty(layout.n_with_membrane, dtype=np.float32), np.empty(plan.n_registers),
             np.empty((plan.rules.n_results + plan.n_registers, most)), np.empty(most, dtype=np.int64),
             np.array([name in record for name in layout.populations]),
@@ -422,7 +441,7 @@ def _pieces(n_steps: int, bin_steps: int, windows: list[tuple[int, int]]) -> Ite
         first = last
 
 
-def _with_rows(layout: Layout, plan: Plan, state: CircuitState) -> kernels.State:
+def _with_rows(layout: Layout, plan: Plan, state: CircuitState) -> tables.State:
     """Copy a state and bring its rows into the order that a plan has."""
     arrays = _copied(state.arrays)
     before = {}
@@ -436,7 +455,7 @@ def _with_rows(layout: Layout, plan: Plan, state: CircuitState) -> kernels.State
         held = before.get(key)
         if held is None:
             held = np.zeros(_row_size(layout, key)), 1.0
-            if key[0] == kernels.LOW_PASS and key[3] == "v":
+            if key[0] == tables.LOW_PASS and key[3] == "v":
                 held = state.voltage_mv(key[1]), 1.0
         values.append(held[0])
         scales.append(held[1])
@@ -448,8 +467,8 @@ def _row_size(layout: Layout, key: RowKey) -> int:
     return populations[key[1]].n if key[1] else max(one.n for one in populations.values())
 
 
-def _copied(arrays: kernels.State) -> kernels.State:
-    return kernels.State(*(array.copy() for array in arrays))
+def _copied(arrays: tables.State) -> tables.State:
+    return tables.State(*(array.copy() for array in arrays))
 
 
 def _generator(seed: int, what: str, name: str) -> np.random.Generator:

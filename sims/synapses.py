@@ -44,7 +44,8 @@ class Synapses:
         start, target = np.array(self.start, dtype=np.int64), np.array(self.target, dtype=np.int64)
         if start.ndim != 1 or target.ndim != 1 or len(start) < 2:
             raise ValueError(
-                f"Synapses have start (n_pre + 1,) and target (n_synapses,), got {start.shape} and {target.shape}."
+                "Synapses have start (n_pre + 1,) and target (n_synapses,), "
+                f"got {start.shape} and {target.shape}."
             )
         if start[0] != 0 or start[-1] != len(target) or np.any(np.diff(start) < 0):
             raise ValueError(
@@ -72,7 +73,9 @@ class Synapses:
 
     @classmethod
     def from_pairs(cls, source: ArrayLike, target: ArrayLike, n_pre: int) -> Synapses:
-        """Pack synapses given as pairs of neurons, shape (n_synapses,) each; those of one source keep their order.
+        """Pack synapses given as pairs of neurons, shape (n_synapses,) each.
+
+        Those of one source keep their order.
 
         Raises
         ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 
 import naive_circuit
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from circuit_examples import EXAMPLES, PLASTIC, balanced, programs
 
 from sims import _circuit_kernels as kernels
+from sims import _circuit_tables as tables
 from sims import spiking_circuit
 from sims._circuit_packing import plan_of
 from sims.circuit import LIF, Circuit, Eligibility, LowPass, Poisson, Projection, Recorded, Signal, Trace
@@ -80,7 +82,12 @@ ADDED = {
         {"EI.on_pre": "0.2*x_post - 0.3", "EI.on_post": "sqrt(x_pre)"},
         {},
     ),
-    "a reward": ({"R": Signal()}, {}, {"EE.on_post": "R*x_pre - 0.1*w"}, {"R": np.sin(np.arange(3000) / 300.0)}),
+    "a reward": (
+        {"R": Signal()},
+        {},
+        {"EE.on_post": "R*x_pre - 0.1*w"},
+        {"R": np.sin(np.arange(3000) / 300.0)},
+    ),
     "an eligibility trace": (
         {"e": Eligibility("EE", 50.0)},
         {},
@@ -116,7 +123,7 @@ def test_lines_and_programs_say_the_same(name, monkeypatch):
     rule = programs(circuit, texts)
     *_, by_lines = simulated(circuit, rule, {})
     plan = plan_of(by_lines.state.layout, rule)
-    assert plan.rules.table[:, kernels.IS_LINE].any()
+    assert plan.rules.table[:, tables.IS_LINE].any()
     monkeypatch.setattr(spiking_circuit, "plan_of", lambda *given: plan_of(*given, lines=False))
     *_, by_programs = simulated(circuit, rule, {})
     for name in circuit.neurons:
@@ -126,7 +133,7 @@ def test_lines_and_programs_say_the_same(name, monkeypatch):
             assert by_lines.state.weights(name) == pytest.approx(by_programs.state.weights(name), rel=1e-9)
 
 
-# ------------------------------------------------------------------------------------- states and repetition
+# ------------------------------------------------------------------------------------ states and repetition
 
 
 def assert_same_state(first, second):
@@ -144,7 +151,7 @@ def test_a_run_is_the_same_in_pieces(name):
     rule = programs(circuit, texts)
     network, state, whole = simulated(circuit, rule, signals)
     cuts, spikes = [0, 777, 778, 1950, 3000], []
-    for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+    for a, b in pairwise(cuts):
         piece = {key: value[a:b] for key, value in signals.items()}
         outcome = network.run(rule, state, (b - a) / 1e4, signals=piece, record=["E"])
         state = outcome.state
@@ -200,7 +207,7 @@ def test_the_synapses_of_a_projection_do_not_depend_on_the_others():
     assert len(Network(one, 4).synapses["EE"]) != len(a["EE"])
 
 
-# --------------------------------------------------------------------------------------------- inputs and ends
+# ------------------------------------------------------------------------------------------ inputs and ends
 
 
 def test_poisson_neurons_spike_independently_at_their_rates():
@@ -273,7 +280,7 @@ def test_intervals_and_rates_are_those_of_the_recorded_spikes():
     np.testing.assert_allclose(outcome.rates_hz["E"], counts / 12 / lengths)
 
 
-# ------------------------------------------------------------------------------------------------ bad circuits
+# --------------------------------------------------------------------------------------------- bad circuits
 
 
 def run_of(**given):
@@ -324,7 +331,7 @@ WIRING = Synapses([0, 1, 2, 3], [0, 1, 2])
         (lambda: Circuit({"E": E}, ONE, {"e": Eligibility("EEE", 20.0)}), "Did you mean 'EE'"),
         (lambda: Circuit({"E": E}, ONE, {"m": LowPass("E.u", 20.0)}), "low pass of 'E.u'"),
         (lambda: Circuit({"E": E}, ONE, {"R": Signal(float("inf"))}), "finite value"),
-        (lambda: Circuit({"E": E}, ONE, {"x": Trace("E", 2.0), "x_pre": Signal()}), "two things called x_pre"),
+        (lambda: Circuit({"E": E}, ONE, {"x": Trace("E", 2.0), "x_pre": Signal()}), "called x_pre"),
         (lambda: Circuit({"E": E, "in": Poisson(1, 1e5)}, {}), "less than one spike a step"),
         (lambda: run_of(seconds=0.0), "at least one step"),
         (lambda: run_of(rules={"EE.on_prae": 3.0}), "got EE.on_prae"),

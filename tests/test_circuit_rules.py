@@ -13,7 +13,7 @@ from naive import program_registers, program_value
 
 from sims._circuit_rules import ABSENT, planned
 from sims.circuit import Eligibility, Projection, Signal, Trace
-from sims.rules import BINARY_OPS, Op
+from sims.rules import BINARY_OPS, Op, Program
 
 CIRCUIT = balanced(
     {"x": Trace("E", 20.0), "slow": Trace("E", 80.0), "R": Signal(), "e": Eligibility("EE", 50.0)},
@@ -23,14 +23,6 @@ CIRCUIT = balanced(
 
 def value_of(update, values):
     """Value of an update as the kernels compute it, from what a line gives them."""
-    registers = {}
-    for n, variable in enumerate(update.variables):
-        registers[n] = values[variable.name]
-    at = len(update.variables)
-    for constant in update.constants:
-        registers[at], at = float(constant), at + 1
-    from sims.rules import Program
-
     names = tuple(variable.name for variable in update.variables)
     program = Program.build(names, (False,) * len(names), update.constants, update.code, 0)
     computed = program_registers(program, {name: values[name] for name in names})
