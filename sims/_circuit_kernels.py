@@ -69,7 +69,7 @@ from sims._circuit_tables import (
     borrowed_workspace,
 )
 from sims._circuit_update_kernels import arrive, bounded, change_incoming, change_outgoing
-from sims._compiled import helper, kernel
+from sims._compiled import UNWRAPPED, helper, kernel
 from sims._membrane_kernels import (
     SMALLEST_SCALE,
     euler_step,
@@ -85,7 +85,7 @@ from sims._prefetch import prefetch
 # ------------------------------------------------------------------------------------------- neurons
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def _spikes_of(cells, state, p, k, spiking, n_spikes, levels):
     """Voltages of a population and its spikes; return how many are listed then."""
     neurons, numbers, scales = slice(cells.first[p], cells.first[p + 1]), cells.numbers[p], state.scales[p]
@@ -131,7 +131,7 @@ def _spikes_of(cells, state, p, k, spiking, n_spikes, levels):
     return n_spikes
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def _inputs_of(inputs, state, rng, q, k, spiking, n_spikes):
     """Spikes of a population of inputs; return how many are listed then.
 
@@ -160,14 +160,14 @@ def _inputs_of(inputs, state, rng, q, k, spiking, n_spikes):
     return n_spikes
 
 
-@helper
+@helper(**UNWRAPPED)
 def _decay_one(array, scales, which, keep):
     scales[which] *= keep
     if scales[which] < SMALLEST_SCALE:
         rescale(array, scales, which)
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def _decay(cells, rows, state):
     """Let everything decay that only decays between spikes."""
     for p in range(cells.numbers.shape[0]):
@@ -188,7 +188,7 @@ def _decay(cells, rows, state):
         _decay_one(traces, state.eligibility_scales, e, rows.eligibility_keep[e])
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def _note_own_spikes(cells, state, p, spiking, first, last, k, measuring):
     """Raise thresholds and adaptation of neurons that spike, and note the intervals between their spikes."""
     raised, added = cells.numbers[p, RAISE], cells.numbers[p, ADAPTATION]
@@ -203,7 +203,7 @@ def _note_own_spikes(cells, state, p, spiking, first, last, k, measuring):
             note_interval(state.last_spike, state.intervals, spiking[s], k)
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def _sample(cells, rows, state):
     """Take what rules read of voltages and conductances, and let low-passed variables follow."""
     for r in range(rows.keep.shape[0]):
@@ -227,7 +227,7 @@ def _sample(cells, rows, state):
                 values[n] += follow * (scale * array[n] - values[n])
 
 
-@helper
+@helper(**UNWRAPPED)
 def _jump(cells, rows, state, k, kind):
     """Let the traces of one kind jump where their neurons' spikes are."""
     depth = state.history.shape[0]
@@ -244,7 +244,7 @@ def _jump(cells, rows, state, k, kind):
 # ------------------------------------------------------------------------------------------- the circuit
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def _fetch(cells, wiring, state, k):
     """Ask for what the spikes of a step will need, all at once: the waiting times for memory overlap."""
     depth = state.history.shape[0]
@@ -274,7 +274,7 @@ def _fetch(cells, wiring, state, k):
                     prefetch(state.weights, wiring.incoming_synapse[i])
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def _set_signals(inputs, rows, state, k):
     n_columns = inputs.course.shape[1]
     for g in range(inputs.course.shape[0]):

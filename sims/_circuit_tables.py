@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sims._borrowed import borrowed
-from sims._compiled import helper
+from sims._compiled import UNWRAPPED, helper
 
 RATE, LEAK, REST, RESET, THRESHOLD, REVERSAL_E, REVERSAL_I, BACKGROUND = 0, 1, 2, 3, 4, 5, 6, 7
 SLOW_SHARE, SLOW_RATE, RAISE, ADAPTATION, IS_CLIPPED, LOWEST, HIGHEST, REFRACTORY = (
@@ -147,7 +147,7 @@ class Workspace(NamedTuple):
     spike_neuron: np.ndarray
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def borrowed_all(cells, inputs, rows, wiring, rules):
     return (
         Cells(borrowed(cells.first), borrowed(cells.numbers)),
@@ -173,7 +173,7 @@ def borrowed_all(cells, inputs, rows, wiring, rules):
     )  # fmt: skip
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def borrowed_state(state):
     return State(
         borrowed(state.voltage), borrowed(state.excitatory), borrowed(state.inhibitory), borrowed(state.slow),
@@ -186,7 +186,7 @@ def borrowed_state(state):
     )  # fmt: skip
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def borrowed_workspace(workspace):
     return Workspace(
         borrowed(workspace.levels), borrowed(workspace.registers), borrowed(workspace.tape),

@@ -37,18 +37,18 @@ from sims._circuit_tables import (
     B,
     C,
 )
-from sims._compiled import helper
+from sims._compiled import UNWRAPPED, helper
 from sims._membrane_kernels import raise_targets
 from sims._spike_programs import run_registers, run_rows
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def bounded(weight, lowest, highest):
     """Weight within its bounds; NaN stays NaN."""
     return lowest if weight < lowest else highest if weight > highest else weight
 
 
-@helper
+@helper(**UNWRAPPED)
 def _shared_value(rows, rules, state, v, own, n):
     """Value of a variable that all synapses of neuron n share, which is on the side `own`."""
     place, row = rules.place[v], rules.row[v]
@@ -59,7 +59,7 @@ def _shared_value(rows, rules, state, v, own, n):
     return 0.0
 
 
-@helper
+@helper(**UNWRAPPED)
 def _line_of(rows, rules, state, u, own, n, registers):
     """Numbers a, b and c of a line, at an event of neuron n."""
     table = rules.table[u]
@@ -76,7 +76,7 @@ def _line_of(rows, rules, state, u, own, n, registers):
     return a, b, c
 
 
-@helper
+@helper(**UNWRAPPED)
 def _gather(rows, rules, state, v, own, n, others, synapses, out):
     """Values of a variable at all synapses of an event of neuron n."""
     place, row, m = rules.place[v], rules.row[v], others.shape[0]
@@ -97,7 +97,7 @@ def _gather(rows, rules, state, v, own, n, others, synapses, out):
             out[i] = scale * values[others[i]]
 
 
-@helper
+@helper(**UNWRAPPED)
 def _result(rows, rules, state, u, own, n, others, synapses, workspace, out):
     """Values of an update at all synapses of an event of neuron n."""
     table, m = rules.table[u], others.shape[0]
@@ -120,7 +120,7 @@ def _result(rows, rules, state, u, own, n, others, synapses, workspace, out):
         out[i] = result[i]
 
 
-@helper
+@helper(**UNWRAPPED)
 def _change(rows, wiring, rules, state, p, first, last, own, n, others, synapses, workspace):
     """Run the updates of one event of neuron n of a projection; return whether all are numbers."""
     numbers, m = wiring.numbers[p], others.shape[0]
@@ -144,7 +144,7 @@ def _change(rows, wiring, rules, state, p, first, last, own, n, others, synapses
     return fine
 
 
-@helper
+@helper(**UNWRAPPED)
 def change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace):
     """The same for the synapses that neuron n sends."""
     table = wiring.table[p]
@@ -156,13 +156,13 @@ def change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace):
     return _change(rows, wiring, rules, state, p, first, last, OF_PRE, n, targets, synapses, workspace)
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def _transmit(conductance, weights, targets, unit):
     for i in range(targets.shape[0]):
         conductance[targets[i]] += unit * weights[i]
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def _is_one_line(rules, first, last):
     return (
         last == first + 1
@@ -171,7 +171,7 @@ def _is_one_line(rules, first, last):
     )
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def arrive(cells, rows, wiring, rules, state, p, n, workspace):
     """Let a spike of presynaptic neuron n arrive at its synapses; return whether all are numbers."""
     table, numbers = wiring.table[p], wiring.numbers[p]
@@ -224,7 +224,7 @@ def arrive(cells, rows, wiring, rules, state, p, n, workspace):
     return fine
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def change_incoming(rows, wiring, rules, state, p, n, workspace):
     """Change the synapses that end at a postsynaptic neuron that spikes; return whether all are numbers."""
     table, numbers = wiring.table[p], wiring.numbers[p]

@@ -8,7 +8,7 @@ spikes arrive need not be walked through in every step.
 
 import numpy as np
 
-from sims._compiled import helper
+from sims._compiled import UNWRAPPED, helper
 from sims._prefetch import prefetch
 
 SMALLEST_SCALE = 1e-20
@@ -24,7 +24,7 @@ BLOCK = 64
 """Neurons whose voltages are looked at together."""
 
 
-@helper
+@helper(**UNWRAPPED)
 def rescale(array, scales, which):
     """Multiply a factor into its array and let it begin anew."""
     for n in range(array.shape[0]):
@@ -33,7 +33,7 @@ def rescale(array, scales, which):
     scales[which] = 1.0
 
 
-@helper(inline="always")
+@helper(inline="always", **UNWRAPPED)
 def euler_step(
     v, excitatory, inhibitory, to_excitatory, to_inhibitory, leak, constant, reversal_e, reversal_i
 ):
@@ -47,7 +47,7 @@ def euler_step(
         v[n] += constant + e * reversal_e + i * reversal_i - (leak + e + i) * v[n]
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def release(free_at, refractory, ends, k):
     """Let neurons leave the ring of those that are refractory."""
     n_neurons = free_at.shape[0]
@@ -55,7 +55,7 @@ def release(free_at, refractory, ends, k):
         ends[0] += 1
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def list_spikes(v, threshold, free_at, refractory, ends, first_free, spiking, n_spikes, offset):
     """List neurons above the threshold, which are not refractory but become so; return how many are listed.
 
@@ -93,7 +93,7 @@ def list_spikes(v, threshold, free_at, refractory, ends, first_free, spiking, n_
     return n_spikes
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def hold_at_reset(v, refractory, ends, reset):
     """Reset the voltages of all neurons of the ring."""
     n_neurons = v.shape[0]
@@ -105,7 +105,7 @@ def hold_at_reset(v, refractory, ends, reset):
         v[refractory[place]] = reset
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def raise_targets(conductance, targets, jump):
     """Add one jump to the conductances of all targets."""
     step = np.float32(jump)
@@ -113,14 +113,14 @@ def raise_targets(conductance, targets, jump):
         conductance[targets[i]] += step
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def fetch_row(row):
     """Ask for all of a row's memory."""
     for j in range(0, row.shape[0], LINE // row.itemsize):
         prefetch(row, j)
 
 
-@helper(forceinline=True)
+@helper(forceinline=True, **UNWRAPPED)
 def note_interval(last_spike, intervals, n, k):
     """Add the interval since a neuron's last spike to its number, sum and sum of squares of intervals."""
     last = last_spike[n]

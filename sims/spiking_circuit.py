@@ -59,9 +59,23 @@ class CircuitState:
         return result
 
     def with_weights(self, projection: str, weights: ArrayLike) -> CircuitState:
-        """Return the same state with other weights of a projection."""
+        """Return the same state with other weights of a projection, one or all of shape (n_synapses,).
+
+        Raises
+        ------
+        ValueError
+            If they are of another shape or not within the bounds of the projection.
+        """
+        place, ends = self._slice(projection), self.layout.circuit.projections[projection]
+        values = np.asarray(weights, dtype=np.float64)
+        n = place.stop - place.start
+        if values.shape not in ((), (n,)):
+            raise ValueError(f"Projection {projection} has {n} weights, got the shape {values.shape}.")
+        low, high = (ends.lowest, ends.highest) if ends.plastic else (-math.inf, math.inf)
+        if not np.all(np.isfinite(values)) or np.any(values < low) or np.any(values > high):
+            raise ValueError(f"Weights of {projection} are finite and from {low} to {high}, got others.")
         arrays = _copied(self.arrays)
-        arrays.weights[self._slice(projection)] = weights
+        arrays.weights[place] = values
         return replace(self, arrays=arrays, rng=copy.deepcopy(self.rng))
 
     def voltage_mv(self, population: str) -> FloatArray:

@@ -344,6 +344,8 @@ WIRING = Synapses([0, 1, 2, 3], [0, 1, 2])
         (lambda: run_of(limits={"F": ActivityLimits()}), "limited are among"),
         (lambda: run_of(state=Network(balanced()).initial_state()), "another network"),
         (lambda: run_of().state.weights("in"), "with weights of their own are EE"),
+        (lambda: run_of().state.with_weights("EE", [1.0, 2.0]), "got the shape"),
+        (lambda: run_of().state.with_weights("EE", 21.0), "from 0.0 to 20.0"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(make, message):
