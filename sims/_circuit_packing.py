@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,8 +85,17 @@ class Layout:
         self.eligibility_start = starts_of(sizes)
         delays = [circuit.steps(projection.delay_ms) for projection in circuit.projections.values()]
         self.longest_delay = max(delays, default=0)
+        self.fingerprint = self._fingerprint()
         rows = [np.diff(self.wiring.start), np.diff(self.wiring.incoming_start)]
         self.most_synapses = max(int(row.max(initial=0)) for row in rows)
+
+    def _fingerprint(self) -> str:
+        """What tells networks apart whose states cannot be exchanged."""
+        digest = hashlib.sha256(repr((self.populations, self.globals, list(self.eligibilities))).encode())
+        digest.update(repr((self.circuit.dt_ms, self.longest_delay, list(self.weights))).encode())
+        for array in (self.cells.first, self.wiring.start, self.wiring.target, self.eligibility_start):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     def _wiring(self) -> tables.Wiring:
         circuit, names = self.circuit, self.populations

@@ -11,15 +11,17 @@ import copy
 import math
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims import _circuit_kernels as kernels
 from sims import _circuit_tables as tables
-from sims._circuit_packing import Layout, Plan, RowKey, packed_inputs, plan_of
+from sims._circuit_packing import Layout, Plan, packed_inputs, plan_of
 from sims.circuit import LIF, Circuit, Signal
+from sims.circuit_state import CircuitState, loaded_state, with_rows
 from sims.rules import Program
 from sims.spike_rules import ActivityLimits
 from sims.spiking import BIN_MS, Stop
@@ -35,73 +37,6 @@ MIN_INTERVALS = 5
 
 SPIKES_KEPT = 65_536
 """Spikes that are recorded before they are copied."""
-
-
-@dataclass(frozen=True, eq=False)
-class CircuitState:
-    """All that changes in a network: runs begin with one and end with one, and change none.
-
-    Attributes
-    ----------
-    step : int
-        Steps since the start.
-    """
-
-    step: int
-    layout: Layout
-    arrays: tables.State
-    keys: tuple[RowKey, ...]
-    rng: np.random.Generator
-
-    def weights(self, projection: str) -> FloatArray:
-        """Weights of a projection that is plastic or began with several, shape (n_synapses,)."""
-        result: FloatArray = self.arrays.weights[self._slice(projection)].copy()
-        return result
-
-    def with_weights(self, projection: str, weights: ArrayLike) -> CircuitState:
-        """Return the same state with other weights of a projection, one or all of shape (n_synapses,).
-
-        Raises
-        ------
-        ValueError
-            If they are of another shape or not within the bounds of the projection.
-        """
-        place, ends = self._slice(projection), self.layout.circuit.projections[projection]
-        values = np.asarray(weights, dtype=np.float64)
-        n = place.stop - place.start
-        if values.shape not in ((), (n,)):
-            raise ValueError(f"Projection {projection} has {n} weights, got the shape {values.shape}.")
-        low, high = (ends.lowest, ends.highest) if ends.plastic else (-math.inf, math.inf)
-        if not np.all(np.isfinite(values)) or np.any(values < low) or np.any(values > high):
-            raise ValueError(f"Weights of {projection} are finite and from {low} to {high}, got others.")
-        arrays = _copied(self.arrays)
-        arrays.weights[place] = values
-        return replace(self, arrays=arrays, rng=copy.deepcopy(self.rng))
-
-    def voltage_mv(self, population: str) -> FloatArray:
-        """Membrane voltages, shape (n,)."""
-        first = self.layout.first[population]
-        n = self.layout.circuit.populations[population].n
-        return np.asarray(self.arrays.voltage[first : first + n], dtype=np.float64)
-
-    def eligibility(self, name: str) -> FloatArray:
-        """Values of an eligibility trace, shape (n_synapses,)."""
-        e = list(self.layout.eligibilities).index(name)
-        start = self.layout.eligibility_start
-        values = self.arrays.eligibility[start[e] : start[e + 1]]
-        return np.asarray(values * self.arrays.eligibility_scales[e])
-
-    def signal(self, name: str) -> float:
-        """Value of a signal or of a low-passed one."""
-        return float(self.arrays.signals[self.layout.globals.index(name)])
-
-    def _slice(self, projection: str) -> slice:
-        if projection not in self.layout.weights:
-            raise ValueError(
-                f"Projections with weights of their own are {', '.join(self.layout.weights) or 'none'}, "
-                f"got {projection!r}."
-            )
-        return self.layout.weights[projection]
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,6 +169,16 @@ class Network:
         )
         return CircuitState(0, layout, arrays, (), rng)
 
+    def load_state(self, path: str | Path) -> CircuitState:
+        """Read a state that :meth:`CircuitState.save` wrote; runs go on from it as from the saved one.
+
+        Raises
+        ------
+        ValueError
+            If the file holds no state, or one of a network with other synapses.
+        """
+        return loaded_state(path, self.initial_state())
+
     def run(
         self,
         rules: Mapping[str, Program | float],
@@ -330,7 +275,7 @@ class _Run:
     ) -> None:
         self.layout, self.plan, self.inputs, self.measure = layout, plan, inputs, measure
         self.record = [name for name in layout.populations if name in record]
-        self.arrays = _with_rows(layout, plan, state)
+        self.arrays = with_rows(layout, plan, state)
         self.rng, self.step = copy.deepcopy(state.rng), state.step
         self.arrays.counts[:] = 0
         if measure:
@@ -453,36 +398,6 @@ def _pieces(n_steps: int, bin_steps: int, windows: list[tuple[int, int]]) -> Ite
             last = min(last, begin if first < begin else begin + ((first - begin) // length + 1) * length)
         yield first, last
         first = last
-
-
-def _with_rows(layout: Layout, plan: Plan, state: CircuitState) -> tables.State:
-    """Copy a state and bring its rows into the order that a plan has."""
-    arrays = _copied(state.arrays)
-    before = {}
-    start = 0
-    for key, scale in zip(state.keys, arrays.row_scales, strict=True):
-        n = _row_size(layout, key)
-        before[key] = arrays.values[start : start + n], scale
-        start += n
-    values, scales = [], []
-    for key in plan.keys:
-        held = before.get(key)
-        if held is None:
-            held = np.zeros(_row_size(layout, key)), 1.0
-            if key[0] == tables.LOW_PASS and key[3] == "v":
-                held = state.voltage_mv(key[1]), 1.0
-        values.append(held[0])
-        scales.append(held[1])
-    return arrays._replace(values=np.concatenate(values), row_scales=np.array(scales))
-
-
-def _row_size(layout: Layout, key: RowKey) -> int:
-    populations = layout.circuit.populations
-    return populations[key[1]].n if key[1] else max(one.n for one in populations.values())
-
-
-def _copied(arrays: tables.State) -> tables.State:
-    return tables.State(*(array.copy() for array in arrays))
 
 
 def _generator(seed: int, what: str, name: str) -> np.random.Generator:
