@@ -17,6 +17,8 @@ def check_numbers(
 ) -> None:
     """Raise ValueError unless every number of some settings is finite and in its range.
 
+    What is no number is not looked at.
+
     Parameters
     ----------
     settings : dataclass
@@ -28,8 +30,9 @@ def check_numbers(
         Names of numbers of neurons, from 1 to a million.
     """
     for field in fields(settings):
-        if not math.isfinite(getattr(settings, field.name)):
-            raise ValueError(f"A {what}'s {field.name} is finite, got {getattr(settings, field.name)}.")
+        value = getattr(settings, field.name)
+        if isinstance(value, int | float) and not math.isfinite(value):
+            raise ValueError(f"A {what}'s {field.name} is finite, got {value}.")
     for name in positive:
         if getattr(settings, name) <= 0:
             raise ValueError(f"A {what}'s {name} is positive, got {getattr(settings, name)}.")

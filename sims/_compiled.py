@@ -39,13 +39,16 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None
 
-__all__ = ["OPTIONS", "helper", "kernel"]
+__all__ = ["OPTIONS", "UNWRAPPED", "helper", "kernel"]
 
 FASTMATH = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": set(FASTMATH)}
 """What all kernels and helpers are compiled with."""
+
+UNWRAPPED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Further options of a helper that Python never calls: kernels of many parts compile in less time."""
 
 CHANGES_CODE = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "USING_SVML")
 """Settings of Numba that machine code depends on and that its own cache does not look at."""

@@ -21,6 +21,16 @@ import numpy as np
 
 from sims._borrowed import borrowed
 from sims._compiled import helper, kernel
+from sims._membrane_kernels import (
+    SMALLEST_SCALE,
+    fetch_row,
+    hold_at_reset,
+    list_spikes,
+    note_interval,
+    raise_targets,
+    release,
+    rescale,
+)
 from sims._prefetch import prefetch
 from sims._spike_programs import NOTHING, KernelRule, clipped, updated_row
 
@@ -90,10 +100,8 @@ class Wiring(NamedTuple):
 class Network(NamedTuple):
     """State, changed in place.
 
-    Voltages and conductances are of single precision, which halves the memory that every step walks through:
-    a voltage is rounded by 4e-6 mV, far less than the error of an Euler step. Traces and weights are double.
-    Conductances and traces are kept divided by a factor, one for all neurons, that decays in their place:
-    an array that is only read where spikes arrive need not be walked through in every step.
+    See :mod:`sims._membrane_kernels` for precisions and for what is kept divided by a factor; traces and
+    weights are double.
 
     Attributes
     ----------
@@ -133,76 +141,29 @@ class Network(NamedTuple):
     counts: np.ndarray
 
 
-SMALLEST_SCALE = 1e-20
-"""A factor that has decayed to this is multiplied into its array and begins anew."""
-
-NEGLIGIBLE = 1e-30
-"""What is smaller than this is zero: arithmetic with the smallest numbers of the machine is slow."""
-
-LINE = 64
-"""Bytes that come from memory together."""
-
-BLOCK = 64
-"""Neurons whose voltages are looked at together."""
-
-
-@helper
-def _rescale(array, scales, which):
-    for n in range(array.shape[0]):
-        value = array[n] * scales[which]
-        array[n] = value if value > NEGLIGIBLE else 0.0
-    scales[which] = 1.0
-
-
 @helper(forceinline=True)
 def _integrate(cells, network, k, spiking):
     """Step 1 and 2; list who spikes and return how many."""
     v, free_at, ends, refractory = network.voltage, network.free_at, network.ends, network.refractory
-    n_neurons = v.shape[0]
-    while ends[0] < ends[1] and free_at[refractory[ends[0] % n_neurons]] <= k:
-        ends[0] += 1
+    release(free_at, refractory, ends, k)
     rate = cells.step_over_capacitance
     to_excitatory, to_inhibitory = np.float32(rate * network.scales[0]), np.float32(rate * network.scales[1])
     leak = np.float32(rate * cells.leak)
     constant = np.float32(rate * (cells.leak * cells.rest + cells.background))
     reversal_e, reversal_i = np.float32(cells.reversal_e), np.float32(cells.reversal_i)
-    threshold, nothing, one = np.float32(cells.threshold), np.float32(0.0), np.float32(1.0)
-    for n in range(n_neurons):
+    for n in range(v.shape[0]):
         e, i = to_excitatory * network.excitatory[n], to_inhibitory * network.inhibitory[n]
         v[n] += constant + e * reversal_e + i * reversal_i - (leak + e + i) * v[n]
-    n_spikes = 0
-    for start in range(0, n_neurons, BLOCK):
-        # Counted in vectors; who it is is asked only where there is somebody.
-        block, n_above = v[start : start + BLOCK], nothing
-        for n in range(block.shape[0]):
-            n_above += one if block[n] > threshold else nothing
-        if n_above == nothing:
-            continue
-        for i in range(block.shape[0]):
-            if block[i] > threshold:
-                n = start + i
-                if free_at[n] <= k:
-                    free_at[n] = k + 1 + cells.refractory
-                    refractory[ends[1] % n_neurons] = n
-                    ends[1] += 1
-                    spiking[n_spikes] = n
-                    n_spikes += 1
-    first = ends[0] % n_neurons
-    beyond = first + ends[1] - ends[0] - n_neurons
-    for place in range(first, n_neurons + min(beyond, 0)):
-        v[refractory[place]] = cells.reset
-    for place in range(beyond):
-        v[refractory[place]] = cells.reset
+    times = k, k + 1 + cells.refractory
+    n_spikes = list_spikes(v, np.float32(cells.threshold), free_at, refractory, ends, times, spiking, 0, 0)
+    hold_at_reset(v, refractory, ends, cells.reset)
     return n_spikes
 
 
 @helper(forceinline=True)
 def _add(conductance, wiring, n, jump):
     """Let a spike of neuron n reach the targets of its fixed synapses."""
-    targets = wiring.target[wiring.start[n] : wiring.start[n + 1]]
-    step = np.float32(jump)
-    for i in range(targets.shape[0]):
-        conductance[targets[i]] += step
+    raise_targets(conductance, wiring.target[wiring.start[n] : wiring.start[n + 1]], jump)
 
 
 @helper(forceinline=True)
@@ -266,25 +227,26 @@ def _at_postsynaptic(rule, cells, wiring, network, n, tape):
 
 
 @helper(forceinline=True)
-def _fetch_row(array, start, n):
-    row = array[start[n] : start[n + 1]]
-    for j in range(0, row.shape[0], LINE // row.itemsize):
-        prefetch(row, j)
-
-
-@helper(forceinline=True)
 def _fetch(wiring, network, spiking, n_spikes):
     """Ask for what the spikes of a step will need, all at once: the waiting times for memory overlap."""
     n_excitatory = network.x_post.shape[0]
     for s in range(n_spikes):
         n = spiking[s]
-        _fetch_row(wiring.target, wiring.start, n)
+        fetch_row(wiring.target[wiring.start[n] : wiring.start[n + 1]])
         if n < n_excitatory:
-            _fetch_row(wiring.incoming_synapse, wiring.incoming_start, n)
-            _fetch_row(wiring.incoming_source, wiring.incoming_start, n)
+            fetch_row(wiring.incoming_synapse[wiring.incoming_start[n] : wiring.incoming_start[n + 1]])
+            fetch_row(wiring.incoming_source[wiring.incoming_start[n] : wiring.incoming_start[n + 1]])
         else:
-            _fetch_row(wiring.plastic_target, wiring.plastic_start, n - n_excitatory)
-            _fetch_row(network.weights, wiring.plastic_start, n - n_excitatory)
+            fetch_row(
+                wiring.plastic_target[
+                    wiring.plastic_start[n - n_excitatory] : wiring.plastic_start[n - n_excitatory + 1]
+                ]
+            )
+            fetch_row(
+                network.weights[
+                    wiring.plastic_start[n - n_excitatory] : wiring.plastic_start[n - n_excitatory + 1]
+                ]
+            )
     for s in range(n_spikes):
         n = spiking[s]
         if n < n_excitatory:
@@ -296,13 +258,7 @@ def _fetch(wiring, network, spiking, n_spikes):
 @helper(forceinline=True)
 def _note_spike(network, n, k):
     """Add the interval since a neuron's last spike, and its spike in the current bin."""
-    last = network.last_spike[n]
-    if last >= 0:
-        interval = float(k - last)
-        network.intervals[n, 0] += 1.0
-        network.intervals[n, 1] += interval
-        network.intervals[n, 2] += interval * interval
-    network.last_spike[n] = k
+    note_interval(network.last_spike, network.intervals, n, k)
     if n < network.counts.shape[0]:
         network.counts[n, 0] += 1.0
 
@@ -367,13 +323,13 @@ def run_steps(rule, cells, wiring, network, keep_pre, keep_post, first, n_steps,
             scales[which] *= keep[which]
             if scales[which] < SMALLEST_SCALE:
                 if which == 0:
-                    _rescale(network.excitatory, scales, which)
+                    rescale(network.excitatory, scales, which)
                 elif which == 1:
-                    _rescale(network.inhibitory, scales, which)
+                    rescale(network.inhibitory, scales, which)
                 elif which == 2:
-                    _rescale(network.x_post, scales, which)
+                    rescale(network.x_post, scales, which)
                 else:
-                    _rescale(network.x_pre, scales, which)
+                    rescale(network.x_pre, scales, which)
         excitatory_jump, inhibitory_jump = cells.weight_ee / scales[0], cells.weight_ii / scales[1]
         _fetch(wiring, network, spiking, n_spikes)
         fine = True

@@ -59,29 +59,35 @@ def clipped(weight, largest):
 
 
 @helper
+def run_registers(code, constants, n_variables, registers):
+    """Run a program once; `registers` (n_registers,) begin with the values of the variables."""
+    for n in range(constants.shape[0]):
+        registers[n_variables + n] = constants[n]
+    first = n_variables + constants.shape[0]
+    for n in range(code.shape[0]):
+        op, i, j = code[n, 0], code[n, 1], code[n, 2]
+        registers[first + n] = value_of(op, registers[i], registers[second_operand(op, i, j)], j)
+
+
+@helper
 def synapse_update(code, constants, output, trace, weight, registers):
     """Result of a program for one synapse; `registers` is workspace of shape (n_registers,)."""
     registers[0] = trace
     registers[1] = weight
-    for n in range(constants.shape[0]):
-        registers[N_VARIABLES + n] = constants[n]
-    first = N_VARIABLES + constants.shape[0]
-    for n in range(code.shape[0]):
-        op, i, j = code[n, 0], code[n, 1], code[n, 2]
-        registers[first + n] = value_of(op, registers[i], registers[second_operand(op, i, j)], j)
+    run_registers(code, constants, N_VARIABLES, registers)
     return registers[output]
 
 
 @helper
-def row_update(code, constants, tape, n):
+def run_rows(code, constants, n_variables, tape, n):
     """Run a program over the first `n` synapses of a `tape` (n_registers, at least n).
 
-    Rows 0 and 1 of the tape hold traces and weights; the row of the program's output is the result.
+    The first rows of the tape hold the variables; the row of the program's output is the result.
     """
     for c in range(constants.shape[0]):
         for s in range(n):
-            tape[N_VARIABLES + c, s] = constants[c]
-    first = N_VARIABLES + constants.shape[0]
+            tape[n_variables + c, s] = constants[c]
+    first = n_variables + constants.shape[0]
     for r in range(code.shape[0]):
         op, i, j = code[r, 0], code[r, 1], code[r, 2]
         out, a = tape[first + r], tape[i]
@@ -145,5 +151,5 @@ def updated_row(code, constants, output, tape, n):
         for s in range(n):
             out[s] = _spline_value(constants, traces[s], weights[s])
         return SPLINE_ROW
-    row_update(code, constants, tape, n)
+    run_rows(code, constants, N_VARIABLES, tape, n)
     return output

@@ -22,6 +22,7 @@ from sims import _recurrent_kernels as kernels
 from sims._checks import check_numbers
 from sims.spike_rules import ActivityLimits
 from sims.spiking import BIN_MS, Rule, Stop
+from sims.synapses import drawn_subset, starts_of
 
 __all__ = ["RecurrentNetwork", "RecurrentOutcome", "simulate_recurrent"]
 
@@ -367,7 +368,7 @@ def _drawn_wiring(network: RecurrentNetwork, rng: np.random.Generator) -> kernel
     n, n_e = network.n_neurons, network.n_excitatory
     fixed, plastic = [], []
     for neuron in range(n):
-        targets = _picked(n, network.connection_probability, rng)
+        targets = drawn_subset(n, network.connection_probability, rng)
         if neuron < n_e:
             fixed.append(targets)
         else:
@@ -381,29 +382,11 @@ def _drawn_wiring(network: RecurrentNetwork, rng: np.random.Generator) -> kernel
     # Most of the time goes into fetching these from memory.
     short = np.uint16 if n <= np.iinfo(np.uint16).max else np.uint32
     return kernels.Wiring(
-        _starts([len(row) for row in fixed]),
+        starts_of([len(row) for row in fixed]),
         np.concatenate(fixed).astype(short),
-        _starts(sizes),
+        starts_of(sizes),
         plastic_target.astype(short),
-        _starts(np.bincount(plastic_target, minlength=n_e).tolist()),
+        starts_of(np.bincount(plastic_target, minlength=n_e).tolist()),
         by_target.astype(np.uint32),
         source[by_target].astype(short),
     )
-
-
-def _picked(n: int, probability: float, rng: np.random.Generator) -> IntArray:
-    """Draw a subset of ``range(n)``, every member with one probability, sorted."""
-    if probability >= 1:
-        return np.arange(n)
-    # Gaps between members are geometric; this many of them reach beyond the end almost surely.
-    most = int(n * probability + 10 * math.sqrt(n * probability + 1) + 20)
-    members = np.cumsum(rng.geometric(probability, most)) - 1
-    while members[-1] < n - 1:
-        more = np.cumsum(rng.geometric(probability, most)) + members[-1]
-        members = np.concatenate([members, more])
-    picked: IntArray = members[members < n]
-    return picked
-
-
-def _starts(sizes: list[int]) -> IntArray:
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

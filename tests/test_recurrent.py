@@ -14,6 +14,7 @@ from sims import recurrent
 from sims.recurrent import RecurrentNetwork, simulate_recurrent
 from sims.spike_rules import ActivityLimits, LinearSpikeRule
 from sims.spiking import Stop
+from sims.synapses import drawn_subset
 
 TINY = RecurrentNetwork(24, 6, 0.4, initial_weight=0.5, excitatory_ns=2.0, learning_rate=0.2)
 SMALL = RecurrentNetwork(800, 200, 0.2, learning_rate=0.05)
@@ -90,7 +91,7 @@ def test_subsets_are_sorted_and_of_their_size(probability):
     rng = np.random.default_rng(1)
     sizes = []
     for _ in range(300):
-        picked = recurrent._picked(500, probability, rng)
+        picked = drawn_subset(500, probability, rng)
         assert np.all(np.diff(picked) > 0)
         assert not len(picked) or (picked[0] >= 0 and picked[-1] < 500)
         sizes.append(len(picked))

@@ -1,0 +1,404 @@
+"""Spiking circuits of any make, simulated by one kernel.
+
+A :class:`Network` is a circuit with its synapses. It runs from a state to a state: a run of a second is the
+same, bit for bit, as two of half a second, the second from where the first ended, and any state can be run
+from again. See :mod:`sims._circuit_kernels` for the neuron equation and the order of a step.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sims import _circuit_kernels as kernels
+from sims import _circuit_tables as tables
+from sims._circuit_packing import Layout, Plan, packed_inputs, plan_of
+from sims.circuit import LIF, Circuit, Signal
+from sims.circuit_state import CircuitState, loaded_state, with_rows
+from sims.rules import Program
+from sims.spike_rules import ActivityLimits
+from sims.spiking import BIN_MS, Stop
+from sims.synapses import Synapses
+
+__all__ = ["CircuitOutcome", "CircuitState", "Network", "Spikes"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+MIN_INTERVALS = 5
+"""Neurons with fewer intervals between spikes have no coefficient of variation."""
+
+SPIKES_KEPT = 65_536
+"""Spikes that are recorded before they are copied."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """Recorded spikes of a population.
+
+    Attributes
+    ----------
+    step : ndarray of int, shape (n_spikes,)
+        Counted from the start of the circuit.
+    neuron : ndarray of int, shape (n_spikes,)
+    """
+
+    step: IntArray
+    neuron: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitOutcome:
+    """What a run ended with.
+
+    Attributes
+    ----------
+    state : CircuitState
+        At the end.
+    rates_hz : dict of str to ndarray, shape (n_bins,)
+        Mean rate of each population in bins of `bin_s`; the last one may be shorter.
+    bin_s : float
+    spikes : dict of str to Spikes
+        Of the populations that were recorded.
+    interval_cv : dict of str to float
+        Coefficient of variation of the intervals between spikes of the run, mean over the neurons with at
+        least five; only if they were measured.
+    stop : Stop
+        Why the run ended.
+    stopped_by : str or None
+        Name of the population that was too quiet or too active.
+    completed : float
+        Time until the run ended over its whole duration.
+    """
+
+    state: CircuitState
+    rates_hz: dict[str, FloatArray]
+    bin_s: float
+    spikes: dict[str, Spikes]
+    interval_cv: dict[str, float]
+    stop: Stop
+    stopped_by: str | None
+    completed: float
+
+
+class Network:
+    """A circuit with its synapses, drawn from a seed where they are not given.
+
+    The synapses of a projection depend on the seed and on the projection's name and sizes alone.
+
+    Parameters
+    ----------
+    circuit : Circuit
+    seed : int
+
+    Examples
+    --------
+    >>> from sims.circuit import LIF, Poisson, Projection
+    >>> circuit = Circuit(
+    ...     {"E": LIF(20), "input": Poisson(50, 20.0)}, {"in": Projection("input", "E", 0.5, weight=3.0)}
+    ... )
+    >>> network = Network(circuit)
+    >>> outcome = network.run({}, network.initial_state(), 0.2)
+    >>> outcome.rates_hz["E"].shape, outcome.state.step
+    ((2,), 2000)
+    """
+
+    def __init__(self, circuit: Circuit, seed: int = 0) -> None:
+        synapses = {}
+        for name, projection in circuit.projections.items():
+            wiring = projection.wiring
+            if wiring is None:
+                assert projection.probability is not None
+                sizes = circuit.populations[projection.pre].n, circuit.populations[projection.post].n
+                wiring = Synapses.drawn(*sizes, projection.probability, _generator(seed, "synapses", name))
+            synapses[name] = wiring
+        self.circuit, self.synapses = circuit, synapses
+        self._layout = Layout(circuit, synapses)
+
+    def initial_state(self, seed: int = 0, voltage_mv: Mapping[str, ArrayLike] | None = None) -> CircuitState:
+        """Return a state to begin with.
+
+        Parameters
+        ----------
+        seed : int
+            Of the voltages and of the spikes of Poisson populations.
+        voltage_mv : mapping of str to array_like, shape (n,)
+            Instead of random ones.
+        """
+        layout, circuit = self._layout, self.circuit
+        n, n_lif = layout.n_with_membrane, len(circuit.neurons)
+        n_populations, n_inputs = len(layout.populations), len(layout.populations) - n_lif
+        rng = _generator(seed, "spikes", "")
+        weights = np.empty(layout.n_weights)
+        for name, place in layout.weights.items():
+            weights[place] = circuit.projections[name].weight
+        states = [circuit.states[name] for name in layout.globals]
+        signals = np.array([one.initial if isinstance(one, Signal) else 0.0 for one in states])
+        n_eligible, depth = int(layout.eligibility_start[-1]), layout.longest_delay + 1
+        single, whole = np.zeros((5, n), dtype=np.float32), np.zeros((2, n), dtype=np.int64)
+        arrays = tables.State(
+            voltage=self._voltages(seed, voltage_mv or {}),
+            excitatory=single[0],
+            inhibitory=single[1],
+            slow=single[2],
+            threshold=single[3],
+            adaptation=single[4],
+            free_at=whole[0],
+            refractory=whole[1],
+            ends=np.zeros((n_lif, 2), dtype=np.int64),
+            scales=np.ones((n_lif, tables.N_SCALES)),
+            values=np.empty(0),
+            row_scales=np.empty(0),
+            weights=weights,
+            eligibility=np.zeros(n_eligible),
+            eligibility_scales=np.ones(len(layout.eligibilities)),
+            signals=signals,
+            history=np.zeros((depth, layout.n_neurons), dtype=np.int32),
+            bounds=np.zeros((depth, n_populations + 1), dtype=np.int64),
+            waiting=rng.standard_exponential(n_inputs),
+            last_spike=np.full(n, -1, dtype=np.int64),
+            intervals=np.zeros((n, 3)),
+            counts=np.zeros(n_populations, dtype=np.int64),
+        )
+        return CircuitState(0, layout, arrays, (), rng)
+
+    def load_state(self, path: str | Path) -> CircuitState:
+        """Read a state that :meth:`CircuitState.save` wrote; runs go on from it as from the saved one.
+
+        Raises
+        ------
+        ValueError
+            If the file holds no state, or one of a network with other synapses.
+        """
+        return loaded_state(path, self.initial_state())
+
+    def run(
+        self,
+        rules: Mapping[str, Program | float],
+        state: CircuitState,
+        duration_s: float,
+        *,
+        signals: Mapping[str, ArrayLike] | None = None,
+        rates_hz: Mapping[str, ArrayLike] | None = None,
+        limits: Mapping[str, ActivityLimits] | None = None,
+        record: Collection[str] = (),
+        measure: bool = False,
+    ) -> CircuitOutcome:
+        """Run the network from a state, which does not change.
+
+        Parameters
+        ----------
+        rules : mapping of str to Program or float
+            Updates by slot (see :attr:`Circuit.slots`); slots that are not there stay empty. Time constants
+            of traces in ms by name (see :attr:`Circuit.time_constants`). A program names those of the slot's
+            variables that it reads.
+        state : CircuitState
+            Of this network. A trace that it does not have, as no run before had one with this time constant,
+            begins at zero.
+        duration_s : float
+        signals : mapping of str to float or array_like, shape (n_steps,)
+            Others keep the value that they have.
+        rates_hz : mapping of str to float or array_like, shape (n,)
+            Of Poisson populations in this run, instead of their own.
+        limits : mapping of str to ActivityLimits
+            When the run is stopped, by the mean rate of each population; windows and grace count from the
+            start of the run. Default: only where a number is none.
+        record : collection of str
+            Populations whose spikes are returned.
+        measure : bool
+            Whether intervals between spikes are measured.
+
+        Returns
+        -------
+        CircuitOutcome
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, a shape is wrong or a number is out of range.
+        """
+        n_steps = self.circuit.steps(1000.0 * duration_s) if math.isfinite(duration_s) else 0
+        if n_steps < 1:
+            raise ValueError(f"A run lasts at least one step of {self.circuit.dt_ms} ms, got {duration_s} s.")
+        if state.layout is not self._layout:
+            raise ValueError("The state is of another network; begin with initial_state() of this one.")
+        for what, names in (("recorded", record), ("limited", limits or {})):
+            for name in names:
+                if name not in self.circuit.populations:
+                    raise ValueError(
+                        f"Populations to be {what} are among {', '.join(self.circuit.populations)}, "
+                        f"got {name!r}."
+                    )
+        plan = plan_of(self._layout, rules)
+        n_signals = sum(isinstance(one, Signal) for one in self.circuit.states.values())
+        inputs = packed_inputs(
+            self._layout, state.step, n_steps, rates_hz or {}, signals or {}, state.arrays.signals[:n_signals]
+        )
+        run = _Run(self._layout, plan, inputs, state, record, measure)
+        return run.outcome(n_steps, limits or {})
+
+    def _voltages(self, seed: int, given: Mapping[str, ArrayLike]) -> NDArray[np.float32]:
+        for name in given:
+            if name not in self.circuit.neurons:
+                raise ValueError(f"Voltages are of {', '.join(self.circuit.neurons)}, got {name!r}.")
+        rows = []
+        for name in self.circuit.neurons:
+            cell = self.circuit.populations[name]
+            assert isinstance(cell, LIF)
+            low, high = cell.initial_mv or (cell.reset_mv, cell.threshold_mv)
+            drawn = _generator(seed, "voltages", name).uniform(low, high, cell.n)
+            values = np.asarray(given.get(name, drawn), dtype=np.float32)
+            if values.shape != (cell.n,) or not np.all(np.isfinite(values)):
+                raise ValueError(f"Population {name} has {cell.n} finite voltages, got shape {values.shape}.")
+            rows.append(values)
+        return np.concatenate(rows)
+
+
+class _Run:
+    """Memory of one run."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        plan: Plan,
+        inputs: tables.Inputs,
+        state: CircuitState,
+        record: Collection[str],
+        measure: bool,
+    ) -> None:
+        self.layout, self.plan, self.inputs, self.measure = layout, plan, inputs, measure
+        self.record = [name for name in layout.populations if name in record]
+        self.arrays = with_rows(layout, plan, state)
+        self.rng, self.step = copy.deepcopy(state.rng), state.step
+        self.arrays.counts[:] = 0
+        if measure:
+            self.arrays.last_spike[:] = -1
+            self.arrays.intervals[:] = 0.0
+        n, most = layout.n_neurons, max(layout.most_synapses, 1)
+        kept = n + SPIKES_KEPT if record else n
+        self.workspace = tables.Workspace(
+            np.empty(layout.n_with_membrane, dtype=np.float32), np.empty(plan.n_registers),
+            np.empty((plan.rules.n_results + plan.n_registers, most)), np.empty(most, dtype=np.int64),
+            np.array([name in record for name in layout.populations]),
+            np.empty(kept, dtype=np.int64), np.empty(kept, dtype=np.int32),
+        )  # fmt: skip
+        self.spikes: list[tuple[IntArray, NDArray[np.int32]]] = []
+
+    def outcome(self, n_steps: int, limits: Mapping[str, ActivityLimits]) -> CircuitOutcome:
+        """Run piece by piece, as long as activity is within its limits."""
+        circuit, names = self.layout.circuit, self.layout.populations
+        bin_steps, begin = max(1, circuit.steps(BIN_MS)), self.step
+        checks = {name: _Check(circuit, name, limit) for name, limit in limits.items()}
+        binned, counted = [], np.zeros(len(names), dtype=np.int64)
+        stop, stopped_by = Stop.RAN, None
+        for first, last in _pieces(n_steps, bin_steps, [check.ends for check in checks.values()]):
+            fine = self._advance(begin + last)
+            spikes = self.arrays.counts - counted
+            counted = self.arrays.counts.copy()
+            binned.append((first // bin_steps, spikes))
+            if not fine:
+                stop = Stop.NOT_A_NUMBER
+                break
+            for name, check in checks.items():
+                stop = check.after(first, last, int(spikes[names.index(name)]))
+                if stop != Stop.RAN:
+                    stopped_by = name
+                    break
+            if stop != Stop.RAN:
+                break
+        done = self.step - begin
+        state = CircuitState(self.step, self.layout, self.arrays, self.plan.keys, self.rng)
+        return CircuitOutcome(
+            state, self._rates(binned, bin_steps, done), bin_steps * circuit.dt_ms / 1000.0,
+            self._recorded(), self._interval_cv() if self.measure else {}, stop, stopped_by, done / n_steps,
+        )  # fmt: skip
+
+    def _advance(self, last: int) -> bool:
+        """Run until a step; return whether all is a number."""
+        fine, arrays = True, self.arrays
+        while fine and self.step < last:
+            self.step, n_recorded, fine = kernels.run_steps(
+                self.layout.cells, self.inputs, self.plan.rows, self.plan.wiring, self.plan.rules, arrays,
+                self.workspace, self.rng, self.step, last - self.step, self.measure,
+            )  # fmt: skip
+            if n_recorded:
+                kept = self.workspace.spike_step[:n_recorded], self.workspace.spike_neuron[:n_recorded]
+                self.spikes.append((kept[0].copy(), kept[1].copy()))
+        return bool(fine and np.all(np.isfinite(arrays.voltage)))
+
+    def _rates(self, binned: list[tuple[int, IntArray]], bin_steps: int, done: int) -> dict[str, FloatArray]:
+        circuit, names = self.layout.circuit, self.layout.populations
+        totals = np.zeros((-(-done // bin_steps), len(names)))
+        for which, spikes in binned:
+            totals[which] += spikes
+        lengths = np.diff(np.append(np.arange(0, done, bin_steps), done)) * circuit.dt_ms / 1000.0
+        return {name: totals[:, p] / lengths / circuit.populations[name].n for p, name in enumerate(names)}
+
+    def _recorded(self) -> dict[str, Spikes]:
+        if not self.record:
+            return {}
+        steps = np.concatenate([one for one, _ in self.spikes] or [np.empty(0, dtype=np.int64)])
+        neurons = np.concatenate([one for _, one in self.spikes] or [np.empty(0, dtype=np.int32)])
+        result = {}
+        for name in self.record:
+            first = self.layout.first[name]
+            own = (neurons >= first) & (neurons < first + self.layout.circuit.populations[name].n)
+            result[name] = Spikes(steps[own], neurons[own].astype(np.int64) - first)
+        return result
+
+    def _interval_cv(self) -> dict[str, float]:
+        result = {}
+        for name in self.layout.circuit.neurons:
+            first, n = self.layout.first[name], self.layout.circuit.populations[name].n
+            intervals = self.arrays.intervals[first : first + n]
+            enough = intervals[intervals[:, 0] >= MIN_INTERVALS]
+            mean = enough[:, 1] / enough[:, 0]
+            variance = np.maximum(enough[:, 2] / enough[:, 0] - mean**2, 0.0)
+            result[name] = float(np.mean(np.sqrt(variance) / mean)) if len(enough) else math.nan
+        return result
+
+
+class _Check:
+    """Spikes of a population against its limits, window by window."""
+
+    def __init__(self, circuit: Circuit, name: str, limits: ActivityLimits) -> None:
+        self.limits = limits
+        self.grace = circuit.steps(min(1000.0 * limits.grace_s, 1e12))
+        self.window = max(1, circuit.steps(1000.0 * limits.window_s))
+        self.ends = self.grace, self.window
+        self.neuron_seconds = circuit.populations[name].n * self.window * circuit.dt_ms / 1000.0
+        self.n_spikes = 0
+
+    def after(self, first: int, last: int, n_spikes: int) -> Stop:
+        """Count the spikes of a piece; at the end of a window say whether there were too few or too many."""
+        if first < self.grace:
+            return Stop.RAN
+        self.n_spikes += n_spikes
+        if (last - self.grace) % self.window:
+            return Stop.RAN
+        rate, self.n_spikes = self.n_spikes / self.neuron_seconds, 0
+        if rate < self.limits.lowest_hz:
+            return Stop.TOO_QUIET
+        return Stop.TOO_ACTIVE if rate > self.limits.highest_hz else Stop.RAN
+
+
+def _pieces(n_steps: int, bin_steps: int, windows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield pieces that end where bins or windows do; windows are (first step, length)."""
+    first = 0
+    while first < n_steps:
+        last = min(n_steps, (first // bin_steps + 1) * bin_steps)
+        for begin, length in windows:
+            last = min(last, begin if first < begin else begin + ((first - begin) // length + 1) * length)
+        yield first, last
+        first = last
+
+
+def _generator(seed: int, what: str, name: str) -> np.random.Generator:
+    return np.random.default_rng([int(seed), zlib.crc32(what.encode()), zlib.crc32(name.encode())])
