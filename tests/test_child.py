@@ -29,7 +29,11 @@ from discover.search.settings import PySRSettings, SearchSettings
 SAMPLES = sampled("x*y - w*y**2", n=100)
 
 HANGS = """
+import signal
 import sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
+
 from test_search_terms import sampled
 from discover.search.engine import Availability
 from discover.search.pysr import PySREngine
