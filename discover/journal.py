@@ -388,18 +388,15 @@ class JournaledTask:
         )
         return arrays["losses"]
 
-    @property
-    def gradient(self) -> Callable[..., TaskGradient]:
-        """See :meth:`discover.tasks.base.Task.gradient`; a task that has none has none here either."""
-        compute = self._task.gradient
-
-        def recalled(rule: Any, problems: Any, n_steps: int | None = None) -> TaskGradient:
-            arrays = self._recall(
-                "gradient", problems, (rule, n_steps), lambda: vars(compute(rule, problems, n_steps))
-            )
-            return TaskGradient(**arrays)
-
-        return recalled
+    def gradient(self, rule: Any, problems: Any, n_steps: int | None = None) -> TaskGradient:
+        """See :meth:`discover.tasks.base.Task.gradient`."""
+        arrays = self._recall(
+            "gradient",
+            problems,
+            (rule, n_steps),
+            lambda: vars(self._task.gradient(rule, problems, n_steps)),
+        )
+        return TaskGradient(**arrays)
 
     def visit(
         self, rule: Any, problems: Any, n_states: int, seed: np.random.SeedSequence

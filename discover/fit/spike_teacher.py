@@ -35,7 +35,6 @@ from discover.spread import losses_of_population, spread
 from discover.tasks.base import Task, VisitedStates, with_trace_splines
 
 if TYPE_CHECKING:
-    from discover.tasks.base import Task
     from sims.spike_splines import SplineSpikeRule
 
 __all__ = ["SpikeTeacher", "SpikeTeacherPoint", "teach_spikes"]

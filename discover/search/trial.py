@@ -277,16 +277,10 @@ class CountedTask:
         self.n_simulated += len(rules) * problems.n_problems
         return losses_of_population(self._task, rules, problems)
 
-    @property
-    def gradient(self) -> Any:
+    def gradient(self, rule: Any, problems: Any, n_steps: int | None = None) -> Any:
         """See :meth:`discover.tasks.base.Task.gradient`."""
-        compute = self._task.gradient
-
-        def counted(rule: Any, problems: Any, n_steps: int | None = None) -> Any:
-            self.n_simulated += problems.n_problems
-            return compute(rule, problems, n_steps)
-
-        return counted
+        self.n_simulated += problems.n_problems
+        return self._task.gradient(rule, problems, n_steps)
 
     def note(self, loss: float) -> None:
         """Remember where the lowest loss fell."""
