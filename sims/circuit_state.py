@@ -152,9 +152,12 @@ def loaded_state(path: str | Path, like: CircuitState) -> CircuitState:
             raise _AnotherNetwork
         arrays, keys = tables.State(**held), tuple(_as_key(row) for row in about["rows"])
         _check_arrays(arrays, like.arrays, sum(_row_size(like.layout, key) for key in keys), len(keys))
+        step = int(about["step"])
+        _check_spikes(arrays, like.layout)
+        _check_refractory(arrays, like.layout, step)
         rng = np.random.default_rng(0)
         rng.bit_generator.state = about["random"]
-        return CircuitState(int(about["step"]), like.layout, arrays, keys, rng)
+        return CircuitState(step, like.layout, arrays, keys, rng)
     except (KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path} holds no state of a network: {error}.") from error
     except _AnotherNetwork:
@@ -169,20 +172,45 @@ class _AnotherNetwork(Exception):
 
 
 def _check_arrays(arrays: tables.State, like: tables.State, n_values: int, n_rows: int) -> None:
-    """Raise ValueError unless arrays from a file have the shapes and the range that the kernels rely on."""
+    """Raise ValueError unless arrays from a file have the shapes that the kernels rely on."""
     shapes = like._replace(values=np.empty(n_values), row_scales=np.empty(n_rows))
     for name, array, other in zip(arrays._fields, arrays, shapes, strict=True):
         if array.dtype != other.dtype or array.shape != other.shape:
             raise ValueError(f"{name} has the shape {array.shape} and the type {array.dtype}")
-    for name, largest in (
-        ("history", like.history.shape[1] - 1),
-        ("bounds", like.history.shape[1]),
-        ("refractory", max(len(like.voltage) - 1, 0)),
-        ("ends", math.inf),
-    ):
-        array = getattr(arrays, name)
-        if array.size and not 0 <= array.min() <= array.max() <= largest:
-            raise ValueError(f"{name} is out of range")
+
+
+def _check_spikes(arrays: tables.State, layout: Layout) -> None:
+    """Raise ValueError unless each population's spikes of the last steps are those of its neurons."""
+    bounds, history = arrays.bounds, arrays.history
+    if np.any(bounds[:, 0] != 0) or np.any(np.diff(bounds, axis=1) < 0) or bounds.max() > history.shape[1]:
+        raise ValueError(f"bounds do not rise from 0 to at most {history.shape[1]} along the populations")
+    for p, name in enumerate(layout.populations):
+        first, n = layout.first[name], layout.circuit.populations[name].n
+        for spikes, begin, end in zip(history, bounds[:, p], bounds[:, p + 1], strict=True):
+            others = [neuron for neuron in spikes[begin:end].tolist() if not first <= neuron < first + n]
+            if others:
+                raise ValueError(
+                    f"history lists neuron {others[0]} among the spikes of population {name}, whose neurons "
+                    f"are {first} to {first + n - 1}"
+                )
+    if not np.all(arrays.waiting >= 0):
+        raise ValueError("waiting, the hazard until the next spikes of inputs, is negative or no number")
+
+
+def _check_refractory(arrays: tables.State, layout: Layout, step: int) -> None:
+    """Raise ValueError unless the rings of refractory neurons empty in time and name each neuron once."""
+    for p, name in enumerate(layout.circuit.neurons):
+        first, n = layout.first[name], layout.circuit.populations[name].n
+        begin, end = arrays.ends[p].tolist()
+        if not 0 <= begin <= end <= begin + n:
+            raise ValueError(f"ends, {begin} and {end}, are no part of the ring of the {n} neurons of {name}")
+        ring = arrays.refractory[first : first + n][np.arange(begin, end) % n]
+        if len(set(ring.tolist())) < len(ring) or np.any(ring < 0) or np.any(ring >= n):
+            raise ValueError(f"refractory does not name neurons of population {name} once each")
+        free_at = arrays.free_at[first : first + n][ring]
+        latest = step + int(layout.cells.numbers[p, tables.REFRACTORY])
+        if np.any(np.diff(free_at) < 0) or np.any(free_at > latest):
+            raise ValueError(f"free_at lets neurons of population {name} stay refractory for too long")
 
 
 def _as_key(row: Sequence[Any]) -> RowKey:

@@ -196,6 +196,88 @@ def test_a_state_is_saved_and_read(tmp_path):
         again.load_state(path)
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_saved_state_of_any_circuit_is_read(name, tmp_path):
+    circuit, texts, signals = EXAMPLES[name]()
+    network, state, last = simulated(circuit, programs(circuit, texts), signals)
+    for saved in (state, last.state):
+        saved.save(tmp_path / "state.npz")
+        assert_same_state(network.load_state(tmp_path / "state.npz"), saved)
+
+
+def spike_of_another_population(held):
+    line = int(np.argmax(held["bounds"][:, 1] > 0))
+    held["history"][line, 0] = 12  # The first of the second population.
+
+
+def fewer_than_none(held):
+    held["bounds"][0] = [0, 5, 2, 5]
+
+
+def spikes_before_the_first(held):
+    held["bounds"][0] = [1, 1, 1, 1]
+
+
+def more_spikes_than_neurons(held):
+    held["bounds"][0, -1] = held["history"].shape[1] + 1
+
+
+def neuron_beyond_its_population(held):
+    held["ends"][1] = [0, 1]
+    held["refractory"][12] = 4  # The second population has four.
+
+
+def neuron_twice_in_the_ring(held):
+    held["ends"][0] = [0, 2]
+    held["refractory"][:2] = 3
+
+
+def ring_longer_than_its_population(held):
+    held["ends"][0] = [0, 13]
+
+
+def refractory_for_ever(held):
+    held["ends"][0] = [0, 1]
+    held["free_at"][held["refractory"][0]] = 10**9
+
+
+def spike_before_its_time(held):
+    held["waiting"][0] = -1e3
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (
+            spike_of_another_population,
+            "neuron 12 among the spikes of population E, whose neurons are 0 to 11",
+        ),
+        (fewer_than_none, "bounds do not rise"),
+        (spikes_before_the_first, "bounds do not rise"),
+        (more_spikes_than_neurons, "bounds do not rise"),
+        (neuron_beyond_its_population, "refractory does not name neurons of population I"),
+        (neuron_twice_in_the_ring, "refractory does not name neurons of population E"),
+        (ring_longer_than_its_population, "ring of the 12 neurons of E"),
+        (refractory_for_ever, "population E stay refractory for too long"),
+        (spike_before_its_time, "waiting"),
+    ],
+)
+def test_a_state_that_names_what_is_not_there_is_refused(tamper, message, tmp_path):
+    circuit, texts, signals = EXAMPLES["reward"]()
+    network, _, last = simulated(circuit, programs(circuit, texts), signals)
+    last.state.save(tmp_path / "state.npz")
+    with np.load(tmp_path / "state.npz") as file:
+        held = {name: file[name] for name in file.files}
+    held["history"][0, :5] = range(5)
+    held["bounds"][0] = [0, 5, 5, 5]
+    np.savez(tmp_path / "as it was.npz", **held)
+    network.load_state(tmp_path / "as it was.npz")
+    tamper(held)
+    np.savez(tmp_path / "state.npz", **held)
+    with pytest.raises(ValueError, match=f"holds no state of a network: .*{message}"):
+        network.load_state(tmp_path / "state.npz")
+
+
 def test_threads_do_not_matter():
     circuit, texts, _ = EXAMPLES["four plastic"]()
     rule = programs(circuit, texts)
