@@ -17,6 +17,7 @@ from discover.errors import ArtefactError, ConfigError, TaskError
 from discover.rule import Rule
 from discover.tasks import get_task, task_names
 from discover.tasks.base import known_rules_of
+from discover.tasks.neuron import NeuronSettings, NeuronTask
 from pipelines.cli import app
 from pipelines.config import load_json, load_toml
 
@@ -291,7 +292,12 @@ def test_a_loss_without_derivative_is_differentiated_over_the_final_weights(exam
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ("((shift**2).sum(axis=1), shift)", "derivatives that are off by up to"),
+        ("((shift**2).sum(axis=1), shift)", r"derivatives that are off by up to [0-9.]+ \(at the weight"),
+        (
+            "((shift**2).sum(axis=1), 2 * shift + [0, 0, .01, 0, 0])",
+            r"off by up to 0.01 \(at the weight \[2\]",
+        ),
+        ("((shift**2).sum(axis=1), np.inf * shift)", "off by up to inf"),
         ("((shift**2).sum(axis=1), 2 * shift[:, :2])", r"derivatives of shape \(2, 2\) for weights of"),
     ],
 )
@@ -303,3 +309,59 @@ def test_a_wrong_derivative_is_refused_before_a_run_spends_time(example, returne
     result = CliRunner().invoke(app, ["run", str(example / "clusters.toml"), "--results", "results"])
     assert result.exit_code == 2
     assert not list((example / "results").rglob("trajectories.npz"))
+
+
+class ManyInputs(NeuronTask):
+    """A task that counts how often its loss is asked for; `error` is added to the stated derivatives."""
+
+    name = "many-inputs"
+    title = "Many inputs"
+    settings_type = NeuronSettings
+    known_rules = ("oja",)
+    reference = "oja"
+
+    def __init__(self, error=0.0):
+        self.error, self.n_evaluations = error, 0
+
+    def draw_problem(self, settings, rng):
+        return {
+            "inputs": rng.normal(size=(2, settings.n_inputs)),
+            "targets": rng.normal(size=settings.n_inputs),
+        }
+
+    def distance(self, weights, problems):
+        self.n_evaluations += 1
+        shift = weights - problems.targets
+        return np.log(np.cosh(shift)).sum(axis=1), np.tanh(shift) + self.error
+
+
+MANY = NeuronSettings(n_inputs=20_000, n_samples=2, batch=1)
+
+
+def test_derivatives_by_many_weights_are_checked_in_a_dozen_evaluations():
+    task = ManyInputs()
+    task.check(MANY)
+    assert task.n_evaluations < 12
+
+
+@pytest.mark.parametrize("place", [0, 7, 12_345, 19_999])
+@pytest.mark.parametrize("error", [-0.003, 0.5, np.nan, np.inf])
+def test_one_wrong_derivative_of_many_is_named(place, error):
+    task = ManyInputs(np.where(np.arange(MANY.n_inputs) == place, error, 0.0))
+    size = f"{abs(error):.2g}"
+    with pytest.raises(TaskError, match=rf"off by up to {size} \(at the weight \[{place}\]\)"):
+        task.check(MANY)
+    assert task.n_evaluations < 200
+
+
+def test_two_wrong_derivatives_that_cancel_are_found():
+    error = np.zeros(MANY.n_inputs)
+    error[[100, 15_000]] = 0.1, -0.1
+    with pytest.raises(TaskError, match=r"off by up to 0.1 \(at the weight \[(100|15000)\]\)"):
+        ManyInputs(error).check(MANY)
+
+
+def test_derivatives_that_are_all_a_little_wrong_are_refused():
+    error = np.random.default_rng(0).normal(0, 3e-4, MANY.n_inputs)
+    with pytest.raises(TaskError, match=r"off by .* from differences of its losses"):
+        ManyInputs(error).check(MANY)
