@@ -19,6 +19,7 @@ from stand_in_task import StandInTask
 import discover.report.curves
 import discover.tasks
 from discover.errors import ArtefactError
+from discover.intervals import ENOUGH
 from discover.report import write_report
 from discover.report.figures import FIGURES, path_figure
 from discover.report.portrait import PORTRAIT, portrait_figure, window_of
@@ -319,6 +320,18 @@ def test_undecided_folds_speeds_and_fitted_constants_are_shown(tmp_path: Path) -
     assert re.search(
         r'<th scope="row">the chosen rule</th><td class="n">× 1\.5</td><td class="n">0\.5</td>', html
     )
+
+
+def test_intervals_of_folds_are_shown_from_as_many_problems_as_the_report_says(tmp_path: Path) -> None:
+    content = artefacts()
+    shown = []
+    for n_problems in (ENOUGH - 1, ENOUGH):
+        tried = fold("inputs-half", "10 inputs", 0.13579) | {"n_problems": n_problems}
+        content["validation"]["candidates"]["c02"]["folds"][0] = tried
+        write_report(write_run(tmp_path / str(n_problems), content))
+        assert f"a mean over {ENOUGH:,} problems or more" in page(tmp_path / str(n_problems)).text
+        shown.append("0.1358 [0.1222, 0.1494]" in (tmp_path / str(n_problems) / "report.html").read_text())
+    assert shown == [False, True]
 
 
 def test_rules_that_are_not_local_are_told_from_those_that_need_more_of_their_own(run: Path) -> None:

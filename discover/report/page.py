@@ -107,6 +107,7 @@ def render_page(
         verdict=verdict_text(run.comparison.get(run.front.chosen.id)),
         curves=[(curve.name, curve.median[-1], curve.low[-1], curve.high[-1]) for curve in curves],
         n_problems=N_PROBLEMS,
+        enough=ENOUGH,
         fold_names=ordered_names(run.validation, run.front),
         fold_rows=_fold_rows(run),
         known=_known_rows(run),
