@@ -14,11 +14,13 @@ from discover.errors import EngineError, RunFailed
 from discover.expression import Node, parse
 from discover.fit import FitSettings, fit
 from discover.pareto import ParetoFront
+from discover.progress import Progress, silent
 from discover.report.figures import spent_figure
 from discover.rule import Rule
-from discover.search import search
+from discover.search import engine, search
 from discover.search.closed_loop import CLOSED_LOOP, HOPELESS, SPEEDS, _Judge, closed_loop
-from discover.search.engine import Samples
+from discover.search.combine import MOST_COMBINATIONS
+from discover.search.engine import Proposal, Samples
 from discover.search.operon import evolve_on
 from discover.search.settings import OperonSettings, SearchSettings, TermsSettings
 from discover.search.teacher import Lesson
@@ -174,6 +176,43 @@ def test_both_ways_are_set_side_by_side() -> None:
     assert any(CLOSED_LOOP in one.proposed_by for one in front.candidates)
     assert ParetoFront.from_json(front.to_json()) == front
     assert len(spent_figure(front.spent).axes[0].lines) == 2
+
+
+class Repeating:
+    """An engine that proposes one rule so many times."""
+
+    name = "terms"
+
+    def __init__(self, n_proposals: int) -> None:
+        self.n_proposals = n_proposals
+
+    def availability(self) -> engine.Availability:
+        return engine.Availability(self.name, True)
+
+    def propose(
+        self, samples: Samples, settings: SearchSettings, seed: int, progress: Progress = silent
+    ) -> list[Proposal]:
+        return [Proposal(node("0.3*x*y - 0.3*w*y**2"), 0.1, self.name)] * self.n_proposals
+
+
+def test_what_is_simulated_to_combine_fronts_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many combinations each is tried in the network; that is spent, like all other trials."""
+    options = FitSettings(
+        restarts=1, n_train=8, n_heldout=8, n_tuning=0, steps=5, path_steps=2, refit_steps=2
+    )
+    found, visited = fit(TASK, SMALL, options, 0), collect(TASK, SMALL, 0)
+    network = replace(
+        TINY.network, n_states=60, n_train=8, n_heldout=8, n_test=8, n_refined=1, refine_steps=1, simplify=0,
+        rounds=0,
+    )  # fmt: skip
+    tiny = replace(TINY, objective="task", network=network)
+    spent = []
+    for n_proposals in (MOST_COMBINATIONS, MOST_COMBINATIONS + 1):
+        monkeypatch.setattr(engine, "ENGINES", {"terms": lambda n=n_proposals: Repeating(n)})
+        spent.append(search(TASK, SMALL, found, visited, tiny, 3, engines=("terms",)).spent)
+    few, many = (one[0].n_simulated for one in spent)
+    assert many - few == (MOST_COMBINATIONS + 1) * network.n_train
+    assert spent[0][1] == spent[1][1]
 
 
 def test_an_unknown_objective_is_refused(toy: Callable[..., None]) -> None:

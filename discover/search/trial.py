@@ -113,6 +113,11 @@ class Trial:
         """The task, which counts what is simulated."""
         return cast("Task", self.counted)
 
+    def mean_losses(self, rules: Sequence[Rule]) -> FloatArray:
+        """Mean loss of each rule, as it is, on the problems that constants are fitted on."""
+        losses: FloatArray = self.task.losses_of_rules(rules, self.train).mean(axis=1)
+        return losses
+
     def of_forms(self, forms: Sequence[Form], progress: Progress) -> list[Judged]:
         """Screen all forms, and refine and judge the best, layer by layer of the front."""
         network = self.settings.network
@@ -207,7 +212,7 @@ class Trial:
         ]  # fmt: skip
         if not smaller:
             return judged
-        means = self.task.losses_of_rules(smaller, self.train).mean(axis=1)
+        means = self.mean_losses(smaller)
         order = [n for n in np.argsort(means, kind="stable").tolist() if means[n] < network.hopeless]
         best_ones = [smaller[n] for n in order[:N_SIMPLER]]
         found = self.judged([(one, _proposers(one, parent, judged)) for one in best_ones], SIMPLER)

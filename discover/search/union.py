@@ -99,13 +99,11 @@ def search(
     lesson = lesson_of(0)
     if lesson is None:
         raise RunFailed("The fit holds no teacher.")
-    ask = _Asked(
-        [RecalledEngine(one, task, train) for one in chosen], task, train, settings, engine_seed, fit
-    )
-    forms = Forms(fit)
-    ask(lesson, forms, part(progress, 0.0, 0.5))
+    ask = _Asked([RecalledEngine(one, task, train) for one in chosen], engine_seed, fit)
     rng = np.random.default_rng(refine_seed)
     trial = Trial(CountedTask(task), train, heldout, lesson.samples, settings, rng)
+    forms = Forms(fit)
+    ask(lesson, trial, forms, part(progress, 0.0, 0.5))
     judged = trial.of_forms(forms.distinct(lesson.samples), part(progress, 0.5, 0.7))
     spent: tuple[Spent, ...] = ()
     if settings.objective == "task":
@@ -152,39 +150,31 @@ class _Asked:
     """What is asked of the engines for every teacher."""
 
     engines: Sequence[RecalledEngine]
-    task: Task
-    train: Any
-    settings: SearchSettings
     seed: np.random.SeedSequence
     fit: FitResult
 
-    def __call__(self, lesson: Lesson, forms: Forms, progress: Progress) -> None:
+    def __call__(self, lesson: Lesson, trial: Trial, forms: Forms, progress: Progress) -> None:
         """Add what engines propose for the update of a teacher, whole and curve by curve."""
         for number, engine in enumerate(self.engines):
             ends = number / len(self.engines), (number + 1) / len(self.engines)
             inner = part(progress, *ends, f"{engine.name}: ")
             share = 0.5 if lesson.has_curves else 1.0
-            rules = self.whole(engine, lesson, part(inner, 0.0, share))
+            rules = self.whole(engine, lesson, trial, part(inner, 0.0, share))
             if lesson.has_curves:
                 (word,) = self.seed.generate_state(1, np.uint64)
-                rules += from_curves(engine, lesson, self.settings, int(word), part(inner, share, 1.0))
+                rules += from_curves(engine, lesson, trial.settings, int(word), part(inner, share, 1.0))
             forms.add(rules, engine.name if self.fit.teacher is None else f"{engine.name} on the teacher")
 
-    def whole(self, engine: Engine, lesson: Lesson, progress: Progress) -> list[Rule]:
+    def whole(self, engine: Engine, lesson: Lesson, trial: Trial, progress: Progress) -> list[Rule]:
         """Rules that an engine proposes for the whole update; constants of the synapse are the teacher's."""
         samples = lesson.weighted if engine.name in TAKES_EQUATIONS else lesson.samples
         words = self.seed.generate_state(len(samples))
         fronts: dict[str, list[Node]] = {}
         for number, (slot, one) in enumerate(samples.items()):
             inner = part(progress, number / len(samples), (number + 1) / len(samples))
-            proposals = engine.propose(one, self.settings, int(words[number]), inner)
+            proposals = engine.propose(one, trial.settings, int(words[number]), inner)
             fronts[slot] = [proposal.expression for proposal in proposals]
-        return combined(fronts, lesson.constants, self.mean_losses)
-
-    def mean_losses(self, rules: Sequence[Rule]) -> NDArray[np.float64]:
-        """Mean loss of each rule on the problems that constants are fitted on."""
-        losses: NDArray[np.float64] = self.task.losses_of_rules(rules, self.train).mean(axis=1)
-        return losses
+        return combined(fronts, lesson.constants, trial.mean_losses)
 
 
 def _of_closed_loop(
@@ -211,7 +201,7 @@ def _gone_on(
     """Name another teacher, put the terms of the best forms together in other ways, and judge all of it."""
     new = Forms()
     if other is not None:
-        ask(other, new, part(progress, 0.0, 0.4))
+        ask(other, trial, new, part(progress, 0.0, 0.4))
     best_first = [one.rule for one in sorted(judged, key=lambda one: one.loss)]
     new.add(recombined(best_first, lesson.weighted, trial.settings.max_nodes), EXCHANGE)
     fresh = new.without(one.rule for one in judged).distinct(lesson.samples)
