@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from discover.fit import FitResult
-from discover.search import search, union
+from discover.search import search
 from discover.search.settings import SearchSettings
 from discover.search.teacher import Lesson
 from discover.tasks import get_task
@@ -62,25 +62,17 @@ def named(folder: Path, way: str) -> dict[str, Any]:
     config = load_json(folder / "config.json")
     path = folder / "path.json"
     fit = artefacts.read_as(path, artefacts.RulePath, FitResult.from_json, "Run the fit first.")
-    plain, started = union.teacher_samples, time.perf_counter()
-
-    def changed(*arguments: Any) -> Lesson | None:
-        lesson = plain(*arguments)
-        return None if lesson is None else lesson_of(lesson)
-
-    union.teacher_samples = changed
-    try:
-        front = search(
-            get_task(config.task),
-            config.problems,
-            fit,
-            artefacts.read_arrays(folder / "trajectories.npz", "trajectories"),
-            settings_of(config.search),
-            stage_seed(config.seed, "search"),
-            engines=config.engines,
-        )
-    finally:
-        union.teacher_samples = plain
+    started = time.perf_counter()
+    front = search(
+        get_task(config.task),
+        config.problems,
+        fit,
+        artefacts.read_arrays(folder / "trajectories.npz", "trajectories"),
+        settings_of(config.search),
+        stage_seed(config.seed, "search"),
+        engines=config.engines,
+        restrict=lesson_of,
+    )
     return {
         "best": front.front[-1].heldout_loss,
         "chosen": front.chosen.heldout_loss,
@@ -90,12 +82,12 @@ def named(folder: Path, way: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print a row for every run and way."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs whose fit has a teacher")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print("| run | way | teacher | best formula | chosen | seconds | chosen formula |")
     print("|---|---|---|---|---|---|---|")
     for folder in options.runs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,7 @@ def search(
     progress: Progress = silent,
     *,
     engines: Sequence[str] = (AUTO,),
+    restrict: Callable[[Lesson], Lesson] | None = None,
 ) -> ParetoFront:
     """Search beyond the polynomial basis.
 
@@ -72,6 +73,8 @@ def search(
     progress : callable, optional
     engines : sequence of str
         Names; ``auto`` stands for all that are usable here.
+    restrict : callable, optional
+        Takes what is known of a teacher and returns the part that is used, to measure what the rest is worth.
 
     Returns
     -------
@@ -94,7 +97,8 @@ def search(
     heldout = task.draw(problem_settings, network.n_heldout, heldout_seed)
 
     def lesson_of(teacher: int) -> Lesson | None:
-        return teacher_samples(task, train, fit, trajectories, network.n_states, state_seed, teacher)
+        lesson = teacher_samples(task, train, fit, trajectories, network.n_states, state_seed, teacher)
+        return lesson if lesson is None or restrict is None else restrict(lesson)
 
     lesson = lesson_of(0)
     if lesson is None:
