@@ -31,7 +31,7 @@ Speeds = Mapping[str, float]
 AS_GIVEN: Speeds = {}
 """Speeds of a rule that runs as it is; synapses that are not named have a multiple of one."""
 
-FIRST_RATIO, LAST_RATIO = 4.0, 1.1
+FIRST_RATIO, LAST_RATIO = 2.0, 1.1
 """Of neighbouring multiples that are tried; near its lowest point the loss hardly depends on the multiple."""
 
 FITTED = (2.0, 1.03)
