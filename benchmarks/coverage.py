@@ -1,7 +1,8 @@
-"""How often intervals of losses hold the mean: samples drawn from many problems of a task.
+"""How often intervals hold the mean: samples drawn from many problems of a task.
 
 Run with ``python -m benchmarks.coverage``. The chosen rule of a reference result and the reference rule of
-its task run on many problems once; the mean over all of them is what intervals of samples should hold.
+its task run on many problems once; the mean over all of them is what intervals of samples should hold. Every
+measure of the chosen rule is looked at, and the difference of the losses of both rules.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from discover.intervals import CONFIDENCE, intervals
+from discover.intervals import CONFIDENCE, ENOUGH, intervals
 from discover.rule import Rule
 from discover.tasks import get_task
 from discover.tasks.base import known_rules_of
@@ -25,13 +26,16 @@ FloatArray = NDArray[np.float64]
 Reaches = tuple[FloatArray, FloatArray]
 """Lower and upper ends of the intervals of many samples."""
 
-RUNS = ("oja", "bcm", "pca-network", "ica", "ica-uniform", "mca", "whitening")
-SIZES = (64, 128, 256, 512, 1024)
+RUNS = ("oja", "bcm", "pca-network", "ica", "ica-uniform", "mca", "whitening", "ei-balance", "ei-coplastic")
+SPIKING = "ei-"
+SIZES, SPIKING_SIZES = (64, 128, 256, 512, ENOUGH), (48, 96)
 N_RESAMPLES = 999
+BLOCK = 2000
+"""Problems that are simulated at once."""
 
 
-def losses_of_run(folder: Path, n_problems: int) -> Mapping[str, FloatArray]:
-    """Return losses of the chosen rule, and their differences to the reference rule's."""
+def values_of_run(folder: Path, n_problems: int) -> Mapping[str, FloatArray]:
+    """Return the measures of the chosen rule, and how much its losses differ from the reference rule's."""
     config, front = (json.loads((folder / name).read_text()) for name in ("config.json", "front.json"))
     task = get_task(config["task"])
     settings = task.settings_type(
@@ -42,12 +46,13 @@ def losses_of_run(folder: Path, n_problems: int) -> Mapping[str, FloatArray]:
     )
     slots = next(one["slots"] for one in front["candidates"] if one["id"] == front["chosen"])
     rules = Rule.parse(slots), known_rules_of(task)[task.reference_for(settings)]
-    parts = []
-    for start in range(0, n_problems, 2000):
-        problems = task.draw(settings, min(2000, n_problems - start), np.random.SeedSequence([99, start]))
-        parts.append([task.losses(rule, problems) for rule in rules])
-    chosen, known = np.concatenate(parts, axis=1)
-    return {"loss": chosen, "difference": chosen - known}
+    parts: list[dict[str, FloatArray]] = []
+    for start in range(0, n_problems, BLOCK):
+        problems = task.draw(settings, min(BLOCK, n_problems - start), np.random.SeedSequence([99, start]))
+        chosen, known = task.evaluate_rules(rules, problems)
+        parts.append({**chosen, "difference": chosen["loss"] - known["loss"]})
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: values for name, values in joined.items() if np.isfinite(values).all()}
 
 
 def ours(samples: FloatArray) -> Reaches:
@@ -103,7 +108,9 @@ def bootstrapped(samples: FloatArray) -> Mapping[str, Reaches]:
 def main() -> None:
     """Print the coverage of each method, for each run, quantity and number of problems."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--problems", type=int, default=20_000, help="problems drawn of each task")
+    parser.add_argument("--problems", type=int, default=20_000, help="problems drawn of each rate task")
+    parser.add_argument("--spiking-problems", type=int, default=1000, help="the same of spiking tasks")
+    parser.add_argument("--runs", nargs="+", default=RUNS, metavar="RUN")
     parser.add_argument("--samples", type=int, default=2000, help="samples that coverage is the mean of")
     parser.add_argument("--reference", type=Path, default=Path("results/reference"))
     options = parser.parse_args()
@@ -115,9 +122,11 @@ def main() -> None:
     print("| run | of | skew | problems | Student | Johnson | percentile | BCa | bootstrap-t | ours |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     rng = np.random.default_rng(7)
-    for run in RUNS:
-        for name, values in losses_of_run(options.reference / run, options.problems).items():
-            for size in SIZES:
+    for run in options.runs:
+        is_spiking = run.startswith(SPIKING)
+        n_problems = options.spiking_problems if is_spiking else options.problems
+        for name, values in values_of_run(options.reference / run, n_problems).items():
+            for size in SPIKING_SIZES if is_spiking else SIZES:
                 samples = values[rng.integers(len(values), size=(options.samples, size))]
                 found = {**{key: method(samples) for key, method in methods.items()}, **bootstrapped(samples)}
                 mean = values.mean()

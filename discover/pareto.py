@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -375,6 +375,13 @@ class ParetoFront:
         """The candidates that no other beats, simplest first."""
         ordered = sorted(self.candidates, key=lambda one: one.id)
         return tuple(pareto_front((one.complexity, one.heldout_loss, one) for one in ordered))
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """Go through :attr:`front`, simplest first."""
+        return iter(self.front)
+
+    def __len__(self) -> int:
+        return len(self.front)
 
     @property
     def chosen(self) -> Candidate:

@@ -36,6 +36,7 @@ __all__ = [
     "checksum",
     "read_arrays",
     "read_as",
+    "read_form",
     "read_json",
     "remove_leftovers",
     "write_arrays",
@@ -53,6 +54,7 @@ MAX_ARRAY_BYTES = 4_000_000_000
 _TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9]+\.tmp")
 
 _Read = TypeVar("_Read")
+_Form = TypeVar("_Form", bound=Artefact)
 
 
 def checksum(path: Path, remedy: str = "") -> str:
@@ -125,6 +127,26 @@ def read_json(path: Path, artefact: type[Artefact], remedy: str = "") -> dict[st
     ArtefactError
         When the file is missing, unreadable, truncated, of another kind or form, or from the future.
     """
+    return _checked(path, artefact, remedy)[0]
+
+
+def read_form(path: Path, artefact: type[_Form], remedy: str = "") -> _Form:
+    """Read a JSON artefact as an object of its form.
+
+    Parameters
+    ----------
+    path, artefact, remedy
+        As for :func:`read_json`.
+
+    Raises
+    ------
+    ArtefactError
+        As for :func:`read_json`.
+    """
+    return _checked(path, artefact, remedy)[1]
+
+
+def _checked(path: Path, artefact: type[_Form], remedy: str) -> tuple[dict[str, Any], _Form]:
     try:
         content = parse_json(_read_bytes(path, remedy))
     except ValueError as error:
@@ -135,12 +157,11 @@ def read_json(path: Path, artefact: type[Artefact], remedy: str = "") -> dict[st
         raise ArtefactError(f"{path} was edited: a JSON object is expected. {remedy}".rstrip())
     _check_schema(path, content.pop("schema", None), artefact.kind, artefact.version, remedy)
     try:
-        artefact.model_validate(content)
+        return content, artefact.model_validate(content)
     except ValidationError as error:
         raise ArtefactError(
             f"{path} was edited or is damaged: {_complaint(error)}. {remedy}".rstrip()
         ) from None
-    return content
 
 
 def read_as(

@@ -5,6 +5,7 @@ Heavy imports happen inside the commands, so that `discover --help` answers at o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -511,24 +512,9 @@ def _work(
     config = found.config.with_engines(engine) if engine else found.config
     config = config.with_objective(objective) if objective else config
     used = use_threads(threads)
-    if "search" in names and "auto" not in config.engines:
-        from discover.search.engine import resolve
+    from pipelines.study import carry_out
 
-        resolve(config.engines)  # an engine that cannot run here is said now, not after the fit
-    from discover.tasks import get_task
-    from pipelines.backend import Where
-    from pipelines.events import open_reporter
-    from pipelines.runs import locked
-    from pipelines.stages import run_stages
-
-    with locked(found.folder):
-        reporter = open_reporter(found.folder)
-        try:
-            prepare = (get_task(config.task), config.problems)
-            with (where or Where()).at_work(reporter, prepare):
-                run_stages(found.folder, config, names, reporter, used, fresh, update)
-        finally:
-            reporter.close()
+    carry_out(replace(found, config=config), names, used, fresh, update, where)
 
 
 def _compare_rule(text: str, task_name: str, seed: int) -> None:

@@ -151,6 +151,17 @@ def load_toml(path: Path) -> PipelineConfig:
     ConfigError
         When the file cannot be read, is not TOML, or holds an unknown key or an impossible value.
     """
+    return from_table(read_toml(path), source=str(path), default_name=path.stem, folder=path.parent)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file, without a look at what it says.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, is not TOML or nests too deeply.
+    """
     text = _read(path, MAX_TOML_BYTES, ConfigError, "Pipelines are TOML files such as pipelines/oja.toml.")
     too_deep = ConfigError(f"{path} nests lists or tables too deeply to be a pipeline.")
     if _DEEP_KEY.search(text):  # for these the time and memory of the parser grow with the square
@@ -165,7 +176,7 @@ def load_toml(path: Path) -> PipelineConfig:
         deque(values_in(table), maxlen=0)
     except ValueError:
         raise too_deep from None
-    return from_table(table, source=str(path), default_name=path.stem, folder=path.parent)
+    return table
 
 
 def load_json(path: Path) -> PipelineConfig:

@@ -19,7 +19,18 @@ from discover.errors import ArtefactError, did_you_mean
 from pipelines import artefacts
 from pipelines.config import PipelineConfig, load_json, load_toml
 
-__all__ = ["RESULTS", "Run", "exists", "find_folder", "find_run", "locked", "pipeline_files", "refuse_link"]
+__all__ = [
+    "RESULTS",
+    "Run",
+    "exists",
+    "find_folder",
+    "find_run",
+    "locked",
+    "pipeline_files",
+    "refuse_link",
+    "run_folder",
+    "toml_of",
+]
 
 RESULTS = Path("results")
 """Where runs land unless the user says otherwise."""
@@ -157,9 +168,40 @@ def refuse_link(path: Path) -> None:
         )
 
 
+def run_folder(results: Path, name: str) -> Path:
+    """Return the folder of a run of this name.
+
+    Raises
+    ------
+    ArtefactError
+        When it is a symbolic link.
+    """
+    return _own_folder(results / name)
+
+
+def toml_of(name: str) -> Path:
+    """Return the TOML file that a user means by a path or a name.
+
+    Raises
+    ------
+    ArtefactError
+        When there is none.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or os.path.isfile(path):
+        return path
+    known = pipeline_files()
+    if name not in known:
+        raise ArtefactError(
+            f"There is no pipeline {shortened(name, 200)}.{did_you_mean(name, known)} "
+            f"Pipelines: {', '.join(known)}, or a TOML file of your own."
+        )
+    return known[name]
+
+
 def _from_toml(path: Path, results: Path) -> Run:
     config = load_toml(path)
-    return Run(_own_folder(results / config.name), config)
+    return Run(run_folder(results, config.name), config)
 
 
 def _own_folder(folder: Path) -> Path:

@@ -42,11 +42,6 @@ def test_a_front_is_sorted_as_asked(finished: Toy) -> None:
 
 
 def test_another_selector_is_shown_and_changes_nothing(finished: Toy) -> None:
-    def proper(content: dict[str, Any]) -> None:
-        for one in content["candidates"]:
-            one["provenance"] = {"proposed_by": ["terms"], "refined_by": ""}
-
-    edited(finished, "front.json", proper)
     before = finished.files()
     assert arrows(discover("front", "toy", "--select", "lowest").stdout) == ["oja"]
     shown = discover("front", "toy", "--select", "hebb").stdout

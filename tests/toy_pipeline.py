@@ -244,7 +244,7 @@ def candidate(name: str, rule: str, complexity: int, loss: float, on_front: bool
         "complexity": complexity,
         "train_loss": loss,
         "heldout_loss": loss,
-        "provenance": "terms, refined on the meta-loss",
+        "provenance": {"proposed_by": ["terms"], "refined_by": "meta-loss"},
         "on_front": on_front,
     }
 
