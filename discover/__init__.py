@@ -1,5 +1,62 @@
-"""From simulations to laws: tasks, coefficient fit, symbolic search, validation, comparison and export.
+r"""From simulations to laws: tasks, coefficient fit, symbolic search, validation, comparison and export.
 
-Importing this package is cheap; import what you need from its modules, for example
-``from discover.rule import Rule``.
+What most people need has a name here, and is loaded when it is asked for: ``import discover`` is quick.
+
+Examples
+--------
+>>> import discover
+>>> print(discover.Rule.parse("y*(x - w*y)").latex())
+\Delta w_{ij} = \eta \left( x y - w y^{2} \right)
+>>> study = discover.run("oja")  # doctest: +SKIP
+>>> print(study.rule)  # doctest: +SKIP
+feedforward: 0.411*x*y - 0.411*w*y**2
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_FACE = {
+    "Circuit": "sims.circuit",
+    "Rule": "discover.rule",
+    "RuleRegressor": "discover.inference.regressor",
+    "Study": "pipelines.study",
+    "Task": "discover.tasks.base",
+    "compare": "discover.comparison",
+    "infer": "discover.inference",
+    "open_study": "pipelines.study",
+    "run": "pipelines.study",
+}
+"""What is found here -> the module that has it. ``__init__.pyi`` says the same to type checkers.
+
+A pipeline knows the parts of this package, and never the other way round; its name stands here because
+whoever imports this package wants to run one.
+"""
+
+__all__ = [
+    "Circuit",
+    "Rule",
+    "RuleRegressor",
+    "Study",
+    "Task",
+    "__version__",
+    "compare",
+    "infer",
+    "open_study",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata  # takes longer to load than all the rest
+
+        return metadata.version("plasticity-discovery")
+    if name in _FACE:
+        return getattr(import_module(_FACE[name]), name)
+    raise AttributeError(f"module 'discover' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -58,7 +58,7 @@ def outcome_for_a_law(
     ----------
     rule, law : Rule
     verdict : str or None
-        What :func:`discover.compare.compare` says of the rule beside the law; None where it was not asked.
+        What :func:`discover.comparison.compare` says of the rule beside the law; None where it was not asked.
     behavioural : float or None
         Mean absolute difference of their losses along the inner loop.
     alike : float

@@ -518,8 +518,7 @@ def _work(
 
 
 def _compare_rule(text: str, task_name: str, seed: int) -> None:
-    from discover.compare import CompareSettings
-    from discover.compare import compare as compare_rules
+    from discover.comparison import CompareSettings, compare_candidates
     from discover.progress import silent
     from discover.rule import Rule
     from discover.user_tasks import load_task
@@ -533,7 +532,7 @@ def _compare_rule(text: str, task_name: str, seed: int) -> None:
             f"There is no run {text[:80]!r}, and as a rule it cannot be read: {error}"
         ) from error
     task = load_task(task_name)
-    result = compare_rules(
+    result = compare_candidates(
         task, task.settings_type(), {"rule": rule}, CompareSettings(), stage_seed(seed, "compare"), silent
     )
     compared = result.to_json()["candidates"]["rule"]

@@ -37,7 +37,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "fit": ("discover.fit", "FitSettings"),
     "search": ("discover.search.settings", "SearchSettings"),
     "validate": ("discover.validate", "ValidateSettings"),
-    "compare": ("discover.compare", "CompareSettings"),
+    "compare": ("discover.comparison", "CompareSettings"),
 }
 """Section of the TOML file -> module and name of its settings; those of [problems] belong to the task."""
 

@@ -18,7 +18,7 @@ from pipelines.manifest import Manifest, StageRecord, digest
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
-    from discover.infer import Recordings, Table
+    from discover.inference import Recordings, Table
 
 __all__ = ["infer_table", "notes_of", "report_again", "run_infer"]
 
@@ -30,7 +30,7 @@ OUTPUTS = (
     "comparison.json",
     "predictions.npz",
 )
-MODULES = ("discover.infer",)
+MODULES = ("discover.inference",)
 
 
 def run_infer(
@@ -91,7 +91,7 @@ def recordings_of(table: Table, config: InferConfig) -> Recordings:
     """
     import numpy as np
 
-    from discover.infer import from_rows, weak_form
+    from discover.inference import from_rows, weak_form
     from discover.slots import recorded_slot
 
     data = config.data
@@ -129,8 +129,8 @@ def unit_facts(table: Table, data: DataConfig) -> dict[str, Any]:
     ConfigError
         If a unit is given for something that is no column.
     """
-    from discover.infer.tables import unit_of
-    from discover.infer.units import parse_unit
+    from discover.inference.tables import unit_of
+    from discover.inference.units import parse_unit
 
     used = {**data.variables, data.target: data.target}
     used |= {data.time: data.time} if data.time else {}
@@ -158,10 +158,10 @@ def _work(
 ) -> None:
     import numpy as np
 
-    from discover.infer.beside import compare_recorded
-    from discover.infer.laws import infer
-    from discover.infer.trials import try_recordings
-    from discover.infer.units import constant_units
+    from discover.inference.beside import compare_recorded
+    from discover.inference.laws import infer
+    from discover.inference.trials import try_recordings
+    from discover.inference.units import constant_units
 
     started = time.perf_counter()
     units = unit_facts(table, config.data)
@@ -319,7 +319,7 @@ def infer_table(
     DiscoverError
         If anything cannot be used; earlier results are then as they were.
     """
-    from discover.infer import InferSettings, read_table
+    from discover.inference import InferSettings, read_table
     from discover.search.engine import resolve
     from pipelines.events import open_reporter
     from pipelines.runs import locked

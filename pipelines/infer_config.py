@@ -14,7 +14,7 @@ from discover.errors import ConfigError
 from pipelines.config import checked_name
 
 if TYPE_CHECKING:
-    from discover.infer import InferSettings
+    from discover.inference import InferSettings
 
 __all__ = ["TASK", "DataConfig", "InferConfig", "is_recorded", "named_pairs", "run_name"]
 

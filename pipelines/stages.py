@@ -193,14 +193,14 @@ def compare(context: Context) -> Outcome:
     """Compare candidates with published rules, a baseline and their own parts: ``comparison.json``."""
     from discover.ablate import ablate
     from discover.baseline import beside_baseline
-    from discover.compare import compare as compare_rules
+    from discover.comparison import compare_candidates
     from discover.contest import contest
     from discover.progress import part
 
     config, task, candidates = context.config, context.task, _candidates(context)
     ends = ((0, 0.5), (0.5, 0.6), (0.6, 0.9), (0.9, 1))
     first, second, third, fourth = (part(context.progress, *pair) for pair in ends)
-    result = compare_rules(task, config.problems, candidates, config.compare, context.seed, first)
+    result = compare_candidates(task, config.problems, candidates, config.compare, context.seed, first)
     name = context.read("front.json", artefacts.Front)["chosen"]
     path_of_fit = context.read_path()
     chosen = candidates[name]
@@ -258,7 +258,7 @@ STAGES: Mapping[str, Stage] = {
     "compare": Stage(
         5,
         ("problems", "compare"),
-        ("discover.tasks", "discover.compare", "discover.ablate", "discover.contest", "discover.baseline"),
+        ("discover.tasks", "discover.comparison", "discover.ablate", "discover.contest", "discover.baseline"),
         ("path.json", "front.json"),
         ("comparison.json",),
         compare,

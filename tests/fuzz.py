@@ -322,7 +322,7 @@ def archive(data: bytes, folder: Path) -> None:
 
 def _columns_of(file: Path, data: bytes) -> None:
     """Read a table of `discover infer` as that command does, by columns and by recording."""
-    from discover.infer import from_rows, read_table
+    from discover.inference import from_rows, read_table
 
     file.write_bytes(data)
     read = read_table(file)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from discover.expression import evaluate, parse
-from discover.infer.recordings import Recordings
+from discover.inference.recordings import Recordings
 
 
 def bump(s: float) -> float:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from discover.compare import CompareSettings, compare
+from discover.comparison import CompareSettings, compare_candidates
 from discover.errors import RuleError, TaskError
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
@@ -75,7 +75,7 @@ def test_states_have_the_threshold_as_their_fourth_column():
 def test_a_found_rule_is_recognised_and_written():
     found = Rule.parse({"sliding": "0.81*x*y**2 - 0.8*x*y*theta"})
     settings = CompareSettings(n_problems=4, n_states=400)
-    compared = compare(TASK, SMALL, {"found": found}, settings).candidates["found"]
+    compared = compare_candidates(TASK, SMALL, {"found": found}, settings).candidates["found"]
     assert (compared.nearest, compared.verdict) == ("bcm-sliding", "same up to scale")
     assert r"\theta" in found.latex()
 

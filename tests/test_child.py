@@ -20,7 +20,7 @@ from test_search_terms import sampled
 from typer.testing import CliRunner
 
 from discover.errors import EngineError, EngineUnavailable, EngineWarning
-from discover.infer import from_rows, infer
+from discover.inference import from_rows, infer
 from discover.search import pysr
 from discover.search.engine import started
 from discover.search.pysr import PySREngine

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from discover._compared_rules import angle_degrees, flipped, projection, table
-from discover.compare import Compared, CompareSettings, compare, compare_text
+from discover.comparison import Compared, CompareSettings, compare, compare_candidates
 from discover.errors import RuleError
 from discover.rule import Rule
 from discover.tasks import get_task
@@ -45,7 +45,7 @@ TEXTS = {
 @pytest.fixture(scope="module")
 def compared() -> Mapping[str, Compared]:
     rules = {name: Rule.parse(text) for name, text in TEXTS.items()}
-    result = compare(TASK, OjaSettings(n_inputs=10), rules, SMALL, seed=1)
+    result = compare_candidates(TASK, OjaSettings(n_inputs=10), rules, SMALL, seed=1)
     Comparison.model_validate({"schema": "plasticity-discovery/comparison/1", **result.to_json()})
     json.dumps(result.to_json(), allow_nan=False)
     return result.candidates
@@ -86,7 +86,7 @@ def test_each_slot_has_its_own_learning_rate() -> None:
     pair = Rule.parse({"feedforward": "3*x*y - 3*w*y**2", "lateral": "-0.5*y_pre*y_post"})
     task = get_task("pca-network")
     settings = task.settings_type(n_inputs=4, n_samples=40, n_steps=100)
-    found = compare(task, settings, {"pair": pair}, SMALL, seed=1).candidates["pair"]
+    found = compare_candidates(task, settings, {"pair": pair}, SMALL, seed=1).candidates["pair"]
     match = found.matches["rubner-tavan"]
     assert (found.verdict, found.nearest) == ("same up to scale", "rubner-tavan")
     assert match.scales == pytest.approx({"feedforward": 3.0, "lateral": 0.5})
@@ -137,14 +137,14 @@ def test_rules_that_blow_up_do_not_behave_alike(compared: Mapping[str, Compared]
 
 
 def test_oja_written_with_a_quotient_by_a_quotient_is_oja_up_to_scale() -> None:
-    compared = compare_text("-y*(w/(2.392/y) - 0.4156*x)")
+    compared = compare("-y*(w/(2.392/y) - 0.4156*x)")
     assert (compared.verdict, compared.nearest) == ("same up to scale", "oja")
 
 
 def test_text_is_compared() -> None:
-    assert compare_text("x*y - w*y**2").nearest == "oja"
+    assert compare("x*y - w*y**2").nearest == "oja"
     with pytest.raises(RuleError):
-        compare_text("x*y - q")
+        compare("x*y - q")
 
 
 def test_flipped_rule_mirrors_the_weights() -> None:
@@ -187,11 +187,11 @@ def test_angles_and_projections_ignore_positive_scale(scale: float, leak: float)
 
 def test_an_update_of_the_other_sign_is_another_update() -> None:
     """Oja's rule turned round finds the minor direction, or blows up; no positive scale makes it Oja's."""
-    match = compare_text("w*y**2 - x*y").matches["oja"]
+    match = compare("w*y**2 - x*y").matches["oja"]
     assert match.functional == 1.0
     assert match.behavioural > 0.5
     assert match.verdict not in ("same up to scale", "behaves alike")
-    turned = compare_text("w*y*tanh(y) - x*tanh(y)")
+    turned = compare("w*y*tanh(y) - x*tanh(y)")
     assert turned.matches["hyvarinen-oja"].functional == 1.0
     assert turned.verdict == "different"
 
@@ -201,7 +201,7 @@ def test_an_update_of_the_other_sign_is_another_update() -> None:
 )
 def test_rules_behave_alike_where_losses_differ_by_less_than_a_twentieth(text: str, verdict: str) -> None:
     """Both learn, and are .04 and .11 away from Oja's rule along the inner loop."""
-    match = compare_text(text).matches["oja"]
+    match = compare(text).matches["oja"]
     assert match.verdict == verdict
     assert (match.behavioural <= 0.05) == (verdict == "behaves alike")
     assert match.behavioural < 0.2
@@ -210,7 +210,7 @@ def test_rules_behave_alike_where_losses_differ_by_less_than_a_twentieth(text: s
 @pytest.mark.parametrize("task", ["bcm", "ei-balance", "ei-coplastic"])
 def test_a_rule_for_another_network_is_refused(task: str) -> None:
     with pytest.raises(RuleError, match=f"has a slot 'feedforward', which the task {task} lacks"):
-        compare_text("x*y - w*y**2", task)
+        compare("x*y - w*y**2", task)
     result = CliRunner().invoke(app, ["compare", "x*y - w*y**2", "--task", task])
     assert result.exit_code == 2
     assert result.stderr.startswith("discover: The rule x*y - w*y**2 has a slot 'feedforward'")

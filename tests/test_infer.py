@@ -13,14 +13,14 @@ from naive_infer import integral, simulate_weight, weak_target
 
 from discover.errors import ConfigError, DiscoverError, RuleError
 from discover.expression import constants, evaluate, parse
-from discover.infer import InferSettings, from_rows, infer, read_table, weak_form
-from discover.infer.beside import compare_recorded
-from discover.infer.path import basis, fit_path
-from discover.infer.recordings import Recordings
-from discover.infer.scores import Score, choose
-from discover.infer.tables import Table
-from discover.infer.trials import try_recordings
-from discover.infer.units import Unit, constant_units, parse_unit
+from discover.inference import InferSettings, from_rows, infer, read_table, weak_form
+from discover.inference.beside import compare_recorded
+from discover.inference.path import basis, fit_path
+from discover.inference.recordings import Recordings
+from discover.inference.scores import Score, choose
+from discover.inference.tables import Table
+from discover.inference.trials import try_recordings
+from discover.inference.units import Unit, constant_units, parse_unit
 from discover.rule import Rule
 from discover.search.engine import Samples, get_engine
 from discover.search.settings import SearchSettings
@@ -462,7 +462,7 @@ def test_files_that_cannot_be_tables_are_refused(tmp_path: Path) -> None:
 
 
 def test_too_much_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("discover.infer.tables.MAX_BYTES", 5000)
+    monkeypatch.setattr("discover.inference.tables.MAX_BYTES", 5000)
     with pytest.raises(ConfigError, match="longer than 5,000 bytes"):
         read_table(write(tmp_path / "a.csv", "x\n" + "1\n" * 3000))
     np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(100_000))

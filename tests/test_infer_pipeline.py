@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from discover.errors import ArtefactError
-from discover.infer.regressor import RuleRegressor
-from discover.infer.settings import InferSettings
+from discover.inference.regressor import RuleRegressor
+from discover.inference.settings import InferSettings
 from discover.report.recorded import write_recorded_report
 from discover.rule import Rule
 from pipelines import artefacts

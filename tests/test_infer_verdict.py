@@ -13,11 +13,11 @@ from test_infer import recorded
 from test_infer_pipeline import OPTIONS, discover, write_table
 from trials_infer import NAMES, NULLS, OUTSIDE, WEAK, said_without_law, strong_law, weak_law, without_law
 
-from discover.infer import InferSettings, from_rows, infer
-from discover.infer.chance import by_chance_alone, rearranged
-from discover.infer.recordings import Recordings
-from discover.infer.regressor import RuleRegressor
-from discover.infer.smooth import flexible_predictions, smooth_predictions
+from discover.inference import InferSettings, from_rows, infer
+from discover.inference.chance import by_chance_alone, rearranged
+from discover.inference.recordings import Recordings
+from discover.inference.regressor import RuleRegressor
+from discover.inference.smooth import flexible_predictions, smooth_predictions
 from discover.report.recorded import write_recorded_report
 from pipelines import artefacts
 

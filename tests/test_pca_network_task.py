@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from discover.compare import CompareSettings, compare
+from discover.comparison import CompareSettings, compare_candidates
 from discover.errors import TaskError
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
@@ -264,6 +264,6 @@ def test_a_found_pair_is_recognised_up_to_scale_and_sign():
     found = Rule.parse({"feedforward": "0.8*x*y - 0.79*w*y**2", "lateral": "-0.78*y_pre*y_post"})
     other = Rule.parse({"feedforward": "0.8*x*y - 0.8*w*y**2", "lateral": "-0.8*y_pre*y_post - 0.3*v"})
     settings = CompareSettings(n_problems=4, n_states=400)
-    result = compare(TASK, SMALL, {"found": found, "other": other}, settings).candidates
+    result = compare_candidates(TASK, SMALL, {"found": found, "other": other}, settings).candidates
     assert (result["found"].nearest, result["found"].verdict) == ("rubner-tavan", "same up to scale")
     assert (result["other"].nearest, result["other"].verdict) == ("rubner-tavan", "extra terms")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from smoke_runs import SmokeRuns
-from test_cli import discover
+from test_cli import discover as said
 from toy_pipeline import Toy
 
+import discover as face
 from discover.errors import ArtefactError, ConfigError
 from discover.rule import Rule
 from pipelines.study import Study, open_study, run
@@ -25,7 +29,7 @@ def test_a_finished_run_is_read_part_by_part(smoke_runs: SmokeRuns) -> None:
     assert study.comparison.candidates[study.front.chosen.id].nearest in ("oja", None)
     assert study.report.is_file()
     assert "oja-smoke" in repr(study)
-    assert str(study).strip() in discover("run", str(study.folder)).stdout
+    assert str(study).strip() in said("run", str(study.folder)).stdout
     assert "&lt;" in study._repr_html_() or "<pre>" in study._repr_html_()
 
 
@@ -71,7 +75,7 @@ def test_what_cannot_be_run_is_refused(toy: Toy) -> None:
     assert not toy.run.exists()
 
 
-TASK = '''
+TASK = """
 import numpy as np
 from discover.tasks.neuron import NeuronSettings, NeuronTask
 
@@ -90,12 +94,10 @@ class Axis(NeuronTask):
 
     def folds(self, settings):
         return ()
-'''
+"""
 
 
-def test_a_task_of_ones_own_needs_no_pipeline_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_of_ones_own_needs_no_pipeline_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(TASK)
     study = run("mine.py:Axis", seed=3, problems={"n_inputs": 3}, stages=["simulate"], quiet=True)
@@ -110,3 +112,31 @@ def test_a_damaged_artefact_is_one_error(toy: Toy) -> None:
     with pytest.raises(ArtefactError, match="truncated or was edited"):
         _ = Study(study.folder).validation
     assert isinstance(study.rule, Rule)
+
+
+def test_the_face_has_what_its_types_say_and_loads_it_when_asked() -> None:
+    types = ast.parse(Path(face.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    named = {
+        alias.asname: node.module
+        for node in types.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {*named, "__version__"} == set(face.__all__) == set(dir(face))
+    for name, module in named.items():
+        __import__(str(module))
+        assert getattr(face, str(name)) is getattr(sys.modules[str(module)], str(name))
+    assert face.__version__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = face.nothing  # type: ignore[attr-defined]
+    lean = (
+        "import discover, sys; print(sorted({'numpy', 'numba', 'pydantic', 'pipelines'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", lean], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_rules_are_compared_from_the_face() -> None:
+    rule = face.Rule.parse("2*x*y - 2*w*y**2")
+    assert face.compare(rule) == face.compare(str(rule.expression()))
+    assert face.compare(rule).verdict == "same up to scale"

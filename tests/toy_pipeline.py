@@ -144,7 +144,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.ablate": {"ablate": lambda task, problems, rule, n_problems, seed, progress: ()},
         "discover.baseline": {"beside_baseline": lambda *arguments: Result(BASELINE)},
         "discover.contest": {"contest": lambda *arguments, **options: ()},
-        "discover.compare": {"compare": comparer(toy), "CompareSettings": CompareSettings},
+        "discover.comparison": {"compare_candidates": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},
         "discover.recover": {
             "recover": lambda task, inputs, seeds, progress, outputs, journal: recovered(inputs, seeds),

@@ -17,10 +17,10 @@ import numpy as np
 from scipy.signal import lfilter
 
 from discover.expression import canonical, constants, parse, with_constants
-from discover.infer import Inference, InferSettings, from_rows, infer
-from discover.infer.chance import by_chance_alone
-from discover.infer.recordings import Recordings
-from discover.infer.verdict import BY_CHANCE
+from discover.inference import Inference, InferSettings, from_rows, infer
+from discover.inference.chance import by_chance_alone
+from discover.inference.recordings import Recordings
+from discover.inference.verdict import BY_CHANCE
 
 NAMES = ("x", "y", "w")
 Make = Callable[[np.random.Generator], Recordings]

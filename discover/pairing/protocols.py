@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import ConfigError
-from discover.infer.tables import Table, read_table
+from discover.inference.tables import Table, read_table
 
 __all__ = ["MAX_SPIKES", "Protocol", "read_protocols", "shipped_protocols"]
 
@@ -86,12 +86,11 @@ def read_protocols(path: Path, columns: Mapping[str, str] | None = None) -> tupl
     Parameters
     ----------
     path : Path
-        A table as :func:`discover.infer.tables.read_table` takes it. Columns are ``frequency`` (Hz), ``lag``
-        (ms; of the postsynaptic spike behind the presynaptic one), ``spikes`` of each neuron in a burst,
-        ``bursts``, ``period`` (s) from burst to burst, ``ratio`` after and before, its standard ``error``,
-        ``pairs``, and ``group``; units stand in the headings, as in ``lag [s]`` or ``ratio [%]``. The columns
-        ``spikes``, ``bursts``, ``period``,
-        ``pairs`` and ``group`` may be left out.
+        A table as :func:`discover.inference.tables.read_table` takes it. Columns are ``frequency`` (Hz),
+        ``lag`` (ms; of the postsynaptic spike behind the presynaptic one), ``spikes`` of each neuron in a
+        burst, ``bursts``, ``period`` (s) from burst to burst, ``ratio`` after and before, its standard
+        ``error``, ``pairs``, and ``group``; units stand in the headings, as in ``lag [s]`` or ``ratio [%]``.
+        The columns ``spikes``, ``bursts``, ``period``, ``pairs`` and ``group`` may be left out.
     columns : mapping from str to str, optional
         Column -> what it is called in the file.
 

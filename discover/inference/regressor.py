@@ -12,11 +12,11 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from discover.expression import evaluate
-from discover.infer.laws import infer
-from discover.infer.path import DataPath
-from discover.infer.recordings import from_rows
-from discover.infer.settings import InferSettings
-from discover.infer.verdict import Verdict
+from discover.inference.laws import infer
+from discover.inference.path import DataPath
+from discover.inference.recordings import from_rows
+from discover.inference.settings import InferSettings
+from discover.inference.verdict import Verdict
 from discover.pareto import ParetoFront
 from discover.rule import Rule
 from discover.slots import recorded_slot

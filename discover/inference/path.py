@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.expression import Node, monomial_text, polynomial_node
-from discover.infer.recordings import Recordings
-from discover.infer.scores import Score, choose, scored
-from discover.infer.settings import InferSettings
+from discover.inference.recordings import Recordings
+from discover.inference.scores import Score, choose, scored
+from discover.inference.settings import InferSettings
 from discover.search.engine import Samples
 from discover.slots import Slot
 

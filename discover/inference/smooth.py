@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.infer.recordings import Recordings
+from discover.inference.recordings import Recordings
 
 __all__ = ["by_recording", "flexible_predictions", "smooth_predictions", "thinned"]
 

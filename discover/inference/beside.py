@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from discover._compared_rules import RATIO_TOLERANCE, Term, angle_degrees, projection, table, term_text
 from discover.expression import evaluate
-from discover.infer.recordings import Recordings
+from discover.inference.recordings import Recordings
 from discover.known_rules import KNOWN_RULES
 from discover.rule import Rule
 from discover.slots import Slot

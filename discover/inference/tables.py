@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from discover.archives import read_archive
 from discover.checked import printable
 from discover.errors import ConfigError, did_you_mean
-from discover.infer.units import ONE, Unit, parse_unit
+from discover.inference.units import ONE, Unit, parse_unit
 
 __all__ = ["MAX_BYTES", "MAX_ROWS", "Table", "read_table"]
 

@@ -42,7 +42,15 @@ from discover.slots import get_slot
 from discover.tasks import get_task
 from discover.tasks.base import Task, known_networks_of, known_rules_of
 
-__all__ = ["CompareSettings", "Compared", "ComparisonResult", "Match", "Verdict", "compare", "compare_text"]
+__all__ = [
+    "CompareSettings",
+    "Compared",
+    "ComparisonResult",
+    "Match",
+    "Verdict",
+    "compare",
+    "compare_candidates",
+]
 
 FloatArray = NDArray[np.float64]
 Verdict = Literal[
@@ -224,7 +232,7 @@ class ComparisonResult:
         }
 
 
-def compare(
+def compare_candidates(
     task: Task,
     settings: Any,
     candidates: Mapping[str, Rule],
@@ -268,24 +276,37 @@ def compare(
     return ComparisonResult(task.name, result, bench.settings)
 
 
-def compare_text(text: str, task: str = "oja", seed: int = 0) -> Compared:
-    """Compare one rule, given as text, with the known rules of a task.
+def compare(rule: Rule | str, task: str = "oja", seed: int = 0) -> Compared:
+    """Compare a rule with the known rules of a task at its default settings.
+
+    Parameters
+    ----------
+    rule : Rule or str
+        ``x*y - w*y**2``, or ``slot: expression; slot: expression``.
+    task : str
+    seed : int
+
+    Returns
+    -------
+    Compared
 
     Raises
     ------
     RuleError
-        If the text is not a rule of this task.
+        If the text is no rule, or the rule has an update that the task's network lacks.
     TaskError
         If there is no such task.
 
     Examples
     --------
-    >>> compared = compare_text("2*x*y - 2*w*y**2")
-    >>> compared.verdict, compared.nearest
-    ('same up to scale', 'oja')
+    >>> compared = compare("2*x*y - 2*w*y**2")
+    >>> compared.nearest, compared.verdict
+    ('oja', 'same up to scale')
     """
     where = get_task(task)
-    return compare(where, where.settings_type(), {"rule": Rule.parse(text)}, seed=seed).candidates["rule"]
+    parsed = Rule.parse(rule) if isinstance(rule, str) else rule
+    found = compare_candidates(where, where.settings_type(), {"rule": parsed}, seed=seed)
+    return found.candidates["rule"]
 
 
 def _check_slots(task: Task, rule: Rule) -> None:

@@ -12,11 +12,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from discover.errors import ConfigError, RuleError
 from discover.expression import Node, canonical, const, constants, evaluate, with_constants
-from discover.infer.path import DataPath, fit_path
-from discover.infer.recordings import MIN_ROWS, Recordings
-from discover.infer.scores import Score, allowances, scored
-from discover.infer.settings import InferSettings
-from discover.infer.verdict import Verdict, judged
+from discover.inference.path import DataPath, fit_path
+from discover.inference.recordings import MIN_ROWS, Recordings
+from discover.inference.scores import Score, allowances, scored
+from discover.inference.settings import InferSettings
+from discover.inference.verdict import Verdict, judged
 from discover.pareto import Candidate, ParetoFront
 from discover.progress import Progress, part, silent
 from discover.rule import Rule

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.infer.path import basis, term_columns
-from discover.infer.recordings import Recordings
-from discover.infer.settings import InferSettings
-from discover.infer.smooth import by_recording, smooth_predictions, thinned
+from discover.inference.path import basis, term_columns
+from discover.inference.recordings import Recordings
+from discover.inference.settings import InferSettings
+from discover.inference.smooth import by_recording, smooth_predictions, thinned
 
 __all__ = ["Chance", "by_chance_alone", "rearranged"]
 

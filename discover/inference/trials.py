@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.expression import evaluate
-from discover.infer.laws import Inference
-from discover.infer.recordings import Recordings
-from discover.infer.scores import variance_of
+from discover.inference.laws import Inference
+from discover.inference.recordings import Recordings
+from discover.inference.scores import variance_of
 
 __all__ = ["Trials", "try_recordings"]
 
@@ -54,7 +54,7 @@ def try_recordings(found: Inference, recordings: Recordings) -> Trials:
     ----------
     found : Inference
     recordings : Recordings
-        All of them, as they were given to :func:`discover.infer.infer`.
+        All of them, as they were given to :func:`discover.inference.infer`.
     """
     samples, groups = recordings.samples, recordings.groups
     inside = np.isin(groups, found.search)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from discover.expression import evaluate, variables_of
-from discover.infer.chance import DEALT, Chance, by_chance_alone
-from discover.infer.recordings import Recordings
-from discover.infer.scores import WORST_LOSS, Score, scored, variance_of
-from discover.infer.settings import InferSettings
-from discover.infer.smooth import by_recording, flexible_predictions, thinned
+from discover.inference.chance import DEALT, Chance, by_chance_alone
+from discover.inference.recordings import Recordings
+from discover.inference.scores import WORST_LOSS, Score, scored, variance_of
+from discover.inference.settings import InferSettings
+from discover.inference.smooth import by_recording, flexible_predictions, thinned
 from discover.pareto import ParetoFront
 
 __all__ = ["Verdict", "judged"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.infer.recordings import Recordings
+from discover.inference.recordings import Recordings
 
 __all__ = ["Score", "allowances", "choose", "difference", "scored", "variance_of"]
 

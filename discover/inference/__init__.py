@@ -1,0 +1,19 @@
+"""Rules from recorded data: tables of what synapses saw and how they changed."""
+
+from discover.inference.laws import Inference, infer
+from discover.inference.recordings import Recordings, from_rows, weak_form
+from discover.inference.settings import InferSettings
+from discover.inference.tables import Table, read_table
+from discover.inference.verdict import Verdict
+
+__all__ = [
+    "InferSettings",
+    "Inference",
+    "Recordings",
+    "Table",
+    "Verdict",
+    "from_rows",
+    "infer",
+    "read_table",
+    "weak_form",
+]
