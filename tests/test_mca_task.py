@@ -44,3 +44,13 @@ def test_folds_ask_for_the_cosine_alone_because_the_norm_follows_the_smallest_va
     folds = {fold.name: fold for fold in TASK.folds(SETTINGS)}
     assert {"smallest-half", "smallest-double", "laplace", "inputs-double", "run-long"} <= set(folds)
     assert all(set(fold.tolerances) == {"cosine"} for fold in folds.values())
+
+
+def test_the_task_leaves_the_ratios_of_its_law_open():
+    """Twice the growth beside the same brake ends along the same direction, at another norm."""
+    assert TASK.answer_for(McaSettings()) == "many forms"
+    problems = TASK.draw(McaSettings(), 16, np.random.SeedSequence(5))
+    laws = ("0.5*w - 0.5*x*y - 4.6*w*y**2", "0.6*w - 0.45*x*y - 4.6*w*y**2")
+    measured = [TASK.evaluate(Rule.parse(law), problems) for law in laws]
+    assert all(np.median(one["cosine"]) > 0.99 for one in measured)
+    assert np.median(measured[1]["loss"] - measured[0]["loss"]) < 0.2

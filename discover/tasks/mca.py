@@ -21,7 +21,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 
-from discover.tasks.base import Fold
+from discover.tasks.base import Answer, Fold
 from discover.tasks.neuron import (
     NeuronProblems,
     NeuronSettings,
@@ -94,6 +94,10 @@ class McaTask(NeuronTask):
         "excess_variance": "variance along the weights over that along the component, minus one",
     }
     worst: ClassVar[Mapping[str, float]] = {"excess_variance": 10.0}
+
+    def answer_for(self, settings: McaSettings) -> Answer:
+        """Say that growth and brake may stand in many ratios, each with a norm of its own."""
+        return "many forms"
 
     def draw_problem(self, settings: McaSettings, rng: np.random.Generator) -> Mapping[str, FloatArray]:
         """Draw inputs and find the minor component of the sample."""
