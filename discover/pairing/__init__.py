@@ -4,13 +4,17 @@ No network is simulated. A rule says how a weight jumps at spikes, and predicts 
 makes.
 """
 
-from discover.pairing.fit import PairingFit, Ranked, fit_rules, prediction
+from discover.pairing.events import Traces
+from discover.pairing.fit import PairingFit, PairingSettings, fit_rules, prediction
+from discover.pairing.grid import Form, Ranked
 from discover.pairing.protocols import Protocol, read_protocols, shipped_protocols
-from discover.pairing.terms import TERMS, Term, Traces, design
+from discover.pairing.terms import TERMS, Term, design
 
 __all__ = [
     "TERMS",
+    "Form",
     "PairingFit",
+    "PairingSettings",
     "Protocol",
     "Ranked",
     "Term",
