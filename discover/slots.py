@@ -130,7 +130,7 @@ TAU_POST = Slot("tau_post", None, None, None, "spiking", unit="ms", usual=20.0)
 """Time constant of the trace ``x_post`` of postsynaptic spikes."""
 
 PRE_SPIKE = Slot("pre_spike", "x_pre", "x_post", "w", "spiking", recorded=("slow_pre", "slow_post"))
-"""A synapse of a pairing experiment at a presynaptic spike; it keeps a fast and a slow trace of each neuron."""
+"""A synapse of a pairing experiment at a presynaptic spike, with a fast and a slow trace of each neuron."""
 
 POST_SPIKE = Slot("post_spike", "x_pre", "x_post", "w", "spiking", recorded=("slow_pre", "slow_post"))
 """The same at a postsynaptic spike."""

@@ -1,4 +1,4 @@
-"""Terms of a rule for two neurons: what a jump at a presynaptic or a postsynaptic spike is proportional to."""
+"""Terms of a rule for two neurons: what a jump at a spike of either of them is proportional to."""
 
 from __future__ import annotations
 
