@@ -14,8 +14,11 @@ LEAST_WEIGHT = 1e-9
 
 
 @kernel
-def read_traces(pre, post, taus, is_pre, pre_first, at_pre, at_post):
-    """Fill `at_pre` and `at_post` (n_spikes, n_traces) with the traces before each of the sorted spikes."""
+def read_traces(pre, post, taus, is_pre, pre_first, pre_jumps, post_jumps, at_pre, at_post):
+    """Fill `at_pre` and `at_post` (n_spikes, n_traces) with the traces before each of the sorted spikes.
+
+    At a spike the traces of its neuron jump by its entry of `pre_jumps` or `post_jumps` (n_spikes,).
+    """
     traces = np.zeros(len(taus))
     last, i, j = 0.0, 0, 0
     while i < len(pre) or j < len(post):
@@ -30,7 +33,7 @@ def read_traces(pre, post, taus, is_pre, pre_first, at_pre, at_post):
             else:
                 at_post[j, n] = traces[n]
             if takes_pre == is_pre[n]:
-                traces[n] += 1.0
+                traces[n] += pre_jumps[i] if takes_pre else post_jumps[j]
         last = now
         if takes_pre:
             i += 1

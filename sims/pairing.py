@@ -21,7 +21,12 @@ Tie = Literal["pre first", "post first"]
 
 
 def traces_at_spikes(
-    pre_ms: ArrayLike, post_ms: ArrayLike, taus_ms: ArrayLike, is_pre: ArrayLike, tie: Tie = "pre first"
+    pre_ms: ArrayLike,
+    post_ms: ArrayLike,
+    taus_ms: ArrayLike,
+    is_pre: ArrayLike,
+    tie: Tie = "pre first",
+    jumps: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the traces just before each spike.
 
@@ -35,6 +40,8 @@ def traces_at_spikes(
         Whether a trace is of the presynaptic neuron's spikes.
     tie : str
         What comes first of spikes in one instant.
+    jumps : tuple of ndarray, shape (n_pre,) and (n_post,), optional
+        By how much traces jump at each spike, in the order of time; by default by one.
 
     Returns
     -------
@@ -66,7 +73,8 @@ def traces_at_spikes(
     if tie not in ("pre first", "post first"):
         raise ValueError(f"Of spikes in one instant the pre or the post one comes first, got {tie!r}.")
     at_pre, at_post = np.empty((len(pre), len(taus))), np.empty((len(post), len(taus)))
-    read_traces(pre, post, taus, sides, tie == "pre first", at_pre, at_post)
+    at_spikes = (np.ones(len(pre)), np.ones(len(post))) if jumps is None else jumps
+    read_traces(pre, post, taus, sides, tie == "pre first", *at_spikes, at_pre, at_post)
     return at_pre, at_post
 
 

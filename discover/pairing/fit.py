@@ -111,8 +111,7 @@ class PairingFit:
     ranked : tuple of Ranked
         By the squared residuals of protocols that were left out.
     chosen : Ranked
-        Of the rules with the fewest terms that are as good as the best, the best: as good is a mean
-        difference of squared residuals of left-out protocols within its standard error.
+        The best of the simplest rules that are as good as the best of all, see :func:`simplest`.
     n_permutations : int
     n_by_chance : int
         Permutations of the changes in which the best rule predicts what was left out at least as well.
@@ -241,6 +240,11 @@ def prediction(rule: Ranked, protocols: Sequence[Protocol], tie: Tie = "pre firs
 def simplest(ranked: Sequence[Ranked], changes: FloatArray, errors: FloatArray) -> Ranked:
     """Return the best of the simplest rules that are as good as the best of all.
 
+    A rule is as good where its squared residuals of left-out protocols, in standard errors, exceed the best
+    rule's by no more than a standard error of the mean difference; and where their mean is at most one, as it
+    is for the true rule: then it predicts all protocols within their errors, and no data of this size can
+    show that another is better.
+
     Parameters
     ----------
     ranked : sequence of Ranked
@@ -250,7 +254,7 @@ def simplest(ranked: Sequence[Ranked], changes: FloatArray, errors: FloatArray) 
     squares = np.array([((changes - one.predicted) / errors) ** 2 for one in ranked])
     differences = squares - squares[0]
     standard_errors = differences.std(axis=1, ddof=1) / np.sqrt(len(changes))
-    as_good = differences.mean(axis=1) <= standard_errors
+    as_good = (differences.mean(axis=1) <= standard_errors) | (squares.mean(axis=1) <= 1.0)
     within = [one for one, good in zip(ranked, as_good, strict=True) if good]
     return min(within, key=lambda one: (one.form.size, one.left_out_chi2))
 

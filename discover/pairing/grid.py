@@ -32,7 +32,9 @@ INNER_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 MAX_INNER = 2
 """Most constants within the terms of one rule."""
 
-NEWTON_STEPS = 6
+NEWTON_STEPS, FEWER_STEPS = 6, 3
+"""Steps from coefficients for a weight that stays at one, and from those for all protocols."""
+
 NO_BOUND = 1e9
 
 
@@ -47,6 +49,8 @@ class Form:
         Upper bounds of the weight that are tried, for terms that see the room below it.
     exponents : tuple of float
         Tried as common factors of the powers of the weight and of the room.
+    n_further : int
+        Constants that are fitted besides.
     origin : str
         Who proposed it.
     """
@@ -54,6 +58,7 @@ class Form:
     terms: tuple[Term, ...]
     bounds: tuple[float, ...] = ()
     exponents: tuple[float, ...] = ()
+    n_further: int = 0
     origin: str = "terms"
 
     @property
@@ -65,7 +70,7 @@ class Form:
     def n_inner(self) -> int:
         """Constants within its terms, the bound of the weight and its exponent."""
         inside = sum(len(term.inner) for term in self.terms)
-        return inside + (len(self.bounds) > 1) + (len(self.exponents) > 1)
+        return inside + (len(self.bounds) > 1) + (len(self.exponents) > 1) + self.n_further
 
     @property
     def sees_weight(self) -> bool:
@@ -74,8 +79,8 @@ class Form:
 
     @property
     def size(self) -> int:
-        """Terms and constants within them: what a simpler rule has fewer of."""
-        return len(self.terms) + self.n_inner
+        """Terms, and what is more than a product in them: what a simpler rule has less of."""
+        return sum(term.size for term in self.terms)
 
     @property
     def key(self) -> frozenset[Term]:
@@ -126,7 +131,7 @@ class Ranked:
     @property
     def n_constants(self) -> int:
         """Constants that were fitted: coefficients, time constants, and those within terms."""
-        return self.form.size + self.n_times
+        return len(self.terms) + self.form.n_inner + self.n_times
 
     @property
     def rule(self) -> Rule:
@@ -170,15 +175,20 @@ class Table:
     form: Form
     points: list[tuple[tuple[int, ...], tuple[float, ...], float, float]]
     sums: FloatArray
-    events: Events = field(repr=False)
+    events: Events | None = field(default=None, repr=False)
 
     @cached_property
     def _weighed(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        assert self.events is not None  # terms that see the weight come with the spikes
         terms, n_grid = self.form.terms, len(self.points)
         values = np.empty((n_grid, len(self.events.is_pre), len(terms)))
-        for place, (taus, factors, *_) in enumerate(self.points):
+        by_factors: dict[tuple[float, ...], list[int]] = {}
+        for place, (_, factors, *_) in enumerate(self.points):
+            by_factors.setdefault(factors, []).append(place)
+        for factors, places in by_factors.items():
+            taus = [self.points[place][0] for place in places]
             for number, term in enumerate(_scaled(terms, factors)):
-                values[place, :, number] = self.events.values(term.spike, term.node, [taus])[0]
+                values[places, :, number] = self.events.values(term.spike, term.node, taus)
         exponents = np.array([[exponent] for *_, exponent in self.points])
         powers = exponents * np.array([term.power for term in terms])
         rooms = exponents * np.array([term.room for term in terms])
@@ -186,6 +196,7 @@ class Table:
 
     def follow(self, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return changes and slopes, shape (n_grid, n_protocols) and (n_grid, n_protocols, n_terms)."""
+        assert self.events is not None
         values, powers, rooms, bounds = self._weighed
         return follow_weights(values, self.events.starts, powers, rooms, bounds, coefficients)
 
@@ -206,19 +217,19 @@ class Table:
         predicted, places = np.zeros(len(changes)), np.full(int(folds.max()) + 1, -1)
         for fold in range(len(places)):
             kept = folds != fold
-            without, left = self._newton(coefficients, changes, weights * kept)
+            without, left = self._newton(coefficients, changes, weights * kept, FEWER_STEPS)
             if np.isfinite(left).any():
                 places[fold] = int(np.argmin(left))
                 predicted[~kept] = self.changes(without)[places[fold], ~kept]
         return GridFit(coefficients, sums, predicted, places)
 
     def _newton(
-        self, coefficients: FloatArray, changes: FloatArray, weights: FloatArray
+        self, coefficients: FloatArray, changes: FloatArray, weights: FloatArray, n_steps: int = NEWTON_STEPS
     ) -> tuple[FloatArray, FloatArray]:
         """Return the best coefficients and squared residuals at all points, where terms see the weight."""
         best, sums = coefficients, np.full(len(coefficients), np.inf)
         current = coefficients
-        for _ in range(NEWTON_STEPS + 1):
+        for _ in range(n_steps + 1):
             made, slopes = self.follow(current)
             residuals = (changes - made) * weights
             total = np.sum(residuals**2, axis=1)
@@ -251,7 +262,8 @@ class Bench:
     def __init__(
         self, protocols: Sequence[Protocol], taus: Sequence[Sequence[float]], tie: Tie = "pre first"
     ) -> None:
-        self.protocols, self.taus = tuple(protocols), tuple(tuple(values) for values in taus)
+        self.protocols, self.tie = tuple(protocols), tie
+        self.taus = tuple(tuple(values) for values in taus)
         self.events = Events(protocols, self.taus, tie)
         self.changes = np.array([one.change for one in protocols])
         self.errors = np.array([one.error for one in protocols])
@@ -288,7 +300,7 @@ class Bench:
 
     def judged(
         self,
-        form: Form,
+        form: Form | Table,
         changes: FloatArray | None = None,
         errors: FloatArray | None = None,
         folds: IntArray | None = None,
@@ -297,7 +309,7 @@ class Bench:
 
         Parameters
         ----------
-        form : Form
+        form : Form or Table
         changes, errors : ndarray, shape (n_protocols,), optional
             In the place of those that were measured.
         folds : ndarray of int, shape (n_protocols,), optional
@@ -305,7 +317,7 @@ class Bench:
         """
         changes = self.changes if changes is None else changes
         errors = self.errors if errors is None else errors
-        table = self.table(form)
+        table = form if isinstance(form, Table) else self.table(form)
         found = table.fit(changes, errors, self.each if folds is None else folds)
         if not found.is_sound:
             return None
@@ -313,10 +325,10 @@ class Bench:
         taus, factors, bound, exponent = table.points[best]
         residuals = changes - found.predicted
         return Ranked(
-            form=form,
+            form=table.form,
             terms=tuple(
                 replace(one, power=one.power * exponent, room=one.room * exponent)
-                for one in _scaled(form.terms, factors)
+                for one in _scaled(table.form.terms, factors)
             ),
             traces=Traces(*(values[place] for values, place in zip(self.taus, taus, strict=True))),
             bound=bound,

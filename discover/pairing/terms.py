@@ -7,7 +7,17 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 
 from discover.errors import ConfigError
-from discover.expression import Node, combine, const, constants, parse, var, variables_of, with_constants
+from discover.expression import (
+    Node,
+    combine,
+    const,
+    constants,
+    parse,
+    postorder,
+    var,
+    variables_of,
+    with_constants,
+)
 from discover.pairing.events import TRACE_NAMES, Events, FloatArray, Traces
 from discover.pairing.protocols import Protocol
 from discover.rule import Rule
@@ -17,6 +27,8 @@ from sims.pairing import Tie
 __all__ = ["TERMS", "Term", "design", "rule_of"]
 
 SLOT_OF = {"pre": PRE_SPIKE.name, "post": POST_SPIKE.name}
+FUNCTIONS = frozenset({"div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min"})
+
 TAU_SLOTS = dict(
     zip(TRACE_NAMES, (TAU_PRE.name, TAU_SLOW_PRE.name, TAU_POST.name, TAU_SLOW_POST.name), strict=True)
 )
@@ -76,6 +88,12 @@ class Term:
     def inner(self) -> tuple[float, ...]:
         """Constants within its expression."""
         return constants(self.node) if self.uses else ()
+
+    @property
+    def size(self) -> int:
+        """One, and one more for every function or constant in it that is no product, and for the weight."""
+        functions = sum(part.op in FUNCTIONS for part in postorder(self.node))
+        return 1 + max(functions, len(self.inner)) + bool(self.power) + bool(self.room)
 
     @property
     def sees_weight(self) -> bool:
