@@ -129,8 +129,8 @@ SPIKING_RULES = (
     KnownRule(
         name="stdp-triplet-full",
         title="Pfister and Gerstner (2006), full triplet rule",
-        formula="dw = x_pre * (A2_plus + A3_plus * o2) at a postsynaptic spike, -x_post * (A2_minus + A3_minus "
-        "* r2) at a presynaptic one; r2 and o2 are slow traces of presynaptic and postsynaptic spikes",
+        formula="dw = x_pre * (A2_plus + A3_plus * o2) at a postsynaptic spike, -x_post * (A2_minus + "
+        "A3_minus * r2) at a presynaptic one; r2 and o2 are slow traces of both kinds of spikes",
         expressions={
             "pre_spike": "-0.007*x_post - 0.00023*slow_pre*x_post",
             "post_spike": "7.5e-10*x_pre + 0.0093*x_pre*slow_post",
@@ -144,8 +144,7 @@ SPIKING_RULES = (
         "plasticity. Journal of Neuroscience 26:9673-9682.",
         doi="10.1523/JNEUROSCI.1425-06.2006",
         year=2006,
-        note="The full model with nearest spikes has other constants than with all of them; these are the ones "
-        "that NEST and NESTML have for visual cortex.",
+        note="All spikes counted; the constants are those that NESTML has for visual cortex.",
     ),
     KnownRule(
         name="stdp-suppression",
@@ -159,6 +158,6 @@ SPIKING_RULES = (
         "spike trains. Nature 416:433-438.",
         doi="10.1038/416433a",
         year=2002,
-        note="As CSIM and BrainGrid implement it, with their time constants; F is the window of the pair rule.",
+        note="As CSIM and BrainGrid implement it, with their time constants; F is the window of pairs.",
     ),
 )

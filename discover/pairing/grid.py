@@ -25,6 +25,7 @@ from sims.pairing import GridFit, Tie, fit_on_grid, follow_weights
 __all__ = ["INNER_FACTORS", "Bench", "Form", "Ranked"]
 
 IntArray = NDArray[np.int64]
+Point = tuple[tuple[int, ...], tuple[float, ...], float, float]
 
 INNER_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """A constant within a term is tried at so many times the value that it was given."""
@@ -173,7 +174,7 @@ class Table:
     """
 
     form: Form
-    points: list[tuple[tuple[int, ...], tuple[float, ...], float, float]]
+    points: list[Point]
     sums: FloatArray
     events: Events | None = field(default=None, repr=False)
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import numpy as np
 
 from discover.pairing.events import FloatArray
-from discover.pairing.grid import Bench, Form, Table
+from discover.pairing.grid import Bench, Form, Point, Table
 from discover.pairing.protocols import Protocol
 from discover.pairing.terms import Term
 from sims.pairing import Tie, traces_at_spikes
@@ -96,7 +96,8 @@ def suppressed(
             at_pre, at_post = traces_at_spikes(one.pre_ms, one.post_ms, taus, sides, tie, jumps)
             down[row, :, column] = jumps[0] @ at_pre[:, len(fast_pre) :]
             up[row, :, column] = jumps[1] @ at_post[:, : len(fast_pre)]
-    points, sums = [], []
+    points: list[Point] = []
+    sums = []
     for row in range(len(pairs)):
         for i, k in product(range(len(fast_pre)), range(len(fast_post))):
             points.append(((i, 0, k, 0), (), 0.0, 1.0))

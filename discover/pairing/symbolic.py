@@ -1,10 +1,10 @@
 """Forms beyond products of traces: saturation, thresholds, the weight, and what engines propose.
 
 A protocol is an equation: the sum of what a rule does at all of its spikes is the change that was measured.
-Engines that can use equations (``terms``) get them, weighted by the standard errors. The others need an update
-at every spike: they are given that of a smooth rule that explains the protocols, and their formulas are then
-fitted to the protocols themselves. What is proposed is a form; its constants, and the time constants, are
-fitted as those of any other.
+Engines that can use equations (``terms``) get them, weighted by the standard errors. The others need an
+update at every spike: they are given that of a smooth rule that explains the protocols, and their formulas
+are then fitted to the protocols themselves. What is proposed is a form; its constants, and the time
+constants, are fitted as those of any other.
 """
 
 from __future__ import annotations
