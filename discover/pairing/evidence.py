@@ -215,19 +215,22 @@ def possible_protocols(protocols: Sequence[Protocol]) -> tuple[Protocol, ...]:
                 )
                 name = f"{frequency:g} Hz, {lag:+g} ms"
                 found.append(Protocol(name, pre, pre + lag, 0.0, error, frequency, lag))
-    starts = 1000.0 * np.arange(60)
+    starts = 1000.0 * np.arange(60, dtype=np.float64)
     for lag in (5.0, 10.0, 20.0):
-        pair = np.sort(np.concatenate([starts - lag, starts + lag]))
-        found.append(Protocol(f"60 triplets post-pre-post, {lag:g} ms", starts, pair, 0.0, error))
-        found.append(Protocol(f"60 triplets pre-post-pre, {lag:g} ms", pair, starts, 0.0, error))
+        twice = _around(starts, lag)
+        found.append(Protocol(f"60 triplets post-pre-post, {lag:g} ms", starts, twice, 0.0, error))
+        found.append(Protocol(f"60 triplets pre-post-pre, {lag:g} ms", twice, starts, 0.0, error))
     for gap in (20.0, 60.0):
-        inner, outer = (
-            np.sort(np.concatenate([starts - half, starts + half])).astype(np.float64)
-            for half in (gap / 2, gap / 2 + 5.0)
-        )
+        inner, outer = _around(starts, gap / 2), _around(starts, gap / 2 + 5.0)
         found.append(Protocol(f"60 quadruplets pre-post-post-pre, {gap:g} ms", outer, inner, 0.0, error))
         found.append(Protocol(f"60 quadruplets post-pre-pre-post, {gap:g} ms", inner, outer, 0.0, error))
     return tuple(found)
+
+
+def _around(times: FloatArray, half: float) -> FloatArray:
+    """Return a spike before and one after each of some times."""
+    pairs: FloatArray = np.sort(np.concatenate([times - half, times + half]))
+    return pairs
 
 
 def _bursts_of(protocol: Protocol) -> tuple[int, int]:

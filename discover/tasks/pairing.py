@@ -77,7 +77,8 @@ class ProtocolProblems:
     def losses_of(self, weights: FloatArray) -> FloatArray:
         """Return the losses that go with final weights."""
         losses: FloatArray = self.errors_of(weights) ** 2 / self.scale
-        return np.asarray(np.where(np.isfinite(losses), np.minimum(losses, LARGEST_LOSS), LARGEST_LOSS))
+        bounded: FloatArray = np.minimum(np.nan_to_num(losses, nan=LARGEST_LOSS), LARGEST_LOSS)
+        return bounded
 
 
 def protocols_of(settings: PairingSettings) -> tuple[Protocol, ...]:
