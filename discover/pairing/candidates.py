@@ -1,4 +1,4 @@
-"""Candidates for a table of protocols: products of traces, bent forms, what engines propose; one is chosen."""
+"""Candidates for a table of protocols: products of traces, bent forms, what engines propose."""
 
 from __future__ import annotations
 

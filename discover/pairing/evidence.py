@@ -329,3 +329,88 @@ def grouped(ranked: Sequence[Ranked]) -> list[tuple[Ranked, list[Ranked]]]:
         else:
             found.append((one, []))
     return found
+
+
+@dataclass(frozen=True)
+class HeldGroup:
+    """How a rule predicts a group of protocols that no rule was fitted to.
+
+    Attributes
+    ----------
+    name : str
+    n : int
+    chi2 : float
+    r2 : float or None
+        Share of the variance; None for a single protocol.
+    reason : str
+        What to know of it; empty for nothing.
+    """
+
+    name: str
+    n: int
+    chi2: float
+    r2: float | None
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the sum is one that the true rule may well have."""
+        return self.chi2 <= float(chi2_distribution.ppf(WITHIN, self.n))
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Predictions of protocols that no rule was fitted to.
+
+    Attributes
+    ----------
+    changes, other_order : ndarray, shape (n_protocols,)
+        With the order of spikes in one instant that was asked for, and with the other one.
+    undecided : ndarray of bool, shape (n_protocols,)
+        Whether these differ by more than a standard error: no trace rule says what happens then.
+    groups : list of HeldGroup
+    """
+
+    changes: FloatArray
+    other_order: FloatArray
+    undecided: NDArray[np.bool_]
+    groups: list[HeldGroup]
+
+
+def held_out(rule: Ranked, protocols: Sequence[Protocol], tie: Tie = "pre first") -> HeldOut:
+    """Predict protocols that rules were not fitted to, by group.
+
+    Parameters
+    ----------
+    rule : Ranked
+    protocols : sequence of Protocol
+    tie : str
+        Which of two spikes in one instant comes first.
+    """
+    measured = np.array([one.change for one in protocols])
+    errors = np.array([one.error for one in protocols])
+    changes = rule.changes(protocols, tie)
+    other = rule.changes(protocols, "post first" if tie == "pre first" else "pre first")
+    undecided = np.array([one.is_tied for one in protocols]) & (np.abs(changes - other) > errors)
+    groups = []
+    for name in dict.fromkeys(one.group for one in protocols):
+        rows = np.array([one.group == name for one in protocols])
+        chi2 = float(np.sum(((measured - changes)[rows] / errors[rows]) ** 2))
+        n_open = int(undecided[rows].sum())
+        reason = (
+            f"{n_open} of {int(rows.sum())} have spikes of both neurons in the same instant, and what is "
+            "predicted depends on which comes first: no trace rule decides them"
+            if n_open
+            else ""
+        )
+        r2 = r2_of(measured[rows], changes[rows])
+        groups.append(HeldGroup(name or "no group", int(rows.sum()), chi2, r2, reason))
+    return HeldOut(changes, other, undecided, groups)
+
+
+def without_rule(bench: Bench) -> tuple[float, float]:
+    """Return chi² and the share of the variance that the mean of the other protocols predicts."""
+    weights = 1.0 / bench.errors**2
+    means = (np.sum(weights * bench.changes) - weights * bench.changes) / (weights.sum() - weights)
+    chi2 = float(np.sum(((bench.changes - means) / bench.errors) ** 2))
+    return chi2, r2_of(bench.changes, means) or 0.0

@@ -12,7 +12,8 @@ from discover.pairing.terms import Term
 
 __all__ = ["PathStep", "l1_path"]
 
-N_PENALTIES = 60
+N_PENALTIES, SMALLEST = 60, 1e-3
+"""Penalties of the path, and the smallest one over the largest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +49,12 @@ def l1_path(bench: Bench, terms: Sequence[Term], at: Ranked) -> list[PathStep]:
     rows = design(bench.protocols, at.traces, terms, bench.tie) / bench.errors[:, None]
     sizes = np.linalg.norm(rows, axis=0)
     rows = rows / np.where(sizes > 0, sizes, 1.0)
-    penalties, coefficients, _ = lasso_path(
-        rows, bench.changes / bench.errors, eps=1e-3, n_alphas=N_PENALTIES, max_iter=100_000
-    )
+    target = bench.changes / bench.errors
+    largest = float(np.abs(rows.T @ target).max()) / len(target)
+    if not largest > 0:
+        return []
+    grid = np.geomspace(largest, SMALLEST * largest, N_PENALTIES)
+    penalties, coefficients, _ = lasso_path(rows, target, alphas=grid, max_iter=100_000)
     found: dict[frozenset[Term], PathStep] = {}
     for penalty, column in zip(penalties, coefficients.T, strict=True):
         support = tuple(term for term, value in zip(terms, column, strict=True) if value != 0)

@@ -72,7 +72,8 @@ class ProtocolProblems:
     def errors_of(self, weights: FloatArray) -> FloatArray:
         """Return final weights less one, less the measured changes, in standard errors."""
         changes = np.array([one.change for one in self.protocols])
-        return (weights - 1.0 - changes) / np.array([one.error for one in self.protocols])
+        found: FloatArray = (weights - 1.0 - changes) / np.array([one.error for one in self.protocols])
+        return found
 
     def losses_of(self, weights: FloatArray) -> FloatArray:
         """Return the losses that go with final weights."""
