@@ -425,5 +425,6 @@ def _baseline(
         "rows": rows,
         "on": "on protocols left out one by one",
         "beaten_by": [front["chosen"]] if verdict["supported"] else [],
-        "text": f"Chi² is the sum of squared errors over squared standard errors, of {len(bench.changes)} protocols.",
+        "text": "Chi² is the sum of squared errors over squared standard errors, of "
+        f"{len(bench.changes)} protocols.",
     }

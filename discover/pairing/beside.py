@@ -20,7 +20,7 @@ from discover._compared_rules import (
 from discover.known_rules import get_known_rule
 from discover.pairing.evidence import deciding_protocols, leading_rules, possible_protocols
 from discover.pairing.grid import Bench, Ranked
-from discover.pairing.known import SUPPRESSION, known_forms
+from discover.pairing.known import KNOWN_FORMS, SUPPRESSION, known_forms
 from discover.pairing.protocols import Protocol, burst_times
 from discover.pairing.rules import in_pairing_slots, weights_by
 from discover.pairing.stored import ranked_to_json
@@ -120,6 +120,9 @@ def decision_content(
     rules = leading_rules(ordered, ranked[chosen], bench.changes, bench.errors, n_leading)
     names = [next(name for name, one in ranked.items() if one is rule) for rule in rules]
     further = deciding_protocols(rules, possible_protocols(bench.protocols), tie) if len(rules) > 1 else []
+    curves = dict(zip(names, rules, strict=True))
+    if (pair := bench.judged(KNOWN_FORMS["stdp-additive"])) is not None:
+        curves["stdp-additive"] = pair
     return {
         "leading": names,
         "squares": [((bench.changes - one.predicted) / bench.errors) ** 2 for one in rules],
@@ -136,7 +139,7 @@ def decision_content(
             }
             for one in further[:n_further]
         ],
-        "curves": {name: curves_of(rule, bench, tie) for name, rule in zip(names, rules, strict=True)},
+        "curves": {name: curves_of(rule, bench, tie) for name, rule in curves.items()},
     }
 
 

@@ -265,7 +265,7 @@ class Deciding:
 def deciding_protocols(
     rules: Sequence[Ranked], possible: Sequence[Protocol], tie: Tie = "pre first"
 ) -> list[Deciding]:
-    """Return experiments by how far the leading rules differ in them, the farthest first.
+    """Return experiments by how far the leading rules differ in them, the farthest first, one for each lag.
 
     Parameters
     ----------
@@ -276,14 +276,18 @@ def deciding_protocols(
     tie : str
         Which of two spikes in one instant comes first.
     """
-    table = np.array([rule.changes(possible, tie) for rule in rules])
-    found = []
+    # A strength does not fall below nothing, whatever a rule says.
+    table = np.array([np.maximum(rule.changes(possible, tie), -1.0) for rule in rules])
+    found: dict[object, Deciding] = {}
     for column, protocol in enumerate(possible):
         pairs = list(combinations(range(len(rules)), 2))
         gaps = [abs(table[i, column] - table[k, column]) / protocol.error for i, k in pairs]
         place = int(np.argmax(gaps))
-        found.append(Deciding(protocol, table[:, column], float(gaps[place]), pairs[place]))
-    return sorted(found, key=lambda one: -one.distance)
+        one = Deciding(protocol, table[:, column], float(gaps[place]), pairs[place])
+        kind = protocol.name if protocol.lag_ms is None else protocol.lag_ms
+        if kind not in found or found[kind].distance < one.distance:
+            found[kind] = one
+    return sorted(found.values(), key=lambda one: -one.distance)
 
 
 def leading_rules(
