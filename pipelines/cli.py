@@ -347,6 +347,30 @@ def infer(
     window: Annotated[
         float | None, typer.Option(help="Width of the test functions of --weak, in the unit of time.")
     ] = None,
+    protocols: Annotated[
+        bool,
+        typer.Option("--protocols", help="The table has pairing protocols and the changes that they made."),
+    ] = False,
+    spikes: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", help="Spike times: protocol, neuron, time; for --protocols."),
+    ] = None,
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="frequency=rate,lag=dt where columns are called otherwise; for --protocols.",
+        ),
+    ] = "",
+    error: Annotated[
+        float, typer.Option(min=0, help="Standard error of protocols that have none; for --protocols.")
+    ] = 0.0,
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option("--hold-out", metavar="GROUP", help="Predict this group of protocols, do not fit it."),
+    ] = None,
+    tie: Annotated[
+        str, typer.Option(help="Which of two spikes in the same instant is first: pre or post.")
+    ] = "pre",
     engine: Engines = None,
     polynomial: Annotated[
         bool, typer.Option("--polynomial", help="No engines: the L1 path over polynomials alone.")
@@ -358,10 +382,31 @@ def infer(
     threads: Threads = None,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
-    """Infer a rule from recorded data: L1 path, symbolic front, validation by recording, report."""
+    """Infer a rule from recorded data, or with --protocols from a table of pairing experiments."""
     from pipelines.infer import infer_table
 
     used = use_threads(threads)
+    if protocols:
+        from pipelines.infer_protocols import infer_protocols
+
+        answer = infer_protocols(
+            table,
+            results,
+            spikes=spikes,
+            columns=columns,
+            error=error,
+            hold_out=tuple(hold_out or ()),
+            tie=tie,
+            engines=tuple(engine or ("auto",)),
+            seed=seed,
+            name=name,
+            fresh=fresh,
+            threads=used,
+        )
+        typer.echo(answer)
+        return
+    if spikes is not None or columns or error or hold_out:
+        raise ConfigError("--spikes, --columns, --error and --hold-out belong to --protocols.")
     text = infer_table(
         table,
         results,

@@ -182,24 +182,28 @@ def search(context: Context) -> Outcome:
 def validate(context: Context) -> Outcome:
     """Leave out protocols by themselves, by frequency, by lag and by group: ``validation.json``."""
     from discover.pairing.evidence import judge_left_out
-    from discover.pairing.known import known_forms
+    from discover.pairing.known import SUPPRESSION, known_forms
     from pipelines.stages import Outcome
 
-    parts, forms = _protocols(context.folder), _forms(context, on_front=True)
+    parts, forms = _protocols(context.folder), _forms(context)
+    shown, tie = _forms(context, on_front=True), context.config.problems.tie
     bench = _bench(parts, context)
-    tables = {**{name: bench.table(form) for name, form in forms.items()}, **known_forms(bench)}
+    known = known_forms(bench)
+    tables = {**{name: bench.table(form) for name, form in forms.items()}, **known}
     candidates, totals, held = {}, {}, {}
     for number, (name, table) in enumerate(tables.items()):
         context.progress(number / len(tables), f"rule {number + 1} of {len(tables)}")
-        judged = bench.judged(table)
-        if judged is None:
-            continue
-        folds, totals[name] = judge_left_out(bench, table)
-        rows = [_fold(f"{one.way}: {one.name}", one.name, one.n, one.chi2, one.passed) for one in folds]
-        if name != "stdp-suppression" and parts.predicted:
-            held[name], further = _held(judged, parts, context.config.problems.tie)
-            rows += further
-        candidates[name] = {"folds": rows, "passed": all(row["passed"] for row in rows)}
+        rows = []
+        if name in shown or name in known:
+            folds, totals[name] = judge_left_out(bench, table)
+            rows = [_fold(f"{one.way}: {one.name}", one.name, one.n, one.chi2, one.passed) for one in folds]
+        if parts.predicted and name != SUPPRESSION.origin:
+            judged = bench.judged(table)
+            if judged is not None:
+                held[name], further = _held(judged, parts, tie)
+                rows += further
+        if name in shown or name in known:
+            candidates[name] = {"folds": rows, "passed": all(row["passed"] for row in rows)}
     content = {
         "task": "pairing",
         "reference": PAIR,

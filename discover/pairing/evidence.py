@@ -293,7 +293,10 @@ def deciding_protocols(
 def leading_rules(
     ranked: Sequence[Ranked], chosen: Ranked, changes: FloatArray, errors: FloatArray, most: int
 ) -> list[Ranked]:
-    """Return the chosen rule and the best others that the data do not tell from it, one of each effect.
+    """Return rules that the data do not tell apart, one of each effect.
+
+    The chosen rule is the first, then comes the one with the lowest chi² of left-out protocols, and then the
+    simplest others.
 
     Parameters
     ----------
@@ -305,7 +308,8 @@ def leading_rules(
     """
     own = ((changes - chosen.predicted) / errors) ** 2
     found = [chosen]
-    for one in ranked:
+    simplest_first = sorted(ranked[1:], key=lambda one: (one.form.size, one.left_out_chi2))
+    for one in (*ranked[:1], *simplest_first):
         difference = ((changes - one.predicted) / errors) ** 2 - own
         standard_error = float(difference.std(ddof=1) / np.sqrt(len(changes)))
         is_close = difference.mean() <= standard_error or one.left_out_chi2 <= len(changes)

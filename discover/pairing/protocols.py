@@ -238,6 +238,12 @@ class _Reader:
         called = self.names[name]
         if name in OPTIONAL and called not in self.table.columns:
             return OPTIONAL[name]
+        if called not in self.table.columns and called == name:
+            raise ConfigError(
+                f"{self.table.source} has no column {name!r}.{did_you_mean(name, self.table.columns)} "
+                f"Columns: {', '.join(one[:40] for one in list(self.table.columns)[:20])}. One that is called "
+                f"otherwise is named by --columns {name}=NAME."
+            )
         if name not in self._read:
             self._read[name] = _numbers(self.table, name, called)
         return float(self._read[name][row])

@@ -249,8 +249,9 @@ def _read(folder: Path) -> _Facts:
     front = read_optional(folder, "front.json", _Front, "search")
     validation = read_optional(folder, "validation.json", _Validation, "validate")
     comparison = read_optional(folder, "comparison.json", _Comparison, "compare")
-    assert path is not None and front is not None  # they were read a moment ago
-    assert validation is not None and comparison is not None
+    # read_run found all of them a moment ago.
+    if path is None or front is None or validation is None or comparison is None:
+        raise ArtefactError(f"An artefact of {folder} was removed while it was read.")
     remedy = f"Make it anew: `discover simulate {folder} --fresh`."
     try:
         arrays = read_archive(read_plain(folder / "trajectories.npz", MAX_ARRAY_BYTES), MAX_ARRAY_BYTES)
@@ -376,6 +377,7 @@ def _rendered(facts: _Facts, figures: Path, names: Sequence[str]) -> str:
         ),
         held=_held_rows(facts, held),
         held_groups=[] if held is None else held.groups,
+        held_by_rule=_held_by_rule(facts),
         ways=_ways(facts),
         known=[(KNOWN_RULES.get(one.name), one, _rule(one.slots)) for one in facts.decisions.known],
         two_terms=facts.two_terms,
@@ -404,6 +406,13 @@ def _held_rows(facts: _Facts, held: Held | None) -> list[tuple[Any, ...]]:
         return []
     every = facts.protocols.predicted
     return list(zip(names_of(every), every, held.changes, held.other_order, held.undecided, strict=True))
+
+
+def _held_by_rule(facts: _Facts) -> list[tuple[str, list[_Group]]]:
+    """Return the groups that trace rules decide, by the leading rules and that of pairs."""
+    names = [*facts.decisions.leading, PAIR]
+    found = {name: facts.left_out.held[name].groups for name in names if name in facts.left_out.held}
+    return [(name, [one for one in groups if not one.reason]) for name, groups in found.items()]
 
 
 def _ways(facts: _Facts) -> list[tuple[str, dict[str, _Total]]]:

@@ -71,16 +71,22 @@ class Curves:
 def frequency_figure(measured: Measured, chosen: Curves, pair: Curves | None) -> Figure:
     """Draw measured and predicted changes against the frequency, a panel for each lag."""
     lags = [float(lag) for lag in chosen.curve_lags_ms][:MAX_PANELS]
+    highest = 1.1 * max(one.frequency_hz or 1.0 for one in measured.protocols)
+    colours = ((chosen, BLUE, "-", "chosen rule"), (pair, ORANGE, "--", "rule of pairs"))
     figure = new_figure(3.4, 2.0 + 3.2 * len(lags))
     panels = figure.subplots(1, len(lags), sharey=True, squeeze=False)[0]
     for number, (axes, lag) in enumerate(zip(panels, lags, strict=True)):
-        row = int(np.flatnonzero(chosen.curve_lags_ms == lag)[0])
         axes.axhline(0, color=GREY, linewidth=0.8)
-        axes.plot(chosen.curve_hz, chosen.curve[row], color=BLUE, label="chosen rule")
-        if pair is not None:
-            axes.plot(
-                pair.curve_hz, pair.curve[row], "--", color=ORANGE, label="rule of pairs, fitted to all"
-            )
+        for curves, colour, dashes, label in colours:
+            if curves is not None and lag in curves.curve_lags_ms:
+                row = int(np.flatnonzero(curves.curve_lags_ms == lag)[0])
+                for part in (
+                    curves.curve_hz < 1,
+                    (curves.curve_hz >= 1) & (curves.curve_hz * abs(lag) <= 500),
+                ):
+                    along, values = curves.curve_hz[part], curves.curve[row, part]
+                    shown = label if (along >= 1).all() else None
+                    axes.plot(along, values, dashes, color=colour, label=shown)
         rows = [k for k, one in enumerate(measured.protocols) if one.lag_ms == lag and one.frequency_hz]
         at = [measured.protocols[k].frequency_hz for k in rows]
         axes.errorbar(
@@ -101,8 +107,9 @@ def frequency_figure(measured: Measured, chosen: Curves, pair: Curves | None) ->
             label="predicted without the protocol",
         )
         axes.set_xscale("symlog", linthresh=1.0, linscale=0.6)
-        axes.set_xticks([0, 1, 10, 20, 50, 100], ["0", "1", "10", "20", "50", "100"])
-        axes.set_xlim(0, 105)
+        ticks = [tick for tick in (0, 1, 10, 20, 50, 100, 200) if tick <= highest]
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.set_xlim(0, highest)
         axes.set(xlabel="frequency (Hz)", title=f"lag {lag:+g} ms")
         if number == 0:
             axes.set_ylabel("relative change of the strength")
