@@ -95,8 +95,9 @@ class PairingSettings:
         """Time constants that are tried for each of the four traces."""
         if self.n_values == 1:
             return tuple((one,) for one in astuple(Traces()))
+        ends = (self.fast_ms, self.slow_ms)
         fast, slow = (
-            tuple(np.geomspace(*ends, self.n_values).tolist()) for ends in (self.fast_ms, self.slow_ms)
+            tuple(float(f"{tau:.12g}") for tau in np.geomspace(*one, self.n_values)) for one in ends
         )
         return fast, slow, fast, slow
 

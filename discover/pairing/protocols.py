@@ -241,8 +241,8 @@ class _Reader:
         if called not in self.table.columns and called == name:
             raise ConfigError(
                 f"{self.table.source} has no column {name!r}.{did_you_mean(name, self.table.columns)} "
-                f"Columns: {', '.join(one[:40] for one in list(self.table.columns)[:20])}. One that is called "
-                f"otherwise is named by --columns {name}=NAME."
+                f"Columns: {', '.join(one[:40] for one in list(self.table.columns)[:20])}. One of another name "
+                f"is said by --columns {name}=NAME."
             )
         if name not in self._read:
             self._read[name] = _numbers(self.table, name, called)

@@ -168,8 +168,8 @@ def rule_from_text(text: str) -> tuple[Rule, float | None]:
         made = Rule({ON_PRE.name: updates[PRE_SPIKE.name], ON_POST.name: updates[POST_SPIKE.name], **taus})
     except RuleError as error:
         raise TaskError(
-            f"excitatory_text: the circuit cannot follow this rule: {error} At a postsynaptic spike all terms "
-            "or none have the factor slow_post."
+            f"excitatory_text: the circuit cannot follow this rule: {error} At a postsynaptic spike all "
+            "terms or none have the factor slow_post."
         ) from None
     return made, slow_tau_ms
 
