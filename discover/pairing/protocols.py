@@ -241,7 +241,7 @@ class _Reader:
         if called not in self.table.columns and called == name:
             raise ConfigError(
                 f"{self.table.source} has no column {name!r}.{did_you_mean(name, self.table.columns)} "
-                f"Columns: {', '.join(one[:40] for one in list(self.table.columns)[:20])}. One of another name "
+                f"Columns: {', '.join(one[:40] for one in list(self.table.columns)[:9])}. One of another name "
                 f"is said by --columns {name}=NAME."
             )
         if name not in self._read:
