@@ -54,7 +54,7 @@ def l1_path(bench: Bench, terms: Sequence[Term], at: Ranked) -> list[PathStep]:
     if not largest > 0:
         return []
     grid = np.geomspace(largest, SMALLEST * largest, N_PENALTIES)
-    penalties, coefficients, _ = lasso_path(rows, target, alphas=grid, max_iter=100_000)
+    penalties, coefficients, _ = lasso_path(rows, target, alphas=grid, max_iter=100_000, random_state=0)
     found: dict[frozenset[Term], PathStep] = {}
     for penalty, column in zip(penalties, coefficients.T, strict=True):
         support = tuple(term for term, value in zip(terms, column, strict=True) if value != 0)

@@ -239,10 +239,10 @@ class _Reader:
         if name in OPTIONAL and called not in self.table.columns:
             return OPTIONAL[name]
         if called not in self.table.columns and called == name:
+            there = ", ".join(one[:40] for one in list(self.table.columns)[:12])
             raise ConfigError(
                 f"{self.table.source} has no column {name!r}.{did_you_mean(name, self.table.columns)} "
-                f"Columns: {', '.join(one[:40] for one in list(self.table.columns)[:9])}. One of another name "
-                f"is said by --columns {name}=NAME."
+                f"Columns: {there}. One of another name is said by --columns {name}=NAME."
             )
         if name not in self._read:
             self._read[name] = _numbers(self.table, name, called)
