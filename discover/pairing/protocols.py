@@ -26,6 +26,10 @@ MAX_SPIKES = 100_000
 """A protocol with more spikes of one neuron is refused: it is a mistake of units."""
 
 MAX_PROTOCOLS = 1000
+MAX_ALL_SPIKES = 4_000_000
+LARGEST_MS = 1e12
+LARGEST_RATIO, SMALLEST_ERROR = 1e6, 1e-6
+MAX_PAIRS = 1_000_000_000
 
 SHIPPED = Path(__file__).parent / "sjostrom2001.csv"
 """The published table that comes with the program."""
@@ -233,6 +237,7 @@ class _Reader:
     error: float
     _read: dict[str, FloatArray] = field(default_factory=dict)
     _texts: dict[str, list[str]] = field(default_factory=dict)
+    _counted: list[int] = field(default_factory=list)
 
     def number(self, name: str, row: int) -> float:
         called = self.names[name]
@@ -278,8 +283,12 @@ class _Reader:
     def protocol(self, label: str, row: int) -> Protocol:
         where = f"{self.table.source}, data row {row + 1}"
         ratio, error, pairs = self.number("ratio", row), self._error(row, where), self.gap("pairs", row)
-        if not ratio > 0:
-            raise ConfigError(f"{where}: the ratio after and before is positive, got {ratio:g}.")
+        if not 0 < ratio <= LARGEST_RATIO:
+            raise ConfigError(
+                f"{where}: the ratio after and before is positive, at most {LARGEST_RATIO:g}, got {ratio:g}."
+            )
+        if pairs is not None and not 0 <= pairs <= MAX_PAIRS:
+            raise ConfigError(f"{where}: the number of pairs is a whole number from 0, got {pairs:g}.")
         frequency: float | None = None
         lag: float | None = None
         if label in self.trains:
@@ -293,6 +302,10 @@ class _Reader:
             name = self.label("protocol", row) or f"{frequency:g} Hz, {lag:+g} ms"
         if max(len(pre), len(post)) > MAX_SPIKES:
             raise ConfigError(f"{where}: {max(len(pre), len(post)):,} spikes are more than {MAX_SPIKES:,}.")
+        self._count(len(pre) + len(post))
+        for times in (pre, post):
+            if not np.all(np.abs(times) <= LARGEST_MS):
+                raise ConfigError(f"{where}: there are spikes later than {LARGEST_MS:g} ms. Check the units.")
         return Protocol(
             name=name,
             pre_ms=pre,
@@ -304,6 +317,14 @@ class _Reader:
             group=self.label("group", row),
             n_pairs=None if pairs is None else round(pairs),
         )
+
+    def _count(self, n: int) -> None:
+        """Refuse a table whose protocols have too many spikes altogether."""
+        self._counted.append(n)
+        if sum(self._counted) > MAX_ALL_SPIKES:
+            raise ConfigError(
+                f"{self.table.source}: the protocols have more than {MAX_ALL_SPIKES:,} spikes altogether."
+            )
 
     def _error(self, row: int, where: str) -> float:
         error = self.gap("error", row)
@@ -317,8 +338,11 @@ class _Reader:
                 f"{where}: the standard error of the ratio is missing (column {called!r} {what}).{guess} "
                 "Name the column (--columns error=NAME), or state one for such rows (--error 0.1)."
             )
-        if not error > 0:
-            raise ConfigError(f"{where}: the standard error is positive, got {error:g}.")
+        if not SMALLEST_ERROR <= error <= LARGEST_RATIO:
+            raise ConfigError(
+                f"{where}: the standard error is positive, from {SMALLEST_ERROR:g} to {LARGEST_RATIO:g}, "
+                f"got {error:g}."
+            )
         return error
 
     def _bursts(self, row: int, where: str, frequency: float) -> FloatArray:
@@ -328,7 +352,7 @@ class _Reader:
                 raise ConfigError(f"{where}: {name} is a whole number from 1, got {value:g}.")
         if spikes * bursts > MAX_SPIKES:
             raise ConfigError(f"{where}: {spikes * bursts:,.0f} spikes are more than {MAX_SPIKES:,}.")
-        if not frequency > 0:
+        if not frequency > 0 or not 1000.0 / frequency <= LARGEST_MS:
             raise ConfigError(f"{where}: the frequency is positive, got {frequency:g} Hz.")
         length = (spikes - 1) * 1000.0 / frequency
         if bursts > 1 and period <= length:
