@@ -1,4 +1,4 @@
-"""Pairing experiments from the command line: the pipeline, tables of users, the report, and studies of seeds."""
+"""Pairing experiments from the command line: the pipeline, tables of users, the report, and studies."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_second_run_has_nothing_to_do_and_commands_read_it(run: Path) -> None:
     assert (run / "front.json").read_bytes() == before
     assert "-->" in discover("front", run)[1]
     assert "folds passed" in discover("show", run)[1]
-    assert "stdp-triplet" in discover("compare", run)[1]
+    assert "Pfister and Gerstner (2006)" in discover("compare", run)[1]
     assert r"\tau_{\mathrm{pre}}" in discover("export", run, "--to", "latex")[1]
     code, text = discover("export", run, "--to", "brian2")
     assert code == 0
@@ -157,21 +157,10 @@ def table(folder: Path, head: str = HEAD, rows: tuple[str, ...] = ROWS) -> Path:
 
 
 def test_a_table_of_ones_own_goes_all_the_way_with_a_group_held_out(tmp_path: Path) -> None:
-    hostile = table(
-        tmp_path, rows=tuple(row[:-1] + (HOSTILE.replace('"', "") if row[-1] == "B" else "A") for row in ROWS)
-    )
     group = HOSTILE.replace('"', "")
-    options = (
-        "--protocols",
-        "--columns",
-        NAMES,
-        "--hold-out",
-        group,
-        "--engine",
-        "terms",
-        "--results",
-        tmp_path,
-    )
+    hostile = table(tmp_path, rows=tuple(row[:-1] + (group if row[-1] == "B" else "A") for row in ROWS))
+    options = ("--protocols", "--columns", NAMES, "--hold-out", group, "--engine", "terms")
+    options = (*options, "--results", str(tmp_path))
     code, output = discover("infer", hostile, *options)
     assert code == 0, output
     folder = tmp_path / "mine"
