@@ -87,7 +87,7 @@ def candidates_for(
         progress(0.3 * number / len(forms), f"bent forms of the best rules, {number + 1} of {len(forms)}")
         bent.append(bench.judged(form))
     proposals = proposed(
-        bench, leading[:2], engines, search, settings.most_terms + 1, seed, part(progress, 0.3, 0.95)
+        bench, leading[:1], engines, search, settings.most_terms + 1, seed, part(progress, 0.3, 0.95)
     )
     named = [(bench.judged(form), names) for form, names in proposals.items()]
     kept += _kept([(one, ["variants"]) for one in bent], kept, N_BENT)

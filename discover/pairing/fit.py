@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le
 
 from discover.errors import ConfigError
 from discover.pairing.events import FloatArray, Traces
-from discover.pairing.grid import Bench, Form, Ranked
+from discover.pairing.grid import Bench, Form, Ranked, Table
 from discover.pairing.protocols import Protocol
 from discover.pairing.terms import TERMS, Term
 from discover.progress import Progress, silent
@@ -205,8 +205,9 @@ def fit_rules(
     progress(0.0, "traces of all protocols")
     bench = Bench(protocols, chosen.values, chosen.tie)
     forms = [Form(picks) for size in range(1, chosen.most_terms + 1) for picks in combinations(terms, size)]
+    tables = [bench.table(form) for form in forms]
     changes, errors = bench.changes, bench.errors
-    ranked = _ranked(bench, forms, changes, errors)
+    ranked = _ranked(bench, tables, changes, errors)
     if not ranked:
         raise ConfigError("The protocols are too alike: they tell no two terms of a rule apart.")
     permute, draw = (np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(2))
@@ -214,13 +215,13 @@ def fit_rules(
     for number in range(chosen.n_permutations):
         progress((1 + number) / (1 + n_all), f"permutation {number + 1} of {chosen.n_permutations}")
         order = permute.permutation(len(changes))
-        lowest = _ranked(bench, forms, changes[order], errors[order])[0]
+        lowest = _ranked(bench, tables, changes[order], errors[order])[0]
         n_by_chance += lowest.left_out_chi2 <= ranked[0].left_out_chi2
     counts: Counter[frozenset[Term]] = Counter()
     for number in range(chosen.n_draws):
         progress((1 + chosen.n_permutations + number) / (1 + n_all), f"draw {number + 1} of {chosen.n_draws}")
         drawn = changes + errors * draw.standard_normal(len(changes))
-        counts[simplest(_ranked(bench, forms, drawn, errors), drawn, errors).form.key] += 1
+        counts[simplest(_ranked(bench, tables, drawn, errors), drawn, errors).form.key] += 1
     progress(1.0, "rules ranked")
     return PairingFit(
         tuple(protocols),
@@ -261,8 +262,8 @@ def simplest(ranked: Sequence[Ranked], changes: FloatArray, errors: FloatArray) 
 
 
 def _ranked(
-    bench: Bench, forms: Sequence[Form], changes: FloatArray, errors: FloatArray
+    bench: Bench, tables: Sequence[Table], changes: FloatArray, errors: FloatArray
 ) -> tuple[Ranked, ...]:
     """Return all forms that the protocols tell apart, best first."""
-    found = [one for form in forms if (one := bench.judged(form, changes, errors)) is not None]
+    found = [one for table in tables if (one := bench.judged(table, changes, errors)) is not None]
     return tuple(sorted(found, key=lambda one: (one.left_out_chi2, one.n_constants)))

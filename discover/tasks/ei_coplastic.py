@@ -26,7 +26,7 @@ from annotated_types import Ge, Gt, Le
 from discover.errors import RuleError, TaskError
 from discover.expression import Node, polynomial_node, polynomial_terms
 from discover.rule import Rule
-from discover.slots import ON_POST, ON_PRE, POST_SPIKE, PRE_SPIKE, TAU_POST, TAU_PRE, TAU_SLOW_POST
+from discover.slots import ON_POST, ON_PRE, POST_SPIKE, PRE_SPIKE, TAU_POST, TAU_PRE, TAU_SLOW_POST, get_slot
 from discover.tasks._balance import BalanceTask, kernel_rule
 from discover.tasks._balance_folds import LONGER, TOLERANCES, balance_folds
 from discover.tasks._balance_problems import BalanceSettings
@@ -155,6 +155,9 @@ def rule_from_text(text: str) -> tuple[Rule, float | None]:
         slot.name: rule.expressions.get(slot.name, Node("const", value=0.0))
         for slot in (PRE_SPIKE, POST_SPIKE)
     }
+    foreign = [name for name in rule.slots if not get_slot(name).is_constant and name not in updates]
+    if foreign:
+        raise TaskError(f"excitatory_text: {foreign[0]!r} is no slot of a spiking synapse.")
     terms = polynomial_terms(updates[POST_SPIKE.name], POST_SPIKE.variables)
     slow = POST_SPIKE.variables.index("slow_post")
     slow_tau_ms = None
