@@ -137,7 +137,7 @@ def search(context: Context) -> Outcome:
                 "train_loss": ranked.chi2 / n,
                 "heldout_loss": ranked.left_out_chi2 / n,
                 "heldout_error": float(squares.std(ddof=1) / n**0.5),
-                "provenance": {"proposed_by": one.proposed_by},
+                "provenance": {"proposed_by": one.proposed_by, "refined_by": "least squares"},
                 "on_front": on_front,
                 "form": form_to_json(ranked.form),
                 "pairing": {
@@ -156,6 +156,7 @@ def search(context: Context) -> Outcome:
         "engine": engine_names,
         "candidates": entries,
         "chosen": chosen,
+        "selector": "paired",
         "reason": _reason(made.chosen.ranked, n),
         "pairing": {
             "n_tried": made.n_tried,

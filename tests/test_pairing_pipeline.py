@@ -81,6 +81,9 @@ def test_a_second_run_has_nothing_to_do_and_commands_read_it(run: Path) -> None:
     assert "up to date" in output
     assert (run / "front.json").read_bytes() == before
     assert "-->" in discover("front", run)[1]
+    for selector in ("lowest", "elbow", "cv"):
+        code, output = discover("front", run, "--select", selector)
+        assert (code, "the run itself chose" in output) == (0, True), output
     assert "folds passed" in discover("show", run)[1]
     assert "Pfister and Gerstner (2006)" in discover("compare", run)[1]
     assert r"\tau_{\mathrm{pre}}" in discover("export", run, "--to", "latex")[1]
