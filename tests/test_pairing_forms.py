@@ -24,6 +24,7 @@ from discover.pairing.evidence import (
 from discover.pairing.grid import Bench
 from discover.pairing.known import KNOWN_FORMS, SUPPRESSION_MS, known_forms, suppressed
 from discover.pairing.path import l1_path
+from discover.pairing.recovery import LAWS, protocol_sets, recover_laws
 from discover.pairing.rules import weights_by
 from discover.pairing.stored import form_from_json, form_to_json, split_from_arrays, split_to_arrays
 from discover.pairing.symbolic import proposed, split_sum, variants
@@ -325,3 +326,15 @@ def test_forms_of_artefacts_are_parsed_and_never_run(text: str) -> None:
     with pytest.raises(ArtefactError):
         form_from_json({"terms": [{"spike": "pre", "text": text}]})
     assert Traces().fast_pre == 16.8
+
+
+@pytest.mark.slow
+def test_more_protocols_tell_more_laws_apart() -> None:
+    """Changes that one law made: pair and triplet are told apart by the published ten already."""
+    rows = recover_laws(2, seed=5)
+    assert len(rows) == len(LAWS) * len(protocol_sets())
+    counts = {(row["law"], row["n_protocols"]): row for row in rows}
+    assert counts["triplet", 10]["not pair"] == 2
+    assert counts["saturating depression", 30]["not pair"] == 2
+    assert all(0 <= row["told apart"] <= row["draws"] for row in rows)
+    assert all(row["apart_low"] <= row["told apart"] / row["draws"] <= row["apart_high"] for row in rows)
