@@ -5,6 +5,7 @@ makes.
 """
 
 from discover.pairing.events import Traces
+from discover.pairing.evidence import split
 from discover.pairing.fit import PairingFit, PairingSettings, fit_rules, prediction
 from discover.pairing.grid import Form, Ranked
 from discover.pairing.protocols import Protocol, read_protocols, shipped_protocols
@@ -24,4 +25,5 @@ __all__ = [
     "prediction",
     "read_protocols",
     "shipped_protocols",
+    "split",
 ]
