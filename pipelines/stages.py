@@ -452,12 +452,17 @@ def code_of(modules: Iterable[str], task: str) -> str:
 
 
 def _settings_digest(name: str, config: PipelineConfig) -> str:
+    sections = {section: config.section(section) for section in STAGES[name].sections}
+    return digest({"task": config.task, "seed": config.seed, **sections, **_data_digest(config)})
+
+
+def _data_digest(config: PipelineConfig) -> dict[str, str]:
+    """Return the checksum of the data from outside that a task is about, where it is about such."""
+    if config.task not in OWN_STAGES:
+        return {}
     from discover.tasks import get_task
 
-    sections = {section: config.section(section) for section in STAGES[name].sections}
-    data = get_task(config.task).data_digest(config.problems)
-    outside = {"data": data} if data else {}
-    return digest({"task": config.task, "seed": config.seed, **sections, **outside})
+    return {"data": get_task(config.task).data_digest(config.problems)}
 
 
 def are_up_to_date(folder: Path, config: PipelineConfig, names: Iterable[str]) -> bool:
