@@ -359,6 +359,7 @@ def _rendered(facts: _Facts, figures: Path, names: Sequence[str]) -> str:
     )
     environment.filters.update(
         number=parts.number_text,
+        signed=lambda value: f"{value:+.2f}".replace("-", "\N{MINUS SIGN}"),
         formula=lambda rule: Markup(rule_html(rule, left_side=False)),  # escaped there
         short_formula=parts._short_formula,
         plain=rule_text,
