@@ -93,7 +93,9 @@ def recover_laws(n_seeds: int, seed: int = 0, progress: Progress = silent) -> li
         progress(number / len(jobs), f"{law}: {name}")
         counts = _counts(law, sets[name], n_seeds, np.random.SeedSequence([seed, number]))
         row: dict[str, Any] = {"law": law, "protocols": name, "n_protocols": len(sets[name])}
-        row |= {"draws": n_seeds, **counts}
+        row |= {"draws": n_seeds, "best": counts["best"]}
+        row |= {f"not {other}": counts.get(f"not {other}") for other in LAWS}
+        row |= {what: counts[what] for what in ("told apart", "chosen")}
         low, high = share_interval(counts["told apart"], n_seeds)
         rows.append({**row, "apart_low": low, "apart_high": high})
     progress(1.0, "all laws tried")
