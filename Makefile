@@ -109,6 +109,7 @@ ica: ## one of the independent sources that inputs are mixed from (ica-uniform: 
 mca: ## the direction of least variance
 whitening: ## two rules at once, for outputs that are uncorrelated and of unit variance
 bcm: ## selectivity for one of several patterns, by rules that see a sliding threshold
+pairing: ## a rule from published pairing experiments: which the data support, and what would decide
 oja-null: ## a task with nothing to find, on which the program must say so
 all: $(FULL) ## every pipeline (make -j2 all runs two at a time)
 $(FULL): %: $(RESULTS)/%/report.html
@@ -178,10 +179,10 @@ repro: $(RUN_STAMP) ## runs with one seed, on 1 and 2 threads and on Dask worker
 		echo "identical on Dask: $$file"; \
 	done
 
-REFERENCE := config.json manifest.json path.json front.json front.csv validation.json comparison.json figures/front.png \
-	figures/learning-curves.png
-WHERE_THERE := figures/teacher.png manifold.json figures/manifold.png
-REFERENCE_TASKS := oja pca-network ei-balance ei-coplastic ica ica-uniform mca whitening bcm
+REFERENCE := config.json manifest.json path.json front.json front.csv validation.json comparison.json figures/front.png
+WHERE_THERE := figures/learning-curves.png figures/teacher.png manifold.json figures/manifold.png figures/frequency.png \
+	figures/further.png
+REFERENCE_TASKS := oja pca-network ei-balance ei-coplastic ica ica-uniform mca whitening bcm pairing
 
 reference: $(REFERENCE_TASKS:%=$(RESULTS)/%/report.html) ## renew the committed results in results/reference
 	@for task in $(REFERENCE_TASKS); do \

@@ -109,16 +109,55 @@ SPIKING_RULES = (
     ),
     KnownRule(
         name="stdp-triplet",
-        title="Pfister and Gerstner (2006), triplet STDP",
+        title="Pfister and Gerstner (2006), minimal triplet rule",
         formula="dw = A3 * x_pre * o2 at a postsynaptic spike, -A2 * x_post at a presynaptic one; o2 is a "
         "slow trace of postsynaptic spikes, tau_y = 114 ms",
-        expressions={},
-        needs="a second, slower trace of the postsynaptic spikes",
+        expressions={
+            "pre_spike": "-0.0071*x_post",
+            "post_spike": "0.0065*x_pre*slow_post",
+            "tau_pre": "16.8",
+            "tau_post": "33.7",
+            "tau_slow_post": "114",
+        },
         constants={"A3": 6.5e-3, "A2": 7.1e-3, "tau_plus_ms": 16.8, "tau_minus_ms": 33.7, "tau_y_ms": 114.0},
         citation="Pfister JP, Gerstner W (2006). Triplets of spikes in a model of spike timing-dependent "
         "plasticity. Journal of Neuroscience 26:9673-9682.",
         doi="10.1523/JNEUROSCI.1425-06.2006",
         year=2006,
-        note="The minimal model, with the constants of the data from visual cortex.",
+        note="The minimal model, all spikes counted, with the constants of the data from visual cortex.",
+    ),
+    KnownRule(
+        name="stdp-triplet-full",
+        title="Pfister and Gerstner (2006), full triplet rule",
+        formula="dw = x_pre * (A2_plus + A3_plus * o2) at a postsynaptic spike, -x_post * (A2_minus + "
+        "A3_minus * r2) at a presynaptic one; r2 and o2 are slow traces of both kinds of spikes",
+        expressions={
+            "pre_spike": "-0.007*x_post - 0.00023*slow_pre*x_post",
+            "post_spike": "7.5e-10*x_pre + 0.0093*x_pre*slow_post",
+            "tau_pre": "16.8",
+            "tau_post": "33.7",
+            "tau_slow_pre": "101",
+            "tau_slow_post": "125",
+        },
+        constants={"A2_plus": 7.5e-10, "A3_plus": 9.3e-3, "A2_minus": 7e-3, "A3_minus": 2.3e-4},
+        citation="Pfister JP, Gerstner W (2006). Triplets of spikes in a model of spike timing-dependent "
+        "plasticity. Journal of Neuroscience 26:9673-9682.",
+        doi="10.1523/JNEUROSCI.1425-06.2006",
+        year=2006,
+        note="All spikes counted; the constants are those that NESTML has for visual cortex.",
+    ),
+    KnownRule(
+        name="stdp-suppression",
+        title="Froemke and Dan (2002), suppression model",
+        formula="dw = e_pre * e_post * F(dt) for every pair of spikes; the efficacy of a spike is e = 1 - "
+        "exp(-T/tau_s), with the time T since the same neuron's last spike",
+        expressions={},
+        needs="the time since the last spike of either neuron",
+        constants={"tau_s_pre_ms": 34.0, "tau_s_post_ms": 75.0},
+        citation="Froemke RC, Dan Y (2002). Spike-timing-dependent synaptic modification induced by natural "
+        "spike trains. Nature 416:433-438.",
+        doi="10.1038/416433a",
+        year=2002,
+        note="As CSIM and BrainGrid implement it, with their time constants; F is the window of pairs.",
     ),
 )

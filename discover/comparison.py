@@ -261,6 +261,7 @@ def compare_candidates(
     RuleError
         If a candidate has an update that the task's network lacks.
     """
+    candidates = {name: task.in_own_slots(rule) for name, rule in candidates.items()}
     for rule in candidates.values():
         _check_slots(task, rule)
     bench = _Bench(task, settings, compare_settings or CompareSettings(), seed)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from discover.errors import RuleError, did_you_mean
 from discover.expression import Node, postorder
 from discover.rule import Rule
-from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE, get_slot
+from discover.slots import ON_POST, ON_PRE, POST_SPIKE, PRE_SPIKE, TAU_POST, TAU_PRE, get_slot
 
 __all__ = ["FORMATS", "exported"]
 
@@ -28,7 +28,12 @@ SYMPY_HEAD = '''\
 from sympy import Abs as abs, Float, Max as max, Min as min, exp, log, sign, sqrt, symbols, tanh
 '''
 
-BRIAN2_NAMES = {"x_pre": "trace_in", "x_post": "trace_out"}
+BRIAN2_NAMES = {
+    "x_pre": "trace_in",
+    "x_post": "trace_out",
+    "slow_pre": "slow_in",
+    "slow_post": "slow_out",
+}
 """In Brian2 a name that ends in ``_pre`` or ``_post`` means a variable of a neuron."""
 
 
@@ -119,6 +124,10 @@ def brian2_update(node: Node) -> str:
 
 
 def _brian2(rule: Rule) -> str:
+    if set(rule.slots) & {PRE_SPIKE.name, POST_SPIKE.name}:
+        from discover.export_pairing import brian2_of_pairs
+
+        return brian2_of_pairs(rule)
     if not set(rule.slots) <= {ON_PRE.name, ON_POST.name, TAU_PRE.name, TAU_POST.name}:
         raise RuleError(
             "Brian2 simulates spiking neurons, and this rule is for a rate network. Forms for it: latex, "

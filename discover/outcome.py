@@ -17,6 +17,10 @@ Outcome = Literal[
     "functional",
     "missed",
     "not compared",
+    "same form",
+    "further terms",
+    "another form",
+    "no rule",
     "nothing found",
     "something found",
     "beats the baseline",
@@ -30,6 +34,12 @@ OUTCOMES: dict[str, dict[Outcome, str]] = {
         "extra terms": "the terms of the law and more",
         "functional": "another form that behaves alike",
         "missed": "none of these",
+    },
+    "one form": {
+        "same form": "the terms of the known rule and no other, with constants of these data",
+        "further terms": "the terms of the known rule and more",
+        "another form": "neither of these",
+        "no rule": "the data are said to support no rule",
     },
     "many forms": {
         "beats the baseline": "it does better than a rule that knows nothing of the inputs",

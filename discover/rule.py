@@ -66,8 +66,12 @@ _LEFT_SIDES = {
     "sliding": r"\Delta w_{ij}",
     "on_pre": r"\Delta w_{ij}^{\mathrm{pre}}",
     "on_post": r"\Delta w_{ij}^{\mathrm{post}}",
+    "pre_spike": r"\Delta w_{ij}^{\mathrm{pre}}",
+    "post_spike": r"\Delta w_{ij}^{\mathrm{post}}",
     "tau_pre": r"\tau_{\mathrm{pre}}",
     "tau_post": r"\tau_{\mathrm{post}}",
+    "tau_slow_pre": r"\tau_{\mathrm{pre}}^{\mathrm{slow}}",
+    "tau_slow_post": r"\tau_{\mathrm{post}}^{\mathrm{slow}}",
 }
 
 

@@ -225,6 +225,11 @@ def study_text(
             f"{law_title} was named exactly in {share('exact')}, with extra terms in {n('extra terms')}, "
             f"functionally in {n('functional')}, and missed in {n('missed')}."
         )
+    elif answer == "one form":
+        text = (
+            f"The chosen rule has the form of {law_title} in {share('same form')}, further terms in "
+            f"{n('further terms')}, another form in {n('another form')}, and no rule in {n('no rule')}."
+        )
     elif answer == "nothing":
         text = f"There is nothing to find, and nothing was found in {share('nothing found')}."
     else:

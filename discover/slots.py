@@ -17,10 +17,14 @@ __all__ = [
     "LATERAL",
     "ON_POST",
     "ON_PRE",
+    "POST_SPIKE",
+    "PRE_SPIKE",
     "SLIDING",
     "SLOTS",
     "TAU_POST",
     "TAU_PRE",
+    "TAU_SLOW_POST",
+    "TAU_SLOW_PRE",
     "Slot",
     "get_slot",
     "recorded_slot",
@@ -52,7 +56,8 @@ class Slot:
     state : str or None
         Name of a further variable that a neuron keeps and all its synapses see, such as a sliding threshold.
     recorded : tuple of str
-        Variables of recorded data, whose roles the program does not know.
+        Further variables without a role: those of recorded data, which the program does not know, and slow
+        traces.
 
     Examples
     --------
@@ -124,8 +129,35 @@ TAU_PRE = Slot("tau_pre", None, None, None, "spiking", unit="ms", usual=20.0)
 TAU_POST = Slot("tau_post", None, None, None, "spiking", unit="ms", usual=20.0)
 """Time constant of the trace ``x_post`` of postsynaptic spikes."""
 
+PRE_SPIKE = Slot("pre_spike", "x_pre", "x_post", "w", "spiking", recorded=("slow_pre", "slow_post"))
+"""A synapse of a pairing experiment at a presynaptic spike, with a fast and a slow trace of each neuron."""
+
+POST_SPIKE = Slot("post_spike", "x_pre", "x_post", "w", "spiking", recorded=("slow_pre", "slow_post"))
+"""The same at a postsynaptic spike."""
+
+TAU_SLOW_PRE = Slot("tau_slow_pre", None, None, None, "spiking", unit="ms", usual=100.0)
+"""Time constant of the slow trace ``slow_pre`` of presynaptic spikes."""
+
+TAU_SLOW_POST = Slot("tau_slow_post", None, None, None, "spiking", unit="ms", usual=100.0)
+"""Time constant of the slow trace ``slow_post`` of postsynaptic spikes."""
+
 SLOTS: Mapping[str, Slot] = MappingProxyType(
-    {slot.name: slot for slot in (FEEDFORWARD, LATERAL, SLIDING, ON_PRE, ON_POST, TAU_PRE, TAU_POST)}
+    {
+        slot.name: slot
+        for slot in (
+            FEEDFORWARD,
+            LATERAL,
+            SLIDING,
+            ON_PRE,
+            ON_POST,
+            PRE_SPIKE,
+            POST_SPIKE,
+            TAU_PRE,
+            TAU_POST,
+            TAU_SLOW_PRE,
+            TAU_SLOW_POST,
+        )
+    }
 )
 """All slots by name."""
 

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
+from pipelines.cli_infer import infer
 from pipelines.cli_study import study
 from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
 from pipelines.options import (
@@ -319,69 +320,7 @@ def recover(
 app.command()(study)
 
 
-@app.command()
-def infer(
-    table: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .parquet or .npz table.")],
-    variables: Annotated[
-        str,
-        typer.Option(help="What the rule may see: x,y,w, or NAME=COLUMN where columns are called otherwise."),
-    ] = "x,y,w",
-    target: Annotated[
-        str, typer.Option(help="Column of the update (dw); with --weak, of the weight over time (w).")
-    ] = "",
-    groups: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Recording of every row; held out as a whole, never by row.")
-    ] = "",
-    units: Annotated[
-        str, typer.Option(help="Units, such as x=Hz,w=nS; headings of the form 'x [Hz]' do as well.")
-    ] = "",
-    weak: Annotated[
-        bool, typer.Option("--weak", help="The target is observed over time, not its change; see --time.")
-    ] = False,
-    time: Annotated[str, typer.Option(metavar="COLUMN", help="Times, for --weak.")] = "",
-    synapse: Annotated[
-        str,
-        typer.Option(
-            metavar="COLUMN", help="Synapse of every row where a recording has several; for --weak."
-        ),
-    ] = "",
-    window: Annotated[
-        float | None, typer.Option(help="Width of the test functions of --weak, in the unit of time.")
-    ] = None,
-    engine: Engines = None,
-    polynomial: Annotated[
-        bool, typer.Option("--polynomial", help="No engines: the L1 path over polynomials alone.")
-    ] = False,
-    degree: Annotated[int, typer.Option(min=1, max=8, help="Largest power in the polynomial basis.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
-    name: Annotated[str, typer.Option(help="Name of the run; that of the file by default.")] = "",
-    fresh: Fresh = False,
-    threads: Threads = None,
-    results: Results = DEFAULT_RESULTS,
-) -> None:
-    """Infer a rule from recorded data: L1 path, symbolic front, validation by recording, report."""
-    from pipelines.infer import infer_table
-
-    used = use_threads(threads)
-    text = infer_table(
-        table,
-        results,
-        variables=variables,
-        target=target,
-        groups=groups,
-        units=units,
-        weak=weak,
-        time=time,
-        synapse=synapse,
-        window=window,
-        engines=() if polynomial else tuple(engine or ("auto",)),
-        degree=degree,
-        seed=seed,
-        name=name,
-        fresh=fresh,
-        threads=used,
-    )
-    typer.echo(text)
+app.command()(infer)
 
 
 @app.command(name="recover-known")

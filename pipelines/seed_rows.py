@@ -24,6 +24,13 @@ __all__ = ["Sought", "failed_row", "records_of", "row_of", "sought", "study_as_m
 ALIKE = 0.05
 """Largest difference of losses of rules that behave alike, where a comparison does not say it."""
 
+_FORMS: Mapping[str, Outcome] = {
+    "same up to scale": "same form",
+    "same terms": "same form",
+    "extra terms": "further terms",
+}
+"""Verdict of a comparison -> outcome where a form was to be found."""
+
 NORMAL = 1.96
 """A 95 % interval reaches so many standard errors to either side of a mean."""
 
@@ -58,7 +65,8 @@ def sought(config: PipelineConfig) -> Sought:
 
     task = get_task(config.task)
     answer = task.answer_for(config.problems)
-    return Sought(answer, task.reference_for(config.problems) if answer == "one law" else "")
+    is_one = answer in ("one law", "one form")
+    return Sought(answer, task.reference_for(config.problems) if is_one else "")
 
 
 def failed_row(seed: int, error: str) -> SeedRow:
@@ -124,6 +132,12 @@ def _outcome(rule: Rule, chosen: str, comparison: Mapping[str, Any], aim: Sought
         return outcome_for_a_law(rule, law, verdict, behavioural, comparison.get("alike") or ALIKE)
     if baseline is None:
         return "not compared"
+    if aim.answer == "one form":
+        if chosen not in baseline["beaten_by"]:
+            return "no rule"
+        evidence = comparison.get("candidates", {}).get(chosen, {}).get("evidence", {})
+        verdict = evidence.get(aim.law, {}).get("verdict")
+        return _FORMS.get(str(verdict), "another form")
     if aim.answer == "nothing":
         return "something found" if baseline["beaten_by"] else "nothing found"
     return "beats the baseline" if chosen in baseline["beaten_by"] else "no better than the baseline"

@@ -123,7 +123,7 @@ def recorded_verdict(front: Mapping[str, Any], name: str) -> list[str]:
     >>> recorded_verdict({"recorded": {"verdict": {"candidate": "c1", "text": "No rule."}}}, "c1")
     ['verdict: No rule.']
     """
-    facts = front.get("recorded")
+    facts = front.get("recorded") or front.get("pairing")
     verdict = facts.get("verdict") if isinstance(facts, Mapping) else None
     if not isinstance(verdict, Mapping) or verdict.get("candidate") != name:
         return []
@@ -249,7 +249,7 @@ def _baseline_text(baseline: Mapping[str, Any]) -> str:
         for row in baseline["rows"]
     ]
     names = [measure.replace("_", " ") for measure in measures]
-    return table_text(["on fresh problems", *(f"{name} (95 %)" for name in names)], rows)
+    return table_text([baseline.get("on", "on fresh problems"), *(f"{name} (95 %)" for name in names)], rows)
 
 
 def _interval(metric: Mapping[str, Any] | None) -> str:

@@ -6,6 +6,7 @@ since it last finished it has nothing to do, and only touches its files so that 
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import time
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGES", "Context", "Outcome", "Stage", "are_up_to_date", "code_of", "run_stages", "stage_seed"]
 
+
+OWN_STAGES: Mapping[str, tuple[str, ...]] = {"pairing": ("discover.pairing", "pipelines.pairing")}
+"""Tasks whose stages are not those of networks -> code that they depend on, that of the stages last."""
 
 PYSR_FOLDER = "pysr"
 """Folder of a run in which PySR leaves its files."""
@@ -367,11 +371,12 @@ def _run_stage(
     manifest: Manifest,
     reporter: Reporter,
 ) -> None:
-    stage, folder, started = STAGES[name], manifest.folder, time.perf_counter()
+    folder, started = manifest.folder, time.perf_counter()
     with reporter.stage(name) as progress, _journal(name, folder, wanted) as journal:
         if journal.n_kept:
             progress(0.0, f"going on after {journal.n_kept} simulations that an earlier run had done")
-        outcome = stage.work(Context(folder, config, stage_seed(config.seed, name), progress, journal))
+        work = _work_of(name, config.task)
+        outcome = work(Context(folder, config, stage_seed(config.seed, name), progress, journal))
         # The old record goes when the old files do, not before: a stage that fails leaves all as it was.
         manifest.write(config, wanted.threads, name, None)
         try:
@@ -384,6 +389,14 @@ def _run_stage(
         changes = {"outputs": written, "seconds": time.perf_counter() - started, "engine": outcome.engine}
         manifest.write(config, wanted.threads, name, wanted.model_copy(update=changes))
         journal.remove()
+
+
+def _work_of(name: str, task: str) -> Callable[[Context], Outcome]:
+    """Return what a stage does; a task of data from outside has a module of its own for it."""
+    if task not in OWN_STAGES:
+        return STAGES[name].work
+    work: Callable[[Context], Outcome] = getattr(importlib.import_module(OWN_STAGES[task][-1]), name)
+    return work
 
 
 def _journal(name: str, folder: Path, wanted: StageRecord) -> Journal:
@@ -434,13 +447,22 @@ def code_of(modules: Iterable[str], task: str) -> str:
     """Return the checksum of modules, with the file of a task from outside of this package."""
     from discover.user_tasks import source_of
 
-    code, path = code_hash(modules), source_of(task)
+    code, path = code_hash((*modules, *OWN_STAGES.get(task, ()))), source_of(task)
     return code if path is None else digest({"package": code, "task": artefacts.checksum(path)})
 
 
 def _settings_digest(name: str, config: PipelineConfig) -> str:
     sections = {section: config.section(section) for section in STAGES[name].sections}
-    return digest({"task": config.task, "seed": config.seed, **sections})
+    return digest({"task": config.task, "seed": config.seed, **sections, **_data_digest(config)})
+
+
+def _data_digest(config: PipelineConfig) -> dict[str, str]:
+    """Return the checksum of the data from outside that a task is about, where it is about such."""
+    if config.task not in OWN_STAGES:
+        return {}
+    from discover.tasks import get_task
+
+    return {"data": get_task(config.task).data_digest(config.problems)}
 
 
 def are_up_to_date(folder: Path, config: PipelineConfig, names: Iterable[str]) -> bool:

@@ -57,6 +57,8 @@ def study_recovery(
     from pipelines.stages import code_of
 
     task = load_task(task_name)
+    if task.name == "pairing":
+        return _recovery_of_pairing(results, n_seeds, progress)
     code = code_of(("discover.tasks", "discover.recover"), task_name)
     with _kept(results, f"recover-{task.name}", {"task": task_name, "code": code}, progress) as study:
         if presets:
@@ -64,6 +66,16 @@ def study_recovery(
         return study.end(
             recover(task, sizes, n_seeds, progress=progress, outputs=outputs, journal=study.journal)
         )
+
+
+def _recovery_of_pairing(results: Path, n_seeds: int, progress: Progress) -> tuple[Path, Rows]:
+    """Make changes of pairing experiments by several laws, and count which are told apart."""
+    from discover.pairing.recovery import recover_laws
+    from pipelines.sources import code_hash
+
+    purpose = {"task": "pairing", "code": code_hash(("discover.pairing.recovery",))}
+    with _kept(results, "recover-pairing", purpose, progress) as study:
+        return study.end(recover_laws(n_seeds, progress=progress))
 
 
 def study_recovery_of_known(

@@ -312,6 +312,14 @@ def trajectories(data: bytes, folder: Path) -> None:
     recorded_states(read_arrays(file, "trajectories"), "feedforward", 3)
 
 
+def protocols(data: bytes, folder: Path) -> None:
+    """A table of pairing protocols, and one of their spikes."""
+    from discover.pairing import read_protocols
+
+    (folder / "protocols.csv").write_bytes(data)
+    read_protocols(folder / "protocols.csv")
+
+
 def table(data: bytes, folder: Path) -> None:
     _columns_of(folder / "data.csv", data)
 
@@ -467,6 +475,12 @@ def _table() -> bytes:
     return "\n".join(["recording,x [Hz],dw [nS/s]", *rows, ""]).encode()
 
 
+def _protocols() -> bytes:
+    from discover.pairing.protocols import SHIPPED
+
+    return SHIPPED.read_bytes()
+
+
 def _archive() -> bytes:
     import numpy as np
 
@@ -522,6 +536,7 @@ TARGETS: Mapping[str, Target] = {
     "study": Target(study, _study),
     "trajectories": Target(trajectories, _trajectories, is_json=False),
     "table": Target(table, _table, is_json=False),
+    "protocols": Target(protocols, _protocols, is_json=False),
     "archive": Target(archive, _archive, is_json=False),
     "journal": Target(journal, _journal, is_json=False),
     "events": Target(events, lambda: b'{"time": "now", "event": "stage"}\n', is_json=False),

@@ -72,4 +72,4 @@ def test_tasks_name_rules_that_run_in_their_slots(name: str) -> None:
     for rule_name in task.known_rules:
         known = get_known_rule(rule_name)
         assert known.rule is not None
-        assert set(known.slots) <= {slot.name for slot in task.slots}
+        assert set(task.in_own_slots(known.rule).slots) <= {slot.name for slot in task.slots}

@@ -4,13 +4,18 @@ No network is simulated. A rule says how a weight jumps at spikes, and predicts 
 makes.
 """
 
-from discover.pairing.fit import PairingFit, Ranked, fit_rules, prediction
+from discover.pairing.events import Traces
+from discover.pairing.evidence import split
+from discover.pairing.fit import PairingFit, PairingSettings, fit_rules, prediction
+from discover.pairing.grid import Form, Ranked
 from discover.pairing.protocols import Protocol, read_protocols, shipped_protocols
-from discover.pairing.terms import TERMS, Term, Traces, design
+from discover.pairing.terms import TERMS, Term, design
 
 __all__ = [
     "TERMS",
+    "Form",
     "PairingFit",
+    "PairingSettings",
     "Protocol",
     "Ranked",
     "Term",
@@ -20,4 +25,5 @@ __all__ = [
     "prediction",
     "read_protocols",
     "shipped_protocols",
+    "split",
 ]

@@ -1,59 +1,87 @@
 """Which terms explain measured changes: all subsets of a few terms, judged on protocols that were left out.
 
-For given time constants a change is linear in the coefficients, so that the best coefficients of a set of
-terms follow at once, with weights from the standard errors. Time constants are searched on a grid, in
-logarithms. A set of terms is judged by protocols that were left out one by one, with time constants chosen
-anew each time: so it pays for every constant that it fits, of either kind.
+A set of terms is judged by protocols that were left out one by one, with time constants chosen anew each
+time: so it pays for every constant that it fits, of either kind.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from functools import cached_property
-from itertools import combinations, product
+from dataclasses import astuple, dataclass, field
+from itertools import combinations
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from annotated_types import Ge, Gt, Le
 
 from discover.errors import ConfigError
+from discover.pairing.events import FloatArray, Traces
+from discover.pairing.grid import Bench, Form, Ranked, Table
 from discover.pairing.protocols import Protocol
-from discover.pairing.terms import TERMS, Term, Traces, design
+from discover.pairing.terms import TERMS, Term
 from discover.progress import Progress, silent
 from sims.pairing import Tie
 
-__all__ = ["PairingFit", "PairingSettings", "Ranked", "fit_rules", "prediction"]
+__all__ = ["PairingFit", "PairingSettings", "fit_rules", "prediction", "simplest"]
 
-FloatArray = NDArray[np.float64]
-
-SINGULAR = 1e-10
-"""Ratio of the smallest to the largest eigenvalue at which terms are not told apart by the protocols."""
+Positive = Annotated[float, Gt(0), Le(1e6)]
 
 
 @dataclass(frozen=True)
 class PairingSettings:
-    """How rules are searched.
+    """Which protocols there are, and how rules are searched.
 
     Parameters
     ----------
+    table : str
+        A table of protocols, see :func:`discover.pairing.read_protocols`; that which comes with the program
+        when empty. A relative path starts from the working folder.
+    spikes : str
+        A table of their spikes, for other patterns than bursts.
+    columns : mapping from str to str
+        Column -> what it is called in the tables.
+    error : float
+        Standard error of the ratio of protocols that the table gives none for; 0 for none.
+    hold_out : tuple of str
+        Groups of protocols that rules are not fitted to, and that they then predict.
+    tie : str
+        Which of two spikes in one instant comes first.
+    tied : str
+        Whether rules are also fitted to protocols with such spikes, ``fit``, or only predict them in both
+        orders, ``predict``.
     most_terms : int
         Largest number of terms of a rule.
     fast_ms, slow_ms : (float, float)
         Ranges of the time constants of fast and slow traces.
     n_values : int
         Time constants tried in each range, in equal ratios; 1 for those of :class:`Traces` as they are.
-    tie : str
-        Which of two spikes in one instant comes first.
     n_permutations : int
         Times that the changes are permuted among protocols to see what chance finds; 0 for not at all.
+    n_draws : int
+        Times that the changes are drawn anew within their standard errors to see which terms stay.
+    permuted : bool
+        Whether the changes are permuted among the protocols before anything else, by the seed of the run: a
+        null task, on which the program has to say that the data support no rule.
+    sha256 : str
+        Checksum of the table when the run was asked for.
     """
 
-    most_terms: int = 3
-    fast_ms: tuple[float, float] = (5.0, 40.0)
-    slow_ms: tuple[float, float] = (60.0, 300.0)
-    n_values: int = 5
+    table: str = ""
+    spikes: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    error: Annotated[float, Ge(0), Le(1000)] = 0.0
+    hold_out: tuple[str, ...] = ()
     tie: Tie = "pre first"
-    n_permutations: int = 39
+    tied: Literal["predict", "fit"] = "predict"
+    most_terms: Annotated[int, Ge(1), Le(4)] = 3
+    fast_ms: tuple[Positive, Positive] = (10.0, 40.0)
+    slow_ms: tuple[Positive, Positive] = (80.0, 320.0)
+    n_values: Annotated[int, Ge(1), Le(9)] = 5
+    n_permutations: Annotated[int, Ge(0), Le(10_000)] = 39
+    n_draws: Annotated[int, Ge(0), Le(10_000)] = 100
+    permuted: bool = False
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.most_terms < 1 or self.n_values < 1 or self.n_permutations < 0:
@@ -67,58 +95,11 @@ class PairingSettings:
         """Time constants that are tried for each of the four traces."""
         if self.n_values == 1:
             return tuple((one,) for one in astuple(Traces()))
+        ends = (self.fast_ms, self.slow_ms)
         fast, slow = (
-            tuple(np.geomspace(*ends, self.n_values).tolist()) for ends in (self.fast_ms, self.slow_ms)
+            tuple(float(f"{tau:.12g}") for tau in np.geomspace(*one, self.n_values)) for one in ends
         )
         return fast, slow, fast, slow
-
-
-@dataclass(frozen=True, eq=False)
-class Ranked:
-    """A set of terms, with what it explains.
-
-    Attributes
-    ----------
-    terms : tuple of Term
-    traces : Traces
-        Time constants at which it fits best; those that no term reads mean nothing.
-    coefficients : ndarray, shape (n_terms,)
-    chi2 : float
-        Sum of squared residuals over squared standard errors.
-    predicted : ndarray, shape (n_protocols,)
-        Of each protocol, by the rule fitted to all others.
-    left_out_chi2, left_out_r2 : float
-        The same sum for these predictions, and the share of the variance of changes that they explain.
-    """
-
-    terms: tuple[Term, ...]
-    traces: Traces
-    coefficients: FloatArray
-    chi2: float
-    predicted: FloatArray
-    left_out_chi2: float
-    left_out_r2: float
-
-    @property
-    def n_times(self) -> int:
-        """Number of time constants that matter."""
-        return int(np.any([term.uses for term in self.terms], axis=0).sum())
-
-    @property
-    def n_constants(self) -> int:
-        """Constants that were fitted: coefficients and time constants."""
-        return len(self.terms) + self.n_times
-
-    def __str__(self) -> str:
-        parts = []
-        for spike in ("pre", "post"):
-            chosen = [
-                f"{value:+.3g}*{term.name}" if term.name != "1" else f"{value:+.3g}"
-                for term, value in zip(self.terms, self.coefficients, strict=True)
-                if term.spike == spike
-            ]
-            parts.append(f"on_{spike}: {' '.join(chosen) or '0'}")
-        return "; ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,22 +112,40 @@ class PairingFit:
     ranked : tuple of Ranked
         By the squared residuals of protocols that were left out.
     chosen : Ranked
-        Of the rules with the fewest terms that are as good as the best, the best: as good is a mean
-        difference of squared residuals of left-out protocols within its standard error.
-    chance : float or None
-        Share of permutations of the changes in which the best rule predicts what was left out at least as
-        well; None where none were made.
+        The best of the simplest rules that are as good as the best of all, see :func:`simplest`.
+    n_permutations : int
+    n_by_chance : int
+        Permutations of the changes in which the best rule predicts what was left out at least as well.
+    n_draws : int
+    forms_of_draws : tuple of (frozenset of Term, int)
+        Forms that were chosen where the changes were drawn anew within their errors, the most frequent first.
     """
 
     protocols: tuple[Protocol, ...]
     ranked: tuple[Ranked, ...]
     chosen: Ranked
-    chance: float | None
+    n_permutations: int = 0
+    n_by_chance: int = 0
+    n_draws: int = 0
+    forms_of_draws: tuple[tuple[frozenset[Term], int], ...] = ()
+
+    @property
+    def chance(self) -> float | None:
+        """Share of permutations that do as well, counting the data themselves; None where none were made."""
+        return (1 + self.n_by_chance) / (1 + self.n_permutations) if self.n_permutations else None
 
     @property
     def is_supported(self) -> bool:
         """Whether the data support a rule: it predicts better than the mean, and better than by chance."""
         return self.chosen.left_out_r2 > 0 and (self.chance is None or self.chance <= 0.05)
+
+    @property
+    def shares(self) -> dict[Term, float]:
+        """Share of the draws in which the chosen rule has a term."""
+        counts: Counter[Term] = Counter()
+        for form, n in self.forms_of_draws:
+            counts.update(dict.fromkeys(form, n))
+        return {term: n / self.n_draws for term, n in counts.items()}
 
     def rank_of(self, terms: Sequence[Term]) -> int:
         """Return the place of a set of terms among those with as many, from 1.
@@ -156,10 +155,10 @@ class PairingFit:
         ConfigError
             If it was not tried.
         """
-        same = [set(one.terms) for one in self.ranked if len(one.terms) == len(terms)]
+        same = [one.form.key for one in self.ranked if len(one.terms) == len(terms)]
         if set(terms) not in same:
             raise ConfigError(f"{' and '.join(map(str, terms))}: this was not tried.")
-        return 1 + same.index(set(terms))
+        return 1 + same.index(frozenset(terms))
 
 
 def fit_rules(
@@ -174,10 +173,11 @@ def fit_rules(
     Parameters
     ----------
     protocols : sequence of Protocol
+        All of them are fitted; see :func:`discover.pairing.split`.
     settings : PairingSettings, optional
     terms : sequence of Term
     seed : int
-        Of the permutations.
+        Of the permutations and draws.
     progress : callable, optional
 
     Returns
@@ -192,9 +192,9 @@ def fit_rules(
     Examples
     --------
     >>> from discover.pairing import shipped_protocols
-    >>> found = fit_rules(shipped_protocols(), PairingSettings(2, n_values=1, n_permutations=0))
-    >>> print(found.chosen)
-    on_pre: -0.00...*x_post; on_post: +0.0...*x_pre*slow_post
+    >>> settings = PairingSettings(most_terms=2, n_values=1, n_permutations=0, n_draws=0)
+    >>> print(fit_rules(shipped_protocols(), settings).chosen)
+    pre_spike: -0.00...*x_post; post_spike: +0.0...*x_pre*slow_post
     """
     chosen = settings or PairingSettings()
     if len(protocols) < chosen.most_terms + 2:
@@ -203,153 +203,67 @@ def fit_rules(
             "out once, and more have to be left than there are coefficients."
         )
     progress(0.0, "traces of all protocols")
-    search = _Search(tuple(protocols), chosen, tuple(terms))
-    changes = np.array([protocol.change for protocol in protocols])
-    errors = np.array([protocol.error for protocol in protocols])
-    ranked = search.ranked(changes, errors)
-    best = ranked[0]
-    rng, at_least_as_good = np.random.default_rng(seed), 0
+    bench = Bench(protocols, chosen.values, chosen.tie)
+    forms = [Form(picks) for size in range(1, chosen.most_terms + 1) for picks in combinations(terms, size)]
+    tables = [bench.table(form) for form in forms]
+    changes, errors = bench.changes, bench.errors
+    ranked = _ranked(bench, tables, changes, errors)
+    if not ranked:
+        raise ConfigError("The protocols are too alike: they tell no two terms of a rule apart.")
+    permute, draw = (np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(2))
+    n_all, n_by_chance = chosen.n_permutations + chosen.n_draws, 0
     for number in range(chosen.n_permutations):
-        progress((1 + number) / (1 + chosen.n_permutations), f"permutation {number + 1}")
-        order = rng.permutation(len(changes))
-        at_least_as_good += search.lowest(changes[order], errors[order]) <= best.left_out_chi2
-    chance = (1 + at_least_as_good) / (1 + chosen.n_permutations) if chosen.n_permutations else None
+        progress((1 + number) / (1 + n_all), f"permutation {number + 1} of {chosen.n_permutations}")
+        order = permute.permutation(len(changes))
+        lowest = _ranked(bench, tables, changes[order], errors[order])[0]
+        n_by_chance += lowest.left_out_chi2 <= ranked[0].left_out_chi2
+    counts: Counter[frozenset[Term]] = Counter()
+    for number in range(chosen.n_draws):
+        progress((1 + chosen.n_permutations + number) / (1 + n_all), f"draw {number + 1} of {chosen.n_draws}")
+        drawn = changes + errors * draw.standard_normal(len(changes))
+        counts[simplest(_ranked(bench, tables, drawn, errors), drawn, errors).form.key] += 1
     progress(1.0, "rules ranked")
-    return PairingFit(tuple(protocols), ranked, _simplest(ranked, changes, errors), chance)
+    return PairingFit(
+        tuple(protocols),
+        ranked,
+        simplest(ranked, changes, errors),
+        chosen.n_permutations,
+        n_by_chance,
+        chosen.n_draws,
+        tuple(counts.most_common()),
+    )
 
 
 def prediction(rule: Ranked, protocols: Sequence[Protocol], tie: Tie = "pre first") -> FloatArray:
     """Return the changes that a rule predicts for protocols, of another laboratory for instance."""
-    changes: FloatArray = design(protocols, rule.traces, rule.terms, tie) @ rule.coefficients
-    return changes
+    return rule.changes(protocols, tie)
 
 
-def _simplest(ranked: Sequence[Ranked], changes: FloatArray, errors: FloatArray) -> Ranked:
-    def squares(rule: Ranked) -> FloatArray:
-        return ((changes - rule.predicted) / errors) ** 2
+def simplest(ranked: Sequence[Ranked], changes: FloatArray, errors: FloatArray) -> Ranked:
+    """Return the best of the simplest rules that are as good as the best of all.
 
-    best = ranked[0]
-    within = []
-    for rule in ranked:
-        difference = squares(rule) - squares(best)
-        error = difference.std(ddof=1) / np.sqrt(len(difference))
-        if difference.mean() <= error:
-            within.append(rule)
-    return min(within, key=lambda rule: (len(rule.terms), rule.left_out_chi2))
-
-
-class _Search:
-    """What does not depend on the changes: sums of all terms over all protocols, at all time constants."""
-
-    def __init__(
-        self, protocols: tuple[Protocol, ...], settings: PairingSettings, terms: tuple[Term, ...]
-    ) -> None:
-        self.settings, self.terms = settings, terms
-        self.grid = [Traces(*taus) for taus in product(*settings.values)]
-        self.sums = np.array([design(protocols, taus, terms, settings.tie) for taus in self.grid])
-        places = np.array(list(product(*(range(len(one)) for one in settings.values))))
-        self.subsets: list[tuple[tuple[int, ...], NDArray[np.int64]]] = []
-        for size in range(1, settings.most_terms + 1):
-            for picks in combinations(range(len(terms)), size):
-                uses = np.any([terms[pick].uses for pick in picks], axis=0)
-                # Time constants that no term reads are not varied.
-                rows = np.flatnonzero(np.all((places == 0) | uses, axis=1))
-                self.subsets.append((picks, rows))
-
-    def ranked(self, changes: FloatArray, errors: FloatArray) -> tuple[Ranked, ...]:
-        """Return all sets of terms that the protocols tell apart, best first."""
-        found = []
-        power = float(np.sum((changes - changes.mean()) ** 2))
-        for picks, rows in self.subsets:
-            tried = _Tried(self.sums[rows][:, :, picks], changes, errors)
-            if not tried.is_sound.any():
-                continue
-            predicted = tried.left_out
-            place = tried.best
-            found.append(
-                Ranked(
-                    terms=tuple(self.terms[pick] for pick in picks),
-                    traces=self.grid[rows[place]],
-                    coefficients=tried.coefficients[place],
-                    chi2=float(tried.chi2[place]),
-                    predicted=predicted,
-                    left_out_chi2=float(np.sum(((changes - predicted) / errors) ** 2)),
-                    left_out_r2=1.0 - float(np.sum((changes - predicted) ** 2)) / power if power else 0.0,
-                )
-            )
-        return tuple(sorted(found, key=lambda one: (one.left_out_chi2, one.n_constants)))
-
-    def lowest(self, changes: FloatArray, errors: FloatArray) -> float:
-        """Return the lowest sum of squared residuals of left-out protocols."""
-        lowest = float("inf")
-        for picks, rows in self.subsets:
-            tried = _Tried(self.sums[rows][:, :, picks], changes, errors)
-            if tried.is_sound.any():
-                lowest = min(lowest, float(np.sum(((changes - tried.left_out) / errors) ** 2)))
-        return lowest
-
-
-class _Tried:
-    """One set of terms at all its time constants.
+    A rule is as good where its squared residuals of left-out protocols, in standard errors, exceed the best
+    rule's by no more than a standard error of the mean difference; and where their mean is at most one, as it
+    is for the true rule: then it predicts all protocols within their errors, and no data of this size can
+    show that another is better.
 
     Parameters
     ----------
-    sums : ndarray, shape (n_grid, n_protocols, n_terms)
+    ranked : sequence of Ranked
+        The best one first.
     changes, errors : ndarray, shape (n_protocols,)
     """
-
-    def __init__(self, sums: FloatArray, changes: FloatArray, errors: FloatArray) -> None:
-        self.errors = errors
-        self.rows = sums / errors[:, None]
-        self.targets = changes / errors
-        self.products = np.einsum("gpi,gpj->gij", self.rows, self.rows)
-        self.right = np.einsum("gpi,p->gi", self.rows, self.targets)
-        values = np.linalg.eigvalsh(self.products)
-        self.is_sound = values[:, 0] > SINGULAR * values[:, -1]
-
-    @cached_property
-    def coefficients(self) -> FloatArray:
-        """Best coefficients at each point of the grid, shape (n_grid, n_terms)."""
-        return _solved(self.products, self.right, self.is_sound)
-
-    @cached_property
-    def chi2(self) -> FloatArray:
-        """What they leave, infinite where terms are not told apart."""
-        return _left(self.rows, self.targets, self.coefficients, self.is_sound)
-
-    @property
-    def best(self) -> int:
-        """Point of the grid with the lowest sum."""
-        return int(np.argmin(self.chi2))
-
-    @cached_property
-    def left_out(self) -> FloatArray:
-        """Change of each protocol as the others predict it, with time constants that suit these."""
-        predicted = np.empty(len(self.targets))
-        for out in range(len(self.targets)):
-            row, others = self.rows[:, out], np.arange(len(self.targets)) != out
-            products = self.products - row[:, :, None] * row[:, None, :]
-            right = self.right - row * self.targets[out]
-            values = np.linalg.eigvalsh(products)
-            sound = values[:, 0] > SINGULAR * values[:, -1]
-            if not sound.any():
-                predicted[out] = 0.0
-                continue
-            coefficients = _solved(products, right, sound)
-            place = np.argmin(_left(self.rows[:, others], self.targets[others], coefficients, sound))
-            predicted[out] = float(row[place] @ coefficients[place]) * self.errors[out]
-        return predicted
+    squares = np.array([((changes - one.predicted) / errors) ** 2 for one in ranked])
+    differences = squares - squares[0]
+    standard_errors = differences.std(axis=1, ddof=1) / np.sqrt(len(changes))
+    as_good = (differences.mean(axis=1) <= standard_errors) | (squares.mean(axis=1) <= 1.0)
+    within = [one for one, good in zip(ranked, as_good, strict=True) if good]
+    return min(within, key=lambda one: (one.form.size, one.left_out_chi2))
 
 
-def _solved(products: FloatArray, right: FloatArray, sound: NDArray[np.bool_]) -> FloatArray:
-    coefficients = np.zeros_like(right)
-    coefficients[sound] = np.linalg.solve(products[sound], right[sound][:, :, None])[:, :, 0]
-    return coefficients
-
-
-def _left(
-    rows: FloatArray, targets: FloatArray, coefficients: FloatArray, sound: NDArray[np.bool_]
-) -> FloatArray:
-    residuals = np.einsum("gpi,gi->gp", rows, coefficients) - targets
-    sums: FloatArray = np.where(sound, np.sum(residuals**2, axis=1), np.inf)
-    return sums
+def _ranked(
+    bench: Bench, tables: Sequence[Table], changes: FloatArray, errors: FloatArray
+) -> tuple[Ranked, ...]:
+    """Return all forms that the protocols tell apart, best first."""
+    found = [one for table in tables if (one := bench.judged(table, changes, errors)) is not None]
+    return tuple(sorted(found, key=lambda one: (one.left_out_chi2, one.n_constants)))

@@ -1,77 +1,131 @@
-"""Terms of a rule for two neurons: products of traces at either kind of spike, summed over a protocol."""
+"""Terms of a rule for two neurons: what a jump at a spike of either of them is proportional to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
+from discover.errors import ConfigError
+from discover.expression import (
+    Node,
+    combine,
+    const,
+    constants,
+    parse,
+    postorder,
+    var,
+    variables_of,
+    with_constants,
+)
+from discover.pairing.events import TRACE_NAMES, Events, FloatArray, Traces
 from discover.pairing.protocols import Protocol
-from sims.pairing import Tie, traces_at_spikes
+from discover.rule import Rule
+from discover.slots import POST_SPIKE, PRE_SPIKE, TAU_POST, TAU_PRE, TAU_SLOW_POST, TAU_SLOW_PRE
+from sims.pairing import Tie
 
-__all__ = ["TERMS", "Term", "Traces", "design"]
+__all__ = ["TERMS", "Term", "design", "rule_of"]
 
-FloatArray = NDArray[np.float64]
+SLOT_OF = {"pre": PRE_SPIKE.name, "post": POST_SPIKE.name}
+FUNCTIONS = frozenset({"div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min"})
 
-
-@dataclass(frozen=True)
-class Traces:
-    """Time constants, in ms, of a fast and a slow trace of each neuron.
-
-    The default are those of Pfister & Gerstner (2006) for visual cortex.
-    """
-
-    fast_pre: float = 16.8
-    slow_pre: float = 101.0
-    fast_post: float = 33.7
-    slow_post: float = 125.0
-
-
-TRACE_NAMES = ("x_pre", "slow_pre", "x_post", "slow_post")
-IS_PRE = (True, True, False, False)
+TAU_SLOTS = dict(
+    zip(TRACE_NAMES, (TAU_PRE.name, TAU_SLOW_PRE.name, TAU_POST.name, TAU_SLOW_POST.name), strict=True)
+)
+"""Trace -> slot of its time constant."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """A product of traces at one kind of spike.
+    """What a jump at one kind of spike is proportional to.
 
-    Attributes
+    Parameters
     ----------
     spike : str
         ``pre`` or ``post``.
-    powers : tuple of int
-        Of the fast and the slow trace of presynaptic spikes, and of those of postsynaptic ones.
+    text : str
+        Expression in the traces ``x_pre``, ``slow_pre``, ``x_post`` and ``slow_post``, such as
+        ``x_pre*slow_post``; ``1`` for a jump that sees none. A spike does not see its own jump.
+    power, room : float
+        The jump goes also with ``w**power``, and with ``(1 - w/bound)**room``.
+
+    Raises
+    ------
+    ConfigError
+        If the kind of spike is none.
+    RuleError
+        If the text is no expression in the traces.
+
+    Examples
+    --------
+    >>> term = Term("post", "x_pre*slow_post")
+    >>> str(term), term.uses
+    ('x_pre*slow_post at a postsynaptic spike', ('x_pre', 'slow_post'))
     """
 
     spike: str
-    powers: tuple[int, int, int, int]
+    text: str
+    power: float = 0.0
+    room: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.spike not in SLOT_OF:
+            raise ConfigError(f"A term is at a pre or a post spike, got {self.spike[:40]!r}.")
+        self.node  # noqa: B018 (a text that is no expression is refused here)
+
+    @cached_property
+    def node(self) -> Node:
+        """Its expression in the traces."""
+        return parse(self.text, TRACE_NAMES)
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Traces that it reads."""
+        names = variables_of(self.node)
+        return tuple(name for name in TRACE_NAMES if name in names)
+
+    @property
+    def inner(self) -> tuple[float, ...]:
+        """Constants within its expression."""
+        return constants(self.node) if self.uses else ()
+
+    @property
+    def size(self) -> int:
+        """One, and one more for every function or constant in it that is no product, and for the weight."""
+        functions = sum(part.op in FUNCTIONS for part in postorder(self.node))
+        return 1 + max(functions, len(self.inner)) + bool(self.power) + bool(self.room)
+
+    @property
+    def sees_weight(self) -> bool:
+        """Whether the weight matters to it."""
+        return bool(self.power or self.room)
 
     @property
     def name(self) -> str:
-        """Its text, such as ``x_pre*slow_post``; ``1`` for a jump that sees no trace."""
-        factors = [
-            name if power == 1 else f"{name}**{power}"
-            for name, power in zip(TRACE_NAMES, self.powers, strict=True)
-            if power
-        ]
-        return "*".join(factors) or "1"
+        """Its text, with the weight where it sees that."""
+        parts = [] if self.text == "1" and self.sees_weight else [self.text]
+        if self.power:
+            parts.append("w" if self.power == 1 else f"w**{self.power:g}")
+        if self.room:
+            parts.append("(1 - w/b)" if self.room == 1 else f"(1 - w/b)**{self.room:g}")
+        return "*".join(parts)
 
-    @property
-    def uses(self) -> tuple[bool, ...]:
-        """Which of the four traces it reads."""
-        return tuple(power > 0 for power in self.powers)
+    def scaled(self, factors: Sequence[float]) -> Term:
+        """Return the term with its inner constants multiplied."""
+        if not self.inner:
+            return self
+        values = [value * factor for value, factor in zip(self.inner, factors, strict=True)]
+        return Term(self.spike, str(with_constants(self.node, values)), self.power, self.room)
 
     def __str__(self) -> str:
         return f"{self.name} at a {self.spike}synaptic spike"
 
 
 TERMS: tuple[Term, ...] = (
-    Term("pre", (0, 0, 0, 0)), Term("pre", (0, 0, 1, 0)), Term("pre", (0, 0, 2, 0)),
-    Term("pre", (0, 1, 0, 0)), Term("pre", (0, 1, 1, 0)),
-    Term("post", (0, 0, 0, 0)), Term("post", (1, 0, 0, 0)), Term("post", (2, 0, 0, 0)),
-    Term("post", (0, 0, 0, 1)), Term("post", (1, 0, 0, 1)),
+    Term("pre", "1"), Term("pre", "x_post"), Term("pre", "x_post**2"),
+    Term("pre", "slow_pre"), Term("pre", "x_post*slow_pre"),
+    Term("post", "1"), Term("post", "x_pre"), Term("post", "x_pre**2"),
+    Term("post", "slow_post"), Term("post", "x_pre*slow_post"),
 )  # fmt: skip
 """Ten terms: nothing, the other neuron's fast trace, its square, the own slow trace, and both together."""
 
@@ -79,7 +133,7 @@ TERMS: tuple[Term, ...] = (
 def design(
     protocols: Sequence[Protocol], traces: Traces, terms: Sequence[Term] = TERMS, tie: Tie = "pre first"
 ) -> FloatArray:
-    """Return what each term adds up to over each protocol.
+    """Return what each term adds up to over each protocol, at the initial weight.
 
     Parameters
     ----------
@@ -92,12 +146,39 @@ def design(
     Returns
     -------
     ndarray, shape (n_protocols, n_terms)
-        The change of a weight is this times the coefficients.
+        The change of a weight is this times the coefficients, where no term sees the weight.
     """
-    sums = np.empty((len(protocols), len(terms)))
-    for row, protocol in enumerate(protocols):
-        read = traces_at_spikes(protocol.pre_ms, protocol.post_ms, astuple(traces), IS_PRE, tie)
-        at = dict(zip(("pre", "post"), read, strict=True))
-        for column, term in enumerate(terms):
-            sums[row, column] = np.prod(at[term.spike] ** np.array(term.powers), axis=1).sum()
-    return sums
+    events = Events(protocols, [(tau,) for tau in astuple(traces)], tie)
+    table: FloatArray = events.sums([(term.spike, term.node) for term in terms], [(0, 0, 0, 0)])[0]
+    return table
+
+
+def rule_of(terms: Sequence[Term], coefficients: Sequence[float], traces: Traces, bound: float = 0.0) -> Rule:
+    """Return terms as a rule, with the time constants of the traces that they read.
+
+    Examples
+    --------
+    >>> print(rule_of([Term("pre", "x_post")], [-0.5], Traces()))
+    pre_spike: -0.5*x_post; tau_post: 33.7
+    """
+    sums: dict[str, Node] = {}
+    for term, value in zip(terms, coefficients, strict=True):
+        slot = SLOT_OF[term.spike]
+        part = _times(const(float(value)), None if term.text == "1" else term.node)
+        if term.power:
+            part = combine("mul", (part, _power(var("w"), term.power)))
+        if term.room:
+            inside = combine("sub", (const(1.0), combine("div", (var("w"), const(bound)))))
+            part = combine("mul", (part, _power(inside, term.room)))
+        sums[slot] = combine("add", (sums[slot], part)) if slot in sums else part
+    used = {name for term in terms for name in term.uses}
+    taus = {TAU_SLOTS[name]: const(tau) for name, tau in traces.items() if name in used}
+    return Rule({**sums, **taus}).canonical() if sums else Rule({PRE_SPIKE.name: const(0.0)})
+
+
+def _times(factor: Node, node: Node | None) -> Node:
+    return factor if node is None else combine("mul", (factor, node))
+
+
+def _power(node: Node, power: float) -> Node:
+    return node if power == 1 else combine("pow", (combine("abs", (node,)), const(power)))

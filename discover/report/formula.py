@@ -26,6 +26,8 @@ _LEFT_SIDES = {
     "sliding": ("w", "ij", ""),
     "on_pre": ("w", "ij", "pre"),
     "on_post": ("w", "ij", "post"),
+    "pre_spike": ("w", "ij", "pre"),
+    "post_spike": ("w", "ij", "post"),
 }
 """Slot -> what changes, its index, and at whose spike."""
 
@@ -96,7 +98,7 @@ def _constant(slot: Slot, node: Node, digits: int) -> str:
     """A constant of the synapse with its unit, such as a time constant."""
     stem, _, index = slot.name.partition("_")
     letter = _GREEK.get(stem, stem)
-    symbol = f"<msub><mi>{escape(letter)}</mi><mtext>{escape(index)}</mtext></msub>"
+    symbol = f"<msub><mi>{escape(letter)}</mi><mtext>{escape(index.replace('_', ' '))}</mtext></msub>"
     return f"<math>{symbol}<mo>=</mo>{_written(node, _MathML(), digits).text}</math> {escape(slot.unit)}"
 
 

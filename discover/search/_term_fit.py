@@ -95,6 +95,8 @@ class _Problem:
         given = np.full(norms.size, np.nan) if fixed is None else np.array(fixed) / self.scale
         free = np.isnan(given)
         coefficients = np.where(free, 0.0, given)
+        if not (np.isfinite(norms) & (norms > 0))[free].all():  # a round constant may make a product vanish
+            return Sum(self.products, tuple(constants), tuple(coefficients.tolist()))
         rest = self.target - design @ coefficients
         if free.any():
             solution = np.linalg.lstsq(design[:, free] / norms[free], rest, rcond=1e-12)[0]

@@ -41,7 +41,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Answer = Literal["one law", "many forms", "nothing"]
+Answer = Literal["one law", "one form", "many forms", "nothing"]
 
 
 class Problems(Protocol):
@@ -248,7 +248,7 @@ class Task(ABC):
         return self.reference
 
     def answer_for(self, settings: Any) -> Answer:
-        """Say what there is to find: the reference rule, one of many forms that serve as well, or nothing.
+        """Say what there is to find: the reference rule, its form, one of many that serve, or nothing.
 
         A study over many seeds counts accordingly (:mod:`discover.outcome`).
 
@@ -260,6 +260,14 @@ class Task(ABC):
         'nothing'
         """
         return "one law"
+
+    def in_own_slots(self, rule: Rule) -> Rule:
+        """Return a rule in the slots of this task, where it can be said in them."""
+        return rule
+
+    def data_digest(self, settings: Any) -> str:
+        """Return the checksum of the data from outside that the problems are made of; empty for none."""
+        return ""
 
     def check(self, settings: Any) -> None:
         """Refuse a task whose parts do not fit together, before a run spends time on it.
@@ -281,7 +289,7 @@ def known_rules_of(task: Task) -> dict[str, Rule]:
     x*y - w*y**2
     """
     rules = {name: get_known_rule(name).rule for name in task.known_rules}
-    return {name: rule for name, rule in rules.items() if rule is not None}
+    return {name: task.in_own_slots(rule) for name, rule in rules.items() if rule is not None}
 
 
 def known_networks_of(task: Task) -> dict[str, KnownRule]:
