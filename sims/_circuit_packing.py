@@ -26,6 +26,7 @@ from sims.circuit import (
 )
 from sims.populations import LIF, Poisson, Recorded, checked_rates
 from sims.rules import Program
+from sims.spike_splines import TraceSplines
 from sims.synapses import Synapses, starts_of
 
 __all__ = ["Layout", "Plan", "RowKey", "packed_inputs", "plan_of"]
@@ -43,6 +44,9 @@ _PLACES = {
     "weight": tables.OF_WEIGHT,
 }
 _EVENTS = ("pre", "post", "interval")
+
+LARGE = 100_000
+"""So many synapses are out of the processor's reach, and asked for before they are needed."""
 
 
 class Layout:
@@ -128,10 +132,12 @@ class Layout:
                 n_incoming += len(synapses)
             n_weights += len(synapses)
         self.n_weights = n_weights
+        # Most of the time goes into reading these.
+        short = np.uint16 if max(one.n for one in circuit.populations.values()) <= 65_536 else np.uint32
         return tables.Wiring(
             np.array(table, dtype=np.int64).reshape(-1, 16), np.array(numbers).reshape(-1, 4),
-            _joined(starts, np.int64), _joined(targets, np.uint16), _joined(incoming_starts, np.int64),
-            _joined(incoming, np.uint32), _joined(sources, np.uint16),
+            _joined(starts, np.int64), _joined(targets, short), _joined(incoming_starts, np.int64),
+            _joined(incoming, np.uint32), _joined(sources, short), n_synapses > LARGE,
         )  # fmt: skip
 
 
@@ -156,13 +162,15 @@ class Plan:
     n_registers: int
 
 
-def plan_of(layout: Layout, rules: Mapping[str, Program | float], *, lines: bool = True) -> Plan:
+def plan_of(
+    layout: Layout, rules: Mapping[str, Program | TraceSplines | float], *, lines: bool = True
+) -> Plan:
     """Pack rules.
 
     Parameters
     ----------
     layout : Layout
-    rules : mapping of str to Program or float
+    rules : mapping of str to Program, TraceSplines or float
         Updates by slot, and time constants (ms).
     lines : bool
         Whether updates that are lines in one trace are run as such.
@@ -174,21 +182,17 @@ def plan_of(layout: Layout, rules: Mapping[str, Program | float], *, lines: bool
     """
     circuit = layout.circuit
     updates, constants = _sorted_out(circuit, rules, lines)
-    keys: dict[RowKey, int] = {(tables.ZEROS, "", 0, "", 0.0): 0}
-    for name, projection in circuit.projections.items():
-        for variable in circuit.variables(name) if projection.plastic else ():
-            if variable.place in ("pre", "post") and variable.state not in SAMPLED:
-                keys.setdefault(_row_key(circuit, name, variable, constants), len(keys))
 
     def row_of(update: Update, variable: Variable | None) -> int:
         if variable is None or variable.place == "weight":
-            return 0
+            return len(ordered) - 1
         if variable.place == "global":
             return layout.globals.index(variable.state)
         if variable.place == "synapse":
             return list(layout.eligibilities).index(variable.state)
-        return keys.setdefault(_row_key(circuit, update.slot.projection, variable, constants), len(keys))
+        return ordered.index(_row_key(circuit, update.slot.projection, variable, constants))
 
+    ordered = _ordered_keys(circuit, updates, constants)
     rows = [row_of(update, variable) for update in updates for variable in update.variables]
     places = [_PLACES[variable.place] for update in updates for variable in update.variables]
     traces = [row_of(update, update.trace) for update in updates]
@@ -201,7 +205,24 @@ def plan_of(layout: Layout, rules: Mapping[str, Program | float], *, lines: bool
         int(np.diff(events).max(initial=0)),
     )  # fmt: skip
     n_registers = max((update.n_registers for update in updates), default=1)
-    return Plan(tuple(keys), _rows(layout, tuple(keys)), wiring, packed, n_registers)
+    return Plan(ordered, _rows(layout, ordered), wiring, packed, n_registers)
+
+
+def _ordered_keys(
+    circuit: Circuit, updates: list[Update], constants: Mapping[str, float]
+) -> tuple[RowKey, ...]:
+    """Return the rows of all states that rules could read and of what else they do read, kind by kind."""
+    keys = {
+        _row_key(circuit, name, variable, constants): None
+        for name, projection in circuit.projections.items()
+        for variable in (circuit.variables(name) if projection.plastic else ())
+        if variable.place in ("pre", "post") and variable.state not in SAMPLED
+    }
+    for update in updates:
+        for variable in update.variables:
+            if variable.place in ("pre", "post"):
+                keys[_row_key(circuit, update.slot.projection, variable, constants)] = None
+    return (*sorted(keys, key=lambda key: key[0]), (tables.ZEROS, "", 0, "", 0.0))
 
 
 def _with_updates(layout: Layout, updates: list[Update]) -> NDArray[np.int64]:
@@ -224,7 +245,7 @@ def _update_table(layout: Layout, updates: list[Update], traces: list[int]) -> N
     eligibilities = list(layout.eligibilities)
     table = [
         (
-            int(update.is_line),
+            update.form,
             tables.WEIGHT_ITSELF if update.slot.changes == "w" else eligibilities.index(update.slot.changes),
             *(codes[u : u + 2] + constants[u : u + 2] + variables[u : u + 2]),
             *update.outputs,
@@ -333,13 +354,13 @@ def _events(
 
 
 def _sorted_out(
-    circuit: Circuit, rules: Mapping[str, Program | float], lines: bool
+    circuit: Circuit, rules: Mapping[str, Program | TraceSplines | float], lines: bool
 ) -> tuple[list[Update], dict[str, float]]:
     updates, constants = [], circuit.time_constants
     for name, rule in rules.items():
-        if name in circuit.slots and isinstance(rule, Program):
+        if name in circuit.slots and isinstance(rule, Program | TraceSplines):
             updates.append(planned(circuit.slots[name], rule, lines=lines))
-        elif name in constants and not isinstance(rule, Program):
+        elif name in constants and not isinstance(rule, Program | TraceSplines):
             if not 0 < rule < math.inf:
                 raise ValueError(f"The time constant {name} is positive and finite, in ms; got {rule}.")
             constants[name] = float(rule)
@@ -387,6 +408,9 @@ def _rows(layout: Layout, keys: tuple[RowKey, ...]) -> tables.Rows:
     return tables.Rows(
         np.array(table, dtype=np.int64),
         np.array([_kept(circuit, tau) for *_, tau in keys]),
+        sum(key[0] < tables.POST_TRACE for key in keys),
+        sum(key[0] < tables.SAMPLE for key in keys),
+        sum(key[0] < tables.ZEROS for key in keys),
         np.array(sources, dtype=np.int64),
         np.array([_kept(circuit, getattr(one, "tau_ms", 0.0)) for one in states], dtype=np.float64),
         np.array(shifts, dtype=np.int64),

@@ -118,15 +118,3 @@ def fetch_row(row):
     """Ask for all of a row's memory."""
     for j in range(0, row.shape[0], LINE // row.itemsize):
         prefetch(row, j)
-
-
-@helper(forceinline=True, **UNWRAPPED)
-def note_interval(last_spike, intervals, n, k):
-    """Add the interval since a neuron's last spike to its number, sum and sum of squares of intervals."""
-    last = last_spike[n]
-    if last >= 0:
-        interval = float(k - last)
-        intervals[n, 0] += 1.0
-        intervals[n, 1] += interval
-        intervals[n, 2] += interval * interval
-    last_spike[n] = k

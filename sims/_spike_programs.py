@@ -120,7 +120,7 @@ def run_rows(code, constants, n_variables, tape, n):
 
 
 @helper(inline="always")
-def _spline_value(numbers, trace, weight):
+def spline_value(numbers, trace, weight):
     """``sum_k g_k(trace) * weight**k``; the curves are constant beyond their ends, NaN stays NaN."""
     n_pieces, n_powers = int(numbers[2]), int(numbers[3])
     z = (trace - numbers[0]) * numbers[1]
@@ -140,7 +140,7 @@ def _spline_value(numbers, trace, weight):
 @helper
 def spline_update(numbers, trace, weight):
     """Result of splines for one synapse."""
-    return _spline_value(numbers, trace, weight)
+    return spline_value(numbers, trace, weight)
 
 
 @helper
@@ -149,7 +149,7 @@ def updated_row(code, constants, output, tape, n):
     if output == SPLINES:
         traces, weights, out = tape[0], tape[1], tape[SPLINE_ROW]
         for s in range(n):
-            out[s] = _spline_value(constants, traces[s], weights[s])
+            out[s] = spline_value(constants, traces[s], weights[s])
         return SPLINE_ROW
     run_rows(code, constants, N_VARIABLES, tape, n)
     return output

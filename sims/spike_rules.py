@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from sims._spike_programs import NOTHING, KernelRule
 from sims.rules import Op, Program
 
 __all__ = ["ActivityLimits", "ExcitatoryPlasticity", "LinearSpikeRule", "SpikeRule"]
+
+_Update = TypeVar("_Update")
 
 ON_PRE_LEVELS = (True, False)
 ON_POST_LEVELS = (False, False)
@@ -64,6 +67,10 @@ class SpikeRule:
         _check_program(self.on_pre, "on_pre", ON_PRE_LEVELS)
         _check_program(self.on_post, "on_post", ON_POST_LEVELS)
         _check_time_constants(self.tau_pre_ms, self.tau_post_ms)
+
+    def of_projection(self, name: str) -> dict[str, Program | float]:
+        """Return the rule's parts by the slots of a projection of a circuit with one trace x."""
+        return of_projection(name, self.on_pre, self.on_post, self.tau_pre_ms, self.tau_post_ms)
 
     def kernel_rule(self) -> KernelRule:
         """Return the rule in the form that the kernels take."""
@@ -132,6 +139,10 @@ class LinearSpikeRule:
             self.tau_pre_ms,
             self.tau_post_ms,
         )
+
+    def of_projection(self, name: str) -> dict[str, Program | float]:
+        """Return the rule's parts by the slots of a projection of a circuit with one trace x."""
+        return self.as_programs().of_projection(name)
 
     def kernel_rule(self) -> KernelRule:
         """Return the rule in the form that the kernels take."""
@@ -218,6 +229,16 @@ class ActivityLimits:
                 "Limits of activity need window_s > 0 and grace_s >= 0, "
                 f"got window_s={self.window_s} and grace_s={self.grace_s}."
             )
+
+
+def of_projection(
+    name: str, on_pre: _Update | None, on_post: _Update | None, tau_pre_ms: float, tau_post_ms: float
+) -> dict[str, _Update | float]:
+    """Name the parts of a rule after the slots of a projection of a circuit with one trace x."""
+    updates = {f"{name}.on_pre": on_pre, f"{name}.on_post": on_post}
+    return {slot: update for slot, update in updates.items() if update is not None} | {
+        f"{name}.tau_x_pre": tau_pre_ms, f"{name}.tau_x_post": tau_post_ms
+    }  # fmt: skip
 
 
 _NO_UPDATE = Program.build(("x", "w"), ON_POST_LEVELS, [0.0], [])

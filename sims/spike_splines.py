@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sims._spike_programs import NOTHING, SPLINES, KernelRule
 from sims._splines import checked, spline_curves
+from sims.spike_rules import of_projection
 
 __all__ = ["MAX_POWERS", "SplineSpikeRule", "TraceSplines"]
 
@@ -134,6 +135,10 @@ class SplineSpikeRule:
             for one in (self.on_pre, self.on_post)
         ]
         return f"SplineSpikeRule({', '.join(parts)}, {self.tau_pre_ms!r}, {self.tau_post_ms!r})"
+
+    def of_projection(self, name: str) -> dict[str, TraceSplines | float]:
+        """Return the rule's parts by the slots of a projection of a circuit with one trace x."""
+        return of_projection(name, self.on_pre, self.on_post, self.tau_pre_ms, self.tau_post_ms)
 
     def kernel_rule(self) -> KernelRule:
         """Return the rule in the form that the kernels take."""

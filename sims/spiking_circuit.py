@@ -23,17 +23,16 @@ from sims._circuit_packing import Layout, Plan, packed_inputs, plan_of
 from sims.circuit import LIF, Circuit, Signal
 from sims.circuit_state import CircuitState, loaded_state, with_rows
 from sims.rules import Program
+from sims.spike_measures import BIN_MS, SpikeMeasures, Tally
 from sims.spike_rules import ActivityLimits
-from sims.spiking import BIN_MS, Stop
+from sims.spike_splines import TraceSplines
+from sims.spiking import Stop
 from sims.synapses import Synapses
 
 __all__ = ["CircuitOutcome", "CircuitState", "Network", "Spikes"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-MIN_INTERVALS = 5
-"""Neurons with fewer intervals between spikes have no coefficient of variation."""
 
 SPIKES_KEPT = 65_536
 """Spikes that are recorded before they are copied."""
@@ -67,9 +66,12 @@ class CircuitOutcome:
     bin_s : float
     spikes : dict of str to Spikes
         Of the populations that were recorded.
-    interval_cv : dict of str to float
-        Coefficient of variation of the intervals between spikes of the run, mean over the neurons with at
-        least five; only if they were measured.
+    measured : dict of str to SpikeMeasures
+        Of the neurons of each population in the measuring window, up to where the run ended; empty without a
+        window or where the run ended before it.
+    weight_drift : dict of str to ndarray, shape (n_synapses,)
+        Change of each weight of a plastic projection per second over the second half of the window; empty
+        where the run ended before it.
     stop : Stop
         Why the run ended.
     stopped_by : str or None
@@ -82,7 +84,8 @@ class CircuitOutcome:
     rates_hz: dict[str, FloatArray]
     bin_s: float
     spikes: dict[str, Spikes]
-    interval_cv: dict[str, float]
+    measured: dict[str, SpikeMeasures]
+    weight_drift: dict[str, FloatArray]
     stop: Stop
     stopped_by: str | None
     completed: float
@@ -163,8 +166,6 @@ class Network:
             history=np.zeros((depth, layout.n_neurons), dtype=np.int32),
             bounds=np.zeros((depth, n_populations + 1), dtype=np.int64),
             waiting=rng.standard_exponential(n_inputs),
-            last_spike=np.full(n, -1, dtype=np.int64),
-            intervals=np.zeros((n, 3)),
             counts=np.zeros(n_populations, dtype=np.int64),
         )
         return CircuitState(0, layout, arrays, (), rng)
@@ -181,7 +182,7 @@ class Network:
 
     def run(
         self,
-        rules: Mapping[str, Program | float],
+        rules: Mapping[str, Program | TraceSplines | float],
         state: CircuitState,
         duration_s: float,
         *,
@@ -189,16 +190,16 @@ class Network:
         rates_hz: Mapping[str, ArrayLike] | None = None,
         limits: Mapping[str, ActivityLimits] | None = None,
         record: Collection[str] = (),
-        measure: bool = False,
+        measure_from_s: float | None = None,
     ) -> CircuitOutcome:
         """Run the network from a state, which does not change.
 
         Parameters
         ----------
-        rules : mapping of str to Program or float
+        rules : mapping of str to Program, TraceSplines or float
             Updates by slot (see :attr:`Circuit.slots`); slots that are not there stay empty. Time constants
             of traces in ms by name (see :attr:`Circuit.time_constants`). A program names those of the slot's
-            variables that it reads.
+            variables that it reads; splines are of the first state of the neuron on the other side.
         state : CircuitState
             Of this network. A trace that it does not have, as no run before had one with this time constant,
             begins at zero.
@@ -212,8 +213,8 @@ class Network:
             start of the run. Default: only where a number is none.
         record : collection of str
             Populations whose spikes are returned.
-        measure : bool
-            Whether intervals between spikes are measured.
+        measure_from_s : float, optional
+            The measuring window reaches from here to the end of the run. Default: nothing is measured.
 
         Returns
         -------
@@ -227,6 +228,10 @@ class Network:
         n_steps = self.circuit.steps(1000.0 * duration_s) if math.isfinite(duration_s) else 0
         if n_steps < 1:
             raise ValueError(f"A run lasts at least one step of {self.circuit.dt_ms} ms, got {duration_s} s.")
+        if measure_from_s is not None and not 0 <= measure_from_s < duration_s:
+            raise ValueError(
+                f"Measuring starts within the {duration_s} s of the run, got {measure_from_s} s."
+            )
         if state.layout is not self._layout:
             raise ValueError("The state is of another network; begin with initial_state() of this one.")
         for what, names in (("recorded", record), ("limited", limits or {})):
@@ -241,8 +246,8 @@ class Network:
         inputs = packed_inputs(
             self._layout, state.step, n_steps, rates_hz or {}, signals or {}, state.arrays.signals[:n_signals]
         )
-        run = _Run(self._layout, plan, inputs, state, record, measure)
-        return run.outcome(n_steps, limits or {})
+        run = _Run(self._layout, plan, inputs, state, record)
+        return run.outcome(n_steps, limits or {}, measure_from_s)
 
     def _voltages(self, seed: int, given: Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         for name in given:
@@ -271,34 +276,40 @@ class _Run:
         inputs: tables.Inputs,
         state: CircuitState,
         record: Collection[str],
-        measure: bool,
     ) -> None:
-        self.layout, self.plan, self.inputs, self.measure = layout, plan, inputs, measure
+        self.layout, self.plan, self.inputs = layout, plan, inputs
         self.record = [name for name in layout.populations if name in record]
         self.arrays = with_rows(layout, plan, state)
         self.rng, self.step = copy.deepcopy(state.rng), state.step
         self.arrays.counts[:] = 0
-        if measure:
-            self.arrays.last_spike[:] = -1
-            self.arrays.intervals[:] = 0.0
         n, most = layout.n_neurons, max(layout.most_synapses, 1)
-        kept = n + SPIKES_KEPT if record else n
         self.workspace = tables.Workspace(
             np.empty(layout.n_with_membrane, dtype=np.float32), np.empty(plan.n_registers),
             np.empty((plan.rules.n_results + plan.n_registers, most)), np.empty(most, dtype=np.int64),
             np.array([name in record for name in layout.populations]),
-            np.empty(kept, dtype=np.int64), np.empty(kept, dtype=np.int32),
+            np.empty(n + SPIKES_KEPT, dtype=np.int64), np.empty(n + SPIKES_KEPT, dtype=np.int32),
         )  # fmt: skip
         self.spikes: list[tuple[IntArray, NDArray[np.int32]]] = []
+        self.tally: Tally | None = None
 
-    def outcome(self, n_steps: int, limits: Mapping[str, ActivityLimits]) -> CircuitOutcome:
+    def outcome(
+        self, n_steps: int, limits: Mapping[str, ActivityLimits], measure_from_s: float | None
+    ) -> CircuitOutcome:
         """Run piece by piece, as long as activity is within its limits."""
         circuit, names = self.layout.circuit, self.layout.populations
         bin_steps, begin = max(1, circuit.steps(BIN_MS)), self.step
         checks = {name: _Check(circuit, name, limit) for name, limit in limits.items()}
+        measure_from = n_steps if measure_from_s is None else circuit.steps(1000.0 * measure_from_s)
+        halfway, before = (measure_from + n_steps) // 2, self.arrays.weights
+        cuts = [(measure_from, n_steps), (halfway, n_steps), *(check.ends for check in checks.values())]
         binned, counted = [], np.zeros(len(names), dtype=np.int64)
         stop, stopped_by = Stop.RAN, None
-        for first, last in _pieces(n_steps, bin_steps, [check.ends for check in checks.values()]):
+        for first, last in _pieces(n_steps, bin_steps, cuts):
+            if first == measure_from:
+                self.tally = Tally(self.layout.n_with_membrane, self.step, bin_steps)
+                self.workspace.is_recorded[: len(circuit.neurons)] = True
+            if first == halfway:
+                before = self.arrays.weights.copy()
             fine = self._advance(begin + last)
             spikes = self.arrays.counts - counted
             counted = self.arrays.counts.copy()
@@ -315,9 +326,11 @@ class _Run:
                 break
         done = self.step - begin
         state = CircuitState(self.step, self.layout, self.arrays, self.plan.keys, self.rng)
+        late = self.arrays.weights - before if self.tally is not None and done > halfway else None
         return CircuitOutcome(
             state, self._rates(binned, bin_steps, done), bin_steps * circuit.dt_ms / 1000.0,
-            self._recorded(), self._interval_cv() if self.measure else {}, stop, stopped_by, done / n_steps,
+            self._recorded(), self._measured(), self._by_projection(late, done - halfway), stop, stopped_by,
+            done / n_steps,
         )  # fmt: skip
 
     def _advance(self, last: int) -> bool:
@@ -326,12 +339,37 @@ class _Run:
         while fine and self.step < last:
             self.step, n_recorded, fine = kernels.run_steps(
                 self.layout.cells, self.inputs, self.plan.rows, self.plan.wiring, self.plan.rules, arrays,
-                self.workspace, self.rng, self.step, last - self.step, self.measure,
+                self.workspace, self.rng, self.step, last - self.step,
             )  # fmt: skip
             if n_recorded:
                 kept = self.workspace.spike_step[:n_recorded], self.workspace.spike_neuron[:n_recorded]
-                self.spikes.append((kept[0].copy(), kept[1].copy()))
+                if self.tally is not None:
+                    self.tally.add(*kept)
+                if self.record:
+                    self.spikes.append((kept[0].copy(), kept[1].copy()))
         return bool(fine and np.all(np.isfinite(arrays.voltage)))
+
+    def _measured(self) -> dict[str, SpikeMeasures]:
+        if self.tally is None:
+            return {}
+        first, circuit = self.layout.first, self.layout.circuit
+        return {
+            name: self.tally.measures(
+                slice(first[name], first[name] + circuit.populations[name].n), self.step, circuit.dt_ms
+            )
+            for name in circuit.neurons
+        }
+
+    def _by_projection(self, change: FloatArray | None, n_steps: int) -> dict[str, FloatArray]:
+        """Sort changes of weights over some steps by projection, per second."""
+        if change is None:
+            return {}
+        circuit = self.layout.circuit
+        return {
+            name: change[place] / (n_steps * circuit.dt_ms / 1000.0)
+            for name, place in self.layout.weights.items()
+            if circuit.projections[name].plastic
+        }
 
     def _rates(self, binned: list[tuple[int, IntArray]], bin_steps: int, done: int) -> dict[str, FloatArray]:
         circuit, names = self.layout.circuit, self.layout.populations
@@ -351,17 +389,6 @@ class _Run:
             first = self.layout.first[name]
             own = (neurons >= first) & (neurons < first + self.layout.circuit.populations[name].n)
             result[name] = Spikes(steps[own], neurons[own].astype(np.int64) - first)
-        return result
-
-    def _interval_cv(self) -> dict[str, float]:
-        result = {}
-        for name in self.layout.circuit.neurons:
-            first, n = self.layout.first[name], self.layout.circuit.populations[name].n
-            intervals = self.arrays.intervals[first : first + n]
-            enough = intervals[intervals[:, 0] >= MIN_INTERVALS]
-            mean = enough[:, 1] / enough[:, 0]
-            variance = np.maximum(enough[:, 2] / enough[:, 0] - mean**2, 0.0)
-            result[name] = float(np.mean(np.sqrt(variance) / mean)) if len(enough) else math.nan
         return result
 
 

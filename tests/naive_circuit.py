@@ -13,9 +13,30 @@ from dataclasses import dataclass, field
 import numpy as np
 from naive import program_value
 
-from sims.circuit import LIF, Circuit, Eligibility, LowPass, Signal, Trace
+from sims.circuit import LIF, SAMPLED, Circuit, Eligibility, LowPass, Signal, Trace
+from sims.spike_splines import TraceSplines
 
 CLOSE_MV = 2e-3
+
+
+def b_spline(i: int, degree: int, knots: list[float], x: float) -> float:
+    """The recursion of Cox and de Boor."""
+    if degree == 0:
+        return 1.0 if knots[i] <= x < knots[i + 1] else 0.0
+    left = (x - knots[i]) / (knots[i + degree] - knots[i])
+    right = (knots[i + degree + 1] - x) / (knots[i + degree + 1] - knots[i + 1])
+    return left * b_spline(i, degree - 1, knots, x) + right * b_spline(i + 1, degree - 1, knots, x)
+
+
+def splines_value(splines: TraceSplines, trace: float, w: float) -> float:
+    n = splines.coefficients.shape[1]
+    width = (splines.high - splines.low) / (n - 3)
+    knots = [splines.low + (k - 3) * width for k in range(n + 4)]
+    x = min(max(trace, splines.low), splines.high * (1 - 1e-15))
+    total = 0.0
+    for power, row in enumerate(splines.coefficients.tolist()):
+        total += w**power * sum(c * b_spline(i, 3, knots, x) for i, c in enumerate(row))
+    return total
 
 
 @dataclass
@@ -191,6 +212,11 @@ class Twin:
             if slot.projection == name and slot.name in self.rules and slot.name.endswith("." + event):
                 values = values or self.values(name, s)
                 program = self.rules[slot.name]
+                if isinstance(program, TraceSplines):
+                    other = "pre" if event == "on_post" else "post"
+                    trace = next(v for v in slot.variables if v.place == other and v.state not in SAMPLED)
+                    changes[slot.changes] = splines_value(program, values[trace.name], values["w"])
+                    continue
                 changes[slot.changes] = program_value(program, {v: values[v] for v in program.variables})
         for what, change in changes.items():
             if what == "w":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from naive import program_value
+from naive_circuit import splines_value
 from numpy.typing import NDArray
 
 from sims.circuits import FeedforwardCircuit, InputSpikes
@@ -28,26 +29,6 @@ def on_post(rule: Rule, x_pre: float, w: float) -> float:
     if isinstance(rule, LinearSpikeRule):
         return rule.beta + rule.gamma * x_pre
     return update(rule.on_post, x_pre, w)
-
-
-def b_spline(i: int, degree: int, knots: list[float], x: float) -> float:
-    """The recursion of Cox and de Boor."""
-    if degree == 0:
-        return 1.0 if knots[i] <= x < knots[i + 1] else 0.0
-    left = (x - knots[i]) / (knots[i + degree] - knots[i])
-    right = (knots[i + degree + 1] - x) / (knots[i + degree + 1] - knots[i + 1])
-    return left * b_spline(i, degree - 1, knots, x) + right * b_spline(i + 1, degree - 1, knots, x)
-
-
-def splines_value(splines: TraceSplines, trace: float, w: float) -> float:
-    n = splines.coefficients.shape[1]
-    width = (splines.high - splines.low) / (n - 3)
-    knots = [splines.low + (k - 3) * width for k in range(n + 4)]
-    x = min(max(trace, splines.low), splines.high * (1 - 1e-15))
-    total = 0.0
-    for power, row in enumerate(splines.coefficients.tolist()):
-        total += w**power * sum(c * b_spline(i, 3, knots, x) for i, c in enumerate(row))
-    return total
 
 
 def update(program: Program | TraceSplines | None, trace: float, w: float) -> float:
