@@ -128,8 +128,8 @@ def _spikes_of(cells, state, p, k, spiking, n_spikes, levels):
 
 
 @helper(inline="always", **UNWRAPPED)
-def _inputs_of(inputs, state, rng, q, k, spiking, n_spikes):
-    """Spikes of a population of inputs; return how many are listed then.
+def _poisson_of(inputs, state, rng, q, k, spiking, n_spikes):
+    """Spikes of a Poisson population; return how many are listed then.
 
     The neurons of all steps stand in one long row. A neuron is passed by in silence as long as the hazard of
     those passed since the last spike is less than an exponential random number: one number a spike.
@@ -147,12 +147,6 @@ def _inputs_of(inputs, state, rng, q, k, spiking, n_spikes):
             wait = rng.standard_exponential()
         wait -= (last - n) * hazard
     state.waiting[q] = wait
-    at, end = inputs.event_at[q, 0], inputs.event_at[q, 1]
-    while at < end and inputs.event_step[at] == k:
-        spiking[n_spikes] = inputs.event_neuron[at]
-        n_spikes += 1
-        at += 1
-    inputs.event_at[q, 0] = at
     return n_spikes
 
 
@@ -163,14 +157,41 @@ def _decay_one(array, scales, which, keep):
         rescale(array, scales, which)
 
 
+@helper(forceinline=True, **UNWRAPPED)
+def _decay_conductance(array, groups, scales, which, keep):
+    """Let a conductance decay, and the parts of it that groups of presynaptic neurons have."""
+    scales[which] *= keep
+    if scales[which] < SMALLEST_SCALE:
+        for n in range(groups.shape[0]):
+            for g in range(groups.shape[2]):
+                groups[n, which, g] *= scales[which]
+        rescale(array, scales, which)
+
+
 @helper(inline="always", **UNWRAPPED)
-def _decay(cells, rows, state):
+def _measure_currents(cells, state, workspace):
+    """Add the currents of each group as the voltages of this step will feel them, both counted positive."""
+    for p in range(cells.numbers.shape[0]):
+        to_excitatory, to_inhibitory = state.scales[p, EXCITATORY], state.scales[p, INHIBITORY]
+        reversal_e, reversal_i = cells.numbers[p, REVERSAL_E], cells.numbers[p, REVERSAL_I]
+        for n in range(cells.first[p], cells.first[p + 1]):
+            conductance, current = workspace.conductance[n], workspace.current[n]
+            outward = to_excitatory * (reversal_e - state.voltage[n])
+            inward = to_inhibitory * (state.voltage[n] - reversal_i)
+            for g in range(conductance.shape[1]):
+                current[EXCITATORY, g] += outward * conductance[EXCITATORY, g]
+                current[INHIBITORY, g] += inward * conductance[INHIBITORY, g]
+
+
+@helper(inline="always", **UNWRAPPED)
+def _decay(cells, rows, state, workspace):
     """Let everything decay that only decays between spikes."""
     for p in range(cells.numbers.shape[0]):
         neurons, scales = slice(cells.first[p], cells.first[p + 1]), state.scales[p]
         numbers = cells.numbers[p]
-        _decay_one(state.excitatory[neurons], scales, EXCITATORY, numbers[KEEP + EXCITATORY])
-        _decay_one(state.inhibitory[neurons], scales, INHIBITORY, numbers[KEEP + INHIBITORY])
+        groups = workspace.conductance[neurons]
+        _decay_conductance(state.excitatory[neurons], groups, scales, EXCITATORY, numbers[KEEP + EXCITATORY])
+        _decay_conductance(state.inhibitory[neurons], groups, scales, INHIBITORY, numbers[KEEP + INHIBITORY])
         if numbers[RAISE] > 0.0:
             _decay_one(state.threshold[neurons], scales, THRESHOLDS, numbers[KEEP + THRESHOLDS])
         if numbers[ADAPTATION] != 0.0:
@@ -299,29 +320,46 @@ def run_steps(cells, inputs, rows, wiring, rules, state, workspace, rng, first, 
     cells, inputs, rows, wiring, rules = borrowed_all(cells, inputs, rows, wiring, rules)
     state, workspace, rng = borrowed_state(state), borrowed_workspace(workspace), borrowed(rng)
     n_with_membrane, n_populations = cells.numbers.shape[0], cells.first.shape[0] - 1
+    first_given = n_with_membrane + inputs.stretch_start.shape[0] - 1
     n_recorded, depth = 0, state.history.shape[0]
+    which = (first - workspace.begin) // workspace.bin_steps
+    bin_ends, event = workspace.begin + (which + 1) * workspace.bin_steps, 0
+    event_start = inputs.event_start[(first - inputs.event_first) * (n_populations - first_given) :]
+    here = (first - 1) % depth
     for k in range(first, first + n_steps):
         if n_recorded + state.history.shape[1] > workspace.spike_step.shape[0]:
             return k, n_recorded, True
         _set_signals(inputs, rows, state, k)
-        here = k % depth
+        if k == bin_ends:
+            which, bin_ends = which + 1, bin_ends + workspace.bin_steps
+        if workspace.measures_current:
+            _measure_currents(cells, state, workspace)
+        here = here + 1 if here + 1 < depth else 0
         spiking, bounds, n_spikes = state.history[here], state.bounds[here], 0
         for p in range(n_with_membrane):
             n_spikes = _spikes_of(cells, state, p, k, spiking, n_spikes, workspace.levels)
             bounds[p + 1] = n_spikes
-        for p in range(n_with_membrane, n_populations):
-            n_spikes = _inputs_of(inputs, state, rng, p - n_with_membrane, k, spiking, n_spikes)
+        for p in range(n_with_membrane, first_given):
+            n_spikes = _poisson_of(inputs, state, rng, p - n_with_membrane, k, spiking, n_spikes)
             bounds[p + 1] = n_spikes
-        _decay(cells, rows, state)
+        for p in range(first_given, n_populations):
+            for e in range(event_start[event], event_start[event + 1]):
+                spiking[n_spikes] = inputs.event_neuron[e]
+                n_spikes += 1
+            bounds[p + 1] = n_spikes
+            event += 1
+        _decay(cells, rows, state, workspace)
         for p in range(n_populations):
             state.counts[p] += bounds[p + 1] - bounds[p]
-            if p < n_with_membrane:
-                _raise_own(cells, state, p, spiking, bounds[p], bounds[p + 1])
-            if workspace.is_recorded[p]:
-                for s in range(bounds[p], bounds[p + 1]):
-                    workspace.spike_step[n_recorded] = k
-                    workspace.spike_neuron[n_recorded] = spiking[s]
-                    n_recorded += 1
+            workspace.binned[which, p] += bounds[p + 1] - bounds[p]
+            if bounds[p] < bounds[p + 1]:
+                if p < n_with_membrane:
+                    _raise_own(cells, state, p, spiking, bounds[p], bounds[p + 1])
+                if workspace.is_recorded[p]:
+                    for s in range(bounds[p], bounds[p + 1]):
+                        workspace.spike_step[n_recorded] = k
+                        workspace.spike_neuron[n_recorded] = spiking[s]
+                        n_recorded += 1
         _sample(cells, rows, state)
         if wiring.is_large:
             _fetch(cells, wiring, state, here)

@@ -29,9 +29,10 @@ from sims.rules import Program
 from sims.spike_splines import TraceSplines
 from sims.synapses import Synapses, starts_of
 
-__all__ = ["Layout", "Plan", "RowKey", "packed_inputs", "plan_of"]
+__all__ = ["GivenSpikes", "Layout", "Plan", "RowKey", "packed_inputs", "plan_of"]
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 RowKey = tuple[int, str, int, str, float]
 """Kind of a row, its population, delay in steps, what it follows, and its time constant in ms."""
@@ -55,7 +56,9 @@ class Layout:
     Attributes
     ----------
     populations : tuple of str
-        Those with a membrane first.
+        Those with a membrane first, then Poisson neurons, then those whose spikes are given.
+    given : tuple of str
+        The last of these.
     first : dict of str to int
         Number of a population's first neuron, counted through all.
     weights : dict of str to slice
@@ -66,8 +69,12 @@ class Layout:
 
     def __init__(self, circuit: Circuit, synapses: Mapping[str, Synapses]) -> None:
         self.circuit, self.synapses = circuit, synapses
-        others = tuple(name for name in circuit.populations if name not in circuit.neurons)
-        self.populations = circuit.neurons + others
+        poisson, given = (
+            tuple(name for name, value in circuit.populations.items() if isinstance(value, kind))
+            for kind in (Poisson, Recorded)
+        )
+        self.populations, self.given = circuit.neurons + poisson + given, given
+        self.n_poisson = len(poisson)
         sizes = [circuit.populations[name].n for name in self.populations]
         starts = starts_of(sizes)
         self.first = dict(zip(self.populations, starts.tolist(), strict=False))
@@ -294,29 +301,55 @@ def packed_inputs(
                 f"Rates are of Poisson populations ({', '.join(poisson) or 'none'}), got {name!r}."
             )
     stretches, hazards, n_stretches = [], [], [0]
-    events: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    event_at, n_events = [], 0
-    for name in layout.populations[len(circuit.neurons) :]:
+    for name in layout.populations[len(circuit.neurons) :][: layout.n_poisson]:
         population, first = circuit.populations[name], layout.first[name]
-        n_own = 0
-        if isinstance(population, Poisson):
-            given = rates_hz.get(name, population.rate_hz)
-            rates = checked_rates(given, population.n, f"Population {name}", circuit.dt_ms)
-            cuts = [0, *(np.flatnonzero(np.diff(rates)) + 1).tolist(), population.n]
-            stretches += [(first + a, first + b) for a, b in pairwise(cuts)]
-            hazards += [-math.log1p(-float(rates[a]) * circuit.dt_ms / 1000.0) for a in cuts[:-1]]
-        elif isinstance(population, Recorded):
-            events.append(_events(circuit, name, population, first, step, n_steps))
-            n_own = len(events[-1][0])
+        assert isinstance(population, Poisson)
+        given = rates_hz.get(name, population.rate_hz)
+        rates = checked_rates(given, population.n, f"Population {name}", circuit.dt_ms)
+        cuts = [0, *(np.flatnonzero(np.diff(rates)) + 1).tolist(), population.n]
+        stretches += [(first + a, first + b) for a, b in pairwise(cuts)]
+        hazards += [-math.log1p(-float(rates[a]) * circuit.dt_ms / 1000.0) for a in cuts[:-1]]
         n_stretches.append(len(stretches))
-        event_at.append((n_events, n_events + n_own))
-        n_events += n_own
     return tables.Inputs(
         np.array(n_stretches, dtype=np.int64), np.array(stretches, dtype=np.int64).reshape(-1, 2),
-        np.array(hazards, dtype=np.float64), np.array(event_at, dtype=np.int64).reshape(-1, 2),
-        _joined([steps for steps, _ in events], np.int64), _joined([who for _, who in events], np.int64),
+        np.array(hazards, dtype=np.float64), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32), 0,
         _course(layout, n_steps, signals, current), step,
     )  # fmt: skip
+
+
+class GivenSpikes:
+    """Spikes of all populations whose spikes are given, to be handed out piece by piece.
+
+    Parameters
+    ----------
+    n_populations : int
+    step, population, neuron : ndarray of int, shape (n_spikes,)
+        Populations and neurons are counted among those of their kind and through all populations. Those of
+        one step and population keep their order.
+    """
+
+    def __init__(self, n_populations: int, step: IntArray, population: IntArray, neuron: IntArray) -> None:
+        self._n = n_populations
+        place = step * n_populations + population
+        order = np.argsort(place, kind="stable")
+        self._place, self._neuron = place[order], neuron[order].astype(np.int32)
+
+    @classmethod
+    def recorded(cls, layout: Layout, first: int, last: int) -> GivenSpikes:
+        """Return those of populations that have recorded ones, from a step to before another."""
+        events = [_events(layout.circuit, layout.first[name], name, first, last) for name in layout.given]
+        numbers = [np.full(len(steps), d) for d, (steps, _) in enumerate(events)]
+        return cls(
+            len(events), _joined([steps for steps, _ in events], np.int64), _joined(numbers, np.int64),
+            _joined([who for _, who in events], np.int64),
+        )  # fmt: skip
+
+    def __call__(self, step: int, n_steps: int) -> tuple[IntArray, NDArray[np.int32]]:
+        """Return where the spikes of each step and population begin, and their neurons."""
+        first, n = step * self._n, n_steps * self._n
+        begin, end = np.searchsorted(self._place, [first, first + n])
+        counts = np.bincount(self._place[begin:end] - first, minlength=n)
+        return starts_of(counts), self._neuron[begin:end]
 
 
 def _course(
@@ -341,16 +374,24 @@ def _course(
 
 
 def _events(
-    circuit: Circuit, name: str, population: Recorded, first: int, step: int, n_steps: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    circuit: Circuit, first_neuron: int, name: str, first: int, last: int
+) -> tuple[IntArray, IntArray]:
+    population = circuit.populations[name]
+    assert isinstance(population, Recorded)
     steps = np.rint(np.asarray(population.time_ms) / circuit.dt_ms).astype(np.int64)
-    begin, end = np.searchsorted(steps, [step, step + n_steps])
+    begin, end = np.searchsorted(steps, [first, last])
     steps, sources = steps[begin:end], np.asarray(population.source)[begin:end]
+    check_once(steps, sources, f"An input of population {name}", circuit.dt_ms)
     order = np.lexsort((sources, steps))
-    steps, sources = steps[order], sources[order]
-    if np.any((np.diff(steps) == 0) & (np.diff(sources) == 0)):
-        raise ValueError(f"An input of population {name} spikes twice in one step of {circuit.dt_ms} ms.")
-    return steps, sources + first
+    return steps[order], sources[order] + first_neuron
+
+
+def check_once(step: IntArray, source: IntArray, what: str, dt_ms: float) -> None:
+    """Raise ValueError if one of some inputs has two spikes in a step."""
+    order = np.lexsort((source, step))
+    step, source = step[order], source[order]
+    if np.any((np.diff(step) == 0) & (np.diff(source) == 0)):
+        raise ValueError(f"{what} spikes twice in one step of {dt_ms} ms.")
 
 
 def _sorted_out(

@@ -8,7 +8,7 @@ are computed once. The pair, the triplet and the reward-modulated rules have thi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,7 @@ def planned(slot: Slot, program: Program | TraceSplines, *, lines: bool = True) 
         return Update(slot, variables, program.constants, program.code, outputs, None, PROGRAM)
     constants = np.append(program.constants, 1.0)
     code = np.array(line.code, dtype=np.int64).reshape(-1, 3)
-    if not any(_is_read(n, code, line.result) for n in range(len(variables))):
+    if not any(n in _read(line.code, line.result) for n in range(len(variables))):
         # What no state changes is computed here.
         registers = np.zeros(len(variables) + len(constants) + len(code))
         run_registers(code, constants, len(variables), registers)
@@ -98,9 +98,12 @@ def planned(slot: Slot, program: Program | TraceSplines, *, lines: bool = True) 
     return Update(slot, variables, constants, code, line.result, line.trace, LINE)
 
 
-def _is_read(register: int, code: NDArray[np.int64], result: Form) -> bool:
-    binary = np.isin(code[:, 0], list(BINARY_OPS))
-    return register in result or bool(np.any(code[:, 1] == register) or np.any(code[binary, 2] == register))
+def _read(code: Iterable[tuple[int, int, int]], results: Iterable[int]) -> set[int]:
+    """Return the registers that are read by some instructions or hold results."""
+    read = set(results)
+    for op, i, j in code:
+        read |= {i, j} if op in BINARY_OPS else {i}
+    return read
 
 
 def _first_state(slot: Slot) -> Variable:
@@ -193,9 +196,7 @@ def _is_shared(form: Form) -> bool:
 
 def _without_unread(program: Program) -> Program:
     """Return the same program without the variables that it does not read."""
-    read = {int(program.output)}
-    for op, i, j in program.code.tolist():
-        read |= {i, j} if op in BINARY_OPS else {i}
+    read = _read(program.code.tolist(), [int(program.output)])
     n = len(program.variables)
     kept = [v for v in range(n) if v in read]
     moved = {v: new for new, v in enumerate(kept)}

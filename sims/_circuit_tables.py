@@ -62,14 +62,14 @@ class Cells(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Populations without a membrane: neurons in stretches of one rate, and given spikes; and signals."""
+    """Populations without a membrane, Poisson ones first, then those whose spikes are given; and signals."""
 
-    stretch_start: np.ndarray  # (n_inputs + 1,): stretches of each population
+    stretch_start: np.ndarray  # (n_poisson + 1,): stretches of neurons of one rate, of each population
     stretch: np.ndarray  # (n_stretches, 2): first neuron, and the one after the last
     hazard: np.ndarray  # (n_stretches,): minus the logarithm of the probability of no spike in a step
-    event_at: np.ndarray  # (n_inputs, 2): next given spike, and the one after the last; changed in place
-    event_step: np.ndarray  # (n_events,)
+    event_start: np.ndarray  # (n_steps * n_given + 1,): given spikes of each step and population
     event_neuron: np.ndarray  # (n_events,)
+    event_first: int  # step of the first given spikes
     course: np.ndarray  # (n_signals, n_columns): signals in each step of the run; the last column stays
     course_first: int  # step of the first column
 
@@ -136,12 +136,12 @@ class State(NamedTuple):
     signals: np.ndarray  # (n_globals,)
     history: np.ndarray  # (longest delay + 1, n_neurons): spikes of the last steps
     bounds: np.ndarray  # (longest delay + 1, n_populations + 1): where those of each population begin
-    waiting: np.ndarray  # (n_inputs,): hazard until the next Poisson spike
+    waiting: np.ndarray  # (n_poisson,): hazard until the next Poisson spike
     counts: np.ndarray  # (n_populations,): spikes
 
 
 class Workspace(NamedTuple):
-    """Memory that means nothing between two steps, and where spikes are recorded."""
+    """Memory that means nothing between two steps, and what a run counts, records and measures."""
 
     levels: np.ndarray  # (most neurons,), single precision
     registers: np.ndarray
@@ -150,6 +150,13 @@ class Workspace(NamedTuple):
     is_recorded: np.ndarray  # (n_populations,)
     spike_step: np.ndarray
     spike_neuron: np.ndarray
+    binned: np.ndarray  # (n_bins, n_populations): spikes
+    bin_steps: int
+    begin: int  # step of the first bin
+    group: np.ndarray  # (n_neurons,): of presynaptic neurons whose currents are told apart
+    conductance: np.ndarray  # (n_with_membrane_neurons, 2, n_groups), over the scales; none for no groups
+    current: np.ndarray  # the same of sums over steps
+    measures_current: bool
 
 
 @helper(inline="always", **UNWRAPPED)
@@ -158,7 +165,7 @@ def borrowed_all(cells, inputs, rows, wiring, rules):
         Cells(borrowed(cells.first), borrowed(cells.numbers)),
         Inputs(
             borrowed(inputs.stretch_start), borrowed(inputs.stretch), borrowed(inputs.hazard),
-            borrowed(inputs.event_at), borrowed(inputs.event_step), borrowed(inputs.event_neuron),
+            borrowed(inputs.event_start), borrowed(inputs.event_neuron), inputs.event_first,
             borrowed(inputs.course), inputs.course_first,
         ),
         Rows(
@@ -195,5 +202,7 @@ def borrowed_workspace(workspace):
     return Workspace(
         borrowed(workspace.levels), borrowed(workspace.registers), borrowed(workspace.tape),
         borrowed(workspace.synapses), borrowed(workspace.is_recorded), borrowed(workspace.spike_step),
-        borrowed(workspace.spike_neuron),
+        borrowed(workspace.spike_neuron), borrowed(workspace.binned), workspace.bin_steps, workspace.begin,
+        borrowed(workspace.group), borrowed(workspace.conductance), borrowed(workspace.current),
+        workspace.measures_current,
     )  # fmt: skip

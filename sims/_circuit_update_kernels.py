@@ -181,39 +181,42 @@ def _is_one_line(rules, first, last):
 
 
 @helper(forceinline=True, **UNWRAPPED)
+def _transmit_by_group(groups, group, weights, targets, unit):
+    """Add the same to the conductance that a group of presynaptic neurons has at each target."""
+    for i in range(targets.shape[0]):
+        groups[targets[i], group] += unit * weights[i]
+
+
+@helper(forceinline=True, **UNWRAPPED)
 def arrive(cells, rows, wiring, rules, state, p, spikes, workspace):
     """Let spikes of presynaptic neurons arrive at their synapses; return whether all are numbers."""
     table, numbers = wiring.table[p], wiring.numbers[p]
-    pre, post = cells.first[table[PRE]], table[POST]
-    starts = wiring.start[table[OUTGOING] :]
+    pre, post, onto = cells.first[table[PRE]], table[POST], table[ONTO]
+    starts, to_weight = wiring.start[table[OUTGOING] :], table[TO_WEIGHT]
     neurons = slice(cells.first[post], cells.first[post + 1])
-    conductance = state.excitatory[neurons] if table[ONTO] == EXCITATORY else state.inhibitory[neurons]
-    unit = numbers[UNIT] / state.scales[post, table[ONTO]]
+    conductance = state.excitatory[neurons] if onto == EXCITATORY else state.inhibitory[neurons]
+    groups, grouped = workspace.conductance[neurons, onto], workspace.conductance.shape[2] > 0
+    unit = numbers[UNIT] / state.scales[post, onto]
     if table[IS_UNIFORM] != 0:
         for s in range(spikes.shape[0]):
             n = spikes[s] - pre
-            raise_targets(conductance, wiring.target[starts[n] : starts[n + 1]], unit)
+            targets = wiring.target[starts[n] : starts[n + 1]]
+            raise_targets(conductance, targets, unit)
+            if grouped:
+                for i in range(targets.shape[0]):
+                    groups[targets[i], workspace.group[spikes[s]]] += unit
         return True
-    to_weight, first, last = table[TO_WEIGHT], table[AT_PRE], table[AT_PRE + 1]
+    first, last = table[AT_PRE], table[AT_PRE + 1]
     if first == last:
         for s in range(spikes.shape[0]):
             n = spikes[s] - pre
             begin, end = starts[n], starts[n + 1]
-            weights = state.weights[begin + to_weight : end + to_weight]
-            _transmit(conductance, weights, wiring.target[begin:end], unit)
-        return True
-    fine, transmits_first = True, table[TRANSMITS_FIRST] != 0
-    if not _is_one_line(rules, first, last):
-        for s in range(spikes.shape[0]):
-            n = spikes[s] - pre
-            begin, end = starts[n], starts[n + 1]
             weights, targets = state.weights[begin + to_weight : end + to_weight], wiring.target[begin:end]
-            if transmits_first:
-                _transmit(conductance, weights, targets, unit)
-            fine = change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace) and fine
-            if not transmits_first:
-                _transmit(conductance, weights, targets, unit)
-        return fine
+            _transmit(conductance, weights, targets, unit)
+            if grouped:
+                _transmit_by_group(groups, workspace.group[spikes[s]], weights, targets, unit)
+        return True
+    fine, transmits_first, is_line = True, table[TRANSMITS_FIRST] != 0, _is_one_line(rules, first, last)
     rate, lowest, highest = numbers[LEARNING_RATE], numbers[LOWEST_WEIGHT], numbers[HIGHEST_WEIGHT]
     row = rules.table[first, TRACE]
     values, scale = state.values[rows.table[row, START] :], state.row_scales[row]
@@ -221,30 +224,35 @@ def arrive(cells, rows, wiring, rules, state, p, spikes, workspace):
         n = spikes[s] - pre
         begin, end = starts[n], starts[n + 1]
         weights, targets = state.weights[begin + to_weight : end + to_weight], wiring.target[begin:end]
-        a, b, c = _line_of(rows, rules, state, first, OF_PRE, n, workspace.registers)
-        constant, slope, gain = rate * a, rate * b * scale, rate * c
         if transmits_first:
-            for i in range(targets.shape[0]):
-                change = constant + slope * values[targets[i]] + gain * weights[i]
-                weight = bounded(weights[i] + change, lowest, highest)
-                conductance[targets[i]] += unit * weights[i]
-                weights[i] = weight
-                fine = fine and weight == weight
-        elif gain == 0.0:
-            for i in range(targets.shape[0]):
-                target = targets[i]
-                weight = bounded(weights[i] + constant + slope * values[target], lowest, highest)
-                weights[i] = weight
-                conductance[target] += unit * weight
-                fine = fine and weight == weight
+            _transmit(conductance, weights, targets, unit)
+            if grouped:
+                _transmit_by_group(groups, workspace.group[spikes[s]], weights, targets, unit)
+        if not is_line:
+            fine = change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace) and fine
+            if not transmits_first:
+                _transmit(conductance, weights, targets, unit)
         else:
-            for i in range(targets.shape[0]):
-                target = targets[i]
-                change = constant + slope * values[target] + gain * weights[i]
-                weight = bounded(weights[i] + change, lowest, highest)
-                weights[i] = weight
-                conductance[target] += unit * weight
-                fine = fine and weight == weight
+            a, b, c = _line_of(rows, rules, state, first, OF_PRE, n, workspace.registers)
+            constant, slope, gain = rate * a, rate * b * scale, rate * c
+            passed = 0.0 if transmits_first else unit
+            if gain == 0.0:
+                for i in range(targets.shape[0]):
+                    target = targets[i]
+                    weight = bounded(weights[i] + constant + slope * values[target], lowest, highest)
+                    weights[i] = weight
+                    conductance[target] += passed * weight
+                    fine = fine and weight == weight
+            else:
+                for i in range(targets.shape[0]):
+                    target = targets[i]
+                    change = constant + slope * values[target] + gain * weights[i]
+                    weight = bounded(weights[i] + change, lowest, highest)
+                    weights[i] = weight
+                    conductance[target] += passed * weight
+                    fine = fine and weight == weight
+        if grouped and not transmits_first:
+            _transmit_by_group(groups, workspace.group[spikes[s]], weights, targets, unit)
     return fine
 
 

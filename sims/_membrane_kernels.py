@@ -96,6 +96,8 @@ def list_spikes(v, threshold, free_at, refractory, ends, first_free, spiking, n_
 @helper(forceinline=True, **UNWRAPPED)
 def hold_at_reset(v, refractory, ends, reset):
     """Reset the voltages of all neurons of the ring."""
+    if ends[0] == ends[1]:
+        return
     n_neurons = v.shape[0]
     first = ends[0] % n_neurons
     beyond = first + ends[1] - ends[0] - n_neurons

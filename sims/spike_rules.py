@@ -18,16 +18,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
-from sims._spike_programs import NOTHING, KernelRule
 from sims.rules import Op, Program
 
-__all__ = ["ActivityLimits", "ExcitatoryPlasticity", "LinearSpikeRule", "SpikeRule"]
-
-_Update = TypeVar("_Update")
+__all__ = ["ActivityLimits", "ExcitatoryPlasticity", "LinearSpikeRule", "SpikeRule", "Stop"]
 
 ON_PRE_LEVELS = (True, False)
 ON_POST_LEVELS = (False, False)
@@ -68,18 +66,9 @@ class SpikeRule:
         _check_program(self.on_post, "on_post", ON_POST_LEVELS)
         _check_time_constants(self.tau_pre_ms, self.tau_post_ms)
 
-    def of_projection(self, name: str) -> dict[str, Program | float]:
+    def of_projection(self, name: str) -> dict[str, Any]:
         """Return the rule's parts by the slots of a projection of a circuit with one trace x."""
         return of_projection(name, self.on_pre, self.on_post, self.tau_pre_ms, self.tau_post_ms)
-
-    def kernel_rule(self) -> KernelRule:
-        """Return the rule in the form that the kernels take."""
-        pre, post = self.on_pre or _NO_UPDATE, self.on_post or _NO_UPDATE
-        return KernelRule(
-            False, 0.0, 0.0, 0.0, 0.0, float(self.tau_pre_ms), float(self.tau_post_ms),
-            pre.code, pre.constants, NOTHING if self.on_pre is None else pre.output,
-            post.code, post.constants, NOTHING if self.on_post is None else post.output,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,18 +129,9 @@ class LinearSpikeRule:
             self.tau_post_ms,
         )
 
-    def of_projection(self, name: str) -> dict[str, Program | float]:
+    def of_projection(self, name: str) -> dict[str, Any]:
         """Return the rule's parts by the slots of a projection of a circuit with one trace x."""
         return self.as_programs().of_projection(name)
-
-    def kernel_rule(self) -> KernelRule:
-        """Return the rule in the form that the kernels take."""
-        none = _NO_UPDATE
-        return KernelRule(
-            True, float(self.alpha), float(self.beta), float(self.gamma), float(self.kappa),
-            float(self.tau_pre_ms), float(self.tau_post_ms),
-            none.code, none.constants, NOTHING, none.code, none.constants, NOTHING,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -194,6 +174,15 @@ class ExcitatoryPlasticity:
                 raise ValueError(f"Excitatory plasticity needs a positive {name}, got {value}.")
 
 
+class Stop(IntEnum):
+    """Why a run ended."""
+
+    RAN = 0
+    TOO_QUIET = 1
+    TOO_ACTIVE = 2
+    NOT_A_NUMBER = 3
+
+
 @dataclass(frozen=True)
 class ActivityLimits:
     """When a simulation is stopped because its activity has left the range of a working circuit.
@@ -232,16 +221,13 @@ class ActivityLimits:
 
 
 def of_projection(
-    name: str, on_pre: _Update | None, on_post: _Update | None, tau_pre_ms: float, tau_post_ms: float
-) -> dict[str, _Update | float]:
+    name: str, on_pre: Any, on_post: Any, tau_pre_ms: float, tau_post_ms: float
+) -> dict[str, Any]:
     """Name the parts of a rule after the slots of a projection of a circuit with one trace x."""
     updates = {f"{name}.on_pre": on_pre, f"{name}.on_post": on_post}
     return {slot: update for slot, update in updates.items() if update is not None} | {
         f"{name}.tau_x_pre": tau_pre_ms, f"{name}.tau_x_post": tau_post_ms
     }  # fmt: skip
-
-
-_NO_UPDATE = Program.build(("x", "w"), ON_POST_LEVELS, [0.0], [])
 
 
 def _check_program(program: Program | None, slot: str, levels: tuple[bool, bool]) -> None:

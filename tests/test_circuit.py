@@ -1,4 +1,4 @@
-"""Spiking circuits as data: against their naive twin, in pieces, on threads, and against older networks."""
+"""Spiking circuits as data: against their naive twin, in pieces and on threads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from circuit_examples import EXAMPLES, PLASTIC, balanced, programs
 
 from sims import _circuit_kernels as kernels
+from sims import _circuit_run, spiking_circuit
 from sims import _circuit_tables as tables
-from sims import spiking_circuit
 from sims._circuit_packing import plan_of
 from sims.circuit import LIF, Circuit, Eligibility, LowPass, Poisson, Projection, Recorded, Signal, Trace
 from sims.spike_rules import ActivityLimits
@@ -281,7 +281,7 @@ def test_a_voltage_that_is_no_number_ends_the_run():
 def test_more_spikes_than_there_is_room_for_are_recorded_piece_by_piece(monkeypatch):
     circuit = balanced()
     *_, whole = simulated(circuit, {}, {})
-    monkeypatch.setattr(spiking_circuit, "SPIKES_KEPT", 10)
+    monkeypatch.setattr(_circuit_run, "SPIKES_KEPT", 10)
     *_, pieces = simulated(circuit, {}, {})
     for name in circuit.populations:
         np.testing.assert_array_equal(whole.spikes[name].neuron, pieces.spikes[name].neuron)
