@@ -78,20 +78,19 @@ def main(arguments: Path, result: Path) -> None:
         "keep_i": np.exp(-a["dt_ms"] / a["tau_i_ms"]),
     }
     neuron = b.NeuronGroup(
-        1, NEURON, threshold="v > threshold", reset="v = reset", refractory=a["refractory_ms"] * b.ms,
-        method="exponential_euler", namespace=space,
+        1, NEURON, threshold="v > threshold", reset="v = reset",
+        # Here a neuron is held at its reset for so long, from the step after its spike on.
+        refractory=(a["refractory_ms"] + a["dt_ms"]) * b.ms, method="euler", namespace=space,
     )  # fmt: skip
     neuron.v = a["rest"]
-    neuron.run_regularly("g_e *= keep_e; g_i *= keep_i", when="start", order=0)
+    # After the voltage has moved, and before spikes arrive.
+    neuron.run_regularly("g_e *= keep_e; g_i *= keep_i", when="groups", order=1)
     excitatory = b.Synapses(inputs[0], neuron, "w : 1", on_pre="g_e_post += unit_e * w", namespace=space)
     inhibitory = b.Synapses(inputs[0], neuron, SYNAPSE, on_pre=ON_PRE, on_post=ON_POST, namespace=space)
     n = a["n_excitatory"]
     excitatory.connect(i=np.arange(n), j=0)
     inhibitory.connect(i=np.arange(n, a["n_inputs"]), j=0)
     excitatory.w, inhibitory.w = a["excitatory_weights"], a["inhibitory_weights"]
-    # Input spikes act before the voltage of their step; a postsynaptic spike comes after them.
-    for pathway in (excitatory.pre, inhibitory.pre):
-        pathway.when, pathway.order = "start", 2
     monitor = b.SpikeMonitor(neuron)
     net = b.Network(*inputs, neuron, excitatory, inhibitory, monitor)
     net.run(a["duration_s"] * b.second)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.brian import FEEDFORWARD_SCRIPT, RECURRENT_SCRIPT, feedforward_arguments
-from sims.recurrent import RecurrentNetwork, simulate_recurrent
+from discover.tasks._recurrent_balance import balanced_network, simulated
 from sims.spike_rules import LinearSpikeRule
 from sims.spiking import FeedforwardCircuit, published_problems, simulate_feedforward
 
@@ -33,7 +33,7 @@ def spiking(repeats: int) -> dict[str, Any]:
     """Biological seconds a second, the median over turns; where Brian2 is, its program in the same turns."""
     problems = published_problems(FeedforwardCircuit(), seeds=[1], inhibitory_weight=0.4)
     rules = [VOGELS] * N_RULES
-    network = RecurrentNetwork(learning_rate=0.05)
+    network = balanced_network()
     ours: dict[str, tuple[Callable[[], Any], float]] = {
         "feed-forward": (lambda: simulate_feedforward(VOGELS, problems, FEEDFORWARD_S), FEEDFORWARD_S),
         f"feed-forward, {N_RULES} rules at once": (
@@ -41,13 +41,13 @@ def spiking(repeats: int) -> dict[str, Any]:
             FEEDFORWARD_S * N_RULES,
         ),
         "recurrent, 10,000 neurons": (
-            lambda: simulate_recurrent(VOGELS, network, RECURRENT_S),
+            lambda: simulated(VOGELS, network, RECURRENT_S),
             RECURRENT_S,
         ),
     }
 
     def draw_connections() -> None:
-        simulate_recurrent(VOGELS, network, network.dt_ms / 1000.0)
+        simulated(VOGELS, network, network.dt_ms / 1000.0)
 
     for run, _ in ours.values():
         run()

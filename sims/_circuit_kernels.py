@@ -41,14 +41,11 @@ from sims._circuit_tables import (
     KEEP,
     KIND,
     LEAK,
-    LOW_PASS,
     LOWEST,
     OUTGOING,
     POPULATION,
     POST,
-    POST_TRACE,
     PRE,
-    PRE_TRACE,
     RAISE,
     RATE,
     REFRACTORY,
@@ -76,7 +73,6 @@ from sims._membrane_kernels import (
     fetch_row,
     hold_at_reset,
     list_spikes,
-    note_interval,
     release,
     rescale,
 )
@@ -132,8 +128,8 @@ def _spikes_of(cells, state, p, k, spiking, n_spikes, levels):
 
 
 @helper(inline="always", **UNWRAPPED)
-def _inputs_of(inputs, state, rng, q, k, spiking, n_spikes):
-    """Spikes of a population of inputs; return how many are listed then.
+def _poisson_of(inputs, state, rng, q, k, spiking, n_spikes):
+    """Spikes of a Poisson population; return how many are listed then.
 
     The neurons of all steps stand in one long row. A neuron is passed by in silence as long as the hazard of
     those passed since the last spike is less than an exponential random number: one number a spike.
@@ -151,46 +147,67 @@ def _inputs_of(inputs, state, rng, q, k, spiking, n_spikes):
             wait = rng.standard_exponential()
         wait -= (last - n) * hazard
     state.waiting[q] = wait
-    at, end = inputs.event_at[q, 0], inputs.event_at[q, 1]
-    while at < end and inputs.event_step[at] == k:
-        spiking[n_spikes] = inputs.event_neuron[at]
-        n_spikes += 1
-        at += 1
-    inputs.event_at[q, 0] = at
     return n_spikes
 
 
-@helper(**UNWRAPPED)
+@helper(forceinline=True, **UNWRAPPED)
 def _decay_one(array, scales, which, keep):
     scales[which] *= keep
     if scales[which] < SMALLEST_SCALE:
         rescale(array, scales, which)
 
 
+@helper(forceinline=True, **UNWRAPPED)
+def _decay_conductance(array, groups, scales, which, keep):
+    """Let a conductance decay, and the parts of it that groups of presynaptic neurons have."""
+    scales[which] *= keep
+    if scales[which] < SMALLEST_SCALE:
+        for n in range(groups.shape[0]):
+            for g in range(groups.shape[2]):
+                groups[n, which, g] *= scales[which]
+        rescale(array, scales, which)
+
+
 @helper(inline="always", **UNWRAPPED)
-def _decay(cells, rows, state):
+def _measure_currents(cells, state, workspace):
+    """Add the currents of each group as the voltages of this step will feel them, both counted positive."""
+    for p in range(cells.numbers.shape[0]):
+        to_excitatory, to_inhibitory = state.scales[p, EXCITATORY], state.scales[p, INHIBITORY]
+        reversal_e, reversal_i = cells.numbers[p, REVERSAL_E], cells.numbers[p, REVERSAL_I]
+        for n in range(cells.first[p], cells.first[p + 1]):
+            conductance, current = workspace.conductance[n], workspace.current[n]
+            outward = to_excitatory * (reversal_e - state.voltage[n])
+            inward = to_inhibitory * (state.voltage[n] - reversal_i)
+            for g in range(conductance.shape[1]):
+                current[EXCITATORY, g] += outward * conductance[EXCITATORY, g]
+                current[INHIBITORY, g] += inward * conductance[INHIBITORY, g]
+
+
+@helper(inline="always", **UNWRAPPED)
+def _decay(cells, rows, state, workspace):
     """Let everything decay that only decays between spikes."""
     for p in range(cells.numbers.shape[0]):
         neurons, scales = slice(cells.first[p], cells.first[p + 1]), state.scales[p]
         numbers = cells.numbers[p]
-        _decay_one(state.excitatory[neurons], scales, EXCITATORY, numbers[KEEP + EXCITATORY])
-        _decay_one(state.inhibitory[neurons], scales, INHIBITORY, numbers[KEEP + INHIBITORY])
+        groups = workspace.conductance[neurons]
+        _decay_conductance(state.excitatory[neurons], groups, scales, EXCITATORY, numbers[KEEP + EXCITATORY])
+        _decay_conductance(state.inhibitory[neurons], groups, scales, INHIBITORY, numbers[KEEP + INHIBITORY])
         if numbers[RAISE] > 0.0:
             _decay_one(state.threshold[neurons], scales, THRESHOLDS, numbers[KEEP + THRESHOLDS])
         if numbers[ADAPTATION] != 0.0:
             _decay_one(state.adaptation[neurons], scales, ADAPTATIONS, numbers[KEEP + ADAPTATIONS])
-    for r in range(rows.keep.shape[0]):
-        if rows.table[r, KIND] <= POST_TRACE:
-            values = state.values[rows.table[r, START] : rows.table[r, END]]
-            _decay_one(values, state.row_scales, r, rows.keep[r])
+    for r in range(rows.n_traces):
+        state.row_scales[r] *= rows.keep[r]
+        if state.row_scales[r] < SMALLEST_SCALE:
+            rescale(state.values[rows.table[r, START] : rows.table[r, END]], state.row_scales, r)
     for e in range(rows.eligibility_keep.shape[0]):
         traces = state.eligibility[rows.eligibility_start[e] : rows.eligibility_start[e + 1]]
         _decay_one(traces, state.eligibility_scales, e, rows.eligibility_keep[e])
 
 
 @helper(inline="always", **UNWRAPPED)
-def _note_own_spikes(cells, state, p, spiking, first, last, k, measuring):
-    """Raise thresholds and adaptation of neurons that spike, and note the intervals between their spikes."""
+def _raise_own(cells, state, p, spiking, first, last):
+    """Raise thresholds and adaptation of neurons that spike."""
     raised, added = cells.numbers[p, RAISE], cells.numbers[p, ADAPTATION]
     if raised > 0.0:
         for s in range(first, last):
@@ -198,18 +215,13 @@ def _note_own_spikes(cells, state, p, spiking, first, last, k, measuring):
     if added != 0.0:
         for s in range(first, last):
             state.adaptation[spiking[s]] += added / state.scales[p, ADAPTATIONS]
-    if measuring:
-        for s in range(first, last):
-            note_interval(state.last_spike, state.intervals, spiking[s], k)
 
 
 @helper(inline="always", **UNWRAPPED)
 def _sample(cells, rows, state):
     """Take what rules read of voltages and conductances, and let low-passed variables follow."""
-    for r in range(rows.keep.shape[0]):
+    for r in range(rows.n_traces, rows.n_moving):
         kind, p, what = rows.table[r, KIND], rows.table[r, POPULATION], rows.table[r, WHAT]
-        if kind != SAMPLE and kind != LOW_PASS:
-            continue
         neurons, values = slice(cells.first[p], cells.first[p + 1]), state.values[rows.table[r, START] :]
         array, scale = state.voltage[neurons], 1.0
         if what == 1:
@@ -227,31 +239,42 @@ def _sample(cells, rows, state):
                 values[n] += follow * (scale * array[n] - values[n])
 
 
-@helper(**UNWRAPPED)
-def _jump(cells, rows, state, k, kind):
-    """Let the traces of one kind jump where their neurons' spikes are."""
-    depth = state.history.shape[0]
-    for r in range(rows.keep.shape[0]):
-        if rows.table[r, KIND] != kind:
-            continue
-        p, line = rows.table[r, POPULATION], (k - rows.table[r, DELAY]) % depth
-        jump, first = 1.0 / state.row_scales[r], cells.first[p]
-        values = state.values[rows.table[r, START] : rows.table[r, END]]
-        for s in range(state.bounds[line, p], state.bounds[line, p + 1]):
-            values[state.history[line, s] - first] += jump
+@helper(forceinline=True, **UNWRAPPED)
+def _before(here, delay, depth):
+    """Line of the history so many steps before the line `here`."""
+    return here - delay if delay <= here else here - delay + depth
+
+
+@helper(forceinline=True, **UNWRAPPED)
+def _jump(cells, rows, state, here, begin, end):
+    """Let some of the traces jump where their neurons' spikes are."""
+    for r in range(begin, end):
+        p, line = rows.table[r, POPULATION], _before(here, rows.table[r, DELAY], state.history.shape[0])
+        first, last = state.bounds[line, p], state.bounds[line, p + 1]
+        if first < last:
+            jump, n = 1.0 / state.row_scales[r], cells.first[p]
+            values = state.values[rows.table[r, START] : rows.table[r, END]]
+            for s in range(first, last):
+                values[state.history[line, s] - n] += jump
 
 
 # ------------------------------------------------------------------------------------------- the circuit
 
 
 @helper(inline="always", **UNWRAPPED)
-def _fetch(cells, wiring, state, k):
+def _fetch(cells, wiring, state, here):
     """Ask for what the spikes of a step will need, all at once: the waiting times for memory overlap."""
-    depth = state.history.shape[0]
-    here = k % depth
     for p in range(wiring.table.shape[0]):
         table = wiring.table[p]
-        pre, post, line = table[PRE], table[POST], (k - table[ARRIVES_AFTER]) % depth
+        pre, post, line = table[PRE], table[POST], _before(here, table[ARRIVES_AFTER], state.history.shape[0])
+        for s in range(state.bounds[line, pre], state.bounds[line, pre + 1]):
+            prefetch(wiring.start, table[OUTGOING] + state.history[line, s] - cells.first[pre])
+        if table[AT_POST] < table[AT_POST + 1]:
+            for s in range(state.bounds[here, post], state.bounds[here, post + 1]):
+                prefetch(wiring.incoming_start, table[INCOMING] + state.history[here, s] - cells.first[post])
+    for p in range(wiring.table.shape[0]):
+        table = wiring.table[p]
+        pre, post, line = table[PRE], table[POST], _before(here, table[ARRIVES_AFTER], state.history.shape[0])
         for s in range(state.bounds[line, pre], state.bounds[line, pre + 1]):
             n = table[OUTGOING] + state.history[line, s] - cells.first[pre]
             begin, end = wiring.start[n], wiring.start[n + 1]
@@ -285,7 +308,7 @@ def _set_signals(inputs, rows, state, k):
 
 
 @kernel
-def run_steps(cells, inputs, rows, wiring, rules, state, workspace, rng, first, n_steps, measuring):
+def run_steps(cells, inputs, rows, wiring, rules, state, workspace, rng, first, n_steps):
     """Run steps `first` to ``first + n_steps - 1``, or fewer where there is no room to record their spikes.
 
     Returns
@@ -297,44 +320,64 @@ def run_steps(cells, inputs, rows, wiring, rules, state, workspace, rng, first, 
     cells, inputs, rows, wiring, rules = borrowed_all(cells, inputs, rows, wiring, rules)
     state, workspace, rng = borrowed_state(state), borrowed_workspace(workspace), borrowed(rng)
     n_with_membrane, n_populations = cells.numbers.shape[0], cells.first.shape[0] - 1
+    first_given = n_with_membrane + inputs.stretch_start.shape[0] - 1
     n_recorded, depth = 0, state.history.shape[0]
+    which = (first - workspace.begin) // workspace.bin_steps
+    bin_ends, event = workspace.begin + (which + 1) * workspace.bin_steps, 0
+    event_start = inputs.event_start[(first - inputs.event_first) * (n_populations - first_given) :]
+    here = (first - 1) % depth
     for k in range(first, first + n_steps):
         if n_recorded + state.history.shape[1] > workspace.spike_step.shape[0]:
             return k, n_recorded, True
         _set_signals(inputs, rows, state, k)
-        spiking, bounds, n_spikes = state.history[k % depth], state.bounds[k % depth], 0
+        if k == bin_ends:
+            which, bin_ends = which + 1, bin_ends + workspace.bin_steps
+        if workspace.measures_current:
+            _measure_currents(cells, state, workspace)
+        here = here + 1 if here + 1 < depth else 0
+        spiking, bounds, n_spikes = state.history[here], state.bounds[here], 0
         for p in range(n_with_membrane):
             n_spikes = _spikes_of(cells, state, p, k, spiking, n_spikes, workspace.levels)
             bounds[p + 1] = n_spikes
-        for p in range(n_with_membrane, n_populations):
-            n_spikes = _inputs_of(inputs, state, rng, p - n_with_membrane, k, spiking, n_spikes)
+        for p in range(n_with_membrane, first_given):
+            n_spikes = _poisson_of(inputs, state, rng, p - n_with_membrane, k, spiking, n_spikes)
             bounds[p + 1] = n_spikes
-        _decay(cells, rows, state)
+        for p in range(first_given, n_populations):
+            for e in range(event_start[event], event_start[event + 1]):
+                spiking[n_spikes] = inputs.event_neuron[e]
+                n_spikes += 1
+            bounds[p + 1] = n_spikes
+            event += 1
+        _decay(cells, rows, state, workspace)
         for p in range(n_populations):
             state.counts[p] += bounds[p + 1] - bounds[p]
-            if p < n_with_membrane:
-                _note_own_spikes(cells, state, p, spiking, bounds[p], bounds[p + 1], k, measuring)
-            if workspace.is_recorded[p]:
-                for s in range(bounds[p], bounds[p + 1]):
-                    workspace.spike_step[n_recorded] = k
-                    workspace.spike_neuron[n_recorded] = spiking[s]
-                    n_recorded += 1
+            workspace.binned[which, p] += bounds[p + 1] - bounds[p]
+            if bounds[p] < bounds[p + 1]:
+                if p < n_with_membrane:
+                    _raise_own(cells, state, p, spiking, bounds[p], bounds[p + 1])
+                if workspace.is_recorded[p]:
+                    for s in range(bounds[p], bounds[p + 1]):
+                        workspace.spike_step[n_recorded] = k
+                        workspace.spike_neuron[n_recorded] = spiking[s]
+                        n_recorded += 1
         _sample(cells, rows, state)
-        _fetch(cells, wiring, state, k)
+        if wiring.is_large:
+            _fetch(cells, wiring, state, here)
         fine = True
         for p in range(wiring.table.shape[0]):
-            pre, line = wiring.table[p, PRE], (k - wiring.table[p, ARRIVES_AFTER]) % depth
-            for s in range(state.bounds[line, pre], state.bounds[line, pre + 1]):
-                n = state.history[line, s] - cells.first[pre]
-                fine = arrive(cells, rows, wiring, rules, state, p, n, workspace) and fine
-        _jump(cells, rows, state, k, PRE_TRACE)
+            pre, line = wiring.table[p, PRE], _before(here, wiring.table[p, ARRIVES_AFTER], depth)
+            begin, end = state.bounds[line, pre], state.bounds[line, pre + 1]
+            if begin < end:
+                spikes = state.history[line, begin:end]
+                fine = arrive(cells, rows, wiring, rules, state, p, spikes, workspace) and fine
+        _jump(cells, rows, state, here, 0, rows.n_presynaptic)
         for p in range(wiring.table.shape[0]):
             if wiring.table[p, AT_POST] < wiring.table[p, AT_POST + 1]:
                 post = wiring.table[p, POST]
                 for s in range(bounds[post], bounds[post + 1]):
                     n = spiking[s] - cells.first[post]
                     fine = change_incoming(rows, wiring, rules, state, p, n, workspace) and fine
-        _jump(cells, rows, state, k, POST_TRACE)
+        _jump(cells, rows, state, here, rows.n_presynaptic, rows.n_traces)
         for p in range(wiring.table.shape[0]):
             begin, end = wiring.table[p, AT_INTERVAL], wiring.table[p, AT_INTERVAL + 1]
             if begin < end and (k + 1) % wiring.table[p, INTERVAL] == 0:

@@ -26,11 +26,13 @@ from sims.circuit import (
 )
 from sims.populations import LIF, Poisson, Recorded, checked_rates
 from sims.rules import Program
+from sims.spike_splines import TraceSplines
 from sims.synapses import Synapses, starts_of
 
-__all__ = ["Layout", "Plan", "RowKey", "packed_inputs", "plan_of"]
+__all__ = ["GivenSpikes", "Layout", "Plan", "RowKey", "packed_inputs", "plan_of"]
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 RowKey = tuple[int, str, int, str, float]
 """Kind of a row, its population, delay in steps, what it follows, and its time constant in ms."""
@@ -44,6 +46,9 @@ _PLACES = {
 }
 _EVENTS = ("pre", "post", "interval")
 
+LARGE = 100_000
+"""So many synapses are out of the processor's reach, and asked for before they are needed."""
+
 
 class Layout:
     """Where everything of a circuit stands, and its synapses; rules do not matter here.
@@ -51,7 +56,9 @@ class Layout:
     Attributes
     ----------
     populations : tuple of str
-        Those with a membrane first.
+        Those with a membrane first, then Poisson neurons, then those whose spikes are given.
+    given : tuple of str
+        The last of these.
     first : dict of str to int
         Number of a population's first neuron, counted through all.
     weights : dict of str to slice
@@ -62,8 +69,12 @@ class Layout:
 
     def __init__(self, circuit: Circuit, synapses: Mapping[str, Synapses]) -> None:
         self.circuit, self.synapses = circuit, synapses
-        others = tuple(name for name in circuit.populations if name not in circuit.neurons)
-        self.populations = circuit.neurons + others
+        poisson, given = (
+            tuple(name for name, value in circuit.populations.items() if isinstance(value, kind))
+            for kind in (Poisson, Recorded)
+        )
+        self.populations, self.given = circuit.neurons + poisson + given, given
+        self.n_poisson = len(poisson)
         sizes = [circuit.populations[name].n for name in self.populations]
         starts = starts_of(sizes)
         self.first = dict(zip(self.populations, starts.tolist(), strict=False))
@@ -128,10 +139,12 @@ class Layout:
                 n_incoming += len(synapses)
             n_weights += len(synapses)
         self.n_weights = n_weights
+        # Most of the time goes into reading these.
+        short = np.uint16 if max(one.n for one in circuit.populations.values()) <= 65_536 else np.uint32
         return tables.Wiring(
             np.array(table, dtype=np.int64).reshape(-1, 16), np.array(numbers).reshape(-1, 4),
-            _joined(starts, np.int64), _joined(targets, np.uint16), _joined(incoming_starts, np.int64),
-            _joined(incoming, np.uint32), _joined(sources, np.uint16),
+            _joined(starts, np.int64), _joined(targets, short), _joined(incoming_starts, np.int64),
+            _joined(incoming, np.uint32), _joined(sources, short), n_synapses > LARGE,
         )  # fmt: skip
 
 
@@ -156,13 +169,15 @@ class Plan:
     n_registers: int
 
 
-def plan_of(layout: Layout, rules: Mapping[str, Program | float], *, lines: bool = True) -> Plan:
+def plan_of(
+    layout: Layout, rules: Mapping[str, Program | TraceSplines | float], *, lines: bool = True
+) -> Plan:
     """Pack rules.
 
     Parameters
     ----------
     layout : Layout
-    rules : mapping of str to Program or float
+    rules : mapping of str to Program, TraceSplines or float
         Updates by slot, and time constants (ms).
     lines : bool
         Whether updates that are lines in one trace are run as such.
@@ -174,21 +189,17 @@ def plan_of(layout: Layout, rules: Mapping[str, Program | float], *, lines: bool
     """
     circuit = layout.circuit
     updates, constants = _sorted_out(circuit, rules, lines)
-    keys: dict[RowKey, int] = {(tables.ZEROS, "", 0, "", 0.0): 0}
-    for name, projection in circuit.projections.items():
-        for variable in circuit.variables(name) if projection.plastic else ():
-            if variable.place in ("pre", "post") and variable.state not in SAMPLED:
-                keys.setdefault(_row_key(circuit, name, variable, constants), len(keys))
 
     def row_of(update: Update, variable: Variable | None) -> int:
         if variable is None or variable.place == "weight":
-            return 0
+            return len(ordered) - 1
         if variable.place == "global":
             return layout.globals.index(variable.state)
         if variable.place == "synapse":
             return list(layout.eligibilities).index(variable.state)
-        return keys.setdefault(_row_key(circuit, update.slot.projection, variable, constants), len(keys))
+        return ordered.index(_row_key(circuit, update.slot.projection, variable, constants))
 
+    ordered = _ordered_keys(circuit, updates, constants)
     rows = [row_of(update, variable) for update in updates for variable in update.variables]
     places = [_PLACES[variable.place] for update in updates for variable in update.variables]
     traces = [row_of(update, update.trace) for update in updates]
@@ -201,7 +212,24 @@ def plan_of(layout: Layout, rules: Mapping[str, Program | float], *, lines: bool
         int(np.diff(events).max(initial=0)),
     )  # fmt: skip
     n_registers = max((update.n_registers for update in updates), default=1)
-    return Plan(tuple(keys), _rows(layout, tuple(keys)), wiring, packed, n_registers)
+    return Plan(ordered, _rows(layout, ordered), wiring, packed, n_registers)
+
+
+def _ordered_keys(
+    circuit: Circuit, updates: list[Update], constants: Mapping[str, float]
+) -> tuple[RowKey, ...]:
+    """Return the rows of all states that rules could read and of what else they do read, kind by kind."""
+    keys = {
+        _row_key(circuit, name, variable, constants): None
+        for name, projection in circuit.projections.items()
+        for variable in (circuit.variables(name) if projection.plastic else ())
+        if variable.place in ("pre", "post") and variable.state not in SAMPLED
+    }
+    for update in updates:
+        for variable in update.variables:
+            if variable.place in ("pre", "post"):
+                keys[_row_key(circuit, update.slot.projection, variable, constants)] = None
+    return (*sorted(keys, key=lambda key: key[0]), (tables.ZEROS, "", 0, "", 0.0))
 
 
 def _with_updates(layout: Layout, updates: list[Update]) -> NDArray[np.int64]:
@@ -224,7 +252,7 @@ def _update_table(layout: Layout, updates: list[Update], traces: list[int]) -> N
     eligibilities = list(layout.eligibilities)
     table = [
         (
-            int(update.is_line),
+            update.form,
             tables.WEIGHT_ITSELF if update.slot.changes == "w" else eligibilities.index(update.slot.changes),
             *(codes[u : u + 2] + constants[u : u + 2] + variables[u : u + 2]),
             *update.outputs,
@@ -273,29 +301,55 @@ def packed_inputs(
                 f"Rates are of Poisson populations ({', '.join(poisson) or 'none'}), got {name!r}."
             )
     stretches, hazards, n_stretches = [], [], [0]
-    events: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    event_at, n_events = [], 0
-    for name in layout.populations[len(circuit.neurons) :]:
+    for name in layout.populations[len(circuit.neurons) :][: layout.n_poisson]:
         population, first = circuit.populations[name], layout.first[name]
-        n_own = 0
-        if isinstance(population, Poisson):
-            given = rates_hz.get(name, population.rate_hz)
-            rates = checked_rates(given, population.n, f"Population {name}", circuit.dt_ms)
-            cuts = [0, *(np.flatnonzero(np.diff(rates)) + 1).tolist(), population.n]
-            stretches += [(first + a, first + b) for a, b in pairwise(cuts)]
-            hazards += [-math.log1p(-float(rates[a]) * circuit.dt_ms / 1000.0) for a in cuts[:-1]]
-        elif isinstance(population, Recorded):
-            events.append(_events(circuit, name, population, first, step, n_steps))
-            n_own = len(events[-1][0])
+        assert isinstance(population, Poisson)
+        given = rates_hz.get(name, population.rate_hz)
+        rates = checked_rates(given, population.n, f"Population {name}", circuit.dt_ms)
+        cuts = [0, *(np.flatnonzero(np.diff(rates)) + 1).tolist(), population.n]
+        stretches += [(first + a, first + b) for a, b in pairwise(cuts)]
+        hazards += [-math.log1p(-float(rates[a]) * circuit.dt_ms / 1000.0) for a in cuts[:-1]]
         n_stretches.append(len(stretches))
-        event_at.append((n_events, n_events + n_own))
-        n_events += n_own
     return tables.Inputs(
         np.array(n_stretches, dtype=np.int64), np.array(stretches, dtype=np.int64).reshape(-1, 2),
-        np.array(hazards, dtype=np.float64), np.array(event_at, dtype=np.int64).reshape(-1, 2),
-        _joined([steps for steps, _ in events], np.int64), _joined([who for _, who in events], np.int64),
+        np.array(hazards, dtype=np.float64), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32), 0,
         _course(layout, n_steps, signals, current), step,
     )  # fmt: skip
+
+
+class GivenSpikes:
+    """Spikes of all populations whose spikes are given, to be handed out piece by piece.
+
+    Parameters
+    ----------
+    n_populations : int
+    step, population, neuron : ndarray of int, shape (n_spikes,)
+        Populations and neurons are counted among those of their kind and through all populations. Those of
+        one step and population keep their order.
+    """
+
+    def __init__(self, n_populations: int, step: IntArray, population: IntArray, neuron: IntArray) -> None:
+        self._n = n_populations
+        place = step * n_populations + population
+        order = np.argsort(place, kind="stable")
+        self._place, self._neuron = place[order], neuron[order].astype(np.int32)
+
+    @classmethod
+    def recorded(cls, layout: Layout, first: int, last: int) -> GivenSpikes:
+        """Return those of populations that have recorded ones, from a step to before another."""
+        events = [_events(layout.circuit, layout.first[name], name, first, last) for name in layout.given]
+        numbers = [np.full(len(steps), d) for d, (steps, _) in enumerate(events)]
+        return cls(
+            len(events), _joined([steps for steps, _ in events], np.int64), _joined(numbers, np.int64),
+            _joined([who for _, who in events], np.int64),
+        )  # fmt: skip
+
+    def __call__(self, step: int, n_steps: int) -> tuple[IntArray, NDArray[np.int32]]:
+        """Return where the spikes of each step and population begin, and their neurons."""
+        first, n = step * self._n, n_steps * self._n
+        begin, end = np.searchsorted(self._place, [first, first + n])
+        counts = np.bincount(self._place[begin:end] - first, minlength=n)
+        return starts_of(counts), self._neuron[begin:end]
 
 
 def _course(
@@ -320,26 +374,34 @@ def _course(
 
 
 def _events(
-    circuit: Circuit, name: str, population: Recorded, first: int, step: int, n_steps: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    circuit: Circuit, first_neuron: int, name: str, first: int, last: int
+) -> tuple[IntArray, IntArray]:
+    population = circuit.populations[name]
+    assert isinstance(population, Recorded)
     steps = np.rint(np.asarray(population.time_ms) / circuit.dt_ms).astype(np.int64)
-    begin, end = np.searchsorted(steps, [step, step + n_steps])
+    begin, end = np.searchsorted(steps, [first, last])
     steps, sources = steps[begin:end], np.asarray(population.source)[begin:end]
+    check_once(steps, sources, f"An input of population {name}", circuit.dt_ms)
     order = np.lexsort((sources, steps))
-    steps, sources = steps[order], sources[order]
-    if np.any((np.diff(steps) == 0) & (np.diff(sources) == 0)):
-        raise ValueError(f"An input of population {name} spikes twice in one step of {circuit.dt_ms} ms.")
-    return steps, sources + first
+    return steps[order], sources[order] + first_neuron
+
+
+def check_once(step: IntArray, source: IntArray, what: str, dt_ms: float) -> None:
+    """Raise ValueError if one of some inputs has two spikes in a step."""
+    order = np.lexsort((source, step))
+    step, source = step[order], source[order]
+    if np.any((np.diff(step) == 0) & (np.diff(source) == 0)):
+        raise ValueError(f"{what} spikes twice in one step of {dt_ms} ms.")
 
 
 def _sorted_out(
-    circuit: Circuit, rules: Mapping[str, Program | float], lines: bool
+    circuit: Circuit, rules: Mapping[str, Program | TraceSplines | float], lines: bool
 ) -> tuple[list[Update], dict[str, float]]:
     updates, constants = [], circuit.time_constants
     for name, rule in rules.items():
-        if name in circuit.slots and isinstance(rule, Program):
+        if name in circuit.slots and isinstance(rule, Program | TraceSplines):
             updates.append(planned(circuit.slots[name], rule, lines=lines))
-        elif name in constants and not isinstance(rule, Program):
+        elif name in constants and not isinstance(rule, Program | TraceSplines):
             if not 0 < rule < math.inf:
                 raise ValueError(f"The time constant {name} is positive and finite, in ms; got {rule}.")
             constants[name] = float(rule)
@@ -387,6 +449,9 @@ def _rows(layout: Layout, keys: tuple[RowKey, ...]) -> tables.Rows:
     return tables.Rows(
         np.array(table, dtype=np.int64),
         np.array([_kept(circuit, tau) for *_, tau in keys]),
+        sum(key[0] < tables.POST_TRACE for key in keys),
+        sum(key[0] < tables.SAMPLE for key in keys),
+        sum(key[0] < tables.ZEROS for key in keys),
         np.array(sources, dtype=np.int64),
         np.array([_kept(circuit, getattr(one, "tau_ms", 0.0)) for one in states], dtype=np.float64),
         np.array(shifts, dtype=np.int64),

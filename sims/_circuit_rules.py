@@ -1,4 +1,4 @@
-"""How the updates of a circuit's rules are run: as a line in one trace where they are one, else as a program.
+"""How the updates of a circuit's rules are run: as a line in one trace where they are one, else as they are.
 
 At a spike, signals and the states of the neuron that spikes are the same for all synapses that change. An
 update that has the form ``a + b * trace + c * w``, where the trace is of the neuron on the other side and
@@ -8,19 +8,24 @@ are computed once. The pair, the triplet and the reward-modulated rules have thi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sims.circuit import Event, Slot, Variable
+from sims._circuit_tables import LINE, PROGRAM, SPLINES
+from sims._spike_programs import run_registers
+from sims.circuit import SAMPLED, Event, Slot, Variable
 from sims.rules import BINARY_OPS, Op, Program
+from sims.spike_splines import TraceSplines
 
 __all__ = ["Update", "planned"]
 
 ABSENT = -1
 """Register of a number that is zero."""
+
+_NO_CODE = np.empty((0, 3), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ class Update:
     outputs : (int, int, int)
         Registers of a, b and c of a line, or of the result of a program and two that do not count.
     trace : Variable or None
-        What a line is a line in.
-    is_line : bool
+        What a line is a line in, or what splines are of.
+    form : int
+        ``PROGRAM``, ``LINE`` or ``SPLINES``.
     """
 
     slot: Slot
@@ -47,7 +53,7 @@ class Update:
     code: NDArray[np.int64]
     outputs: tuple[int, int, int]
     trace: Variable | None
-    is_line: bool
+    form: int
 
     @property
     def n_registers(self) -> int:
@@ -55,31 +61,57 @@ class Update:
         return len(self.variables) + len(self.constants) + len(self.code)
 
 
-def planned(slot: Slot, program: Program, *, lines: bool = True) -> Update:
+def planned(slot: Slot, program: Program | TraceSplines, *, lines: bool = True) -> Update:
     """Choose how an update is run.
 
     Parameters
     ----------
     slot : Slot
-    program : Program
+    program : Program or TraceSplines
+        Splines are of the first state of the neuron on the other side.
     lines : bool
         Without them every update is run as a program.
 
     Raises
     ------
     ValueError
-        If the program reads what the slot does not have.
+        If the program reads what the slot does not have, or there is no state for splines.
     """
+    if isinstance(program, TraceSplines):
+        trace = _first_state(slot)
+        return Update(slot, (), program.numbers(), _NO_CODE, (ABSENT, ABSENT, ABSENT), trace, SPLINES)
     slot.bound(program)
     program = _without_unread(program)
     variables = slot.bound(program)
     line = _Line(slot.event, variables, program) if lines else None
     if line is None or line.result is None:
         outputs = program.output, ABSENT, ABSENT
-        return Update(slot, variables, program.constants, program.code, outputs, None, False)
+        return Update(slot, variables, program.constants, program.code, outputs, None, PROGRAM)
     constants = np.append(program.constants, 1.0)
     code = np.array(line.code, dtype=np.int64).reshape(-1, 3)
-    return Update(slot, variables, constants, code, line.result, line.trace, True)
+    if not any(n in _read(line.code, line.result) for n in range(len(variables))):
+        # What no state changes is computed here.
+        registers = np.zeros(len(variables) + len(constants) + len(code))
+        run_registers(code, constants, len(variables), registers)
+        numbers = np.array([0.0 if register == ABSENT else registers[register] for register in line.result])
+        return Update(slot, (), numbers, _NO_CODE, (0, 1, 2), line.trace, LINE)
+    return Update(slot, variables, constants, code, line.result, line.trace, LINE)
+
+
+def _read(code: Iterable[tuple[int, int, int]], results: Iterable[int]) -> set[int]:
+    """Return the registers that are read by some instructions or hold results."""
+    read = set(results)
+    for op, i, j in code:
+        read |= {i, j} if op in BINARY_OPS else {i}
+    return read
+
+
+def _first_state(slot: Slot) -> Variable:
+    other = "pre" if slot.event == "post" else "post"
+    for variable in slot.variables:
+        if variable.place == other and variable.state not in SAMPLED:
+            return variable
+    raise ValueError(f"Splines need a state of the {other}synaptic neuron, and {slot.name} has none.")
 
 
 Form = tuple[int, int, int]
@@ -164,9 +196,7 @@ def _is_shared(form: Form) -> bool:
 
 def _without_unread(program: Program) -> Program:
     """Return the same program without the variables that it does not read."""
-    read = {int(program.output)}
-    for op, i, j in program.code.tolist():
-        read |= {i, j} if op in BINARY_OPS else {i}
+    read = _read(program.code.tolist(), [int(program.output)])
     n = len(program.variables)
     kept = [v for v in range(n) if v in read]
     moved = {v: new for new, v in enumerate(kept)}

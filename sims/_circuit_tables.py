@@ -30,7 +30,7 @@ EXCITATORY, INHIBITORY, THRESHOLDS, ADAPTATIONS = 0, 1, 2, 3
 """Scales of a population."""
 
 PRE_TRACE, POST_TRACE, SAMPLE, LOW_PASS, ZEROS = 0, 1, 2, 3, 4
-"""Kinds of rows; what reads no trace reads zeros."""
+"""Kinds of rows, which stand in this order; what reads no trace reads zeros."""
 
 KIND, POPULATION, DELAY, WHAT, START, END = 0, 1, 2, 3, 4, 5
 """What is known of a row; `WHAT` is the number of what is sampled."""
@@ -43,8 +43,11 @@ AT_PRE, AT_POST, AT_INTERVAL = 10, 12, 14
 
 UNIT, LEARNING_RATE, LOWEST_WEIGHT, HIGHEST_WEIGHT = 0, 1, 2, 3
 
-IS_LINE, CHANGES, CODE, CONSTANTS, VARIABLES, A, B, C, TRACE = 0, 1, 2, 4, 6, 8, 9, 10, 11
+FORM, CHANGES, CODE, CONSTANTS, VARIABLES, A, B, C, TRACE = 0, 1, 2, 4, 6, 8, 9, 10, 11
 """What is known of an update; `CHANGES` is an eligibility trace or `WEIGHT_ITSELF`, `TRACE` a row."""
+
+PROGRAM, LINE, SPLINES = 0, 1, 2
+"""Forms of updates."""
 
 WEIGHT_ITSELF = -1
 OF_CIRCUIT, OF_PRE, OF_POST, OF_SYNAPSE, OF_WEIGHT = 0, 1, 2, 3, 4
@@ -59,14 +62,14 @@ class Cells(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Populations without a membrane: neurons in stretches of one rate, and given spikes; and signals."""
+    """Populations without a membrane, Poisson ones first, then those whose spikes are given; and signals."""
 
-    stretch_start: np.ndarray  # (n_inputs + 1,): stretches of each population
+    stretch_start: np.ndarray  # (n_poisson + 1,): stretches of neurons of one rate, of each population
     stretch: np.ndarray  # (n_stretches, 2): first neuron, and the one after the last
     hazard: np.ndarray  # (n_stretches,): minus the logarithm of the probability of no spike in a step
-    event_at: np.ndarray  # (n_inputs, 2): next given spike, and the one after the last; changed in place
-    event_step: np.ndarray  # (n_events,)
+    event_start: np.ndarray  # (n_steps * n_given + 1,): given spikes of each step and population
     event_neuron: np.ndarray  # (n_events,)
+    event_first: int  # step of the first given spikes
     course: np.ndarray  # (n_signals, n_columns): signals in each step of the run; the last column stays
     course_first: int  # step of the first column
 
@@ -76,6 +79,9 @@ class Rows(NamedTuple):
 
     table: np.ndarray  # (n_rows, 6)
     keep: np.ndarray  # (n_rows,)
+    n_presynaptic: int  # traces of presynaptic spikes, which stand first
+    n_traces: int  # all traces
+    n_moving: int  # those and what is sampled or low-passed
     signal_source: np.ndarray  # (n_globals,): what a low-passed signal follows, -1 for a signal
     signal_keep: np.ndarray  # (n_globals,)
     eligibility_shift: (
@@ -95,6 +101,7 @@ class Wiring(NamedTuple):
     incoming_start: np.ndarray
     incoming_synapse: np.ndarray  # indices of weights
     incoming_source: np.ndarray
+    is_large: bool  # whether synapses are worth asking for before they are needed
 
 
 class Rules(NamedTuple):
@@ -129,14 +136,12 @@ class State(NamedTuple):
     signals: np.ndarray  # (n_globals,)
     history: np.ndarray  # (longest delay + 1, n_neurons): spikes of the last steps
     bounds: np.ndarray  # (longest delay + 1, n_populations + 1): where those of each population begin
-    waiting: np.ndarray  # (n_inputs,): hazard until the next Poisson spike
-    last_spike: np.ndarray  # (n_with_membrane_neurons,), -1 for none
-    intervals: np.ndarray  # (n_with_membrane_neurons, 3): number, sum, sum of squares
+    waiting: np.ndarray  # (n_poisson,): hazard until the next Poisson spike
     counts: np.ndarray  # (n_populations,): spikes
 
 
 class Workspace(NamedTuple):
-    """Memory that means nothing between two steps, and where spikes are recorded."""
+    """Memory that means nothing between two steps, and what a run counts, records and measures."""
 
     levels: np.ndarray  # (most neurons,), single precision
     registers: np.ndarray
@@ -145,6 +150,13 @@ class Workspace(NamedTuple):
     is_recorded: np.ndarray  # (n_populations,)
     spike_step: np.ndarray
     spike_neuron: np.ndarray
+    binned: np.ndarray  # (n_bins, n_populations): spikes
+    bin_steps: int
+    begin: int  # step of the first bin
+    group: np.ndarray  # (n_neurons,): of presynaptic neurons whose currents are told apart
+    conductance: np.ndarray  # (n_with_membrane_neurons, 2, n_groups), over the scales; none for no groups
+    current: np.ndarray  # the same of sums over steps
+    measures_current: bool
 
 
 @helper(inline="always", **UNWRAPPED)
@@ -153,18 +165,18 @@ def borrowed_all(cells, inputs, rows, wiring, rules):
         Cells(borrowed(cells.first), borrowed(cells.numbers)),
         Inputs(
             borrowed(inputs.stretch_start), borrowed(inputs.stretch), borrowed(inputs.hazard),
-            borrowed(inputs.event_at), borrowed(inputs.event_step), borrowed(inputs.event_neuron),
+            borrowed(inputs.event_start), borrowed(inputs.event_neuron), inputs.event_first,
             borrowed(inputs.course), inputs.course_first,
         ),
         Rows(
-            borrowed(rows.table), borrowed(rows.keep), borrowed(rows.signal_source),
-            borrowed(rows.signal_keep), borrowed(rows.eligibility_shift), borrowed(rows.eligibility_start),
-            borrowed(rows.eligibility_keep),
+            borrowed(rows.table), borrowed(rows.keep), rows.n_presynaptic, rows.n_traces, rows.n_moving,
+            borrowed(rows.signal_source), borrowed(rows.signal_keep), borrowed(rows.eligibility_shift),
+            borrowed(rows.eligibility_start), borrowed(rows.eligibility_keep),
         ),
         Wiring(
             borrowed(wiring.table), borrowed(wiring.numbers), borrowed(wiring.start), borrowed(wiring.target),
             borrowed(wiring.incoming_start), borrowed(wiring.incoming_synapse),
-            borrowed(wiring.incoming_source),
+            borrowed(wiring.incoming_source), wiring.is_large,
         ),
         Rules(
             borrowed(rules.table), borrowed(rules.place), borrowed(rules.row), borrowed(rules.constants),
@@ -181,8 +193,7 @@ def borrowed_state(state):
         borrowed(state.refractory), borrowed(state.ends), borrowed(state.scales), borrowed(state.values),
         borrowed(state.row_scales), borrowed(state.weights), borrowed(state.eligibility),
         borrowed(state.eligibility_scales), borrowed(state.signals), borrowed(state.history),
-        borrowed(state.bounds), borrowed(state.waiting), borrowed(state.last_spike),
-        borrowed(state.intervals), borrowed(state.counts),
+        borrowed(state.bounds), borrowed(state.waiting), borrowed(state.counts),
     )  # fmt: skip
 
 
@@ -191,5 +202,7 @@ def borrowed_workspace(workspace):
     return Workspace(
         borrowed(workspace.levels), borrowed(workspace.registers), borrowed(workspace.tape),
         borrowed(workspace.synapses), borrowed(workspace.is_recorded), borrowed(workspace.spike_step),
-        borrowed(workspace.spike_neuron),
+        borrowed(workspace.spike_neuron), borrowed(workspace.binned), workspace.bin_steps, workspace.begin,
+        borrowed(workspace.group), borrowed(workspace.conductance), borrowed(workspace.current),
+        workspace.measures_current,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Updates of a circuit's synapses at arriving spikes, at postsynaptic spikes and at fixed times.
 
-An update is run as a line in one trace or as a program, see :mod:`sims._circuit_rules`; the former alone
+An update is run as a line in one trace, as splines or as a program, see :mod:`sims._circuit_rules`; the first
 changes and transmits in one loop over a neuron's synapses. Updates of one synapse at one event all read what
 was there before it.
 """
@@ -12,11 +12,12 @@ from sims._circuit_tables import (
     CODE,
     CONSTANTS,
     EXCITATORY,
+    FORM,
     HIGHEST_WEIGHT,
     INCOMING,
-    IS_LINE,
     IS_UNIFORM,
     LEARNING_RATE,
+    LINE,
     LOWEST_WEIGHT,
     OF_CIRCUIT,
     OF_POST,
@@ -26,6 +27,8 @@ from sims._circuit_tables import (
     ONTO,
     OUTGOING,
     POST,
+    PRE,
+    SPLINES,
     START,
     TO_WEIGHT,
     TRACE,
@@ -39,7 +42,7 @@ from sims._circuit_tables import (
 )
 from sims._compiled import UNWRAPPED, helper
 from sims._membrane_kernels import raise_targets
-from sims._spike_programs import run_registers, run_rows
+from sims._spike_programs import run_registers, run_rows, spline_value
 
 
 @helper(forceinline=True, **UNWRAPPED)
@@ -101,12 +104,18 @@ def _gather(rows, rules, state, v, own, n, others, synapses, out):
 def _result(rows, rules, state, u, own, n, others, synapses, workspace, out):
     """Values of an update at all synapses of an event of neuron n."""
     table, m = rules.table[u], others.shape[0]
-    if table[IS_LINE] != 0:
+    if table[FORM] == LINE:
         a, b, c = _line_of(rows, rules, state, u, own, n, workspace.registers)
         row = table[TRACE]
         values, slope = state.values[rows.table[row, START] :], b * state.row_scales[row]
         for i in range(m):
             out[i] = a + slope * values[others[i]] + c * state.weights[synapses[i]]
+        return
+    if table[FORM] == SPLINES:
+        row, numbers = table[TRACE], rules.constants[table[CONSTANTS] : table[CONSTANTS + 1]]
+        values, scale = state.values[rows.table[row, START] :], state.row_scales[row]
+        for i in range(m):
+            out[i] = spline_value(numbers, scale * values[others[i]], state.weights[synapses[i]])
         return
     tape, first, last = workspace.tape[rules.n_results :], table[VARIABLES], table[VARIABLES + 1]
     for v in range(first, last):
@@ -166,61 +175,84 @@ def _transmit(conductance, weights, targets, unit):
 def _is_one_line(rules, first, last):
     return (
         last == first + 1
-        and rules.table[first, IS_LINE] != 0
+        and rules.table[first, FORM] == LINE
         and rules.table[first, CHANGES] == WEIGHT_ITSELF
     )
 
 
 @helper(forceinline=True, **UNWRAPPED)
-def arrive(cells, rows, wiring, rules, state, p, n, workspace):
-    """Let a spike of presynaptic neuron n arrive at its synapses; return whether all are numbers."""
+def _transmit_by_group(groups, group, weights, targets, unit):
+    """Add the same to the conductance that a group of presynaptic neurons has at each target."""
+    for i in range(targets.shape[0]):
+        groups[targets[i], group] += unit * weights[i]
+
+
+@helper(forceinline=True, **UNWRAPPED)
+def arrive(cells, rows, wiring, rules, state, p, spikes, workspace):
+    """Let spikes of presynaptic neurons arrive at their synapses; return whether all are numbers."""
     table, numbers = wiring.table[p], wiring.numbers[p]
-    begin, end = wiring.start[table[OUTGOING] + n], wiring.start[table[OUTGOING] + n + 1]
-    targets, post = wiring.target[begin:end], table[POST]
+    pre, post, onto = cells.first[table[PRE]], table[POST], table[ONTO]
+    starts, to_weight = wiring.start[table[OUTGOING] :], table[TO_WEIGHT]
     neurons = slice(cells.first[post], cells.first[post + 1])
-    conductance = state.excitatory[neurons] if table[ONTO] == EXCITATORY else state.inhibitory[neurons]
-    unit = numbers[UNIT] / state.scales[post, table[ONTO]]
+    conductance = state.excitatory[neurons] if onto == EXCITATORY else state.inhibitory[neurons]
+    groups, grouped = workspace.conductance[neurons, onto], workspace.conductance.shape[2] > 0
+    unit = numbers[UNIT] / state.scales[post, onto]
     if table[IS_UNIFORM] != 0:
-        raise_targets(conductance, targets, unit)
+        for s in range(spikes.shape[0]):
+            n = spikes[s] - pre
+            targets = wiring.target[starts[n] : starts[n + 1]]
+            raise_targets(conductance, targets, unit)
+            if grouped:
+                for i in range(targets.shape[0]):
+                    groups[targets[i], workspace.group[spikes[s]]] += unit
         return True
-    weights = state.weights[begin + table[TO_WEIGHT] : end + table[TO_WEIGHT]]
-    first, last, transmits_first = table[AT_PRE], table[AT_PRE + 1], table[TRANSMITS_FIRST] != 0
-    if transmits_first or first == last:
-        _transmit(conductance, weights, targets, unit)
+    first, last = table[AT_PRE], table[AT_PRE + 1]
     if first == last:
+        for s in range(spikes.shape[0]):
+            n = spikes[s] - pre
+            begin, end = starts[n], starts[n + 1]
+            weights, targets = state.weights[begin + to_weight : end + to_weight], wiring.target[begin:end]
+            _transmit(conductance, weights, targets, unit)
+            if grouped:
+                _transmit_by_group(groups, workspace.group[spikes[s]], weights, targets, unit)
         return True
-    fine = True
-    if _is_one_line(rules, first, last):
-        a, b, c = _line_of(rows, rules, state, first, OF_PRE, n, workspace.registers)
-        rate, lowest, highest = numbers[LEARNING_RATE], numbers[LOWEST_WEIGHT], numbers[HIGHEST_WEIGHT]
-        row = rules.table[first, TRACE]
-        values, slope = state.values[rows.table[row, START] :], rate * b * state.row_scales[row]
-        constant, gain = rate * a, rate * c
+    fine, transmits_first, is_line = True, table[TRANSMITS_FIRST] != 0, _is_one_line(rules, first, last)
+    rate, lowest, highest = numbers[LEARNING_RATE], numbers[LOWEST_WEIGHT], numbers[HIGHEST_WEIGHT]
+    row = rules.table[first, TRACE]
+    values, scale = state.values[rows.table[row, START] :], state.row_scales[row]
+    for s in range(spikes.shape[0]):
+        n = spikes[s] - pre
+        begin, end = starts[n], starts[n + 1]
+        weights, targets = state.weights[begin + to_weight : end + to_weight], wiring.target[begin:end]
         if transmits_first:
-            for i in range(targets.shape[0]):
-                change = constant + slope * values[targets[i]] + gain * weights[i]
-                weight = bounded(weights[i] + change, lowest, highest)
-                weights[i] = weight
-                fine = fine and weight == weight
-        elif gain == 0.0:
-            for i in range(targets.shape[0]):
-                target = targets[i]
-                weight = bounded(weights[i] + constant + slope * values[target], lowest, highest)
-                weights[i] = weight
-                conductance[target] += unit * weight
-                fine = fine and weight == weight
+            _transmit(conductance, weights, targets, unit)
+            if grouped:
+                _transmit_by_group(groups, workspace.group[spikes[s]], weights, targets, unit)
+        if not is_line:
+            fine = change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace) and fine
+            if not transmits_first:
+                _transmit(conductance, weights, targets, unit)
         else:
-            for i in range(targets.shape[0]):
-                target = targets[i]
-                change = constant + slope * values[target] + gain * weights[i]
-                weight = bounded(weights[i] + change, lowest, highest)
-                weights[i] = weight
-                conductance[target] += unit * weight
-                fine = fine and weight == weight
-        return fine
-    fine = change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace)
-    if not transmits_first:
-        _transmit(conductance, weights, targets, unit)
+            a, b, c = _line_of(rows, rules, state, first, OF_PRE, n, workspace.registers)
+            constant, slope, gain = rate * a, rate * b * scale, rate * c
+            passed = 0.0 if transmits_first else unit
+            if gain == 0.0:
+                for i in range(targets.shape[0]):
+                    target = targets[i]
+                    weight = bounded(weights[i] + constant + slope * values[target], lowest, highest)
+                    weights[i] = weight
+                    conductance[target] += passed * weight
+                    fine = fine and weight == weight
+            else:
+                for i in range(targets.shape[0]):
+                    target = targets[i]
+                    change = constant + slope * values[target] + gain * weights[i]
+                    weight = bounded(weights[i] + change, lowest, highest)
+                    weights[i] = weight
+                    conductance[target] += passed * weight
+                    fine = fine and weight == weight
+        if grouped and not transmits_first:
+            _transmit_by_group(groups, workspace.group[spikes[s]], weights, targets, unit)
     return fine
 
 

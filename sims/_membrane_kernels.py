@@ -96,6 +96,8 @@ def list_spikes(v, threshold, free_at, refractory, ends, first_free, spiking, n_
 @helper(forceinline=True, **UNWRAPPED)
 def hold_at_reset(v, refractory, ends, reset):
     """Reset the voltages of all neurons of the ring."""
+    if ends[0] == ends[1]:
+        return
     n_neurons = v.shape[0]
     first = ends[0] % n_neurons
     beyond = first + ends[1] - ends[0] - n_neurons
@@ -118,15 +120,3 @@ def fetch_row(row):
     """Ask for all of a row's memory."""
     for j in range(0, row.shape[0], LINE // row.itemsize):
         prefetch(row, j)
-
-
-@helper(forceinline=True, **UNWRAPPED)
-def note_interval(last_spike, intervals, n, k):
-    """Add the interval since a neuron's last spike to its number, sum and sum of squares of intervals."""
-    last = last_spike[n]
-    if last >= 0:
-        interval = float(k - last)
-        intervals[n, 0] += 1.0
-        intervals[n, 1] += interval
-        intervals[n, 2] += interval * interval
-    last_spike[n] = k

@@ -50,29 +50,42 @@ class Channels(NamedTuple):
 
 
 @helper
-def _accumulate(noise, channels, signal, hazard):
-    """Let a channel's signal go on and sum its hazard, step by step; return the signal."""
+def _probabilities(noise, channels, signals, hazard):
+    """Let the signals go on; fill in each channel's spike probability, step by step.
+
+    All channels go side by side: what each waits for is its own step before.
+    """
+    n_channels, n_steps = noise.shape
     move = (1.0 - channels.keep) * channels.half_width * 2.0**-31
-    n_large = 0
-    for k in range(noise.shape[0]):
-        signal = channels.keep * signal + move * noise[k]
-        p = min(channels.base + channels.gain * max(0.0, signal), LARGEST_PROBABILITY)
-        hazard[k] = p
-        n_large += p > LARGEST_IN_SERIES
-    if n_large == 0:
-        for k in range(noise.shape[0]):
-            p = hazard[k]
-            series = 1 / 10 + p * (1 / 11 + p * (1 / 12 + p * (1 / 13 + p / 14)))
-            series = 1 / 5 + p * (1 / 6 + p * (1 / 7 + p * (1 / 8 + p * (1 / 9 + p * series))))
-            hazard[k] = p * (1.0 + p * (1 / 2 + p * (1 / 3 + p * (1 / 4 + p * series))))
-    else:
-        for k in range(noise.shape[0]):
-            hazard[k] = -math.log1p(-hazard[k])
-    total = 0.0
-    for k in range(noise.shape[0]):
-        total += hazard[k]
-        hazard[k] = total
-    return signal
+    for k in range(n_steps):
+        for c in range(n_channels):
+            signals[c] = channels.keep * signals[c] + move * noise[c, k]
+            p = channels.base + channels.gain * max(0.0, signals[c])
+            hazard[c, k] = min(p, LARGEST_PROBABILITY)
+
+
+@helper
+def _accumulate(hazard, totals):
+    """Sum each channel's hazard, step by step, in place of its probabilities."""
+    n_channels, n_steps = hazard.shape
+    for c in range(n_channels):
+        row, n_large = hazard[c], 0
+        for k in range(n_steps):
+            n_large += row[k] > LARGEST_IN_SERIES
+        if n_large == 0:
+            for k in range(n_steps):
+                p = row[k]
+                series = 1 / 10 + p * (1 / 11 + p * (1 / 12 + p * (1 / 13 + p / 14)))
+                series = 1 / 5 + p * (1 / 6 + p * (1 / 7 + p * (1 / 8 + p * (1 / 9 + p * series))))
+                row[k] = p * (1.0 + p * (1 / 2 + p * (1 / 3 + p * (1 / 4 + p * series))))
+        else:
+            for k in range(n_steps):
+                row[k] = -math.log1p(-row[k])
+    totals[:] = 0.0
+    for k in range(n_steps):
+        for c in range(n_channels):
+            totals[c] += hazard[c, k]
+            hazard[c, k] = totals[c]
 
 
 @helper
@@ -143,22 +156,25 @@ def _draw_channel(
 
 
 @helper
-def _sort(step, source, n_spikes, n_steps, event_step, event_input):
-    """Sort spikes by step; those of one step keep their order."""
-    place = np.zeros(n_steps + 1, dtype=np.int64)
+def _sort(step, source, n_spikes, border, start, event_input):
+    """Sort spikes by step, and in a step the first `border` inputs before the others."""
+    start[:] = 0
     for s in range(n_spikes):
-        place[step[s] + 1] += 1
-    for k in range(n_steps):
-        place[k + 1] += place[k]
+        start[2 * step[s] + (source[s] >= border) + 1] += 1
+    for j in range(start.shape[0] - 1):
+        start[j + 1] += start[j]
+    # Each place moves on as it is filled; in the end all have moved on by one.
     for s in range(n_spikes):
-        at = place[step[s]]
-        place[step[s]] += 1
-        event_step[at] = step[s]
-        event_input[at] = source[s]
+        j = 2 * step[s] + (source[s] >= border)
+        event_input[start[j]] = source[s]
+        start[j] += 1
+    for j in range(start.shape[0] - 1, 0, -1):
+        start[j] = start[j - 1]
+    start[0] = 0
 
 
 @kernel
-def draw(rng, noise, channels, first, signals, waiting, free_at, event_step, event_input):
+def draw(rng, noise, channels, first, border, signals, waiting, free_at, hazard, listed, start, event_input):
     """Draw the input spikes of the steps from `first` on; return how many there are.
 
     Parameters
@@ -168,30 +184,37 @@ def draw(rng, noise, channels, first, signals, waiting, free_at, event_step, eve
         Uniform over all integers of its type.
     channels : Channels
     first : int
+    border : int
+        In a step the first so many inputs stand before the others.
     signals : ndarray, shape (n_channels,)
         Carried on.
     waiting : ndarray, shape (n_inputs,)
         Hazard that an input still waits for, at the start an exponential random number; carried on.
     free_at : ndarray of int, shape (n_inputs,)
         Step from which on it waits; carried on.
-    event_step, event_input : ndarray of int
-        Results, sorted by step, steps counted from `first`. At least
-        ``n_inputs * (1 + (n_steps - 1) // refractory)`` long, which no draw exceeds.
+    hazard, listed : ndarray, shapes (n_channels, n_steps) and (2, most spikes) of int
+        Workspace.
+    start : ndarray of int, shape (2 * n_steps + 1,)
+        Results: the spikes of the first inputs in step k stand from ``start[2 * k]`` to before
+        ``start[2 * k + 1]``, those of the others from there to before the next step's.
+    event_input : ndarray of int, shape (most spikes,)
+        Results. At least ``n_inputs * (1 + (n_steps - 1) // refractory)`` long, which no draw exceeds.
     """
     rng, n_steps = borrowed(rng), noise.shape[1]
-    step, source = np.empty_like(event_step), np.empty_like(event_input)
-    hazard, guess = np.empty(n_steps), np.empty(n_steps + 1, dtype=np.int32)
+    step, source = listed[0], listed[1]
+    guess = np.empty(n_steps + 1, dtype=np.int32)
     active, goals = np.empty(waiting.shape[0], dtype=np.int64), np.empty(waiting.shape[0])
     n_spikes = 0
+    _probabilities(noise, channels, signals, hazard)
+    _accumulate(hazard, np.empty_like(signals))
     for c in range(signals.shape[0]):
-        signals[c] = _accumulate(noise[c], channels, signals[c], hazard)
-        if hazard[n_steps - 1] <= 0.0:
+        if hazard[c, n_steps - 1] <= 0.0:
             continue
-        scale = _tabulate(hazard, guess)
+        scale = _tabulate(hazard[c], guess)
         inputs = channels.members[channels.start[c] : channels.start[c + 1]]
         n_spikes = _draw_channel(
-            rng, hazard, guess, scale, first, channels.refractory, inputs, waiting, free_at, active,
+            rng, hazard[c], guess, scale, first, channels.refractory, inputs, waiting, free_at, active,
             goals, step, source, n_spikes,
         )  # fmt: skip
-    _sort(step, source, n_spikes, n_steps, event_step, event_input)
+    _sort(step, source, n_spikes, border, start, event_input)
     return n_spikes

@@ -21,7 +21,7 @@ __all__ = ["CircuitState", "loaded_state", "with_rows"]
 
 FloatArray = NDArray[np.float64]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files of states."""
 
 

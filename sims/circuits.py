@@ -285,46 +285,51 @@ class InputStream:
         noise, points = np.random.SeedSequence(int(seed)).spawn(2)
         self._noise, self._points = np.random.PCG64(noise), np.random.default_rng(points)
         self._channels = _channel_settings(circuit, channels, rate_factor)
-        self._signals = np.zeros(circuit.n_channels)
+        self._border, shape = circuit.n_excitatory, (circuit.n_channels, BLOCK_STEPS)
+        self._signals, self._hazard = np.zeros(circuit.n_channels), np.empty(shape)
         self._waiting = self._points.standard_exponential(circuit.n_inputs)
         self._free_at = np.zeros(circuit.n_inputs, dtype=np.int64)
         most = circuit.n_inputs * (1 + (BLOCK_STEPS - 1) // self._channels.refractory)
-        self._step, self._source = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int32)
-        self._n_spikes = 0
+        self._start = np.zeros(2 * BLOCK_STEPS + 1, dtype=np.int64)
+        self._source, self._listed = np.empty(most, dtype=np.int32), np.empty((2, most), dtype=np.int32)
         self._first = 0  # step of the run at which the block begins
         self._at = BLOCK_STEPS  # steps of the block that were handed out
 
-    def draw(self, n_steps: int) -> tuple[Events, Events]:
-        """Return steps, counted from the start of the piece, and inputs of the next piece's spikes.
+    def draw(self, n_steps: int) -> tuple[IntArray, Events]:
+        """Return the next piece's spikes.
 
-        The arrays are valid until the next call.
+        Returns
+        -------
+        start : ndarray of int, shape (2 * n_steps + 1,)
+            Excitatory spikes of step k stand from ``start[2 * k]`` to before ``start[2 * k + 1]``, inhibitory
+            ones from there to before those of the next step.
+        source : ndarray of int, shape (n_spikes,)
+            Inputs, excitatory ones first.
         """
-        steps, sources, done = [], [], 0
+        starts, sources, done, n_before = [np.zeros(1, dtype=np.int64)], [], 0, 0
         while done < n_steps:
             if self._at == BLOCK_STEPS:
                 self._draw_block()
             length = min(BLOCK_STEPS - self._at, n_steps - done)
-            step = self._step[: self._n_spikes]
-            begin, end = np.searchsorted(step, [self._at, self._at + length])
-            whole = length == n_steps
-            # Blocks are used again: what lies in more than one has to be copied.
-            offset = done - self._at
-            steps.append(step[begin:end] if whole and offset == 0 else step[begin:end] + np.int32(offset))
-            sources.append(self._source[begin:end] if whole else self._source[begin:end].copy())
+            start = self._start[2 * self._at : 2 * (self._at + length) + 1]
+            # Blocks are used again: what is handed out is copied.
+            sources.append(self._source[start[0] : start[-1]].copy())
+            starts.append(start[1:] + (n_before - start[0]))
+            n_before += len(sources[-1])
             self._at += length
             done += length
-        return (steps[0], sources[0]) if len(steps) == 1 else (np.concatenate(steps), np.concatenate(sources))
+        return np.concatenate(starts), np.concatenate(sources)
 
     def _draw_block(self) -> None:
         """Draw the next block, always of the same length, so that pieces do not matter."""
-        shape = len(self._signals), BLOCK_STEPS
+        shape = self._hazard.shape
         # Uniform over all integers of 32 bits, in half the time of Generator.integers.
         noise = (
             self._noise.random_raw(math.prod(shape) // 2).astype("<u8", copy=False).view("<i4").reshape(shape)
         )
-        self._n_spikes = draw(
-            self._points, noise, self._channels, self._first, self._signals, self._waiting, self._free_at,
-            self._step, self._source,
+        draw(
+            self._points, noise, self._channels, self._first, self._border, self._signals, self._waiting,
+            self._free_at, self._hazard, self._listed, self._start, self._source,
         )  # fmt: skip
         self._first += BLOCK_STEPS
         self._at = 0
@@ -341,8 +346,9 @@ def draw_input_spikes(
         stream = InputStream(
             circuit, problems.channels[k], float(problems.rate_factor[k]), int(problems.seeds[k])
         )
-        step, source = stream.draw(n_steps)
-        result.append(InputSpikes(step.astype(np.int64), source.astype(np.int64)))
+        start, source = stream.draw(n_steps)
+        step = np.repeat(np.arange(2 * n_steps) // 2, np.diff(start))
+        result.append(InputSpikes(step, source.astype(np.int64)))
     return result
 
 

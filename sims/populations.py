@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims._checks import check_numbers
+from sims._checks import MOST_NEURONS, check_numbers
 
 __all__ = ["LIF", "Poisson", "Population", "Recorded", "checked_rates"]
 
-MOST_NEURONS = 65_536
-"""Neurons of a population: targets are numbered with 16 bits, as most of the time goes into reading them."""
 
 LARGEST_PROBABILITY = 0.999
 """Of a Poisson neuron to spike in one step."""

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
-from sims._spike_programs import NOTHING, KernelRule
 from sims.rules import Op, Program
 
-__all__ = ["ActivityLimits", "ExcitatoryPlasticity", "LinearSpikeRule", "SpikeRule"]
+__all__ = ["ActivityLimits", "ExcitatoryPlasticity", "LinearSpikeRule", "SpikeRule", "Stop"]
 
 ON_PRE_LEVELS = (True, False)
 ON_POST_LEVELS = (False, False)
@@ -65,14 +66,9 @@ class SpikeRule:
         _check_program(self.on_post, "on_post", ON_POST_LEVELS)
         _check_time_constants(self.tau_pre_ms, self.tau_post_ms)
 
-    def kernel_rule(self) -> KernelRule:
-        """Return the rule in the form that the kernels take."""
-        pre, post = self.on_pre or _NO_UPDATE, self.on_post or _NO_UPDATE
-        return KernelRule(
-            False, 0.0, 0.0, 0.0, 0.0, float(self.tau_pre_ms), float(self.tau_post_ms),
-            pre.code, pre.constants, NOTHING if self.on_pre is None else pre.output,
-            post.code, post.constants, NOTHING if self.on_post is None else post.output,
-        )  # fmt: skip
+    def of_projection(self, name: str) -> dict[str, Any]:
+        """Return the rule's parts by the slots of a projection of a circuit with one trace x."""
+        return of_projection(name, self.on_pre, self.on_post, self.tau_pre_ms, self.tau_post_ms)
 
 
 @dataclass(frozen=True)
@@ -133,14 +129,9 @@ class LinearSpikeRule:
             self.tau_post_ms,
         )
 
-    def kernel_rule(self) -> KernelRule:
-        """Return the rule in the form that the kernels take."""
-        none = _NO_UPDATE
-        return KernelRule(
-            True, float(self.alpha), float(self.beta), float(self.gamma), float(self.kappa),
-            float(self.tau_pre_ms), float(self.tau_post_ms),
-            none.code, none.constants, NOTHING, none.code, none.constants, NOTHING,
-        )  # fmt: skip
+    def of_projection(self, name: str) -> dict[str, Any]:
+        """Return the rule's parts by the slots of a projection of a circuit with one trace x."""
+        return self.as_programs().of_projection(name)
 
 
 @dataclass(frozen=True)
@@ -183,6 +174,15 @@ class ExcitatoryPlasticity:
                 raise ValueError(f"Excitatory plasticity needs a positive {name}, got {value}.")
 
 
+class Stop(IntEnum):
+    """Why a run ended."""
+
+    RAN = 0
+    TOO_QUIET = 1
+    TOO_ACTIVE = 2
+    NOT_A_NUMBER = 3
+
+
 @dataclass(frozen=True)
 class ActivityLimits:
     """When a simulation is stopped because its activity has left the range of a working circuit.
@@ -220,7 +220,14 @@ class ActivityLimits:
             )
 
 
-_NO_UPDATE = Program.build(("x", "w"), ON_POST_LEVELS, [0.0], [])
+def of_projection(
+    name: str, on_pre: Any, on_post: Any, tau_pre_ms: float, tau_post_ms: float
+) -> dict[str, Any]:
+    """Name the parts of a rule after the slots of a projection of a circuit with one trace x."""
+    updates = {f"{name}.on_pre": on_pre, f"{name}.on_post": on_post}
+    return {slot: update for slot, update in updates.items() if update is not None} | {
+        f"{name}.tau_x_pre": tau_pre_ms, f"{name}.tau_x_post": tau_post_ms
+    }  # fmt: skip
 
 
 def _check_program(program: Program | None, slot: str, levels: tuple[bool, bool]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims._spike_programs import NOTHING, SPLINES, KernelRule
 from sims._splines import checked, spline_curves
+from sims.spike_rules import of_projection
 
 __all__ = ["MAX_POWERS", "SplineSpikeRule", "TraceSplines"]
 
@@ -86,7 +87,7 @@ class TraceSplines:
         return result
 
     def numbers(self) -> FloatArray:
-        """Return the splines as the kernels take them: see :class:`sims._spike_programs.KernelRule`."""
+        """Return the splines as the kernels take them: see `spline_value` in ``sims/_spike_programs.py``."""
         windows = np.lib.stride_tricks.sliding_window_view(self.coefficients, 4, axis=1)
         cubics = np.swapaxes(windows, 0, 1) @ _CUBICS  # (n_pieces, n_powers, 4)
         header = [self.low, self.n_pieces / (self.high - self.low), self.n_pieces, self.n_powers]
@@ -135,17 +136,9 @@ class SplineSpikeRule:
         ]
         return f"SplineSpikeRule({', '.join(parts)}, {self.tau_pre_ms!r}, {self.tau_post_ms!r})"
 
-    def kernel_rule(self) -> KernelRule:
-        """Return the rule in the form that the kernels take."""
-        no_code = np.empty((0, 3), dtype=np.int64)
-        pre, post = (np.zeros(1) if one is None else one.numbers() for one in (self.on_pre, self.on_post))
-        for array in (no_code, pre, post):
-            array.setflags(write=False)  # as those of programs, or the kernels are compiled once more
-        return KernelRule(
-            False, 0.0, 0.0, 0.0, 0.0, float(self.tau_pre_ms), float(self.tau_post_ms),
-            no_code, pre, NOTHING if self.on_pre is None else SPLINES,
-            no_code, post, NOTHING if self.on_post is None else SPLINES,
-        )  # fmt: skip
+    def of_projection(self, name: str) -> dict[str, Any]:
+        """Return the rule's parts by the slots of a projection of a circuit with one trace x."""
+        return of_projection(name, self.on_pre, self.on_post, self.tau_pre_ms, self.tau_post_ms)
 
 
 def basis(values: ArrayLike, low: float, high: float, n_pieces: int) -> FloatArray:

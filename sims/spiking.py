@@ -1,11 +1,10 @@
 """One spiking neuron whose inhibitory synapses change by a rule, for many rules and problems at once.
 
-All rules see the same input spikes of a problem: they are drawn once for a chunk of time, then every rule
-runs over the chunk. So a comparison of rules carries no noise of the input, and a further rule costs a
-fraction of a simulation. Problems run on threads; results are bit-identical for any number of threads and any
-chunk.
+All rules see the same input spikes of a problem: each rule has a neuron of its own in one circuit with these
+inputs. So a comparison of rules carries no noise of the input, and a further rule costs a fraction of a
+simulation. Problems run on threads; results are bit-identical for any number of threads and any chunk.
 
-See :mod:`sims._spiking_kernels` for the order of operations in a step.
+See :mod:`sims._circuit_kernels` for the neuron equation and the order of a step.
 
 References
 ----------
@@ -15,15 +14,17 @@ Vogels et al. (2011), Science 334:1569; Confavreux et al. (NeurIPS 2020), sectio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sims import _spiking_kernels as kernels
+from sims._circuit_packing import GivenSpikes, check_once, packed_inputs, plan_of
+from sims._circuit_run import Feed, Run
 from sims._groups import run_groups
+from sims.circuit import LIF, Circuit, Projection, Recorded, Trace
 from sims.circuits import (
     FeedforwardCircuit,
     FeedforwardProblems,
@@ -32,11 +33,13 @@ from sims.circuits import (
     draw_input_spikes,
     published_problems,
 )
-from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
+from sims.rules import BINARY_OPS, Op, Program
+from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule, Stop
 from sims.spike_splines import SplineSpikeRule
+from sims.spiking_circuit import Network
+from sims.synapses import Synapses
 
 __all__ = [
-    "BIN_MS",
     "FeedforwardCircuit",
     "FeedforwardOutcome",
     "FeedforwardProblems",
@@ -46,9 +49,6 @@ __all__ = [
     "published_problems",
     "simulate_feedforward",
 ]
-
-BIN_MS = 100.0
-"""Spikes are counted in bins of this length for the Fano factor."""
 
 AT_BOUND = 1e-3
 """A weight is at a bound when it is nearer to it than this fraction of the range."""
@@ -65,18 +65,12 @@ MEMORY_TIMES = 40.0
 What is older has decayed to less than the last bit.
 """
 
+LEAK_NS = 10.0
+"""What conductances in units of the leak are multiplied by; nothing depends on it."""
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Rule = SpikeRule | LinearSpikeRule | SplineSpikeRule
-
-
-class Stop(IntEnum):
-    """Why a run ended."""
-
-    RAN = kernels.RUNNING
-    TOO_QUIET = kernels.TOO_QUIET
-    TOO_ACTIVE = kernels.TOO_ACTIVE
-    NOT_A_NUMBER = kernels.NOT_A_NUMBER
 
 
 @dataclass(frozen=True)
@@ -147,7 +141,7 @@ def simulate_feedforward(
     excitatory: ExcitatoryPlasticity | None = None,
     events: Sequence[InputSpikes] | None = None,
     keep_spikes: int = 0,
-    chunk_s: float = 0.5,
+    chunk_s: float = 2.0,
 ) -> FeedforwardOutcome:
     """Simulate every problem under every rule.
 
@@ -199,18 +193,23 @@ def simulate_feedforward(
             f"got {problems.excitatory_weights.max()} at the start."
         )
     n_steps = circuit.steps(1000.0 * duration_s)
-    chunk_steps = max(1, min(n_steps, circuit.steps(1000.0 * chunk_s)))
-    plan = _plan(circuit, n_steps, measure_from_s, limits or ActivityLimits(), excitatory)
-    batch = _Batch(rules, problems, circuit, plan, excitatory, keep_spikes)
+    batch = _Batch(rules, circuit, n_steps, measure_from_s, limits or ActivityLimits(), excitatory)
+    batch.chunk_steps, batch.keep_spikes = max(1, circuit.steps(1000.0 * chunk_s)), keep_spikes
+    ends: list[list[dict[str, Any]]] = [[]] * len(problems)
 
     def run(first: int, last: int) -> None:
         for problem in range(first, last):
             given = None if events is None else events[problem]
-            batch.run(problem, n_steps, chunk_steps, given)
+            ends[problem] = _Problem(batch, problems, problem, given).ends()
 
     amount = len(problems) * n_steps * (STEP_OF_INPUTS + STEP_OF_A_RULE * len(rules))
     run_groups(run, len(problems), amount)
-    return batch.outcome(n_steps)
+    columns = {
+        field.name: [[end[r][field.name] for end in ends] for r in range(len(rules))]
+        for field in fields(FeedforwardOutcome)
+    }
+    plastic: dict[str, Any] = {} if excitatory is not None else {"excitatory_weights": None}
+    return FeedforwardOutcome(**({name: np.array(column) for name, column in columns.items()} | plastic))
 
 
 def _check_run(
@@ -243,251 +242,234 @@ def _check_run(
                 raise ValueError(f"Inputs are numbered 0 to {circuit.n_inputs - 1} in this circuit.")
 
 
-def _plan(
-    circuit: FeedforwardCircuit,
-    n_steps: int,
-    measure_from_s: float,
-    limits: ActivityLimits,
-    excitatory: ExcitatoryPlasticity | None,
-) -> kernels.Plan:
-    measure_from = circuit.steps(1000.0 * measure_from_s)
-    slowest_ms = max(circuit.tau_excitatory_ms, circuit.tau_inhibitory_ms)
-    normalise_s = None if excitatory is None else excitatory.normalise_every_s
-    return kernels.Plan(
-        measure_from,
-        max(0, measure_from - circuit.steps(MEMORY_TIMES * slowest_ms)),
-        (measure_from + n_steps) // 2,
-        max(1, circuit.steps(BIN_MS)),
-        min(kernels.NEVER, circuit.steps(1000.0 * min(limits.grace_s, 1e12))),
-        max(1, circuit.steps(1000.0 * limits.window_s)),
-        limits.lowest_hz * limits.window_s,
-        limits.highest_hz * limits.window_s,
-        kernels.NEVER if normalise_s is None else max(1, circuit.steps(1000.0 * normalise_s)),
-    )
-
-
 class _Batch:
-    """Memory of all runs of a batch, and how one problem's runs are made."""
+    """What all problems have in common: a circuit in which each rule has a neuron, and when to do what.
+
+    Excitatory synapses of all neurons are one projection; inhibitory ones are one for each rule.
+    """
+
+    chunk_steps: int
+    keep_spikes: int
 
     def __init__(
         self,
         rules: Sequence[Rule],
-        problems: FeedforwardProblems,
         circuit: FeedforwardCircuit,
-        plan: kernels.Plan,
+        n_steps: int,
+        measure_from_s: float,
+        limits: ActivityLimits,
         excitatory: ExcitatoryPlasticity | None,
-        keep_spikes: int,
     ) -> None:
-        self._problems, self._circuit, self._plan = problems, circuit, plan
-        self._excitatory = excitatory
-        self._table = _table(rules)
-        self._excitatory_table = _table([_NO_RULE if excitatory is None else excitatory.rule])
-        shape = len(problems), len(rules)
-        self._states = kernels.State(
-            np.zeros((*shape, kernels.N_REALS)),
-            np.zeros((*shape, kernels.N_COUNTS), dtype=np.int64),
-            np.zeros((*shape, 2, circuit.n_channels)),
-            np.zeros((*shape, 2, circuit.n_channels)),
-            np.full((*shape, circuit.n_inhibitory), np.nan),
-            np.full((*shape, keep_spikes), -1, dtype=np.int64),
+        self.settings, self.n_steps, self.n_rules = circuit, n_steps, len(rules)
+        self.excitatory, self.limits = excitatory, limits
+        self.names = [f"I{r}" for r in range(len(rules))]
+        self.network = Network(_circuit(circuit, len(rules), excitatory))
+        updates = {} if excitatory is None else _excitatory_updates(excitatory)
+        for name, rule in zip(self.names, rules, strict=True):
+            updates |= rule.of_projection(name)
+        self.plan = plan_of(self.network.layout, updates)
+        self.measure_from = circuit.steps(1000.0 * measure_from_s)
+        slowest_ms = max(circuit.tau_excitatory_ms, circuit.tau_inhibitory_ms)
+        self.channels_from = max(0, self.measure_from - circuit.steps(MEMORY_TIMES * slowest_ms))
+        self.halfway = (self.measure_from + n_steps) // 2
+        self.grace = min(n_steps, circuit.steps(1000.0 * min(limits.grace_s, 1e9)))
+        self.window = max(1, circuit.steps(1000.0 * limits.window_s))
+        normalise_s = None if excitatory is None else excitatory.normalise_every_s
+        # Longer than the run is never.
+        self.normalise_every = (
+            n_steps + 1 if normalise_s is None else max(1, circuit.steps(1000.0 * normalise_s))
         )
-        self._states.reals[..., kernels.VOLTAGE] = circuit.rest_mv
-        self._weights = np.repeat(problems.inhibitory_weights[:, None], len(rules), axis=1)
-        plastic = problems.excitatory_weights if excitatory is not None else np.empty((shape[0], 0))
-        self._excitatory_weights = np.repeat(plastic[:, None], len(rules), axis=1)
-
-    def run(self, problem: int, n_steps: int, chunk_steps: int, events: InputSpikes | None) -> None:
-        """Run all rules of one problem, chunk by chunk."""
-        circuit, problems = self._circuit, self._problems
-        channels = np.array(problems.channels[problem])
-        draw = _piecewise(circuit, problems, problem, events)
-        excite = _Excitation(circuit, problems, problem, self._excitatory is not None)
-        state = kernels.State(*(array[problem] for array in self._states))
-        inhibitory = _synapses(
-            self._weights[problem], circuit.inhibitory_unit, circuit.learning_rate, circuit.largest_inhibitory
-        )
-        excitatory = _synapses(self._excitatory_weights[problem], circuit.excitatory_unit, 0.0, 0.0)
-        if self._excitatory is not None:
-            excitatory = excitatory._replace(
-                learning_rate=float(self._excitatory.learning_rate),
-                largest=float(self._excitatory.largest_weight),
-                slow_keep=_kept(circuit.dt_ms, self._excitatory.slow_tau_ms),
-            )
-        registers, tape = _workspace(self._table, self._excitatory_table, circuit)
-        membrane = _membrane(circuit)
-        for first in range(0, n_steps, chunk_steps):
-            length = min(chunk_steps, n_steps - first)
-            chunk = excite(first, length, *draw(length))
-            kernels.run_chunk(
-                self._table, self._excitatory_table, self._excitatory is not None, chunk, channels, membrane,
-                self._plan, inhibitory, excitatory, state, registers, tape,
-            )  # fmt: skip
-            if np.all(state.counts[:, kernels.STOP] != kernels.RUNNING):
-                return
-
-    def outcome(self, n_steps: int) -> FeedforwardOutcome:
-        """Measures of all runs, with the rules as the first axis."""
-        circuit, plan = self._circuit, self._plan
-        states = kernels.State(*(np.swapaxes(array, 0, 1) for array in self._states))
-        weights = np.ascontiguousarray(np.swapaxes(self._weights, 0, 1))
-        counts, reals = states.counts, states.reals
-        steps = counts[..., kernels.STEPS]
-        measured = np.maximum(steps - plan.measure_from, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            current = states.current / np.where(measured > 0, measured, np.nan)[..., None, None]
-            seconds = (steps - plan.snapshot_at) * circuit.dt_ms / 1000.0
-            change = (weights - states.snapshot) / np.where(seconds > 0, seconds, np.nan)[..., None]
-            rate = counts[..., kernels.N_MEASURED] / (measured * circuit.dt_ms / 1000.0)
-        margin = AT_BOUND * circuit.largest_inhibitory
-        spikes = states.spikes
-        return FeedforwardOutcome(
-            rate_hz=rate,
-            n_spikes=counts[..., kernels.N_SPIKES].copy(),
-            spike_times_s=np.where(spikes >= 0, spikes * (circuit.dt_ms / 1000.0), np.nan),
-            interval_cv=_interval_cv(counts, reals),
-            fano_factor=_fano_factor(counts),
-            excitatory_current=current[..., 0, :],
-            inhibitory_current=current[..., 1, :],
-            inhibitory_weights=weights,
-            excitatory_weights=(
-                None
-                if self._excitatory is None
-                else np.ascontiguousarray(np.swapaxes(self._excitatory_weights, 0, 1))
-            ),
-            weight_drift=change.mean(axis=-1),
-            weight_change=np.abs(change).mean(axis=-1),
-            at_lower_bound=(weights <= margin).mean(axis=-1),
-            at_upper_bound=(weights >= circuit.largest_inhibitory - margin).mean(axis=-1),
-            stop=counts[..., kernels.STOP].copy(),
-            completed=steps / n_steps,
-        )
+        cuts = {self.measure_from, self.channels_from, self.halfway, n_steps}
+        cuts |= set(range(self.grace, n_steps, self.window)) | set(range(0, n_steps, self.normalise_every))
+        self.cuts = sorted(cuts - {0})
 
 
-class _Excitation:
-    """Makes chunks for the kernels from input spikes; with fixed excitation it computes its conductance."""
+class _Problem:
+    """The run of one problem under all rules."""
 
     def __init__(
-        self, circuit: FeedforwardCircuit, problems: FeedforwardProblems, problem: int, is_plastic: bool
+        self, batch: _Batch, problems: FeedforwardProblems, problem: int, events: InputSpikes | None
     ) -> None:
-        self._is_plastic = is_plastic
-        self._keep = math.exp(-circuit.dt_ms / circuit.tau_excitatory_ms)
-        self._weights = problems.excitatory_weights[problem] * circuit.excitatory_unit
-        self._channels = np.array(problems.channels[problem])
-        self._conductance = np.zeros(circuit.n_channels)
-        self._step = self._source = np.empty(0, dtype=np.int64)
-        self._drive, self._by_channel = np.empty(0), np.empty((0, circuit.n_channels))
-
-    def __call__(
-        self, first: int, n_steps: int, step: NDArray[np.int32], source: NDArray[np.int32]
-    ) -> kernels.Chunk:
-        if len(self._step) <= len(step):
-            self._step = np.empty(len(step) + len(step) // 2 + 1, dtype=np.int64)
-            self._source = np.empty_like(self._step)
-        if self._is_plastic:
-            kernels.list_all(first, step, source, len(step), self._step, self._source)
-        else:
-            if len(self._drive) < n_steps:
-                self._drive, self._by_channel = np.empty(n_steps), np.empty((n_steps, len(self._conductance)))
-            kernels.excite(
-                first, n_steps, step, source, len(step), self._weights, self._channels, self._keep,
-                self._conductance, self._drive, self._by_channel, self._step, self._source,
-            )  # fmt: skip
-        return kernels.Chunk(first, n_steps, self._step, self._source, self._drive, self._by_channel)
-
-
-def _piecewise(
-    circuit: FeedforwardCircuit, problems: FeedforwardProblems, problem: int, events: InputSpikes | None
-) -> Callable[[int], tuple[NDArray[np.int32], NDArray[np.int32]]]:
-    """Return what gives the input spikes of the next so many steps, drawn or as given."""
-    if events is None:
-        stream = InputStream(
-            circuit,
-            problems.channels[problem],
-            float(problems.rate_factor[problem]),
-            int(problems.seeds[problem]),
+        self.batch, network, circuit, n = batch, batch.network, batch.settings, batch.n_rules
+        state = network.initial_state(0, {"N": np.full(n, circuit.rest_mv)})
+        no_inputs = packed_inputs(network.layout, 0, 1, {}, {}, np.empty(0))
+        feed = _drawn(circuit, problems, problem, n) if events is None else _given(circuit, events, n)
+        self.run = Run(
+            network.layout, batch.plan, no_inputs, state, batch.n_steps, feed, ["N"], batch.chunk_steps
         )
-        return stream.draw
-    given, first = events, 0
+        excitatory = np.repeat(problems.excitatory_weights[problem], n)
+        inhibitory = np.tile(problems.inhibitory_weights[problem], n)
+        self.run.arrays.weights[:] = np.concatenate([excitatory, inhibitory])
+        border = len(excitatory)
+        self.excitatory = self.run.arrays.weights[:border].reshape(-1, n)
+        self.inhibitory = self.run.arrays.weights[border:].reshape(n, -1)
+        self.total, self.before = self.excitatory.sum(axis=0), np.full_like(self.inhibitory, np.nan)
+        self.group = np.concatenate([np.zeros(n, dtype=np.int64), problems.channels[problem]])
+        self.in_window = np.zeros(n, dtype=np.int64)
+        self._ends: list[dict[str, Any]] = [{}] * n
 
-    def piece(n_steps: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        nonlocal first
-        begin, end = np.searchsorted(given.step, [first, first + n_steps])
-        step = (given.step[begin:end] - first).astype(np.int32)
-        first += n_steps
-        return step, given.source[begin:end].astype(np.int32)
+    def ends(self) -> list[dict[str, Any]]:
+        """Run to the end or until all rules have stopped; return the columns of the outcome for each rule."""
+        batch, run, first = self.batch, self.run, 0
+        for last in batch.cuts:
+            if first == batch.channels_from:
+                run.tell_apart(self.group)
+            if first == batch.measure_from:
+                run.measure()
+                run.measure_currents()
+            if first == batch.halfway:
+                self.before = self.inhibitory.copy()
+            while run.step < last:
+                n_kept = len(run.spikes)
+                if not run.advance(last):
+                    self._stop_what_is_no_number()
+                for _, neurons in run.spikes[n_kept:]:
+                    self.in_window += np.bincount(neurons, minlength=batch.n_rules)
+            self._check(first, last)
+            if last % batch.normalise_every == 0:
+                self._normalise()
+            if all(self._ends):
+                break
+            first = last
+        for r in range(batch.n_rules):
+            self._stop(r, Stop.RAN)
+        return self._ends
 
-    return piece
+    def _check(self, first: int, last: int) -> None:
+        """At the end of a window, stop rules whose neurons were too quiet or too active in it."""
+        batch, limits = self.batch, self.batch.limits
+        if last == batch.grace or first < batch.grace:
+            self.in_window[:] = 0
+        elif (last - batch.grace) % batch.window == 0:
+            for r in range(batch.n_rules):
+                if self.in_window[r] < limits.lowest_hz * limits.window_s:
+                    self._stop(r, Stop.TOO_QUIET)
+                elif self.in_window[r] > limits.highest_hz * limits.window_s:
+                    self._stop(r, Stop.TOO_ACTIVE)
+            self.in_window[:] = 0
+
+    def _normalise(self) -> None:
+        """Bring the sums of excitatory weights back to what they were."""
+        assert self.batch.excitatory is not None
+        largest, now = self.batch.excitatory.largest_weight, self.excitatory.sum(axis=0)
+        factor = np.divide(self.total, now, out=np.ones_like(now), where=now > 0)
+        np.clip(self.excitatory * factor, 0.0, largest, out=self.excitatory)
+
+    def _stop_what_is_no_number(self) -> None:
+        sound = np.isfinite(self.inhibitory).all(axis=1) & np.isfinite(self.excitatory).all(axis=0)
+        sound &= np.isfinite(self.run.arrays.voltage)
+        for r in np.flatnonzero(~sound).tolist():
+            self._stop(r, Stop.NOT_A_NUMBER)
+            # What goes on with the neuron is of no account, as long as it is a number.
+            self.excitatory[:, r] = self.inhibitory[r] = 0.0
+            for array in (self.run.arrays.voltage, self.run.arrays.excitatory, self.run.arrays.inhibitory):
+                array[r] = 0.0
+
+    def _stop(self, r: int, why: Stop) -> None:
+        """Write down what one rule has ended with, and let its synapses rest."""
+        if self._ends[r]:
+            return
+        batch, run, circuit, nothing = self.batch, self.run, self.batch.settings, float("nan")
+        dt_s, weights = circuit.dt_ms / 1000.0, self.inhibitory[r].copy()
+        steps = np.concatenate([step[neuron == r] for step, neuron in run.spikes] or [np.empty(0)])
+        times = np.full(batch.keep_spikes, nothing)
+        times[: len(steps)] = steps[: batch.keep_spikes] * dt_s
+        measured_steps, late = run.step - batch.measure_from, (run.step - batch.halfway) * dt_s
+        current = np.full((2, circuit.n_channels), nothing)
+        rate = interval_cv = fano_factor = nothing
+        if run.tally is not None and measured_steps > 0:
+            measured = run.tally.measures(slice(r, r + 1), run.step, circuit.dt_ms)
+            rate, interval_cv, fano_factor = (
+                float(one[0]) for one in (measured.rate_hz, measured.interval_cv, measured.fano_factor)
+            )
+            sums = run.workspace.current[r] / (LEAK_NS * measured_steps)
+            current = np.zeros_like(current)
+            current[:, : sums.shape[1]] = sums
+        change = (weights - self.before[r]) / (late if late > 0 else nothing)
+        margin = AT_BOUND * circuit.largest_inhibitory
+        self._ends[r] = dict(
+            rate_hz=rate, n_spikes=len(steps), spike_times_s=times, interval_cv=interval_cv,
+            fano_factor=fano_factor, excitatory_current=current[0], inhibitory_current=current[1],
+            inhibitory_weights=weights,
+            excitatory_weights=None if batch.excitatory is None else self.excitatory[:, r].copy(),
+            weight_drift=change.mean(), weight_change=np.abs(change).mean(),
+            at_lower_bound=np.mean(weights <= margin),
+            at_upper_bound=np.mean(weights >= circuit.largest_inhibitory - margin),
+            stop=why, completed=run.step / batch.n_steps,
+        )  # fmt: skip
+        if why != Stop.RAN:
+            run.leave_out(batch.names[r])
 
 
-def _synapses(weights: FloatArray, unit: float, learning_rate: float, largest: float) -> kernels.Synapses:
-    return kernels.Synapses(
-        weights, np.zeros_like(weights), np.zeros(weights.shape, dtype=np.int64), weights.sum(axis=1),
-        float(unit), float(learning_rate), float(largest), 0.0,
+def _circuit(c: FeedforwardCircuit, n_rules: int, excitatory: ExcitatoryPlasticity | None) -> Circuit:
+    """Return the circuit in which every rule has a neuron."""
+    rules, n_e, n_i = np.arange(n_rules), c.n_excitatory, c.n_inhibitory
+    states = {"x": Trace(("E", "I", "N"), 20.0)}
+    if excitatory is not None and excitatory.slow_tau_ms is not None:
+        states["slow"] = Trace("N", excitatory.slow_tau_ms)
+    fixed: dict[str, Any] = {"plastic": False}
+    if excitatory is not None:
+        fixed = {
+            "plastic": True,
+            "highest": excitatory.largest_weight,
+            "learning_rate": excitatory.learning_rate,
+        }
+    everywhere = Synapses.from_pairs(np.repeat(np.arange(n_e), n_rules), np.tile(rules, n_e), n_e)
+    projections = {
+        "E": Projection(
+            "E", "N", wiring=everywhere, weight=np.zeros(n_e * n_rules), unit_ns=LEAK_NS * c.excitatory_unit,
+            **fixed,
+        )
+    }  # fmt: skip
+    for r in range(n_rules):
+        projections[f"I{r}"] = Projection(
+            "I", "N", wiring=Synapses.from_pairs(np.arange(n_i), np.full(n_i, r), n_i), weight=np.zeros(n_i),
+            onto="inhibitory", unit_ns=LEAK_NS * c.inhibitory_unit, plastic=True,
+            highest=c.largest_inhibitory, learning_rate=c.learning_rate,
+        )  # fmt: skip
+    neurons = LIF(
+        n_rules, capacitance_pf=c.tau_membrane_ms * LEAK_NS, leak_ns=LEAK_NS, rest_mv=c.rest_mv,
+        reset_mv=c.reset_mv, threshold_mv=c.threshold_mv, refractory_ms=c.refractory_ms,
+        excitatory_reversal_mv=c.excitatory_reversal_mv, inhibitory_reversal_mv=c.inhibitory_reversal_mv,
+        tau_excitatory_ms=c.tau_excitatory_ms, tau_inhibitory_ms=c.tau_inhibitory_ms,
     )  # fmt: skip
+    inputs = {"E": Recorded(n_e, [], []), "I": Recorded(n_i, [], [])}
+    return Circuit({"N": neurons, **inputs}, projections, states, c.dt_ms)
 
 
-def _kept(dt_ms: float, tau_ms: float | None) -> float:
-    """Factor by which a trace decays in a step; 0 for no trace."""
-    return 0.0 if tau_ms is None else math.exp(-dt_ms / tau_ms)
+def _excitatory_updates(excitatory: ExcitatoryPlasticity) -> dict[str, Any]:
+    """Return the rule of excitation; that of triplets is gated by the slow trace at postsynaptic spikes."""
+    updates = excitatory.rule.of_projection("E")
+    program = updates.get("E.on_post")
+    if excitatory.slow_tau_ms is not None and isinstance(program, Program):
+        # The slow trace is a further first register: all others move by one.
+        code = [(op, i + 1, j + 1 if op in BINARY_OPS else j) for op, i, j in program.code.tolist()]
+        n = program.n_registers + 1
+        updates["E.on_post"] = Program.build(
+            ("slow_post", *program.variables), (True, *program.neuron_level), program.constants,
+            [*code, (Op.MUL, int(program.output) + 1, 0)], n,
+        )  # fmt: skip
+    return updates
 
 
-def _membrane(circuit: FeedforwardCircuit) -> kernels.Membrane:
-    dt = circuit.dt_ms
-    return kernels.Membrane(
-        float(dt / circuit.tau_membrane_ms), float(circuit.rest_mv), float(circuit.reset_mv),
-        float(circuit.threshold_mv), float(circuit.excitatory_reversal_mv),
-        float(circuit.inhibitory_reversal_mv), max(1, circuit.steps(circuit.refractory_ms)),
-        math.exp(-dt / circuit.tau_excitatory_ms), math.exp(-dt / circuit.tau_inhibitory_ms), float(dt),
-    )  # fmt: skip
+def _drawn(circuit: FeedforwardCircuit, problems: FeedforwardProblems, problem: int, n_rules: int) -> Feed:
+    """Return what draws the input spikes of a problem; inputs are counted after the rules' neurons."""
+    stream = InputStream(
+        circuit,
+        problems.channels[problem],
+        float(problems.rate_factor[problem]),
+        int(problems.seeds[problem]),
+    )
+
+    def feed(_: int, n_steps: int) -> tuple[IntArray, NDArray[np.int32]]:
+        start, source = stream.draw(n_steps)
+        source += np.int32(n_rules)
+        return start, source
+
+    return feed
 
 
-def _table(rules: Sequence[Rule]) -> kernels.RuleTable:
-    """Rules in the form of the kernels, one after the other."""
-    forms = [rule.kernel_rule() for rule in rules]
-
-    def start(arrays: list[NDArray[np.generic]]) -> IntArray:
-        return np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int64)
-
-    pre_code, post_code = [form.pre_code for form in forms], [form.post_code for form in forms]
-    pre, post = [form.pre_constants for form in forms], [form.post_constants for form in forms]
-    return kernels.RuleTable(
-        np.array([form.is_linear for form in forms]),
-        np.array([[f.alpha, f.beta, f.gamma, f.kappa, f.tau_pre, f.tau_post] for f in forms]),
-        np.concatenate(pre_code), start(pre_code), np.concatenate(pre), start(pre),
-        np.array([form.pre_output for form in forms], dtype=np.int64),
-        np.concatenate(post_code), start(post_code), np.concatenate(post), start(post),
-        np.array([form.post_output for form in forms], dtype=np.int64),
-    )  # fmt: skip
-
-
-def _workspace(
-    table: kernels.RuleTable, excitatory: kernels.RuleTable, circuit: FeedforwardCircuit
-) -> tuple[FloatArray, FloatArray]:
-    """Registers for the longest program, for one synapse and for all of a neuron."""
-    most = 2
-    for rules in (table, excitatory):
-        for code, constants in (
-            (rules.pre_code_start, rules.pre_constants_start),
-            (rules.post_code_start, rules.post_constants_start),
-        ):
-            most = max(most, 2 + int((np.diff(code) + np.diff(constants)).max()))
-    return np.empty(most), np.empty((most, max(circuit.n_excitatory, circuit.n_inhibitory)))
-
-
-def _interval_cv(counts: IntArray, reals: FloatArray) -> FloatArray:
-    n = counts[..., kernels.N_INTERVALS]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = reals[..., kernels.INTERVALS] / n
-        variance = reals[..., kernels.SQUARED_INTERVALS] / n - mean**2
-        return np.where(n >= 2, np.sqrt(np.maximum(variance, 0.0)) / mean, np.nan)
-
-
-def _fano_factor(counts: IntArray) -> FloatArray:
-    n = counts[..., kernels.N_BINS]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = counts[..., kernels.N_BINNED] / n
-        variance = (counts[..., kernels.SQUARED_COUNTS] / n - mean**2) * n / (n - 1)
-        return np.where((n >= 2) & (mean > 0), variance / mean, np.nan)
-
-
-_NO_RULE = LinearSpikeRule(0.0, 0.0, 0.0, 0.0)
+def _given(circuit: FeedforwardCircuit, events: InputSpikes, n_rules: int) -> Feed:
+    check_once(events.step, events.source, "An input", circuit.dt_ms)
+    is_inhibitory = (events.source >= circuit.n_excitatory).astype(np.int64)
+    return GivenSpikes(2, events.step, is_inhibitory, events.source + n_rules)

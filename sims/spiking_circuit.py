@@ -7,7 +7,6 @@ from again. See :mod:`sims._circuit_kernels` for the neuron equation and the ord
 
 from __future__ import annotations
 
-import copy
 import math
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -17,26 +16,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims import _circuit_kernels as kernels
 from sims import _circuit_tables as tables
-from sims._circuit_packing import Layout, Plan, packed_inputs, plan_of
+from sims._circuit_packing import GivenSpikes, Layout, packed_inputs, plan_of
+from sims._circuit_run import Run
 from sims.circuit import LIF, Circuit, Signal
-from sims.circuit_state import CircuitState, loaded_state, with_rows
+from sims.circuit_state import CircuitState, loaded_state
 from sims.rules import Program
-from sims.spike_rules import ActivityLimits
-from sims.spiking import BIN_MS, Stop
+from sims.spike_measures import SpikeMeasures
+from sims.spike_rules import ActivityLimits, Stop
+from sims.spike_splines import TraceSplines
 from sims.synapses import Synapses
 
 __all__ = ["CircuitOutcome", "CircuitState", "Network", "Spikes"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-MIN_INTERVALS = 5
-"""Neurons with fewer intervals between spikes have no coefficient of variation."""
-
-SPIKES_KEPT = 65_536
-"""Spikes that are recorded before they are copied."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +61,12 @@ class CircuitOutcome:
     bin_s : float
     spikes : dict of str to Spikes
         Of the populations that were recorded.
-    interval_cv : dict of str to float
-        Coefficient of variation of the intervals between spikes of the run, mean over the neurons with at
-        least five; only if they were measured.
+    measured : dict of str to SpikeMeasures
+        Of the neurons of each population in the measuring window, up to where the run ended; empty without a
+        window or where the run ended before it.
+    weight_drift : dict of str to ndarray, shape (n_synapses,)
+        Change of each weight of a plastic projection per second over the second half of the window; empty
+        where the run ended before it.
     stop : Stop
         Why the run ended.
     stopped_by : str or None
@@ -82,7 +79,8 @@ class CircuitOutcome:
     rates_hz: dict[str, FloatArray]
     bin_s: float
     spikes: dict[str, Spikes]
-    interval_cv: dict[str, float]
+    measured: dict[str, SpikeMeasures]
+    weight_drift: dict[str, FloatArray]
     stop: Stop
     stopped_by: str | None
     completed: float
@@ -120,7 +118,7 @@ class Network:
                 wiring = Synapses.drawn(*sizes, projection.probability, _generator(seed, "synapses", name))
             synapses[name] = wiring
         self.circuit, self.synapses = circuit, synapses
-        self._layout = Layout(circuit, synapses)
+        self.layout = Layout(circuit, synapses)
 
     def initial_state(self, seed: int = 0, voltage_mv: Mapping[str, ArrayLike] | None = None) -> CircuitState:
         """Return a state to begin with.
@@ -132,9 +130,9 @@ class Network:
         voltage_mv : mapping of str to array_like, shape (n,)
             Instead of random ones.
         """
-        layout, circuit = self._layout, self.circuit
+        layout, circuit = self.layout, self.circuit
         n, n_lif = layout.n_with_membrane, len(circuit.neurons)
-        n_populations, n_inputs = len(layout.populations), len(layout.populations) - n_lif
+        n_populations = len(layout.populations)
         rng = _generator(seed, "spikes", "")
         weights = np.empty(layout.n_weights)
         for name, place in layout.weights.items():
@@ -162,9 +160,7 @@ class Network:
             signals=signals,
             history=np.zeros((depth, layout.n_neurons), dtype=np.int32),
             bounds=np.zeros((depth, n_populations + 1), dtype=np.int64),
-            waiting=rng.standard_exponential(n_inputs),
-            last_spike=np.full(n, -1, dtype=np.int64),
-            intervals=np.zeros((n, 3)),
+            waiting=rng.standard_exponential(layout.n_poisson),
             counts=np.zeros(n_populations, dtype=np.int64),
         )
         return CircuitState(0, layout, arrays, (), rng)
@@ -181,7 +177,7 @@ class Network:
 
     def run(
         self,
-        rules: Mapping[str, Program | float],
+        rules: Mapping[str, Program | TraceSplines | float],
         state: CircuitState,
         duration_s: float,
         *,
@@ -189,16 +185,16 @@ class Network:
         rates_hz: Mapping[str, ArrayLike] | None = None,
         limits: Mapping[str, ActivityLimits] | None = None,
         record: Collection[str] = (),
-        measure: bool = False,
+        measure_from_s: float | None = None,
     ) -> CircuitOutcome:
         """Run the network from a state, which does not change.
 
         Parameters
         ----------
-        rules : mapping of str to Program or float
+        rules : mapping of str to Program, TraceSplines or float
             Updates by slot (see :attr:`Circuit.slots`); slots that are not there stay empty. Time constants
             of traces in ms by name (see :attr:`Circuit.time_constants`). A program names those of the slot's
-            variables that it reads.
+            variables that it reads; splines are of the first state of the neuron on the other side.
         state : CircuitState
             Of this network. A trace that it does not have, as no run before had one with this time constant,
             begins at zero.
@@ -212,8 +208,8 @@ class Network:
             start of the run. Default: only where a number is none.
         record : collection of str
             Populations whose spikes are returned.
-        measure : bool
-            Whether intervals between spikes are measured.
+        measure_from_s : float, optional
+            The measuring window reaches from here to the end of the run. Default: nothing is measured.
 
         Returns
         -------
@@ -227,7 +223,11 @@ class Network:
         n_steps = self.circuit.steps(1000.0 * duration_s) if math.isfinite(duration_s) else 0
         if n_steps < 1:
             raise ValueError(f"A run lasts at least one step of {self.circuit.dt_ms} ms, got {duration_s} s.")
-        if state.layout is not self._layout:
+        if measure_from_s is not None and not 0 <= measure_from_s < duration_s:
+            raise ValueError(
+                f"Measuring starts within the {duration_s} s of the run, got {measure_from_s} s."
+            )
+        if state.layout is not self.layout:
             raise ValueError("The state is of another network; begin with initial_state() of this one.")
         for what, names in (("recorded", record), ("limited", limits or {})):
             for name in names:
@@ -236,13 +236,14 @@ class Network:
                         f"Populations to be {what} are among {', '.join(self.circuit.populations)}, "
                         f"got {name!r}."
                     )
-        plan = plan_of(self._layout, rules)
+        plan = plan_of(self.layout, rules)
         n_signals = sum(isinstance(one, Signal) for one in self.circuit.states.values())
         inputs = packed_inputs(
-            self._layout, state.step, n_steps, rates_hz or {}, signals or {}, state.arrays.signals[:n_signals]
+            self.layout, state.step, n_steps, rates_hz or {}, signals or {}, state.arrays.signals[:n_signals]
         )
-        run = _Run(self._layout, plan, inputs, state, record, measure)
-        return run.outcome(n_steps, limits or {})
+        feed = GivenSpikes.recorded(self.layout, state.step, state.step + n_steps)
+        run = Run(self.layout, plan, inputs, state, n_steps, feed, record)
+        return _outcome(run, n_steps, limits or {}, measure_from_s, record)
 
     def _voltages(self, seed: int, given: Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         for name in given:
@@ -261,108 +262,90 @@ class Network:
         return np.concatenate(rows)
 
 
-class _Run:
-    """Memory of one run."""
-
-    def __init__(
-        self,
-        layout: Layout,
-        plan: Plan,
-        inputs: tables.Inputs,
-        state: CircuitState,
-        record: Collection[str],
-        measure: bool,
-    ) -> None:
-        self.layout, self.plan, self.inputs, self.measure = layout, plan, inputs, measure
-        self.record = [name for name in layout.populations if name in record]
-        self.arrays = with_rows(layout, plan, state)
-        self.rng, self.step = copy.deepcopy(state.rng), state.step
-        self.arrays.counts[:] = 0
-        if measure:
-            self.arrays.last_spike[:] = -1
-            self.arrays.intervals[:] = 0.0
-        n, most = layout.n_neurons, max(layout.most_synapses, 1)
-        kept = n + SPIKES_KEPT if record else n
-        self.workspace = tables.Workspace(
-            np.empty(layout.n_with_membrane, dtype=np.float32), np.empty(plan.n_registers),
-            np.empty((plan.rules.n_results + plan.n_registers, most)), np.empty(most, dtype=np.int64),
-            np.array([name in record for name in layout.populations]),
-            np.empty(kept, dtype=np.int64), np.empty(kept, dtype=np.int32),
-        )  # fmt: skip
-        self.spikes: list[tuple[IntArray, NDArray[np.int32]]] = []
-
-    def outcome(self, n_steps: int, limits: Mapping[str, ActivityLimits]) -> CircuitOutcome:
-        """Run piece by piece, as long as activity is within its limits."""
-        circuit, names = self.layout.circuit, self.layout.populations
-        bin_steps, begin = max(1, circuit.steps(BIN_MS)), self.step
-        checks = {name: _Check(circuit, name, limit) for name, limit in limits.items()}
-        binned, counted = [], np.zeros(len(names), dtype=np.int64)
-        stop, stopped_by = Stop.RAN, None
-        for first, last in _pieces(n_steps, bin_steps, [check.ends for check in checks.values()]):
-            fine = self._advance(begin + last)
-            spikes = self.arrays.counts - counted
-            counted = self.arrays.counts.copy()
-            binned.append((first // bin_steps, spikes))
-            if not fine:
-                stop = Stop.NOT_A_NUMBER
-                break
-            for name, check in checks.items():
-                stop = check.after(first, last, int(spikes[names.index(name)]))
-                if stop != Stop.RAN:
-                    stopped_by = name
-                    break
+def _outcome(
+    run: Run,
+    n_steps: int,
+    limits: Mapping[str, ActivityLimits],
+    measure_from_s: float | None,
+    record: Collection[str],
+) -> CircuitOutcome:
+    """Run as long as activity is within its limits."""
+    circuit, names, begin = run.layout.circuit, run.layout.populations, run.begin
+    checks = {name: _Check(circuit, name, limit) for name, limit in limits.items()}
+    measure_from = n_steps if measure_from_s is None else circuit.steps(1000.0 * measure_from_s)
+    halfway, before = (measure_from + n_steps) // 2, run.arrays.weights
+    cuts = [(measure_from, n_steps), (halfway, n_steps), *(check.ends for check in checks.values())]
+    counted, stop, stopped_by = np.zeros(len(names), dtype=np.int64), Stop.RAN, None
+    for first, last in _pieces(n_steps, cuts):
+        if first == measure_from:
+            run.measure()
+        if first == halfway:
+            before = run.arrays.weights.copy()
+        fine = run.advance(begin + last)
+        spikes = run.arrays.counts - counted
+        counted = run.arrays.counts.copy()
+        if not fine:
+            stop = Stop.NOT_A_NUMBER
+            break
+        for name, check in checks.items():
+            stop = check.after(first, last, int(spikes[names.index(name)]))
             if stop != Stop.RAN:
+                stopped_by = name
                 break
-        done = self.step - begin
-        state = CircuitState(self.step, self.layout, self.arrays, self.plan.keys, self.rng)
-        return CircuitOutcome(
-            state, self._rates(binned, bin_steps, done), bin_steps * circuit.dt_ms / 1000.0,
-            self._recorded(), self._interval_cv() if self.measure else {}, stop, stopped_by, done / n_steps,
-        )  # fmt: skip
+        if stop != Stop.RAN:
+            break
+    done = run.step - begin
+    late = run.arrays.weights - before if run.tally is not None and done > halfway else None
+    return CircuitOutcome(
+        run.state(), _rates(run, done), run.workspace.bin_steps * circuit.dt_ms / 1000.0,
+        _recorded(run, record), _measured(run), _by_projection(run.layout, late, done - halfway), stop,
+        stopped_by, done / n_steps,
+    )  # fmt: skip
 
-    def _advance(self, last: int) -> bool:
-        """Run until a step; return whether all is a number."""
-        fine, arrays = True, self.arrays
-        while fine and self.step < last:
-            self.step, n_recorded, fine = kernels.run_steps(
-                self.layout.cells, self.inputs, self.plan.rows, self.plan.wiring, self.plan.rules, arrays,
-                self.workspace, self.rng, self.step, last - self.step, self.measure,
-            )  # fmt: skip
-            if n_recorded:
-                kept = self.workspace.spike_step[:n_recorded], self.workspace.spike_neuron[:n_recorded]
-                self.spikes.append((kept[0].copy(), kept[1].copy()))
-        return bool(fine and np.all(np.isfinite(arrays.voltage)))
 
-    def _rates(self, binned: list[tuple[int, IntArray]], bin_steps: int, done: int) -> dict[str, FloatArray]:
-        circuit, names = self.layout.circuit, self.layout.populations
-        totals = np.zeros((-(-done // bin_steps), len(names)))
-        for which, spikes in binned:
-            totals[which] += spikes
-        lengths = np.diff(np.append(np.arange(0, done, bin_steps), done)) * circuit.dt_ms / 1000.0
-        return {name: totals[:, p] / lengths / circuit.populations[name].n for p, name in enumerate(names)}
+def _measured(run: Run) -> dict[str, SpikeMeasures]:
+    if run.tally is None:
+        return {}
+    first, circuit = run.layout.first, run.layout.circuit
+    return {
+        name: run.tally.measures(
+            slice(first[name], first[name] + circuit.populations[name].n), run.step, circuit.dt_ms
+        )
+        for name in circuit.neurons
+    }
 
-    def _recorded(self) -> dict[str, Spikes]:
-        if not self.record:
-            return {}
-        steps = np.concatenate([one for one, _ in self.spikes] or [np.empty(0, dtype=np.int64)])
-        neurons = np.concatenate([one for _, one in self.spikes] or [np.empty(0, dtype=np.int32)])
-        result = {}
-        for name in self.record:
-            first = self.layout.first[name]
-            own = (neurons >= first) & (neurons < first + self.layout.circuit.populations[name].n)
-            result[name] = Spikes(steps[own], neurons[own].astype(np.int64) - first)
-        return result
 
-    def _interval_cv(self) -> dict[str, float]:
-        result = {}
-        for name in self.layout.circuit.neurons:
-            first, n = self.layout.first[name], self.layout.circuit.populations[name].n
-            intervals = self.arrays.intervals[first : first + n]
-            enough = intervals[intervals[:, 0] >= MIN_INTERVALS]
-            mean = enough[:, 1] / enough[:, 0]
-            variance = np.maximum(enough[:, 2] / enough[:, 0] - mean**2, 0.0)
-            result[name] = float(np.mean(np.sqrt(variance) / mean)) if len(enough) else math.nan
-        return result
+def _by_projection(layout: Layout, change: FloatArray | None, n_steps: int) -> dict[str, FloatArray]:
+    """Sort changes of weights over some steps by projection, per second."""
+    if change is None:
+        return {}
+    return {
+        name: change[place] / (n_steps * layout.circuit.dt_ms / 1000.0)
+        for name, place in layout.weights.items()
+        if layout.circuit.projections[name].plastic
+    }
+
+
+def _rates(run: Run, done: int) -> dict[str, FloatArray]:
+    circuit, bin_steps = run.layout.circuit, run.workspace.bin_steps
+    lengths = np.diff(np.append(np.arange(0, done, bin_steps), done)) * circuit.dt_ms / 1000.0
+    return {
+        name: counts[: len(lengths)] / lengths / circuit.populations[name].n
+        for name, counts in zip(run.layout.populations, run.workspace.binned.T, strict=True)
+    }
+
+
+def _recorded(run: Run, record: Collection[str]) -> dict[str, Spikes]:
+    if not record:
+        return {}
+    steps = np.concatenate([one for one, _ in run.spikes] or [np.empty(0, dtype=np.int64)])
+    neurons = np.concatenate([one for _, one in run.spikes] or [np.empty(0, dtype=np.int32)])
+    result = {}
+    for name in record:
+        first = run.layout.first[name]
+        own = (neurons >= first) & (neurons < first + run.layout.circuit.populations[name].n)
+        result[name] = Spikes(steps[own], neurons[own].astype(np.int64) - first)
+    return result
 
 
 class _Check:
@@ -389,11 +372,11 @@ class _Check:
         return Stop.TOO_ACTIVE if rate > self.limits.highest_hz else Stop.RAN
 
 
-def _pieces(n_steps: int, bin_steps: int, windows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield pieces that end where bins or windows do; windows are (first step, length)."""
+def _pieces(n_steps: int, windows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield pieces that end where windows do, which are (first step, length)."""
     first = 0
     while first < n_steps:
-        last = min(n_steps, (first // bin_steps + 1) * bin_steps)
+        last = n_steps
         for begin, length in windows:
             last = min(last, begin if first < begin else begin + ((first - begin) // length + 1) * length)
         yield first, last

@@ -97,8 +97,8 @@ class Synapses:
     @classmethod
     def drawn(cls, n_pre: int, n_post: int, probability: float, rng: np.random.Generator) -> Synapses:
         """Connect every pair of neurons with one probability, a neuron with itself too."""
-        rows = [drawn_subset(n_post, probability, rng) for _ in range(n_pre)]
-        return cls(starts_of([len(row) for row in rows]), np.concatenate(rows))
+        source, target = np.divmod(drawn_subset(n_pre * n_post, probability, rng), n_post)
+        return cls(starts_of(np.bincount(source, minlength=n_pre)), target)
 
 
 def drawn_subset(n: int, probability: float, rng: np.random.Generator) -> IntArray:

@@ -15,7 +15,8 @@ import numpy as np
 
 from discover.rule import Rule
 from discover.tasks._balance import kernel_rule
-from sims import network, published, rate, recurrent, sliding, spiking
+from discover.tasks._recurrent_balance import balanced_network, simulated
+from sims import network, published, rate, sliding, spiking
 from sims.network import NetworkRule
 from sims.rate import Schedule
 from sims.rules import PolynomialRule, SplineRule
@@ -137,9 +138,10 @@ def feedforward_cases() -> Cases:
 
 def recurrent_cases() -> Cases:
     """The recurrent spiking network."""
-    circuit = recurrent.RecurrentNetwork(160, 40, 0.2, initial_weight=0.5, learning_rate=0.2)
+    circuit = balanced_network(160, 40, 0.2, 0.2, weight=0.5)
     for name, rule in spiking_rules().items():
-        yield name, recurrent.simulate_recurrent(rule, circuit, 0.5)
+        outcome = simulated(rule, circuit, 0.5)
+        yield name, [outcome.measured["E"], outcome.state.weights("IE"), outcome.rates_hz["I"]]
 
 
 FAMILIES = {
@@ -161,6 +163,9 @@ def checksum(value: Any) -> str:
             for name in part.__dataclass_fields__:
                 digest.update(name.encode())
                 add(getattr(part, name))
+        elif isinstance(part, list):
+            for one in part:
+                add(one)
         else:
             digest.update(repr(part).encode() if part is None else np.ascontiguousarray(part).tobytes())
 

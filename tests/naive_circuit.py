@@ -13,9 +13,30 @@ from dataclasses import dataclass, field
 import numpy as np
 from naive import program_value
 
-from sims.circuit import LIF, Circuit, Eligibility, LowPass, Signal, Trace
+from sims.circuit import LIF, SAMPLED, Circuit, Eligibility, LowPass, Signal, Trace
+from sims.spike_splines import TraceSplines
 
 CLOSE_MV = 2e-3
+
+
+def b_spline(i: int, degree: int, knots: list[float], x: float) -> float:
+    """The recursion of Cox and de Boor."""
+    if degree == 0:
+        return 1.0 if knots[i] <= x < knots[i + 1] else 0.0
+    left = (x - knots[i]) / (knots[i + degree] - knots[i])
+    right = (knots[i + degree + 1] - x) / (knots[i + degree + 1] - knots[i + 1])
+    return left * b_spline(i, degree - 1, knots, x) + right * b_spline(i + 1, degree - 1, knots, x)
+
+
+def splines_value(splines: TraceSplines, trace: float, w: float) -> float:
+    n = splines.coefficients.shape[1]
+    width = (splines.high - splines.low) / (n - 3)
+    knots = [splines.low + (k - 3) * width for k in range(n + 4)]
+    x = min(max(trace, splines.low), splines.high * (1 - 1e-15))
+    total = 0.0
+    for power, row in enumerate(splines.coefficients.tolist()):
+        total += w**power * sum(c * b_spline(i, 3, knots, x) for i, c in enumerate(row))
+    return total
 
 
 @dataclass
@@ -28,6 +49,8 @@ class Twin:
     voltage: dict
     given: dict  # population -> set of (step, neuron): its spikes
     courses: dict = field(default_factory=dict)  # signal -> value of each step
+    groups: dict = field(default_factory=dict)  # population -> group of each of its neurons
+    measure_from: int = 0  # step from which currents are summed
 
     def __post_init__(self):
         c = self.circuit
@@ -47,10 +70,13 @@ class Twin:
         self.taus = c.time_constants | {k: r for k, r in self.rules.items() if k in c.time_constants}
         self.traces = {}  # of each projection, side and state: the projection's own copy
         self.pairs, self.weights, self.eligible = {}, {}, {}
+        self.of_source = {name: {} for name in c.projections}  # -> source -> synapses
         for name, projection in c.projections.items():
             wiring = self.synapses[name]
             self.pairs[name] = list(zip(wiring.source.tolist(), wiring.target.tolist(), strict=True))
             self.weights[name] = np.broadcast_to(projection.weight, len(wiring)).tolist()
+            for s, (source, _) in enumerate(self.pairs[name]):
+                self.of_source.setdefault(name, {}).setdefault(source, []).append(s)
             for variable in c.variables(name):
                 if isinstance(c.states.get(variable.state), Trace):
                     end = projection.pre if variable.place == "pre" else projection.post
@@ -59,6 +85,13 @@ class Twin:
             if isinstance(state, Eligibility):
                 self.eligible[name] = [0.0] * len(self.pairs[state.projection])
         self.spikes = []  # (step, population, neuron)
+        self.by_step = {}  # (step, population) -> neurons
+        self.events = {name: {} for name in self.given}  # population -> step -> neurons
+        for name, pairs in self.given.items():
+            for step, n in pairs:
+                self.events[name].setdefault(step, []).append(n)
+        self.parts = {}  # (population, neuron, onto, group) -> conductance of a group of inputs
+        self.currents = {}  # the same -> sum over steps
         self.sampled = {}
 
     def run(self, n_steps):
@@ -69,11 +102,19 @@ class Twin:
     def step(self, k):
         c = self.circuit
         self.set_signals(k)
+        for (name, n, onto, group), conductance in self.parts.items() if k >= self.measure_from else ():
+            cell, v = c.populations[name], self.v[name][n]
+            distance = (
+                cell.excitatory_reversal_mv - v if onto == "excitatory" else v - cell.inhibitory_reversal_mv
+            )
+            key = name, n, onto, group
+            self.currents[key] = self.currents.get(key, 0.0) + conductance * distance
         now = {name: self.integrate(name, k) for name in c.neurons}
         for name in c.populations:
             if name not in now:
-                now[name] = sorted(n for step, n in self.given[name] if step == k)
+                now[name] = sorted(self.events[name].get(k, []))
         self.spikes += [(k, name, n) for name in now for n in now[name]]
+        self.by_step |= {(k, name): now[name] for name in now}
         self.decay()
         for name in c.neurons:
             for n in now[name]:
@@ -82,14 +123,12 @@ class Twin:
                 self.adaptation[name][n] += c.populations[name].adaptation_pa
         self.sample()
         arriving = {
-            name: [n for step, who, n in self.spikes if who == p.pre and step == k - c.steps(p.delay_ms)]
-            for name, p in c.projections.items()
+            name: self.by_step.get((k - c.steps(p.delay_ms), p.pre), []) for name, p in c.projections.items()
         }
         for name, p in c.projections.items():
             for n in arriving[name]:
-                for s, (source, _) in enumerate(self.pairs[name]):
-                    if source == n:
-                        self.arrive(name, p, s)
+                for s in self.of_source[name].get(n, []):
+                    self.arrive(name, p, s)
         self.jump("pre", arriving)
         for name, p in c.projections.items():
             for n in now[p.post]:
@@ -149,6 +188,10 @@ class Twin:
                 (self.raised, cell.tau_threshold_ms), (self.adaptation, cell.tau_adaptation_ms),
             ):  # fmt: skip
                 values[name] = [x * math.exp(-c.dt_ms / tau) for x in values[name]]
+        for (name, n, onto, group), conductance in self.parts.items():
+            cell = c.populations[name]
+            tau = cell.tau_excitatory_ms if onto == "excitatory" else cell.tau_inhibitory_ms
+            self.parts[name, n, onto, group] = conductance * math.exp(-c.dt_ms / tau)
         for (name, variable), trace in self.traces.items():
             tau = self.taus.get(f"{name}.tau_{variable}", 1.0)
             self.traces[name, variable] = [x * math.exp(-c.dt_ms / tau) for x in trace]
@@ -183,6 +226,14 @@ class Twin:
         self.change(name, "on_pre", s)
         weight = before if projection.transmits_first else self.weights[name][s]
         conductance[projection.post][target] += projection.unit_ns * weight
+        if projection.pre in self.groups:
+            key = (
+                projection.post,
+                target,
+                projection.onto,
+                self.groups[projection.pre][self.pairs[name][s][0]],
+            )
+            self.parts[key] = self.parts.get(key, 0.0) + projection.unit_ns * weight
 
     def change(self, name, event, s):
         values = None
@@ -191,6 +242,11 @@ class Twin:
             if slot.projection == name and slot.name in self.rules and slot.name.endswith("." + event):
                 values = values or self.values(name, s)
                 program = self.rules[slot.name]
+                if isinstance(program, TraceSplines):
+                    other = "pre" if event == "on_post" else "post"
+                    trace = next(v for v in slot.variables if v.place == other and v.state not in SAMPLED)
+                    changes[slot.changes] = splines_value(program, values[trace.name], values["w"])
+                    continue
                 changes[slot.changes] = program_value(program, {v: values[v] for v in program.variables})
         for what, change in changes.items():
             if what == "w":

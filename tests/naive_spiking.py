@@ -1,161 +1,77 @@
-"""Slow, obvious twins of the spiking simulators: every synapse in every step."""
+"""Slow, obvious twins of the feed-forward circuit: every synapse in every step, and every input."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
-from naive import program_value
+from naive_circuit import Twin
 from numpy.typing import NDArray
 
-from sims.circuits import FeedforwardCircuit, InputSpikes
-from sims.rules import Program
-from sims.spike_rules import LinearSpikeRule, SpikeRule
-from sims.spike_splines import SplineSpikeRule, TraceSplines
+from sims.circuit import LIF, Circuit, Projection, Recorded, Trace
+from sims.circuits import FeedforwardCircuit, FeedforwardProblems, InputSpikes
+from sims.synapses import Synapses
 
 FloatArray = NDArray[np.float64]
-Rule = SpikeRule | LinearSpikeRule | SplineSpikeRule
 
 
-def on_pre(rule: Rule, x_post: float, w: float) -> float:
-    if isinstance(rule, LinearSpikeRule):
-        return rule.alpha + rule.kappa * x_post
-    return update(rule.on_pre, x_post, w)
-
-
-def on_post(rule: Rule, x_pre: float, w: float) -> float:
-    if isinstance(rule, LinearSpikeRule):
-        return rule.beta + rule.gamma * x_pre
-    return update(rule.on_post, x_pre, w)
-
-
-def b_spline(i: int, degree: int, knots: list[float], x: float) -> float:
-    """The recursion of Cox and de Boor."""
-    if degree == 0:
-        return 1.0 if knots[i] <= x < knots[i + 1] else 0.0
-    left = (x - knots[i]) / (knots[i + degree] - knots[i])
-    right = (knots[i + degree + 1] - x) / (knots[i + degree + 1] - knots[i + 1])
-    return left * b_spline(i, degree - 1, knots, x) + right * b_spline(i + 1, degree - 1, knots, x)
-
-
-def splines_value(splines: TraceSplines, trace: float, w: float) -> float:
-    n = splines.coefficients.shape[1]
-    width = (splines.high - splines.low) / (n - 3)
-    knots = [splines.low + (k - 3) * width for k in range(n + 4)]
-    x = min(max(trace, splines.low), splines.high * (1 - 1e-15))
-    total = 0.0
-    for power, row in enumerate(splines.coefficients.tolist()):
-        total += w**power * sum(c * b_spline(i, 3, knots, x) for i, c in enumerate(row))
-    return total
-
-
-def update(program: Program | TraceSplines | None, trace: float, w: float) -> float:
-    if program is None:
-        return 0.0
-    if isinstance(program, TraceSplines):
-        return splines_value(program, trace, w)
-    return program_value(program, dict(zip(program.variables, (trace, w), strict=True)))
-
-
-@dataclass
-class Population:
-    """Plastic synapses of one kind, with their traces."""
-
-    rule: Rule
-    learning_rate: float
-    largest: float
-    w: FloatArray
-    slow_tau_ms: float | None = None
-    x_pre: FloatArray = field(init=False)
-    x_post: float = 0.0
-    x_slow: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.w = self.w.copy()
-        self.x_pre = np.zeros(len(self.w))
-
-    def decay(self, dt_ms: float) -> None:
-        self.x_pre *= math.exp(-dt_ms / self.rule.tau_pre_ms)
-        self.x_post *= math.exp(-dt_ms / self.rule.tau_post_ms)
-        if self.slow_tau_ms is not None:
-            self.x_slow *= math.exp(-dt_ms / self.slow_tau_ms)
-
-    def change(self, i: int, value: float) -> None:
-        self.w[i] = min(max(self.w[i] + self.learning_rate * value, 0.0), self.largest)
-
-    def presynaptic_spike(self, i: int) -> None:
-        self.change(i, on_pre(self.rule, self.x_post, self.w[i]))
-        self.x_pre[i] += 1.0
-
-    def postsynaptic_spike(self) -> None:
-        gate = 1.0 if self.slow_tau_ms is None else self.x_slow
-        for i in range(len(self.w)):
-            self.change(i, gate * on_post(self.rule, self.x_pre[i], self.w[i]))
-        self.x_post += 1.0
-        self.x_slow += 1.0
-
-
-@dataclass
-class Run:
-    """What a naive simulation ended with."""
-
-    spikes: list[int]
-    inhibitory_weights: FloatArray
-    excitatory_weights: FloatArray
-    excitatory_current: FloatArray
-    inhibitory_current: FloatArray
+def as_circuit(
+    c: FeedforwardCircuit, problems: FeedforwardProblems, k: int, excitatory: dict | None = None
+) -> Circuit:
+    """One problem written as a circuit; `excitatory` makes the projection from excitatory inputs plastic."""
+    inhibitory = {"plastic": True, "highest": c.largest_inhibitory, "learning_rate": c.learning_rate}
+    projections = {
+        name: Projection(
+            name, "N", wiring=Synapses.from_pairs(np.arange(len(w)), np.zeros(len(w), int), len(w)), weight=w,
+            unit_ns=10.0 * unit, onto=onto, **more,
+        )
+        for name, w, unit, onto, more in (
+            ("E", problems.excitatory_weights[k], c.excitatory_unit, "excitatory", excitatory or {}),
+            ("I", problems.inhibitory_weights[k], c.inhibitory_unit, "inhibitory", inhibitory),
+        )
+    }  # fmt: skip
+    neuron = LIF(
+        1, capacitance_pf=10.0 * c.tau_membrane_ms, tau_excitatory_ms=c.tau_excitatory_ms,
+        tau_inhibitory_ms=c.tau_inhibitory_ms,
+    )  # fmt: skip
+    inputs = {"E": Recorded(c.n_excitatory, [], []), "I": Recorded(c.n_inhibitory, [], [])}
+    states = {"x": Trace(("E", "I", "N"), 20.0), "slow": Trace("N", 114.0)}
+    return Circuit({"N": neuron, **inputs}, projections, states)
 
 
 def feedforward(
-    inhibition: Population,
-    excitation: Population,
+    circuit: Circuit,
+    rules: dict,
     channels: NDArray[np.int64],
     events: InputSpikes,
-    circuit: FeedforwardCircuit,
+    spikes: FloatArray,
     n_steps: int,
     measure_from: int = 0,
     normalise_every: int | None = None,
-) -> Run:
-    """One neuron, step by step; fixed excitation has a learning rate of zero."""
-    c, dt = circuit, circuit.dt_ms
-    at_step: dict[int, list[int]] = {}
-    for step, source in zip(events.step.tolist(), events.source.tolist(), strict=True):
-        at_step.setdefault(step, []).append(source)
-    g_e, g_i = np.zeros(c.n_channels), np.zeros(c.n_channels)
-    current_e, current_i = np.zeros(c.n_channels), np.zeros(c.n_channels)
-    v, spikes, total = c.rest_mv, [], excitation.w.sum()
+) -> Twin:
+    """Run the twin of a circuit on input spikes and on the output spikes that it is compared with."""
+    n, (step, source) = circuit.populations["E"].n, (events.step, events.source)
+    given = {
+        "N": {(int(k), 0) for k in spikes},
+        "E": set(zip(step[source < n].tolist(), source[source < n].tolist(), strict=True)),
+        "I": set(zip(step[source >= n].tolist(), (source[source >= n] - n).tolist(), strict=True)),
+    }
+    twin = Twin(
+        circuit, {name: one.wiring for name, one in circuit.projections.items()}, rules, {"N": [-60.0]},
+        given, {}, {"E": channels[:n].tolist(), "I": channels[n:].tolist()}, measure_from,
+    )  # fmt: skip
+    total, largest = sum(twin.weights["E"]), circuit.projections["E"].highest
     for k in range(n_steps):
-        g_e *= math.exp(-dt / c.tau_excitatory_ms)
-        g_i *= math.exp(-dt / c.tau_inhibitory_ms)
-        inhibition.decay(dt)
-        excitation.decay(dt)
-        for source in at_step.get(k, []):
-            if source < c.n_excitatory:
-                excitation.presynaptic_spike(source)
-                g_e[channels[source]] += c.excitatory_unit * excitation.w[source]
-            else:
-                i = source - c.n_excitatory
-                inhibition.presynaptic_spike(i)
-                g_i[channels[source]] += c.inhibitory_unit * inhibition.w[i]
-        if k >= measure_from:
-            current_e += g_e * (c.excitatory_reversal_mv - v)
-            current_i += g_i * (v - c.inhibitory_reversal_mv)
-        if not spikes or k >= spikes[-1] + c.steps(c.refractory_ms):
-            g = 1.0 + g_e.sum() + g_i.sum()
-            end = (
-                c.rest_mv + g_e.sum() * c.excitatory_reversal_mv + g_i.sum() * c.inhibitory_reversal_mv
-            ) / g
-            v = end + (v - end) * math.exp(-dt * g / c.tau_membrane_ms)
-            if v > c.threshold_mv:
-                v = c.reset_mv
-                spikes.append(k)
-                inhibition.postsynaptic_spike()
-                excitation.postsynaptic_spike()
+        twin.step(k)
         if normalise_every is not None and (k + 1) % normalise_every == 0:
-            excitation.w = np.clip(excitation.w * total / excitation.w.sum(), 0.0, excitation.largest)
-    n = n_steps - measure_from
-    return Run(spikes, inhibition.w, excitation.w, current_e / n, current_i / n)
+            factor = total / sum(twin.weights["E"])
+            twin.weights["E"] = [min(max(w * factor, 0.0), largest) for w in twin.weights["E"]]
+    return twin
+
+
+def currents(twin: Twin, onto: str, n_channels: int, n_steps: int) -> FloatArray:
+    """Mean currents of each channel, in units of the leak conductance."""
+    return np.array([twin.currents.get(("N", 0, onto, c), 0.0) for c in range(n_channels)]) / n_steps / 10.0
 
 
 def bernoulli_spikes(

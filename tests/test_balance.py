@@ -246,9 +246,10 @@ def test_the_triplet_rule_by_hand():
     circuit = FeedforwardCircuit(
         n_excitatory=2, n_inhibitory=1, n_channels=1, excitatory_unit=1e5, tau_excitatory_ms=0.005,
     )  # fmt: skip
-    # Input 1 makes the neuron spike at 10 and 40 ms; input 0, too weak for that, spikes at 30 ms.
+    # Input 1 makes the neuron spike at 10 and 40 ms, in the step after its own spikes; input 0, too weak for
+    # that, spikes at 30 ms.
     start = FeedforwardProblems([[1e-9, 1.0]], [[0.0]], [0, 0, 0], [1.0], [1])
-    events = [InputSpikes([100, 300, 400], [1, 0, 1])]
+    events = [InputSpikes([99, 300, 399], [1, 0, 1])]
     rate, largest = plastic.learning_rate, plastic.largest_weight
     outcome = simulate_feedforward(
         LinearSpikeRule(0.0, 0.0, 0.0, 0.0), start, 0.05, circuit=circuit, excitatory=plastic, events=events

@@ -1,4 +1,4 @@
-"""Spiking circuits as data: against their naive twin, in pieces, on threads, and against older networks."""
+"""Spiking circuits as data: against their naive twin, in pieces and on threads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 from circuit_examples import EXAMPLES, PLASTIC, balanced, programs
 
 from sims import _circuit_kernels as kernels
+from sims import _circuit_run, spiking_circuit
 from sims import _circuit_tables as tables
-from sims import spiking_circuit
 from sims._circuit_packing import plan_of
 from sims.circuit import LIF, Circuit, Eligibility, LowPass, Poisson, Projection, Recorded, Signal, Trace
 from sims.spike_rules import ActivityLimits
+from sims.spike_splines import TraceSplines
 from sims.spiking import Stop
 from sims.spiking_circuit import Network
 from sims.synapses import Synapses
@@ -123,7 +124,7 @@ def test_lines_and_programs_say_the_same(name, monkeypatch):
     rule = programs(circuit, texts)
     *_, by_lines = simulated(circuit, rule, {})
     plan = plan_of(by_lines.state.layout, rule)
-    assert plan.rules.table[:, tables.IS_LINE].any()
+    assert (plan.rules.table[:, tables.FORM] == tables.LINE).any()
     monkeypatch.setattr(spiking_circuit, "plan_of", lambda *given: plan_of(*given, lines=False))
     *_, by_programs = simulated(circuit, rule, {})
     for name in circuit.neurons:
@@ -362,7 +363,7 @@ def test_a_voltage_that_is_no_number_ends_the_run():
 def test_more_spikes_than_there_is_room_for_are_recorded_piece_by_piece(monkeypatch):
     circuit = balanced()
     *_, whole = simulated(circuit, {}, {})
-    monkeypatch.setattr(spiking_circuit, "SPIKES_KEPT", 10)
+    monkeypatch.setattr(_circuit_run, "SPIKES_KEPT", 10)
     *_, pieces = simulated(circuit, {}, {})
     for name in circuit.populations:
         np.testing.assert_array_equal(whole.spikes[name].neuron, pieces.spikes[name].neuron)
@@ -372,24 +373,59 @@ def test_more_spikes_than_there_is_room_for_are_recorded_piece_by_piece(monkeypa
 def test_intervals_and_rates_are_those_of_the_recorded_spikes():
     circuit = balanced()
     network = Network(circuit)
-    outcome = network.run({}, network.initial_state(), 1.05, record=["E"], measure=True)
+    outcome = network.run({}, network.initial_state(), 1.05, record=["E"], measure_from_s=0.0)
     spikes = outcome.spikes["E"]
     cvs = []
     for n in range(12):
         intervals = np.diff(spikes.step[spikes.neuron == n])
         if len(intervals) >= 5:
             cvs.append(intervals.std() / intervals.mean())
-    assert outcome.interval_cv["E"] == pytest.approx(np.mean(cvs))
+    assert outcome.measured["E"].mean_interval_cv == pytest.approx(np.mean(cvs))
     counts = np.histogram(spikes.step, bins=[*range(0, 10001, 1000), 10500])[0]
     lengths = np.array([0.1] * 10 + [0.05])
     np.testing.assert_allclose(outcome.rates_hz["E"], counts / 12 / lengths)
 
 
+def test_measures_are_those_of_the_spikes_in_the_window():
+    circuit = balanced()
+    network = Network(circuit, 2)
+    outcome = network.run({}, network.initial_state(), 2.05, record=["E", "I"], measure_from_s=0.4)
+    for name, n in (("E", 12), ("I", 4)):
+        spikes, measured = outcome.spikes[name], outcome.measured[name]
+        for i in range(n):
+            steps = spikes.step[(spikes.neuron == i) & (spikes.step >= 4000)]
+            intervals, counts = np.diff(steps), np.bincount((steps - 4000) // 1000, minlength=17)[:16]
+            assert measured.rate_hz[i] == pytest.approx(len(steps) / 1.65)
+            assert measured.n_intervals[i] == len(intervals) > 2
+            assert measured.interval_cv[i] == pytest.approx(intervals.std() / intervals.mean())
+            assert measured.fano_factor[i] == pytest.approx(counts.var(ddof=1) / counts.mean())
+        assert measured.mean_fano_factor == pytest.approx(measured.fano_factor.mean())
+
+
+@pytest.mark.slow
+def test_populations_of_more_neurons_than_sixteen_bits_can_count():
+    n = 70_000
+    wiring = Synapses.from_pairs([n - 1, 0], [0, n - 1], n)
+    first = np.zeros(n)
+    first[n - 1] = 60.0
+    circuit = Circuit({"E": LIF(n)}, {"EE": Projection("E", "E", wiring=wiring, weight=[1.0, 5.0])})
+    network = Network(circuit)
+    state = network.initial_state(0, {"E": np.where(first > 0, -40.0, -60.0)})
+    outcome = network.run({}, state, 0.003, record=["E"])
+    assert outcome.spikes["E"].neuron.tolist() == [n - 1]
+    voltage = outcome.state.voltage_mv("E")
+    assert voltage[0] > -60.0
+    assert np.all(voltage[1:] == -60.0)
+
+
 # --------------------------------------------------------------------------------------------- bad circuits
 
 
+PLAIN, CURVES = Projection("E", "E", 0.5, **PLASTIC), TraceSplines(0.0, 1.0, [[0.0] * 5])
+
+
 def run_of(**given):
-    circuit = balanced({"R": Signal(), "x": Trace("E", 20.0)}, EE=Projection("E", "E", 0.5, **PLASTIC))
+    circuit = given.pop("circuit", balanced({"R": Signal(), "x": Trace("E", 20.0)}, EE=PLAIN))
     network = Network(circuit)
     rules = programs(circuit, given.pop("rules", {}))
     return network.run(rules, given.pop("state", network.initial_state()), given.pop("seconds", 0.1), **given)
@@ -404,7 +440,7 @@ WIRING = Synapses([0, 1, 2, 3], [0, 1, 2])
     ("make", "message"),
     [
         (lambda: LIF(0), "1 to 1000000"),
-        (lambda: LIF(70_000), "65536"),
+        (lambda: Poisson(2_000_000), "1 to 1000000"),
         (lambda: LIF(1, reset_mv=-40.0), "below the threshold"),
         (lambda: LIF(1, slow_share=1.5), "slow_share"),
         (lambda: LIF(1, clip_mv=(0.0, -80.0)), "clip_mv"),
@@ -439,6 +475,8 @@ WIRING = Synapses([0, 1, 2, 3], [0, 1, 2])
         (lambda: Circuit({"E": E}, ONE, {"x": Trace("E", 2.0), "x_pre": Signal()}), "called x_pre"),
         (lambda: Circuit({"E": E, "in": Poisson(1, 1e5)}, {}), "less than one spike a step"),
         (lambda: run_of(seconds=0.0), "at least one step"),
+        (lambda: run_of(measure_from_s=0.1), "Measuring starts"),
+        (lambda: run_of(rules={"EE.on_pre": CURVES}, circuit=balanced({}, EE=PLAIN)), "Splines need a state"),
         (lambda: run_of(rules={"EE.on_prae": 3.0}), "got EE.on_prae"),
         (lambda: run_of(rules={"EE.on_pre": 3.0}), "fills slots with programs"),
         (lambda: run_of(rules={"EE.tau_x_pre": -3.0}), "positive and finite"),

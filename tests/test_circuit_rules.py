@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from naive import program_registers, program_value
 
 from sims._circuit_rules import ABSENT, planned
+from sims._circuit_tables import LINE, PROGRAM
 from sims.circuit import Eligibility, Projection, Signal, Trace
 from sims.rules import BINARY_OPS, Op, Program
 
@@ -27,7 +28,7 @@ def value_of(update, values):
     program = Program.build(names, (False,) * len(names), update.constants, update.code, 0)
     computed = program_registers(program, {name: values[name] for name in names})
     a, b, c = (0.0 if register == ABSENT else computed[register] for register in update.outputs)
-    if not update.is_line:
+    if update.form != LINE:
         return a
     return a + b * (values[update.trace.name] if update.trace else 0.0) + c * values["w"]
 
@@ -57,8 +58,8 @@ def value_of(update, values):
 def test_lines_are_told_from_programs(slot, text, is_line):
     program = programs(CIRCUIT, {slot: text})[slot]
     update = planned(CIRCUIT.slots[slot], program)
-    assert update.is_line == is_line
-    assert not planned(CIRCUIT.slots[slot], program, lines=False).is_line
+    assert (update.form == LINE) == is_line
+    assert planned(CIRCUIT.slots[slot], program, lines=False).form == PROGRAM
     assert {variable.name for variable in update.variables} <= set(CIRCUIT.slots[slot].names)
     values = dict(zip(program.variables, np.linspace(0.3, 1.9, len(program.variables)), strict=True))
     assert value_of(update, values) == pytest.approx(program_value(program, values), rel=1e-12)
@@ -97,5 +98,5 @@ def test_any_update_keeps_its_value(case):
         largest = max([1.0, *(abs(part) for part in parts if math.isfinite(part))])
         if all(math.isfinite(part) for part in parts):
             assert result == pytest.approx(expected, rel=1e-9, abs=1e-12 * largest**2)
-    elif not update.is_line:
+    elif update.form != LINE:
         assert result == expected or (math.isnan(result) and math.isnan(expected))

@@ -134,9 +134,13 @@ def test_pieces_do_not_change_spikes(circuit: FeedforwardCircuit) -> None:
     whole = drawn(circuit, 1.0, 3, 0.5)
     stream, step, source, first = InputStream(circuit, CHANNELS, 1.0, 3), [], [], 0
     for n_steps in (1, 2, 3, 994, 4000):
-        piece = stream.draw(n_steps)
-        step.append(piece[0] + first)
-        source.append(piece[1].copy())
+        start, inputs = stream.draw(n_steps)
+        # Excitatory inputs and the others of each step in turn.
+        step.append(np.repeat(first + np.arange(2 * n_steps) // 2, np.diff(start)))
+        assert_array_equal(
+            inputs >= circuit.n_excitatory, np.repeat(np.arange(2 * n_steps) % 2, np.diff(start))
+        )
+        source.append(inputs)
         first += n_steps
     assert_array_equal(np.concatenate(step), whole.step)
     assert_array_equal(np.concatenate(source), whole.source)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import naive_spiking as naive
+import naive_circuit as naive
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import BSpline
 
-from sims.recurrent import RecurrentNetwork, simulate_recurrent
+from discover.tasks._recurrent_balance import balanced_network, simulated
 from sims.rules import Op, Program
 from sims.spike_rules import LinearSpikeRule, SpikeRule
 from sims.spike_splines import SplineSpikeRule, TraceSplines
@@ -77,11 +77,12 @@ def test_splines_that_are_straight_lines_run_like_the_published_family() -> None
     )  # fmt: skip
     assert_array_equal(one.n_spikes, other.n_spikes)
     assert_allclose(one.inhibitory_weights, other.inhibitory_weights, rtol=1e-9, atol=1e-12)
-    network = RecurrentNetwork(24, 6, 0.4, initial_weight=0.5, excitatory_ns=2.0, learning_rate=0.2)
-    rates = [simulate_recurrent(rule, network, 0.3, seed=4) for rule in (linear, splines)]
-    assert_array_equal(rates[0].rates_hz, rates[1].rates_hz)
-    assert_allclose(rates[0].weights, rates[1].weights, rtol=1e-9, atol=1e-12)
-    assert np.ptp(rates[0].weights) > 0.01
+    network = balanced_network(24, 6, 0.4, 0.2, weight=0.5, excitatory_ns=2.0)
+    runs = [simulated(rule, network, 0.3, seed=4) for rule in (linear, splines)]
+    assert_array_equal(runs[0].rates_hz["E"], runs[1].rates_hz["E"])
+    weights = [run.state.weights("IE") for run in runs]
+    assert_allclose(*weights, rtol=1e-9, atol=1e-12)
+    assert np.ptp(weights[0]) > 0.01
 
 
 def test_splines_that_are_polynomials_run_like_their_programs() -> None:

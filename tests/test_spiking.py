@@ -9,6 +9,7 @@ import naive_spiking as naive
 import numba
 import numpy as np
 import pytest
+from circuit_examples import programs as texts_as_programs
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sims.rules import Op, Program
@@ -81,7 +82,7 @@ FORCED = FeedforwardCircuit(
     n_excitatory=1, n_inhibitory=1, n_channels=1, excitatory_unit=1e5, tau_excitatory_ms=0.005,
     inhibitory_unit=0.0, learning_rate=1.0, largest_inhibitory=1e6,
 )  # fmt: skip
-"""The excitatory input makes the neuron spike in the same step; the inhibitory one only learns."""
+"""The excitatory input makes the neuron spike in the next step; the inhibitory one only learns."""
 
 E = math.exp
 ALPHA, BETA, GAMMA, KAPPA = 1.0, 10.0, 100.0, 1000.0
@@ -97,7 +98,7 @@ ALPHA, BETA, GAMMA, KAPPA = 1.0, 10.0, 100.0, 1000.0
         ([150], [100], BETA + ALPHA + KAPPA * E(-0.25)),
         # A tie: pre before post. on_pre sees no postsynaptic spike, on_post sees the presynaptic one.
         ([100], [100], ALPHA + BETA + GAMMA),
-        ([0], [0], ALPHA + BETA + GAMMA),
+        ([1], [1], ALPHA + BETA + GAMMA),
         # A trace is read before its own jump, and remembers all earlier spikes.
         ([100, 200], [], 2 * ALPHA),
         ([100, 200], [200], 2 * ALPHA + BETA + GAMMA * (1 + E(-1.0))),
@@ -109,7 +110,7 @@ ALPHA, BETA, GAMMA, KAPPA = 1.0, 10.0, 100.0, 1000.0
 )
 @pytest.mark.parametrize("as_programs", [False, True])
 def test_pairs_of_spikes_change_a_weight_as_computed_by_hand(pre, post, weight, as_programs) -> None:
-    spikes = sorted([(k, 1) for k in pre] + [(k, 0) for k in post])
+    spikes = sorted([(k, 1) for k in pre] + [(k - 1, 0) for k in post])
     rule = LinearSpikeRule(ALPHA, BETA, GAMMA, KAPPA, 10.0, 20.0)
     outcome = simulate_feedforward(
         rule.as_programs() if as_programs else rule,
@@ -147,17 +148,21 @@ def test_equals_the_naive_twin_on_frozen_spikes(name: str, measure_from: int) ->
         keep_spikes=100, chunk_s=0.07,
     )  # fmt: skip
     for k in range(len(problems)):
-        slow = naive.feedforward(
-            naive.Population(rule, 0.02, SMALL.largest_inhibitory, problems.inhibitory_weights[k]),
-            naive.Population(LinearSpikeRule(0, 0, 0, 0), 0.0, 10.0, problems.excitatory_weights[k]),
-            problems.channels[k], events[k], SMALL, n_steps, measure_from,
-        )  # fmt: skip
-        assert len(slow.spikes) > 3
         times = fast.spike_times_s[0, k]
-        assert_allclose(times[np.isfinite(times)], np.array(slow.spikes) * 1e-4, rtol=1e-12)
-        assert_allclose(fast.inhibitory_weights[0, k], slow.inhibitory_weights, rtol=1e-9, atol=1e-12)
-        assert_allclose(fast.excitatory_current[0, k], slow.excitatory_current, rtol=1e-9)
-        assert_allclose(fast.inhibitory_current[0, k], slow.inhibitory_current, rtol=1e-9)
+        steps = np.round(times[np.isfinite(times)] / 1e-4)
+        circuit = naive.as_circuit(replace(SMALL, learning_rate=0.02), problems, k)
+        slow = naive.feedforward(
+            circuit, rule.of_projection("I"), problems.channels[k], events[k], steps, n_steps, measure_from
+        )
+        assert len(slow.spikes) > 3
+        assert_array_equal(steps, [step for step, name, _ in slow.spikes if name == "N"])
+        assert len(steps) > 3
+        assert_allclose(fast.inhibitory_weights[0, k], slow.weights["I"], rtol=1e-9, atol=1e-12)
+        for onto, current in (
+            ("excitatory", fast.excitatory_current), ("inhibitory", fast.inhibitory_current)
+        ):  # fmt: skip
+            expected = naive.currents(slow, onto, SMALL.n_channels, n_steps - measure_from)
+            assert_allclose(current[0, k], expected, rtol=1e-5)  # of voltages of single precision
 
 
 @pytest.mark.parametrize(("normalise_every_s", "slow_tau_ms"), [(None, None), (0.05, None), (None, 114.0)])
@@ -176,18 +181,25 @@ def test_equals_the_naive_twin_with_plastic_excitation(
         excitatory=plastic, keep_spikes=100, chunk_s=0.11,
     )  # fmt: skip
     assert fast.excitatory_weights is not None
+    gate = "slow_post*" if slow_tau_ms is not None else ""
+    texts = {"E.on_pre": "-0.3*x_post*w", "E.on_post": f"{gate}x_pre*(2 - w)"}
     for k in range(len(problems)):
-        slow = naive.feedforward(
-            naive.Population(RULES[name], 0.02, SMALL.largest_inhibitory, problems.inhibitory_weights[k]),
-            naive.Population(hebbian, 0.01, 2.0, problems.excitatory_weights[k], slow_tau_ms),
-            problems.channels[k], events[k], SMALL, n_steps, 1000,
-            None if normalise_every_s is None else 500,
+        times = fast.spike_times_s[0, k]
+        steps = np.round(times[np.isfinite(times)] / 1e-4)
+        circuit = naive.as_circuit(
+            replace(SMALL, learning_rate=0.02), problems, k,
+            {"plastic": True, "highest": 2.0, "learning_rate": 0.01},
         )  # fmt: skip
-        assert len(slow.spikes) > 3
-        assert fast.n_spikes[0, k] == len(slow.spikes)
-        assert_allclose(fast.inhibitory_weights[0, k], slow.inhibitory_weights, rtol=1e-9, atol=1e-12)
-        assert_allclose(fast.excitatory_weights[0, k], slow.excitatory_weights, rtol=1e-9)
-        assert_allclose(fast.excitatory_current[0, k], slow.excitatory_current, rtol=1e-9)
+        slow = naive.feedforward(
+            circuit, RULES[name].of_projection("I") | texts_as_programs(circuit, texts),
+            problems.channels[k], events[k], steps, n_steps, 1000, None if normalise_every_s is None else 500,
+        )  # fmt: skip
+        assert_array_equal(steps, [step for step, name, _ in slow.spikes if name == "N"])
+        assert fast.n_spikes[0, k] == len(steps) > 3
+        assert_allclose(fast.inhibitory_weights[0, k], slow.weights["I"], rtol=1e-9, atol=1e-12)
+        assert_allclose(fast.excitatory_weights[0, k], slow.weights["E"], rtol=1e-9)
+        expected = naive.currents(slow, "excitatory", SMALL.n_channels, n_steps - 1000)
+        assert_allclose(fast.excitatory_current[0, k], expected, rtol=1e-5)
         assert np.ptp(fast.excitatory_weights[0, k] - problems.excitatory_weights[k]) > 0.01
 
 
@@ -310,7 +322,7 @@ def test_memory_does_not_grow_with_time(monkeypatch: pytest.MonkeyPatch) -> None
 
     def noted(self, n_steps):
         result = draw(self, n_steps)
-        drawn.append((n_steps, self._step.nbytes + self._source.nbytes))
+        drawn.append((n_steps, self._listed.nbytes))
         return result
 
     monkeypatch.setattr(circuits.InputStream, "draw", noted)
@@ -408,6 +420,7 @@ def test_blow_ups_are_contained(rule: SpikeRule, stop: Stop) -> None:
         ({"circuit": replace(SMALL, largest_inhibitory=0.2)}, "largest_inhibitory"),
         ({"events": []}, "each of 2 problems"),
         ({"events": [InputSpikes([1], [80])] * 2}, "numbered 0 to 79"),
+        ({"events": [InputSpikes([1, 1], [3, 3])] * 2}, "spikes twice in one step"),
         ({"excitatory": ExcitatoryPlasticity(VOGELS, 1.0, 0.5)}, "go up to 0.5"),
     ],
 )

@@ -100,7 +100,7 @@ def at_dt(events: InputSpikes, refinement: int) -> InputSpikes:
 
 
 def test_the_voltage_converges_in_first_order() -> None:
-    """The conductances jump with the spikes and stay constant in a step: an error proportional to dt."""
+    """Spikes act from the next step on, and conductances stay constant in it: an error proportional to dt."""
     circuit = replace(CIRCUIT, threshold_mv=1e3)
     problems = published_problems(circuit, seeds=[3], inhibitory_weight=1.0)
     events = draw_input_spikes(circuit, problems, 0.5)[0]
@@ -111,7 +111,8 @@ def test_the_voltage_converges_in_first_order() -> None:
         outcome = simulate_feedforward(
             SpikeRule(None, None), problems, 0.5, 0.1, circuit=fine, events=[at_dt(events, int(n))]
         )
-        currents.append(outcome.excitatory_current[0, 0] / outcome.inhibitory_current[0, 0])
+        # Errors of their ratios are smaller, and lost in the rounding of voltages when steps are short.
+        currents.append(np.concatenate([outcome.excitatory_current[0, 0], outcome.inhibitory_current[0, 0]]))
     errors = np.abs(np.array(currents[:-1]) - currents[-1]).max(axis=1)
     order = -np.polyfit(np.log(refinements[:-1]), np.log(errors), 1)[0]
     assert 0.85 < order < 1.3
