@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import by_hand, in_jax
 from benchmarks.problems import (
-    interpreted_program,
+    interpreted_lateral,
     network_work,
     oja_program,
     random_table,
@@ -24,7 +24,6 @@ from benchmarks.problems import (
 )
 from benchmarks.spiking import spiking
 from benchmarks.timing import interleaved, ratio, row
-from sims import network
 from sims._groups import run_groups
 from sims.rate import BLOW_UP_NORM, meta_gradient, simulate
 
@@ -44,7 +43,7 @@ def beside_jax(sizes: tuple[int, ...], repeats: int) -> dict[str, Any]:
         collapsed = in_jax.meta_gradient(one, in_jax.collapsed)
 
         def ours(one: Any = one) -> Any:
-            return meta_gradient(one.rule, one.inputs, one.weights, one.schedule, one.loss).gradients
+            return meta_gradient(*one.problem(one.rule), one.loss).gradients["feedforward"]
 
         agreement = float(np.abs(ours() - plain().reshape(-1, 27)).max() / np.abs(ours()).max())
         seconds = interleaved({"here": ours, "jax": plain, "jax collapsed": collapsed}, repeats)
@@ -80,7 +79,7 @@ def beside_hand(sizes: tuple[int, ...], repeats: int) -> dict[str, Any]:
             one = work(size, n_steps=LONG_RUN)
 
             def ours(one: Any = one, rule: Any = program) -> Any:
-                return simulate(rule, one.inputs, one.weights, one.schedule).weights
+                return simulate(*one.problem(rule)).final["feedforward"][:, 0]
 
             def theirs(one: Any = one, kernel: Any = kernel) -> Any:
                 weights = one.weights.copy()
@@ -124,10 +123,10 @@ def gradient_cost(sizes: tuple[int, ...], repeats: int) -> dict[str, Any]:
                 used = one.rule if rule is None else rule
 
                 def forward(one: Any = one, used: Any = used) -> Any:
-                    return simulate(used, one.inputs, one.weights, one.schedule).weights
+                    return simulate(*one.problem(used))
 
                 def both(one: Any = one, used: Any = used) -> Any:
-                    return meta_gradient(used, one.inputs, one.weights, one.schedule, one.loss).gradients
+                    return meta_gradient(*one.problem(used), one.loss)
 
                 seconds = interleaved({"forward": forward, "gradient": both}, repeats)
                 rows.append(
@@ -147,20 +146,19 @@ def network_gradient_cost(repeats: int) -> dict[str, Any]:
     pairs = {
         "two tables": (random_table(0), random_table(1)),
         "program, table": (oja_program(), random_table(1)),
-        "table, interpreted": (random_table(0), interpreted_program()),
+        "table, interpreted": (random_table(0), interpreted_lateral()),
         "interpreted, table": (square_root_program(), random_table(1)),
     }
     rows = []
-    for name, (feedforward, lateral) in pairs.items():
-        rule = network.NetworkRule(feedforward, lateral)
+    for name, rules in pairs.items():
         for n_inputs, n_outputs, batch in ((3, 2, 100), (10, 2, 10), (50, 2, 10), (200, 4, 10), (50, 8, 1)):
             one = network_work(n_inputs, n_outputs, batch)
 
-            def forward(one: Any = one, rule: Any = rule) -> Any:
-                return network.simulate(rule, *one.arrays, one.schedule).weights
+            def forward(one: Any = one, rules: Any = rules) -> Any:
+                return simulate(*one.problem(*rules))
 
-            def both(one: Any = one, rule: Any = rule) -> Any:
-                return network.meta_gradient(rule, *one.arrays, one.schedule, one.loss).feedforward
+            def both(one: Any = one, rules: Any = rules) -> Any:
+                return meta_gradient(*one.problem(*rules), one.loss)
 
             seconds = interleaved({"forward": forward, "gradient": both}, repeats)
             rows.append(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sims.circuit import Circuit, Projection, Rate
 from sims.rate import Schedule
 from sims.rules import Op, PolynomialRule, Program
 
@@ -20,18 +23,24 @@ LEARNING_RATE = 0.05
 
 @dataclass(frozen=True)
 class Work:
-    """Problems with variances 1/k along the axes, one sample a step, squared distance to targets."""
+    """Problems of one neuron with variances 1/k along the axes, squared distance to targets."""
 
+    circuit: Circuit
     inputs: FloatArray
     weights: FloatArray
     targets: FloatArray
     rule: PolynomialRule
     schedule: Schedule
 
-    def loss(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def problem(self, rule: PolynomialRule | Program) -> tuple[Any, ...]:
+        """Return what the simulator takes."""
+        weights = {"feedforward": self.weights[:, None]}
+        return self.circuit, {"feedforward": rule}, self.inputs, weights, self.schedule
+
+    def loss(self, final: Mapping[str, FloatArray]) -> tuple[FloatArray, Mapping[str, FloatArray]]:
         """Return squared distances and their derivatives."""
-        difference = weights - self.targets
-        return np.sum(difference**2, axis=1), 2 * difference
+        difference = final["feedforward"] - self.targets[:, None]
+        return np.sum(difference**2, axis=(1, 2)), {"feedforward": 2 * difference}
 
 
 def work(n_inputs: int, batch: int = 1, n_steps: int = N_STEPS) -> Work:
@@ -49,20 +58,28 @@ def work(n_inputs: int, batch: int = 1, n_steps: int = N_STEPS) -> Work:
         else Schedule.whole_sample(N_SAMPLES, n_steps // 10, LEARNING_RATE)
     )
     weights = 0.1 * rng.normal(size=(N_PROBLEMS, n_inputs)) / np.sqrt(max(1, n_inputs / 100))
-    return Work(inputs, weights, targets, PolynomialRule(table), schedule)
+    feedforward = Projection("x", "y", 1.0, plastic=True)
+    neuron = Circuit({"x": Rate(n_inputs), "y": Rate(1)}, {"feedforward": feedforward})
+    return Work(neuron, inputs, weights, targets, PolynomialRule(table), schedule)
 
 
 @dataclass(frozen=True)
 class NetworkWork:
-    """Problems of the two-layer network: inputs, initial weights and lateral weights, and squared sizes."""
+    """Problems of two layers with lateral weights, and squared sizes."""
 
-    arrays: tuple[FloatArray, FloatArray, FloatArray]
+    circuit: Circuit
+    inputs: FloatArray
+    weights: Mapping[str, FloatArray]
     schedule: Schedule
 
-    def loss(self, weights: FloatArray, lateral: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def problem(self, feedforward: Any, lateral: Any) -> tuple[Any, ...]:
+        """Return what the simulator takes."""
+        rules = {"feedforward": feedforward, "lateral": lateral}
+        return self.circuit, rules, self.inputs, self.weights, self.schedule
+
+    def loss(self, final: Mapping[str, FloatArray]) -> tuple[FloatArray, Mapping[str, FloatArray]]:
         """Return half the sum of all squared weights, and its derivatives."""
-        losses = 0.5 * (np.sum(weights**2, axis=(1, 2)) + np.sum(lateral**2, axis=(1, 2)))
-        return losses, weights, lateral
+        return sum(0.5 * np.sum(one**2, axis=(1, 2)) for one in final.values()), final
 
 
 def network_work(n_inputs: int, n_outputs: int, batch: int) -> NetworkWork:
@@ -72,7 +89,12 @@ def network_work(n_inputs: int, n_outputs: int, batch: int) -> NetworkWork:
     weights = 0.1 * rng.normal(size=(N_PROBLEMS, n_outputs, n_inputs))
     lateral = 0.1 * rng.normal(size=(N_PROBLEMS, n_outputs, n_outputs))
     schedule = Schedule(np.arange(N_SAMPLES).reshape(-1, batch), N_STEPS, LEARNING_RATE)
-    return NetworkWork((inputs, weights, lateral), schedule)
+    projections = {
+        "feedforward": Projection("x", "y", 1.0, plastic=True),
+        "lateral": Projection("y", "y", 1.0, plastic=True, hierarchical=True, symbol="v"),
+    }
+    circuit = Circuit({"x": Rate(n_inputs), "y": Rate(n_outputs)}, projections)
+    return NetworkWork(circuit, inputs, {"feedforward": weights, "lateral": lateral}, schedule)
 
 
 def random_table(seed: int) -> PolynomialRule:
@@ -80,10 +102,10 @@ def random_table(seed: int) -> PolynomialRule:
     return PolynomialRule(1e-3 * np.random.default_rng(seed).normal(size=(3, 3, 3)))
 
 
-def interpreted_program() -> Program:
-    """Return ``a*tanh(x*y) - b*w``, which no collapsed form helps with."""
+def interpreted_lateral() -> Program:
+    """Return ``a*tanh(y_pre*y_post) - b*v``, which no collapsed form helps with."""
     code = [(Op.MUL, 0, 1), (Op.TANH, 5, 0), (Op.MUL, 6, 3), (Op.MUL, 2, 4), (Op.SUB, 7, 8)]
-    return Program.build(("x", "y", "w"), (False, True, False), [0.01, 0.01], code)
+    return Program.build(("y_pre", "y_post", "v"), (False, True, False), [0.01, 0.01], code)
 
 
 def oja_program() -> Program:

@@ -421,7 +421,7 @@ def _row_key(circuit: Circuit, name: str, variable: Variable, constants: Mapping
         return tables.SAMPLE, population, 0, variable.state, 0.0
     state = circuit.states[variable.state]
     if isinstance(state, LowPass):
-        return tables.LOW_PASS, population, 0, state.of.split(".")[1], state.tau_ms
+        return tables.LOW_PASS, population, 0, state.of.split(".")[1], state.tau
     assert isinstance(state, Trace)
     delay = circuit.steps(projection.delay_ms) if is_pre else 0
     kind = tables.PRE_TRACE if is_pre else tables.POST_TRACE
@@ -453,7 +453,9 @@ def _rows(layout: Layout, keys: tuple[RowKey, ...]) -> tables.Rows:
         sum(key[0] < tables.SAMPLE for key in keys),
         sum(key[0] < tables.ZEROS for key in keys),
         np.array(sources, dtype=np.int64),
-        np.array([_kept(circuit, getattr(one, "tau_ms", 0.0)) for one in states], dtype=np.float64),
+        np.array(
+            [_kept(circuit, one.tau if isinstance(one, LowPass) else 0.0) for one in states], dtype=np.float64
+        ),
         np.array(shifts, dtype=np.int64),
         layout.eligibility_start,
         np.array([_kept(circuit, one.tau_ms) for one in layout.eligibilities.values()], dtype=np.float64),

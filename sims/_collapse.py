@@ -29,10 +29,10 @@ _Form = dict[_Powers, int]
 
 @dataclass(frozen=True)
 class QuadraticForm:
-    """Coefficients of ``pre**i * weight**k`` as a program of the output.
+    """Coefficients of ``pre**i * weight**k`` as a program of the output and of states of the neuron.
 
-    Registers are the output, the constants of the original program, the number one, then one for each row
-    of `code`; ``outputs[3 * i + k]`` is the register of a coefficient, or -1 for zero.
+    Registers are the output, the states, the constants of the original program, the number one, then one for
+    each row of `code`; ``outputs[3 * i + k]`` is the register of a coefficient, or -1 for zero.
     """
 
     code: NDArray[np.int64]
@@ -45,12 +45,17 @@ class QuadraticForm:
 
 
 def quadratic_form(program: Program) -> QuadraticForm | None:
-    """Return the quadratic form of a program over (pre, post, weight), or None where there is none."""
-    if program.neuron_level != (False, True, False):
+    """Return the quadratic form of a program, or None where there is none.
+
+    Its variables are pre, post and weight, then states that all synapses of a neuron share; a program that
+    has others has no form.
+    """
+    n_states = len(program.variables) - 3
+    if program.neuron_level != (False, True, False) + n_states * (True,):
         return None
-    collector = _Collector(len(program.constants))
+    collector = _Collector(n_states + len(program.constants))
     forms: list[_Form | None] = [{(1, 0): collector.one}, {(0, 0): 0}, {(0, 1): collector.one}]
-    forms += [{(0, 0): 1 + n} for n in range(len(program.constants))]
+    forms += [{(0, 0): 1 + n} for n in range(n_states + len(program.constants))]
     for op, a, b in program.code.tolist():
         first, second = forms[a], forms[b] if op in BINARY_OPS else {}
         forms.append(None if first is None or second is None else collector.apply(Op(op), first, second, b))

@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["aligned", "amount_of", "frozen", "in_lanes", "out_of_lanes", "run_groups"]
+__all__ = ["aligned", "frozen", "in_lanes", "out_of_lanes", "run_groups"]
 
 WORTH_A_THREAD = 2_000_000
 """Updates of single synapses, about 1 ms: less is done before another thread has started."""
@@ -28,13 +28,6 @@ CACHE_LINE = 8
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 FloatArray = NDArray[np.float64]
-
-
-def amount_of(inputs: FloatArray, batch: int, n_steps: int) -> int:
-    """Work of a simulation, in updates of single synapses; what is done once a neuron counts as twenty."""
-    n_problems, _, n_inputs = inputs.shape
-    amount: int = n_problems * (n_inputs + 20) * batch * n_steps
-    return amount
 
 
 def frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:

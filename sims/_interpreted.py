@@ -6,19 +6,20 @@ and :mod:`sims._program_kernels` for how.
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sims._groups import aligned, amount_of, frozen, in_lanes, out_of_lanes, run_groups
+from sims._groups import aligned, frozen, in_lanes, out_of_lanes, run_groups
 from sims._tape import N_KINDS, Tape, tapes_of
 from sims.rules import Program
 
 if TYPE_CHECKING:
     from sims.rate import Schedule
 
-__all__ = ["Interpreted"]
+__all__ = ["Interpreted", "record_interval"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -30,32 +31,44 @@ FEWEST_IN_BLOCK, MOST_IN_BLOCK = 16, 128
 """Vectors of one value of a block: fewer, and reading instructions costs more than running them."""
 
 
-class Interpreted:
-    """A program and its gradient as tapes; weights with a larger norm than `bound` count as a blow-up."""
+INTERPRETED_TRAJECTORY_BYTES = 64_000_000
+"""A gradient keeps all weights of all steps up to this size: they take longer to run again than to fetch."""
 
-    def __init__(self, program: Program, bound: float) -> None:
-        self.bound = bound
+
+def record_interval(n_bytes: int, n_steps: int, most_bytes: int) -> int:
+    """Steps between two records of states of this size, of which all may take so much."""
+    return 1 if n_bytes * n_steps <= most_bytes else isqrt(n_steps - 1) + 1
+
+
+class Interpreted:
+    """A program and its gradient as tapes, for one neuron."""
+
+    def __init__(self, slot: str, program: Program) -> None:
+        self.slot = slot
         self.n_constants = len(program.constants)
         self.values = frozen(np.append(program.constants, 1.0))
         self.forwards, self.backwards = tapes_of(program)
 
-    def record_bytes(self, w: FloatArray) -> int:
-        """Size of a record of some weights, in lanes."""
+    def record_interval(self, states: FloatArray, n_steps: int) -> int:
+        """Steps between two records of states of this size, from which a gradient starts its way back."""
         from sims._lanes import LANES
 
-        n_groups = -(-len(w) // LANES)
-        return n_groups * LANES * int(w[0].nbytes)
+        n_bytes = -(-len(states) // LANES) * LANES * int(states[0].nbytes)
+        return record_interval(n_bytes, n_steps, INTERPRETED_TRAJECTORY_BYTES)
 
-    def simulated(self, x: FloatArray, w: FloatArray, schedule: Schedule, every: int) -> _Run:
-        return _Run(self, x, w, schedule, every)
+    def simulated(
+        self, x: FloatArray, states: FloatArray, schedule: Schedule, every: int, bound: float
+    ) -> _Run:
+        """Run all problems, with a record every so many steps."""
+        return _Run(self, x, states, schedule, every, bound)
 
 
 class _Run:
     """Problems of an interpreted program, side by side in lanes."""
 
     def __init__(
-        self, prepared: Interpreted, x: FloatArray, w: FloatArray, schedule: Schedule, every: int
-    ) -> None:
+        self, prepared: Interpreted, x: FloatArray, w: FloatArray, schedule: Schedule, every: int, most: float
+    ) -> None:  # fmt: skip
         from sims import _program_kernels as kernels
 
         self._kernels = kernels
@@ -63,7 +76,7 @@ class _Run:
         self._schedule = schedule
         self._every = every
         self._n_problems = len(x)
-        self._amount = amount_of(x, schedule.order.shape[1], schedule.n_steps)
+        self._amount = len(x) * (x.shape[2] + 20) * schedule.order.shape[1] * schedule.n_steps
         inputs = in_lanes(x)
         self._inputs = inputs.reshape(len(inputs), -1, inputs.shape[3])
         self._weights = in_lanes(w[:, None])[:, 0]
@@ -75,13 +88,13 @@ class _Run:
         def run(first: int, last: int) -> None:
             kernels.simulate(
                 *self._laid_out(prepared.forwards), prepared.values, first, last, self._inputs, self._weights,
-                self._order, schedule.learning_rate, schedule.n_steps, prepared.bound, every, self._record,
+                self._order, schedule.learning_rate, schedule.n_steps, most, every, self._record,
                 self._blow_up,
             )  # fmt: skip
 
         run_groups(run, n_groups, self._amount)
 
-    def weights(self) -> FloatArray:
+    def states(self) -> FloatArray:
         return out_of_lanes(self._weights[:, None], self._n_problems)[:, 0]
 
     def blow_up(self) -> IntArray:
@@ -90,7 +103,7 @@ class _Run:
     def record(self) -> FloatArray:
         return out_of_lanes(self._record, self._n_problems)
 
-    def gradient(self, adjoint: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def gradient(self, adjoint: FloatArray) -> tuple[dict[str, FloatArray], FloatArray]:
         prepared, schedule, every = self._prepared, self._schedule, self._every
         adjoints = in_lanes(adjoint[:, None])[:, 0]
         result = np.empty((len(adjoints), prepared.n_constants, adjoints.shape[2]))
@@ -105,7 +118,7 @@ class _Run:
 
         run_groups(run, len(adjoints), self._amount)
         gradients = out_of_lanes(result[:, None], self._n_problems)[:, 0]
-        return gradients, out_of_lanes(adjoints[:, None], self._n_problems)[:, 0]
+        return {prepared.slot: gradients}, out_of_lanes(adjoints[:, None], self._n_problems)[:, 0]
 
     def _laid_out(self, tape: Tape) -> tuple[Any, Any, Any]:
         """Return a tape, the size of its blocks and memory for one group, as the kernels take them."""

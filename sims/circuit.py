@@ -27,7 +27,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -35,8 +35,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sims.populations import LIF, Poisson, Population, Recorded, checked_rates
-from sims.rules import Program
+from sims.populations import LIF, Poisson, Population, Rate, Recorded, checked_rates
+from sims.rules import MAX_POWER, Program
 from sims.synapses import Synapses
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "LowPass",
     "Poisson",
     "Projection",
+    "Rate",
     "Recorded",
     "Signal",
     "Slot",
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 Place = Literal["global", "pre", "post", "synapse", "weight"]
-Event = Literal["pre", "post", "interval"]
+Event = Literal["pre", "post", "interval", "step"]
 
 SAMPLED = ("v", "g_e", "g_i", "g_slow")
 """What rules can read of every integrate-and-fire neuron: its voltage (mV) and its conductances (nS)."""
@@ -96,12 +97,20 @@ class LowPass:
     Parameters
     ----------
     of : str
-        Name of a signal, or "population.v" (or g_e, g_i, g_slow).
-    tau_ms : float
+        Name of a signal, or "population.v" (or g_e, g_i, g_slow). In a rate circuit a population, for its
+        activity, or "population**2", or another whole power.
+    tau : float
+        In ms; in a rate circuit in steps, at least 1.
     """
 
     of: str
-    tau_ms: float
+    tau: float
+
+    @property
+    def power(self) -> tuple[str, int]:
+        """Name of the rate population that it follows, and the exponent."""
+        name, _, exponent = self.of.replace(" ", "").partition("**")
+        return name, int(exponent) if exponent.isdigit() else int(not exponent)
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,8 @@ class Projection:
     pre, post : str
         Names of the populations.
     probability : float, optional
-        With which each pair of neurons is connected, a neuron with itself too; 1 for all.
+        With which each pair of neurons is connected, a neuron with itself too; 1 for all, as in rate
+        circuits.
     wiring : Synapses, optional
         Instead of `probability`.
     weight : float or array_like, shape (n_synapses,)
@@ -165,6 +175,10 @@ class Projection:
         Whether an arriving spike raises the conductance by the weight before it changes, else after.
     interval_ms : float, optional
         Rules may also change all weights at multiples of this time.
+    hierarchical : bool
+        Whether synapses within a rate population come from the neurons before alone.
+    symbol : str
+        What rules of a rate circuit call the weight.
 
     Raises
     ------
@@ -186,6 +200,8 @@ class Projection:
     learning_rate: float = 1.0
     transmits_first: bool = False
     interval_ms: float | None = None
+    hierarchical: bool = False
+    symbol: str = "w"
 
     def __post_init__(self) -> None:
         what = f"A projection from {self.pre} to {self.post}"
@@ -229,7 +245,7 @@ class Variable:
     name : str
     place : "global", "pre", "post", "synapse" or "weight"
     state : str
-        Name of the state, or v, g_e, g_i, g_slow or w.
+        Name of the state, or v, g_e, g_i, g_slow, w or a rate population.
     """
 
     name: str
@@ -245,8 +261,9 @@ class Slot:
     ----------
     name : str
     projection : str
-    event : "pre", "post" or "interval"
-        When it is computed: at a presynaptic spike, at a postsynaptic one, at fixed times.
+    event : "pre", "post", "interval" or "step"
+        When it is computed: at a presynaptic spike, at a postsynaptic one, at fixed times; in each step of a
+        rate circuit.
     changes : str
         "w", or the name of the eligibility trace that jumps.
     variables : tuple of Variable
@@ -302,17 +319,19 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
-    """A network of spiking neurons, its inputs, and what rules of its synapses may read.
+    """A network of neurons, its inputs, and what rules of its synapses may read.
 
     Parameters
     ----------
-    populations : mapping of str to LIF, Poisson or Recorded
+    populations : mapping of str to LIF, Poisson or Recorded, or all to Rate
     projections : mapping of str to Projection
     states : mapping of str to Trace, LowPass, Signal or Eligibility
         In rules, a trace x of the pre- or postsynaptic population is called ``x_pre`` or ``x_post``, so are
-        low-passed variables of neurons; signals and eligibility traces have their own names.
+        low-passed variables of neurons; signals and eligibility traces have their own names. Rules of a rate
+        circuit call activity by the population and low-passed activity by the state, with ``_pre`` or
+        ``_post`` behind only where both ends have it.
     dt_ms : float
-        Time step.
+        Time step of a spiking circuit.
 
     Raises
     ------
@@ -336,9 +355,11 @@ class Circuit:
                         f"Names in {name} are a letter, then letters, digits and _, and none of "
                         f"{', '.join(SAMPLED)} and w; got {key!r}."
                     )
-        if not self.neurons:
+        if not self.is_rate and not self.neurons:
             raise ValueError("A circuit has at least one population of LIF neurons.")
         for key, population in self.populations.items():
+            if isinstance(population, Rate) != self.is_rate:
+                raise ValueError("The populations of a circuit are all of the type Rate, or none is.")
             if isinstance(population, Poisson):
                 checked_rates(population.rate_hz, population.n, f"Population {key}", self.dt_ms)
         for key, projection in self.projections.items():
@@ -355,6 +376,11 @@ class Circuit:
     def neurons(self) -> tuple[str, ...]:
         """Names of the populations that have a membrane."""
         return tuple(key for key, value in self.populations.items() if isinstance(value, LIF))
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether neurons have an activity instead of spikes."""
+        return isinstance(next(iter(self.populations.values()), None), Rate)
 
     def steps(self, milliseconds: float) -> int:
         """Return the number of steps nearest to a time."""
@@ -377,8 +403,13 @@ class Circuit:
         }
 
     def variables(self, projection: str) -> tuple[Variable, ...]:
-        """What rules of a projection can read, in the order: global, pre, post, synapse, weight."""
+        """What rules of a projection can read, in the order: global, pre, post, synapse, weight.
+
+        In a rate circuit: pre, post, weight, then states of the postsynaptic and of the presynaptic neuron.
+        """
         ends = self.projections[projection]
+        if self.is_rate:
+            return self._rate_variables(ends)
         result = [Variable(key, "global", key) for key in self.states if self._is_global(key)]
         sides: tuple[tuple[Literal["pre", "post"], str], ...] = (("pre", ends.pre), ("post", ends.post))
         for side, population in sides:
@@ -390,11 +421,27 @@ class Circuit:
                 result.append(Variable(key, "synapse", key))
         return (*result, Variable("w", "weight", "w"))
 
+    def _rate_variables(self, ends: Projection) -> tuple[Variable, ...]:
+        both = ends.pre == ends.post
+        held = {
+            side: [key for key in self.states if side in self._populations_of(key)]
+            for side in (ends.pre, ends.post)
+        }
+        own = [Variable(f"{ends.pre}_pre" if both else ends.pre, "pre", ends.pre)]
+        own.append(Variable(f"{ends.post}_post" if both else ends.post, "post", ends.post))
+        own.append(Variable(ends.symbol, "weight", "w"))
+        own += [Variable(f"{key}_post" if both else key, "post", key) for key in held[ends.post]]
+        own += [Variable(f"{key}_pre" if both else key, "pre", key) for key in held[ends.pre]]
+        return tuple(own)
+
     def _slots(self) -> Iterator[Slot]:
         for key, projection in self.projections.items():
             if not projection.plastic:
                 continue
             variables = self.variables(key)
+            if self.is_rate:
+                yield Slot(key, key, "step", "w", variables)
+                continue
             for name, event in _EVENT_OF_SLOT.items():
                 if event != "interval" or projection.interval_ms is not None:
                     yield Slot(f"{key}.{name}", key, event, "w", variables)
@@ -406,12 +453,16 @@ class Circuit:
 
     def _is_global(self, key: str) -> bool:
         state = self.states[key]
-        return isinstance(state, Signal) or (isinstance(state, LowPass) and "." not in state.of)
+        return isinstance(state, Signal) or (
+            isinstance(state, LowPass) and "." not in state.of and not self.is_rate
+        )
 
     def _populations_of(self, key: str) -> tuple[str, ...]:
         state = self.states[key]
         if isinstance(state, Trace):
             return state.populations
+        if isinstance(state, LowPass) and self.is_rate:
+            return (state.power[0],)
         if isinstance(state, LowPass) and "." in state.of:
             return (state.of.split(".")[0],)
         return ()
@@ -423,6 +474,13 @@ class Circuit:
                     f"Projection {key} goes {side} {name!r}; the populations are "
                     f"{', '.join(self.populations)}." + _suggestion(name, self.populations)
                 )
+        if self.is_rate:
+            self._check_rate_projection(key, projection)
+            return
+        if projection.hierarchical or projection.symbol != "w":
+            raise ValueError(
+                f"Projection {key} is of a spiking circuit, which has no hierarchy and no symbol."
+            )
         if projection.post not in self.neurons:
             raise ValueError(f"Projection {key} goes to {projection.post}, whose neurons have no membrane.")
         if projection.interval_ms is not None and self.steps(projection.interval_ms) < 1:
@@ -445,8 +503,50 @@ class Circuit:
                 f"Projection {key} has {len(wiring)} synapses, got {np.size(projection.weight)} weights."
             )
 
+    def _check_rate_projection(self, key: str, projection: Projection) -> None:
+        if projection.probability != 1:
+            raise ValueError(f"Projection {key} of a rate circuit has the probability 1: all are connected.")
+        known = ("pre", "post", "probability", "weight", "plastic", "learning_rate", "hierarchical", "symbol")
+        for one in fields(Projection):
+            if one.name not in known and getattr(projection, one.name) != one.default:
+                raise ValueError(f"Projection {key} has {one.name}, which rate circuits do not have.")
+        if key in self.populations:
+            raise ValueError(f"A projection has a name of its own; {key} is used twice.")
+        names = list(self.populations)
+        back = names.index(projection.post) - names.index(projection.pre)
+        if projection.hierarchical and back:
+            raise ValueError(
+                f"Projection {key} is hierarchical, as only projections within a population are."
+            )
+        if not _NAME.fullmatch(projection.symbol):
+            raise ValueError(f"The weight of {key} is called by a plain name, got {projection.symbol!r}.")
+        ends = [self.populations[name] for name in (projection.pre, projection.post)]
+        if back < 0 and any(isinstance(one, Rate) and one.tau is None for one in ends):
+            raise ValueError(
+                f"Projection {key} goes back from {projection.pre} to {projection.post}: give both a tau, so "
+                "that activity goes on through time, or change the order of the populations."
+            )
+
+    def _check_rate_state(self, key: str, state: State) -> None:
+        if not isinstance(state, LowPass):
+            raise ValueError(f"States of a rate circuit are of the type LowPass, got {state} for {key}.")
+        name, exponent = state.power
+        if name not in self.populations or not 1 <= exponent <= MAX_POWER:
+            raise ValueError(
+                f"{key} is a low pass of {state.of!r}; in a rate circuit of one of "
+                f"{', '.join(self.populations)}, or of a power such as {next(iter(self.populations))}**2."
+                + _suggestion(name, self.populations)
+            )
+        if not 1 <= state.tau < math.inf:
+            raise ValueError(f"The time constant of {key} is at least one step, got {state.tau}.")
+        if key in (*self.populations, *self.projections):
+            raise ValueError(f"A state has a name of its own; {key} is used twice.")
+
     def _check_state(self, key: str, state: State) -> None:
-        tau = getattr(state, "tau_ms", 1.0)
+        if self.is_rate:
+            self._check_rate_state(key, state)
+            return
+        tau = state.tau if isinstance(state, LowPass) else getattr(state, "tau_ms", 1.0)
         if not 0 < tau < math.inf:
             raise ValueError(f"The time constant of {key} is positive and finite, in ms; got {tau}.")
         if isinstance(state, Trace):

@@ -1,18 +1,20 @@
-"""Populations of a spiking circuit: neurons with a membrane, Poisson neurons and recorded spike trains."""
+"""Populations: neurons with a membrane, Poisson neurons and recorded spike trains, or neurons with a rate."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims._checks import MOST_NEURONS, check_numbers
 
-__all__ = ["LIF", "Poisson", "Population", "Recorded", "checked_rates"]
+__all__ = ["LIF", "Poisson", "Population", "Rate", "Recorded", "checked_rates"]
 
+
+MOST_SWEEPS = 10_000
 
 LARGEST_PROBABILITY = 0.999
 """Of a Poisson neuron to spike in one step."""
@@ -161,7 +163,48 @@ class Recorded:
             object.__setattr__(self, name, value)
 
 
-Population = LIF | Poisson | Recorded
+@dataclass(frozen=True)
+class Rate:
+    """Neurons whose activity is a number, for rate circuits.
+
+    A population to which no projection goes is an input: runs give its activity. Others answer to a sample
+    with ``y = f(drive)``, the drive being the sum of ``w r`` over their synapses.
+
+    Parameters
+    ----------
+    n : int
+    activation : "linear", "tanh" or "rectified"
+        The function f.
+    sweeps : int
+        Synapses within the population are taken in by so many sweeps ``y <- f(drive + V y)``, which begin
+        with ``y = f(drive)``: 1 is a single pass, many settle.
+    tau : float, optional
+        With it activity goes on through time, from sample to sample, and there are no sweeps:
+        ``r <- r + (f(drive + V r) - r) / tau``, where synapses within the population, and from those after
+        it, transmit the activity at the sample before. In samples, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    n: int
+    activation: Literal["linear", "tanh", "rectified"] = "linear"
+    sweeps: int = 1
+    tau: float | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "population", positive=(), not_negative=(), counts=("n",))
+        if self.activation not in ("linear", "tanh", "rectified"):
+            raise ValueError(f"An activation is 'linear', 'tanh' or 'rectified', got {self.activation!r}.")
+        if not 0 <= self.sweeps <= MOST_SWEEPS:
+            raise ValueError(f"A population has 0 to {MOST_SWEEPS} sweeps, got {self.sweeps}.")
+        if self.tau is not None and not 1 <= self.tau < math.inf:
+            raise ValueError(f"A population's tau is at least one sample, got {self.tau}.")
+
+
+Population = LIF | Poisson | Recorded | Rate
 
 
 def checked_rates(rate_hz: ArrayLike, n: int, what: str, dt_ms: float = 0.0) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Published networks for principal components whose rules need more than a synapse's own variables.
 
-They take the same inputs, initial weights and schedules as the network of :mod:`sims.network`, so that what
+They take the same inputs, initial weights and schedules as networks of :mod:`sims.rate`, so that what
 local rules find can be set beside them. With outputs ``y``, feed-forward weights ``W`` (n_outputs, n_inputs),
 and ``<>`` the mean over the batch of a step, in which all changes are multiplied by the learning rate:
 
@@ -30,8 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims._groups import run_groups
-from sims.network import checked_problems
-from sims.rate import BLOW_UP_NORM, Schedule
+from sims.rate import BLOW_UP_NORM, Schedule, checked_inputs
 
 __all__ = ["NETWORKS", "PublishedOutcome", "simulate"]
 
@@ -110,12 +109,18 @@ def simulate(
     """
     if network not in NETWORKS:
         raise ValueError(f"There is no network {network!r}. Networks: {', '.join(NETWORKS)}.")
-    x, w = checked_problems(inputs, initial_weights, schedule)
+    x, w = checked_inputs(inputs, schedule), np.array(initial_weights, dtype=np.float64, order="C")
+    if w.ndim != 3 or w.shape[1] == 0 or w.shape[::2] != x.shape[::2]:
+        expected = f"({x.shape[0]}, n_outputs, {x.shape[2]})"
+        raise ValueError(f"Initial weights have shape {expected} for these inputs, got {w.shape}.")
+    if not np.isfinite(w).all():
+        raise ValueError("Initial weights must be finite, got NaN or infinity.")
     every = schedule.n_steps if every is None else every
     if every < 1:
         raise ValueError(f"Records are at least one step apart, got every={every}.")
     from sims import _published_kernels as kernels
 
+    x = x if x.flags.writeable else x.copy()  # a second type would be compiled all over again
     n_problems, n_outputs, n_inputs = w.shape
     lateral = np.zeros((n_problems, n_outputs, n_outputs))
     if network == "similarity-matching":

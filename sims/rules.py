@@ -1,9 +1,9 @@
 """Plasticity rules in the form that the simulation kernels run.
 
 Three forms exist. A :class:`PolynomialRule` is a dense table of coefficients for the terms
-``pre**i * post**j * weight**k`` with powers up to two. A :class:`SplineRule` has a spline of `post` in place
-of its powers. A :class:`Program` is any expression, flattened into op codes that an interpreter inside the
-kernels executes; no rule is ever compiled.
+``pre**i * post**j * weight**k`` with powers up to two, and of states where a slot has some. A
+:class:`SplineRule` has a spline of `post` in place of its powers. A :class:`Program` is any expression,
+flattened into op codes that an interpreter inside the kernels executes; no rule is ever compiled.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ MAX_INSTRUCTIONS = 2_000
 
 MAX_POWER = 64
 """Largest absolute literal exponent of :attr:`Op.POWI`."""
+
+
+MOST_AXES = 5
+"""Variables of a polynomial rule."""
 
 
 class Op(IntEnum):
@@ -56,8 +60,9 @@ class PolynomialRule:
 
     Parameters
     ----------
-    coefficients : array_like, shape (3, 3, 3)
-        Indexed by the powers of presynaptic activity, postsynaptic activity and weight.
+    coefficients : array_like, shape (3, 3, 3) or with further axes of length 3
+        Indexed by the powers of presynaptic activity, postsynaptic activity and weight, then of the states
+        that the slot of a circuit has.
 
     Raises
     ------
@@ -79,9 +84,10 @@ class PolynomialRule:
 
     def __post_init__(self) -> None:
         table = np.array(self.coefficients, dtype=np.float64)
-        if table.shape != (3, 3, 3):
+        if not 3 <= table.ndim <= MOST_AXES or set(table.shape) != {3}:
             raise ValueError(
-                f"A polynomial rule needs a (3, 3, 3) coefficient table, got shape {table.shape}."
+                "A polynomial rule needs a (3, 3, 3) coefficient table, or one with further axes of length "
+                f"3 for states, got shape {table.shape}."
             )
         if not np.all(np.isfinite(table)):
             raise ValueError("A polynomial rule needs finite coefficients, got NaN or infinity.")
@@ -95,6 +101,38 @@ class PolynomialRule:
         for powers, value in terms.items():
             table[powers] = value
         return cls(table)
+
+    def program(
+        self, variables: Sequence[str], neuron_level: Sequence[bool], *, sparse: bool = False
+    ) -> Program:
+        """Return the sum of all terms as a program; its constants are the coefficients, in C order.
+
+        A variable after the other is summed over, those that synapses share first: ``a_0 + v (a_1 + v a_2)``.
+
+        `variables` and `neuron_level` are as :class:`Program` has them, one for each axis. Where it is
+        `sparse`, terms without a coefficient are left out; derivatives by these are then zero.
+        """
+        table, n = self.coefficients, len(variables)
+        code: list[tuple[int, int, int]] = []
+
+        def emitted(op: Op, a: int | None, b: int | None) -> int | None:
+            if a is None or b is None:
+                return (b if a is None else a) if op is Op.ADD else None
+            code.append((int(op), a, b))
+            return n + table.size + len(code) - 1
+
+        order = sorted(range(n), key=lambda axis: not neuron_level[axis])
+        numbers = np.arange(n, n + table.size).reshape(table.shape).transpose(order[::-1]).ravel()
+        values: list[int | None] = [
+            None if sparse and table.flat[r - n] == 0 else r for r in numbers.tolist()
+        ]
+        for axis in order:
+            values = [
+                emitted(Op.ADD, a, emitted(Op.MUL, axis, emitted(Op.ADD, b, emitted(Op.MUL, axis, c))))
+                for a, b, c in zip(values[::3], values[1::3], values[2::3], strict=True)
+            ]
+        output = n if values[0] is None else values[0]
+        return Program.build(variables, neuron_level, table.ravel(), code, output)
 
 
 @dataclass(frozen=True)

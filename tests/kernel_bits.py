@@ -9,15 +9,16 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import rate_examples as rate
 
 from discover.rule import Rule
 from discover.tasks._balance import kernel_rule
 from discover.tasks._recurrent_balance import balanced_network, simulated
-from sims import network, published, rate, sliding, spiking
-from sims.network import NetworkRule
+from sims import published, spiking
 from sims.rate import Schedule
 from sims.rules import PolynomialRule, SplineRule
 from sims.spike_rules import ExcitatoryPlasticity, LinearSpikeRule
@@ -63,8 +64,8 @@ def rate_cases() -> Cases:
     for n_problems, n_inputs in ((16, 5), (3, 5), (2, 201)):
         inputs, weights, schedule = problems(n_problems, n_inputs)
         for name, rule in rules.items():
-            yield f"{name}, {n_inputs}: run", rate.simulate(rule, inputs, weights, schedule)
-            yield f"{name}, {n_inputs}", rate.meta_gradient(rule, inputs, weights, schedule, squared)
+            yield f"{name}, {n_inputs}: run", rate.simulate_neuron(rule, inputs, weights, schedule)
+            yield f"{name}, {n_inputs}", rate.neuron_gradient(rule, inputs, weights, schedule, squared)
 
 
 def network_cases() -> Cases:
@@ -73,15 +74,15 @@ def network_cases() -> Cases:
     rules = {}
     for k, text in enumerate(RATE[:6]):
         pair = Rule.parse({"feedforward": text, "lateral": lateral[k % 3]})
-        rules[text] = NetworkRule(pair.program("feedforward"), pair.program("lateral"))
-    rules["tables"] = NetworkRule(*(PolynomialRule(one) for one in tables(2, 3, 3, 3)))
+        rules[text] = rate.NetworkRule(pair.program("feedforward"), pair.program("lateral"))
+    rules["tables"] = rate.NetworkRule(*(PolynomialRule(one) for one in tables(2, 3, 3, 3)))
     for n_inputs, n_outputs in ((5, 2), (33, 4)):
         inputs, weights, schedule = problems(3, n_inputs, n_outputs)
         start = np.zeros((3, n_outputs, n_outputs))
         for name, rule in rules.items():
             arguments = (rule, inputs, weights, start, schedule)
-            yield f"{name}, {n_inputs}: run", network.simulate(*arguments)
-            yield f"{name}, {n_inputs}", network.meta_gradient(*arguments, squared)
+            yield f"{name}, {n_inputs}: run", rate.simulate_network(*arguments)
+            yield f"{name}, {n_inputs}", rate.network_gradient(*arguments, squared)
 
 
 def sliding_cases() -> Cases:
@@ -97,8 +98,8 @@ def sliding_cases() -> Cases:
         inputs, weights, schedule = problems(4, n_inputs)
         for name, rule in rules.items():
             arguments = (rule, inputs, weights, np.full(4, 0.5), schedule, 3.0)
-            yield f"{name}, {n_inputs}: run", sliding.simulate(*arguments, every=7)
-            yield f"{name}, {n_inputs}", sliding.meta_gradient(*arguments, squared)
+            yield f"{name}, {n_inputs}: run", rate.simulate_sliding(*arguments, every=7)
+            yield f"{name}, {n_inputs}", rate.sliding_gradient(*arguments, squared)
 
 
 def published_cases() -> Cases:
@@ -159,10 +160,10 @@ def checksum(value: Any) -> str:
     digest = hashlib.sha256()
 
     def add(part: Any) -> None:
-        if hasattr(part, "__dataclass_fields__"):
-            for name in part.__dataclass_fields__:
+        if hasattr(part, "__dataclass_fields__") or isinstance(part, SimpleNamespace):
+            for name, value in vars(part).items():
                 digest.update(name.encode())
-                add(getattr(part, name))
+                add(value)
         elif isinstance(part, list):
             for one in part:
                 add(one)

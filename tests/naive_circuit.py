@@ -146,7 +146,7 @@ class Twin:
             self.globals[name] = float(course[k])
         for name, state in self.circuit.states.items():
             if isinstance(state, LowPass) and name in self.globals:
-                follow = 1.0 - math.exp(-self.circuit.dt_ms / state.tau_ms)
+                follow = 1.0 - math.exp(-self.circuit.dt_ms / state.tau)
                 self.globals[name] += follow * (self.globals[state.of] - self.globals[name])
 
     def integrate(self, name, k):
@@ -208,7 +208,7 @@ class Twin:
                 self.sampled[name, what] = list(values[name])
         for key in self.means:
             state = c.states[key]
-            follow = 1.0 - math.exp(-c.dt_ms / state.tau_ms)
+            follow = 1.0 - math.exp(-c.dt_ms / state.tau)
             followed = self.sampled[tuple(state.of.split("."))]
             self.means[key] = [m + follow * (x - m) for m, x in zip(self.means[key], followed, strict=True)]
 

@@ -7,16 +7,19 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import naive
 import numba
 import numpy as np
 import pytest
+from rate_examples import NetworkRule, neuron_gradient
+from rate_examples import network_gradient as meta_gradient
+from rate_examples import simulate_network as simulate
 
 from discover.rule import Rule
-from sims import _groups, _network_kernels, network, rate
-from sims.network import NetworkRule, meta_gradient, simulate
+from sims import _groups, _quadratic_kernels, _rate_kernels, _rate_plans
 from sims.rate import BLOW_UP_NORM, Schedule
 from sims.rules import BINARY_OPS, Op, PolynomialRule, Program
 
@@ -90,7 +93,9 @@ def random_schedule(
     return Schedule(rng.integers(n_samples, size=(5, batch)), n_steps, learning_rate)
 
 
-def pull_to(weights: np.ndarray, lateral: np.ndarray) -> network.Loss:
+def pull_to(
+    weights: np.ndarray, lateral: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Make a smooth loss of both layers' final weights."""
 
     def loss(w: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -134,7 +139,7 @@ def test_any_number_of_outputs_runs_as_one_by_one(n_outputs: int, batch: int) ->
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("n_inputs", [1, 2, 9, 33, _network_kernels.BLOCK + 5])
+@pytest.mark.parametrize("n_inputs", [1, 2, 9, 33, 517])
 def test_any_number_of_inputs_runs_as_one_by_one(n_inputs: int, batch: int) -> None:
     rng = np.random.default_rng([n_inputs, batch])
     problems = random_problems(rng, 2, 2, n_inputs)
@@ -209,7 +214,7 @@ def test_one_output_is_the_single_neuron(batch: int) -> None:
         def loss(w: np.ndarray, target: np.ndarray = target) -> tuple[np.ndarray, np.ndarray]:
             return 0.5 * np.sum((w - target[:, 0]) ** 2, axis=1), w - target[:, 0]
 
-        other = rate.meta_gradient(rule.feedforward, inputs, weights[:, 0], schedule, loss)
+        other = neuron_gradient(rule.feedforward, inputs, weights[:, 0], schedule, loss)
         np.testing.assert_array_equal(one.outcome.blow_up, other.outcome.blow_up)
         np.testing.assert_allclose(one.outcome.weights[:, 0], other.outcome.weights, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(one.losses, other.losses, rtol=1e-12)
@@ -350,12 +355,10 @@ def test_a_checkpointed_trajectory_gives_the_same_gradient(
     schedule = random_schedule(rng, batch, n_steps, learning_rate=0.01)
     loss = pull_to(np.ones((4, 3, 6)), np.ones((4, 3, 3)))
     for rule in mixed_pairs(rng):
-        monkeypatch.setattr(network, "TRAJECTORY_BYTES", 1 << 30)
+        monkeypatch.setattr(_rate_plans, "CIRCUIT_TRAJECTORY_BYTES", 1 << 30)
         full = meta_gradient(rule, *problems, schedule, loss)
-        assert full.outcome.every == 1
-        monkeypatch.setattr(network, "TRAJECTORY_BYTES", 0)
+        monkeypatch.setattr(_rate_plans, "CIRCUIT_TRAJECTORY_BYTES", 0)
         sparse = meta_gradient(rule, *problems, schedule, loss)
-        assert sparse.outcome.every**2 >= n_steps > (sparse.outcome.every - 1) ** 2
         for name in ("losses", "feedforward", "lateral", "initial_adjoint", "initial_lateral_adjoint"):
             np.testing.assert_allclose(getattr(full, name), getattr(sparse, name), rtol=1e-11, atol=1e-13)
 
@@ -452,27 +455,27 @@ def test_every_operation_has_its_value_and_derivative(op: Op) -> None:
     edges = (0.0, 0.3, 1.0, -1.0, 2.5, -0.7, 3.0, 1e200, -1e200, math.inf, -math.inf, math.nan)
     a, b = (values.ravel() for values in np.meshgrid(edges, edges))
     exponent = 3
-    rule = _network_kernels.SlotRule(
-        _network_kernels.INTERPRETED, False, False, np.zeros((3, 9)), np.empty(0),
-        np.array([[int(op), 0, exponent if op is Op.POWI else 1]]), np.full(9, 2),
-    )  # fmt: skip
+    code = np.array([[int(op), 0, exponent if op is Op.POWI else 1]])
 
     def function(u: float, v: float) -> float:
         if op is Op.POWI:
             return naive.power(u, float(exponent))
         return naive.BINARY[op](u, v) if op in BINARY_OPS else naive.UNARY[op](u)
 
-    tape = np.array([a, b, np.zeros_like(a)])
-    _network_kernels._run(rule, tape, len(a))
     expected = [function(float(u), float(v)) for u, v in zip(a, b, strict=True)]
-    np.testing.assert_allclose(tape[2], expected, rtol=1e-12)
+    found = []
+    for u, v in zip(a, b, strict=True):
+        registers = np.array([u, v, 0.0])
+        _quadratic_kernels.run_code(code, 2, registers)
+        found.append(registers[2])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
     for u, v in np.random.default_rng(int(op)).uniform(0.3, 2.0, size=(10, 2)):
-        tape, adjoints = np.array([[u], [v], [0.0]]), np.array([[0.0], [0.0], [1.0]])
-        _network_kernels._run(rule, tape, 1)
-        _network_kernels._pull(rule, tape, adjoints, 1, np.empty(0))
+        registers, adjoints = np.array([u, v, 0.0]), np.array([0.0, 0.0, 1.0])
+        _quadratic_kernels.run_code(code, 2, registers)
+        _quadratic_kernels.pull_code(code, 2, registers, adjoints)
         slopes = naive.central_differences(lambda z: function(float(z[0]), float(z[1])), np.array([u, v]))
-        np.testing.assert_allclose(adjoints[:2, 0], slopes, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(adjoints[:2], slopes, rtol=1e-7, atol=1e-9)
 
 
 # ----------------------------------------------------------------------------------------------- bad requests
@@ -484,8 +487,10 @@ def test_requests_that_make_no_sense_are_refused() -> None:
     schedule = Schedule.online(4, 5, 0.1)
     with pytest.raises(ValueError, match="n_problems, n_samples, n_inputs"):
         simulate(rule, x[0], w, v, schedule)
-    with pytest.raises(ValueError, match=r"shape \(2, n_outputs, 3\).*got \(2, 2, 4\)"):
+    with pytest.raises(ValueError, match=r"Inputs of this circuit are 4 numbers a sample, got 3"):
         simulate(rule, x, np.ones((2, 2, 4)), v, schedule)
+    with pytest.raises(ValueError, match=r"shape \(2, 2, 3\).*got \(3, 2, 3\)"):
+        simulate(rule, x, np.ones((3, 2, 3)), v, schedule)
     with pytest.raises(ValueError, match=r"shape \(2, 2, 2\).*got \(2, 3, 3\)"):
         simulate(rule, x, w, np.ones((2, 3, 3)), schedule)
     for bad in (math.nan, math.inf):
@@ -496,13 +501,14 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         simulate(rule, x, w, v, Schedule([[4]], 5, 0.1))
     with pytest.raises(ValueError, match="every=0"):
         simulate(rule, x, w, v, schedule, every=0)
-    for bad in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="learning rate"):
+    for bad in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="learning_rate"):
             simulate(rule, x, w, v, schedule, lateral_rate=bad)
     with pytest.raises(ValueError, match="A loss returns"):
         meta_gradient(rule, x, w, v, schedule, lambda w, v: (np.zeros(2), w, w))
-    with pytest.raises(ValueError, match="lateral rule has the variables"):
-        NetworkRule(OJA, Program.build(("x", "y"), (False, True), [], [(Op.MUL, 0, 1)]))
+    other = NetworkRule(OJA, Program.build(("x", "y"), (False, True), [], [(Op.MUL, 0, 1)]))
+    with pytest.raises(ValueError, match="lateral has no variable 'x'; it has y_pre, y_post, v"):
+        simulate(other, x, w, v, schedule)
 
 
 def test_arguments_are_not_changed() -> None:
@@ -528,25 +534,27 @@ def test_kernels_are_compiled_once_for_all_kinds_of_rules_and_arrays() -> None:
     frozen = tuple(np.asfortranarray(array) for array in problems)
     for array in frozen:
         array.setflags(write=False)
+    kernels = (_rate_kernels.simulate, _rate_kernels.gradient)
     for rule in mixed_pairs(rng):
         meta_gradient(rule, *problems, schedule, loss)
+    before = [len(kernel.signatures) for kernel in kernels]
+    for rule in mixed_pairs(rng):
         meta_gradient(rule, *frozen, schedule, loss)
-    kernels = (_network_kernels.simulate, _network_kernels.gradient)
-    assert [len(kernel.signatures) for kernel in kernels] == [1, 1]
+    assert [len(kernel.signatures) for kernel in kernels] == before
 
 
 WITHOUT_JIT = """
     import numpy as np
     import naive
     from discover.rule import Rule
-    from sims import network, _network_kernels
-    from sims.network import NetworkRule, meta_gradient
+    from rate_examples import NetworkRule, network_gradient as meta_gradient
+    from sims import _rate_kernels, _rate_plans
     from sims.rate import Schedule
     from sims.rules import PolynomialRule
 
-    assert isinstance(_network_kernels.simulate, type(lambda: 0)), "kernels were compiled"
+    assert isinstance(_rate_kernels.simulate, type(lambda: 0)), "kernels were compiled"
     rng = np.random.default_rng(0)
-    network.TRAJECTORY_BYTES = 0
+    _rate_plans.CIRCUIT_TRAJECTORY_BYTES = 0
     tables = [PolynomialRule(0.1 * rng.normal(size=(3, 3, 3))) for _ in range(2)]
     rules = [NetworkRule(*tables)]
     for feedforward, lateral in {pairs!r}:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rate_examples import NetworkRule, network_gradient, neuron_gradient, sliding_gradient
 
 from discover.rule import Rule
-from sims import network, rate, sliding
 from sims.rate import Schedule
 from sims.rules import PolynomialRule
 
@@ -27,14 +27,14 @@ AT_ZERO = (
 
 def of_neuron(text: str) -> tuple[np.ndarray, np.ndarray]:
     program = Rule.parse(text).program()
-    found = rate.meta_gradient(program, INPUTS, START, SCHEDULE, lambda w: (w.sum(1), np.ones_like(w)))
+    found = neuron_gradient(program, INPUTS, START, SCHEDULE, lambda w: (w.sum(1), np.ones_like(w)))
     return found.losses, found.gradients
 
 
 def of_network(text: str) -> tuple[np.ndarray, np.ndarray]:
     start, lateral = START[:, None, :], np.zeros((N_PROBLEMS, 1, 1))
-    pair = network.NetworkRule(Rule.parse(text).program(), PolynomialRule(np.zeros((3, 3, 3))))
-    found = network.meta_gradient(
+    pair = NetworkRule(Rule.parse(text).program(), PolynomialRule(np.zeros((3, 3, 3))))
+    found = network_gradient(
         pair,
         INPUTS,
         start,
@@ -47,7 +47,7 @@ def of_network(text: str) -> tuple[np.ndarray, np.ndarray]:
 
 def of_sliding(text: str) -> tuple[np.ndarray, np.ndarray]:
     program = Rule.parse({"sliding": text}).program()
-    found = sliding.meta_gradient(
+    found = sliding_gradient(
         program, INPUTS, START, np.ones(N_PROBLEMS), SCHEDULE, 3.0, lambda w: (w.sum(1), np.ones_like(w))
     )
     return found.losses, found.gradients

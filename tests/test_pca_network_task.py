@@ -12,11 +12,9 @@ from discover.rule import Rule
 from discover.tasks import collect, get_task, task_names
 from discover.tasks._pca_network_folds import network_folds
 from discover.tasks.base import coefficients_of, n_coefficients, rule_of
-from discover.tasks.network import _kernel_rule, _schedule
 from discover.tasks.pca import eigenvalues, sign_free_distance
 from discover.tasks.pca_network import NetworkSettings
 from discover.validate import ValidateSettings, validate
-from sims.network import simulate
 
 TASK = get_task("pca-network")
 PAIR = get_known_rule("rubner-tavan").rule
@@ -140,9 +138,7 @@ def test_weak_anti_hebbian_synapses_lower_the_loss_but_not_that_of_feedforward_w
     )
 
     def alone(rule):
-        schedule = _schedule(problems, None)
-        start = problems.initial_weights, problems.initial_lateral
-        weights = simulate(_kernel_rule(rule), problems.inputs, *start, schedule).weights
+        weights = TASK.run(rule, problems).final["feedforward"]
         return sign_free_distance(weights, problems.targets)[0].mean()
 
     assert TASK.losses(full, problems).mean() < TASK.losses(weak, problems).mean() - 0.2

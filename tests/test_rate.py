@@ -19,13 +19,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rate_examples import neuron_gradient as meta_gradient
+from rate_examples import simulate_neuron as simulate
 from strategies import trees
 
 from discover.rule import Rule
-from sims import _graph, _groups, _interpreted, _operations, _program_kernels, _rate_kernels, _tape, rate
+from sims import (
+    _graph,
+    _groups,
+    _interpreted,
+    _operations,
+    _program_kernels,
+    _rate_kernels,
+    _rate_plans,
+    _rate_rules,
+    _tape,
+    rate,
+)
 from sims._collapse import quadratic_form
 from sims._lanes import LANES, address_of
-from sims.rate import BLOW_UP_NORM, Schedule, meta_gradient, simulate
+from sims.rate import BLOW_UP_NORM, Schedule
 from sims.rules import BINARY_OPS, Op, PolynomialRule, Program
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,7 +127,8 @@ def pull_to(target: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.n
 def interpreter_only() -> Iterator[None]:
     """Run every program instruction by instruction, the quadratic ones too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rate, "quadratic_form", lambda rule: None)
+        patch.setattr(_rate_rules, "table_form", lambda rule: None)
+        patch.setattr(_rate_rules, "quadratic_form", lambda rule: None)
         yield
 
 
@@ -334,14 +348,14 @@ def test_a_checkpointed_trajectory_gives_the_same_gradient(
     loss = pull_to(np.ones((5, 6)))
     for rule in (random_table(rng, 0.1), program(COLLAPSING[1]), program(INTERPRETED[1])):
         everything, nothing = 1 << 30, 0
-        monkeypatch.setattr(rate, "TRAJECTORY_BYTES", everything)
-        monkeypatch.setattr(rate, "INTERPRETED_TRAJECTORY_BYTES", everything)
+        monkeypatch.setattr(_rate_plans, "TRAJECTORY_BYTES", everything)
+        monkeypatch.setattr(_interpreted, "INTERPRETED_TRAJECTORY_BYTES", everything)
         full = meta_gradient(rule, inputs, weights, schedule, loss)
-        assert rate._record_interval(weights.nbytes, n_steps, everything) == 1
-        monkeypatch.setattr(rate, "TRAJECTORY_BYTES", nothing)
-        monkeypatch.setattr(rate, "INTERPRETED_TRAJECTORY_BYTES", nothing)
+        assert _interpreted.record_interval(weights.nbytes, n_steps, everything) == 1
+        monkeypatch.setattr(_rate_plans, "TRAJECTORY_BYTES", nothing)
+        monkeypatch.setattr(_interpreted, "INTERPRETED_TRAJECTORY_BYTES", nothing)
         sparse = meta_gradient(rule, inputs, weights, schedule, loss)
-        every = rate._record_interval(weights.nbytes, n_steps, nothing)
+        every = _interpreted.record_interval(weights.nbytes, n_steps, nothing)
         assert every**2 >= n_steps > (every - 1) ** 2
         np.testing.assert_allclose(full.losses, sparse.losses, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(full.gradients, sparse.gradients, rtol=1e-11, atol=1e-13)
@@ -556,7 +570,7 @@ def kernels_slopes(op: Op, a: float, b: float, exponent: int = 2) -> list[tuple[
     schedule = Schedule.online(1, 1, 1.0)
     with interpreter_only(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(rate, "BLOW_UP_NORM", math.inf)
-        patch.setattr(rate, "table_form", lambda rule: None)
+        patch.setattr(_rate_rules, "table_form", lambda rule: None)
         result = meta_gradient(
             rule, np.ones((1, 1, 1)), np.zeros((1, 1)), schedule, lambda w: (w.sum(1), np.ones_like(w))
         )
@@ -725,7 +739,7 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         simulate(OJA, inputs[0], weights, schedule)
     with pytest.raises(ValueError, match="n_problems, n_samples, n_inputs"):
         simulate(OJA, np.empty((0, 4, 3)), np.empty((0, 3)), schedule)
-    with pytest.raises(ValueError, match=r"shape \(2, 3\).*got \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 1, 3\).*got \(2, 1, 4\)"):
         simulate(OJA, inputs, np.ones((2, 4)), schedule)
     for bad in (math.nan, math.inf):
         with pytest.raises(ValueError, match="finite"):
@@ -737,14 +751,17 @@ def test_requests_that_make_no_sense_are_refused() -> None:
             simulate(OJA, inputs, weights, Schedule(order, 5, 0.1))
     with pytest.raises(ValueError, match="every=0"):
         simulate(OJA, inputs, weights, schedule, every=0)
-    for variables, shared in ((("x", "y"), (False, True)), (("x", "y", "w"), (False, False, False))):
+    for variables, shared, message in (
+        (("x", "z"), (False, True), "no variable 'z'; it has x, y, w"),
+        (("x", "y", "w"), (False, False, False), "'y' is of the place 'post': its neuron_level is True"),
+    ):
         rule = Program.build(variables, shared, [], [(Op.MUL, 0, 1)])
-        with pytest.raises(ValueError, match="pre, post and weight"):
+        with pytest.raises(ValueError, match=message):
             simulate(rule, inputs, weights, schedule)
     with pytest.raises(ValueError, match="A loss returns"):
         meta_gradient(OJA, inputs, weights, schedule, lambda w: (np.zeros(3), w))
     with pytest.raises(ValueError, match="A loss returns"):
-        meta_gradient(OJA, inputs, weights, schedule, lambda w: (np.zeros(2), w[0]))
+        meta_gradient(OJA, inputs, weights, schedule, lambda w: (np.zeros(2), w[:1]))
 
 
 @pytest.mark.parametrize(
@@ -811,7 +828,7 @@ def test_kernels_are_compiled_once_for_all_kinds_of_arrays() -> None:
         simulate(pickle.loads(pickle.dumps(rule)), inputs, weights, schedule)
     assert [len(kernel.signatures) for kernel in kernels] == before
     assert before[2:] == [1, 1], "an interpreted program has one kind of groups"
-    assert max(before) <= 4, "two types of rule, whose problems run side by side or alone"
+    assert max(before) <= 6, "three types of rules, whose problems run side by side or alone"
 
 
 # ------------------------------------------------------------------------------------------ without compiling
@@ -820,13 +837,14 @@ WITHOUT_JIT = """
     import numpy as np
     import naive
     from discover.rule import Rule
-    from sims import rate, _rate_kernels
-    from sims.rate import Schedule, meta_gradient, simulate
+    from sims import _interpreted, _rate_kernels, _rate_plans
+    from sims.rate import Schedule
+    from rate_examples import neuron_gradient as meta_gradient, simulate_neuron as simulate
     from sims.rules import PolynomialRule
 
     assert isinstance(_rate_kernels.simulate, type(lambda: 0)), "kernels were compiled"
     rng = np.random.default_rng(0)
-    rate.TRAJECTORY_BYTES = rate.INTERPRETED_TRAJECTORY_BYTES = 0
+    _rate_plans.TRAJECTORY_BYTES = _interpreted.INTERPRETED_TRAJECTORY_BYTES = 0
     table = PolynomialRule(0.1 * rng.normal(size=(3, 3, 3)))
     rules = [table] + [Rule.parse(text).program() for text in {texts!r}]
     for n_problems, n_inputs, batch, n_steps in ((1, 1, 1, 1), (3, 2, 3, 4), (17, 2, 1, 3), (1, 300, 2, 2)):

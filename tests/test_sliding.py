@@ -6,12 +6,13 @@ import naive
 import numba
 import numpy as np
 import pytest
+from rate_examples import simulate_sliding as simulate
+from rate_examples import sliding_gradient as meta_gradient
 
 from discover.basis import VolterraBasis
 from discover.rule import Rule
 from discover.slots import SLIDING
 from sims.rate import Schedule
-from sims.sliding import meta_gradient, simulate
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(5, 6, 3))
@@ -115,10 +116,10 @@ def test_results_are_the_same_for_any_number_of_threads():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rule": np.zeros((3, 3, 3))}, r"shape \(3, 3, 3, 3\)"),
-        ({"rule": Rule.parse("x*y").program()}, "pre, post, weight and threshold"),
+        ({"rule": np.zeros((3, 3, 3, 3, 3))}, "a table of 5 variables"),
+        ({"rule": Rule.parse({"lateral": "y_pre"}).program()}, "no variable 'y_pre'; it has x, y, w, theta"),
         ({"inputs": INPUTS[0]}, "Inputs have shape"),
-        ({"thresholds": THRESHOLDS[:2]}, "Initial weights and thresholds have shapes"),
+        ({"thresholds": THRESHOLDS[:2]}, "Initial states of theta have shape"),
         ({"weights": WEIGHTS * np.nan}, "must be finite"),
         ({"tau": 0.5}, "at least one step"),
         ({"schedule": Schedule.whole_sample(7, 5, 0.1)}, "outside 0..5"),

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rate_examples import neuron_gradient as meta_gradient
+from rate_examples import simulate_neuron as simulate
 
-from sims.rate import Schedule, meta_gradient, simulate
+from sims.rate import Schedule
 from sims.rules import PolynomialRule, SplineRule
 
 ALL = np.ones((3, 3), dtype=bool)

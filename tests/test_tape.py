@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rate_examples import neuron_gradient as meta_gradient
+from rate_examples import simulate_neuron as simulate
 from test_rate import (
     assert_exact_gradient,
     assert_like_naive,
@@ -32,7 +34,7 @@ from sims._tape import (
     SYNAPSES,
     tapes_of,
 )
-from sims.rate import Schedule, meta_gradient, simulate
+from sims.rate import Schedule
 from sims.rules import BINARY_OPS, Op, Program
 
 VARIABLES, LEVELS = ("x", "y", "w"), (False, True, False)

@@ -22,19 +22,19 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
-from discover.known_rules import KnownRule
-from discover.rule import Rule
 from discover.slots import SLIDING, Slot
-from discover.tasks._slopes import losses_with_slopes
 from discover.tasks.base import Answer, Fold
 from discover.tasks.neuron import (
     NeuronProblems,
     NeuronSettings,
     NeuronTask,
+    neuron_circuit,
     plain_conditions,
     reached_by_reference,
     unit_vectors,
 )
+from discover.tasks.rate import Values
+from sims.circuit import Circuit, LowPass
 
 __all__ = ["TASK", "BcmSettings", "BcmTask"]
 
@@ -141,37 +141,15 @@ class BcmTask(NeuronTask):
             "answer_error": np.abs(largest / answers.shape[1] - 1),
         }
 
-    def run(
-        self, rule: Rule | KnownRule | FloatArray, problems: Any, schedule: Any, every: int | None = None
-    ) -> Any:
-        """Run the inner loop, with the threshold starting at the mean square of the first outputs."""
-        from sims.sliding import simulate
+    def circuit(self, problems: Any) -> Circuit:
+        """Return the neuron with its threshold, a low pass of the squared output."""
+        theta = LowPass("y**2", problems.settings.time_constant)
+        return neuron_circuit(SLIDING.name, problems.inputs.shape[2], theta=theta)
 
-        return simulate(*self._arguments(rule, problems, schedule), every=every)
-
-    def run_back(self, rule: Rule | FloatArray, problems: Any, schedule: Any) -> Any:
-        """Run the inner loop and back; what it returns has losses, gradients and the outcome."""
-        from sims.sliding import meta_gradient
-
-        def loss(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-            return losses_with_slopes(lambda moved: self.distance(moved, problems), weights)
-
-        return meta_gradient(*self._arguments(rule, problems, schedule), loss)
-
-    def kernel_rule(self, rule: Rule | KnownRule | FloatArray) -> Any:
-        """Return a rule, or a vector of all coefficients, in the form of the simulator."""
-        if isinstance(rule, Rule | KnownRule):
-            return super().kernel_rule(rule)
-        return np.reshape(rule, (3, 3, 3, 3))
-
-    def _arguments(
-        self, rule: Rule | KnownRule | FloatArray, problems: Any, schedule: Any
-    ) -> tuple[Any, Any, Any, Any, Any, float]:
+    def start(self, problems: Any) -> tuple[Values, Values]:
+        """Weights and thresholds that problems begin with: the mean square of the first outputs."""
         outputs = np.einsum("psd,pd->ps", problems.inputs, problems.initial_weights)
-        start = np.mean(outputs**2, axis=1)
-        constant = problems.settings.time_constant
-        rule = self.kernel_rule(rule)
-        return rule, problems.inputs, problems.initial_weights, start, schedule, constant
+        return super().start(problems)[0], {"theta": np.mean(outputs**2, axis=1, keepdims=True)}
 
     def folds(self, settings: BcmSettings) -> tuple[Fold, ...]:
         """Other numbers of inputs and patterns, more noise, other thresholds, starts, rates and horizons."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from math import ceil, sqrt
 from typing import Annotated, Any, ClassVar, Self
 
@@ -18,13 +19,13 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
-from discover.known_rules import KnownRule, get_known_rule
+from discover.known_rules import get_known_rule
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, Slot
-from discover.tasks._slopes import check_measures, check_slopes, losses_alone, losses_with_slopes
-from discover.tasks.base import Fold, Task, TaskGradient, VisitedStates
-from discover.tasks.pca import mini_batches, sign_free_distance
-from sims.rules import PolynomialRule, SplineRule
+from discover.tasks.base import Fold, VisitedStates
+from discover.tasks.pca import sign_free_distance
+from discover.tasks.rate import RateTask, Values
+from sims.circuit import Circuit, LowPass, Projection, Rate
 
 __all__ = [
     "DrawnProblems",
@@ -32,6 +33,7 @@ __all__ = [
     "NeuronSettings",
     "NeuronTask",
     "nearest_distance",
+    "neuron_circuit",
     "plain_conditions",
     "reached_by_reference",
     "unit_vectors",
@@ -39,9 +41,6 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-N_CHECKED = 2
-"""Problems on which a task is checked before a run."""
 
 N_REFERENCE_PROBLEMS = 24
 """Problems on which the reference rule is measured where tolerances follow from it."""
@@ -126,7 +125,7 @@ class NeuronProblems(DrawnProblems):
     targets: FloatArray
 
 
-class NeuronTask(Task):
+class NeuronTask(RateTask):
     """One linear neuron ``y = sum_i w_i x_i`` whose synapses change by one rule.
 
     A subclass has to give `name`, `title`, `settings_type` (a subclass of :class:`NeuronSettings`),
@@ -184,64 +183,39 @@ class NeuronTask(Task):
         """Other sizes, starts, learning rates and horizons, where the loss beside the reference counts."""
         return tuple(Fold(name, title, changed) for name, title, changed in plain_conditions(settings))
 
-    def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
-        """Draw problems; problem `n` is the same however many are drawn."""
-        drawn = []
-        for child in seed.spawn(n_problems):
-            rng = np.random.default_rng(child)
-            problem = dict(self.draw_problem(settings, rng))
-            _check_drawn(problem, self.name)
-            if "initial_weights" not in problem:
-                n_inputs = problem["inputs"].shape[1]
-                problem["initial_weights"] = rng.normal(0, settings.initial_scale, n_inputs)
-            drawn.append(problem)
-        return self.problems_type(
-            settings=settings, **{name: np.array([one[name] for one in drawn]) for name in drawn[0]}
-        )
+    def started(self, problem: Values, settings: Any, rng: np.random.Generator) -> Values:
+        """Return a drawn problem with the weights that it begins with, random ones unless it has some."""
+        _check_drawn(problem, self.name)
+        if "initial_weights" in problem:
+            return problem
+        return {
+            **problem,
+            "initial_weights": rng.normal(0, settings.initial_scale, problem["inputs"].shape[1]),
+        }
 
-    def run(
-        self, rule: Rule | KnownRule | FloatArray, problems: Any, schedule: Any, every: int | None = None
-    ) -> Any:
-        """Run the inner loop; what it returns has weights, blow_up and record, see :mod:`sims.rate`."""
-        from sims.rate import simulate
+    def circuit(self, problems: Any) -> Circuit:
+        """Return the neuron; tasks whose neuron keeps states have one of their own."""
+        return neuron_circuit(self.slots[0].name, problems.inputs.shape[2])
 
-        kernel_rule = self.kernel_rule(rule)
-        return simulate(kernel_rule, problems.inputs, problems.initial_weights, schedule, every=every)
+    def start(self, problems: Any) -> tuple[Values, Values]:
+        """Weights and states that problems begin with, by name."""
+        return {self.slots[0].name: problems.initial_weights[:, None]}, {}
 
-    def run_back(self, rule: Rule | FloatArray, problems: Any, schedule: Any) -> Any:
-        """Run the inner loop and back; what it returns has losses, gradients and the outcome."""
-        from sims.rate import meta_gradient
+    def answers_of(self, values: Values) -> FloatArray:
+        """Return the weights, shape (..., n_inputs)."""
+        return values[self.slots[0].name][..., 0, :]
 
-        def loss(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-            return losses_with_slopes(lambda moved: self.distance(moved, problems), weights)
+    def pull_answers(self, values: Values, slopes: FloatArray) -> Values:
+        """Derivatives by weights, from those by the same weights as a vector."""
+        return {self.slots[0].name: slopes[:, None]}
 
-        kernel_rule = self.kernel_rule(rule)
-        return meta_gradient(kernel_rule, problems.inputs, problems.initial_weights, schedule, loss)
+    def measures_of(self, answers: FloatArray, values: Values, problems: Any) -> dict[str, FloatArray]:
+        """Measures by name, all but the loss."""
+        return self.measure(answers, problems)
 
-    def kernel_rule(self, rule: Rule | KnownRule | FloatArray) -> Any:
-        """Return a rule, or a vector of all coefficients, in the form of the simulator."""
-        if isinstance(rule, KnownRule):
-            raise TaskError(f"The known rule {rule.name!r} has no network for this task.")
-        if isinstance(rule, Rule):
-            return rule.program()
-        if isinstance(rule, SplineRule):
-            return rule
-        return PolynomialRule(np.reshape(rule, (3, 3, 3)))
-
-    def losses(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> FloatArray:
-        """Loss of the final weights, shape (n_problems,).
-
-        A blow-up after ``t`` of ``T`` steps counts ``2 - t/T``.
-        """
-        schedule = _schedule(problems, n_steps)
-        outcome = self.run(rule, problems, schedule)
-        losses = losses_alone(self.distance(outcome.weights, problems))
-        return np.where(outcome.blow_up >= 0, 2.0 - outcome.blow_up / schedule.n_steps, losses)
-
-    def gradient(self, rule: Rule | FloatArray, problems: Any, n_steps: int | None = None) -> TaskGradient:
-        """Losses and exact gradients with respect to all coefficients, or to a rule's constants."""
-        result = self.run_back(rule, problems, _schedule(problems, n_steps))
-        return TaskGradient(result.losses, result.gradients, result.outcome.blow_up >= 0)
+    def at_blow_up(self, measure: str, settings: Any) -> float:
+        """Return the value of a measure where a problem blew up."""
+        return self.worst.get(measure, super().at_blow_up(measure, settings))
 
     def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
         """States of the slot's variables at random weights of unit norm."""
@@ -257,17 +231,14 @@ class NeuronTask(Task):
     ) -> dict[str, VisitedStates]:
         """States of the slot's variables at random steps, problems and synapses."""
         rng = np.random.default_rng(seed)
-        schedule = _schedule(problems, None)
-        every = max(1, schedule.n_steps // 100)
-        outcome = self.run(rule, problems, schedule, every)
-        is_sound = outcome.blow_up < 0
-        thresholds = getattr(outcome, "threshold_record", None)
-        steps = np.arange(outcome.record.shape[1]) * every
+        every, state = max(1, problems.n_steps // 100), self.slots[0].state
+        course = self.run(rule, problems, None, every)
+        is_sound = course.blow_up < 0
         states = self._sampled(
             problems.subset(np.flatnonzero(is_sound)),
-            outcome.record[is_sound],
-            None if thresholds is None else thresholds[is_sound],
-            steps,
+            course.record[is_sound],
+            None if state is None else course.records[state][is_sound, :, 0],
+            np.arange(course.record.shape[1]) * every,
             n_states,
             rng,
         )
@@ -298,40 +269,12 @@ class NeuronTask(Task):
             columns.append(thresholds[problem, record])
         return VisitedStates(np.column_stack(columns), problem, steps[record])
 
-    def evaluate(self, rule: Rule | KnownRule, problems: Any) -> dict[str, FloatArray]:
-        """Measures of each problem after the inner loop; a blow-up has the worst value of each."""
-        schedule = _schedule(problems, None)
-        outcome = self.run(rule, problems, schedule)
-        blown = outcome.blow_up >= 0
-        distances = losses_alone(self.distance(outcome.weights, problems))
-        measured = {"loss": np.where(blown, 2.0 - outcome.blow_up / schedule.n_steps, distances)}
-        for name, values in self.measure(outcome.weights, problems).items():
-            worst = self.worst.get(name, 0.0 if name in self.higher_is_better else 1.0)
-            measured[name] = np.where(blown, worst, values)
-        check_measures(self.name, self.measures, measured)
-        return measured
 
-    def check(self, settings: Any) -> None:
-        """Compare the derivatives of the loss with differences, and the measures with those stated."""
-        problems = self.draw(settings, N_CHECKED, np.random.SeedSequence(0))
-        shape = problems.initial_weights.shape
-        weights = np.random.default_rng(0).normal(size=shape) / sqrt(shape[-1])
-        check_slopes(self.name, lambda moved: self.distance(moved, problems), weights)
-        check_measures(self.name, self.measures, ["loss", *self.measure(weights, problems)])
-
-    def learning_curve(
-        self, rule: Rule | KnownRule, problems: Any, n_points: int
-    ) -> tuple[IntArray, FloatArray]:
-        """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems)."""
-        schedule = _schedule(problems, None)
-        every = max(1, schedule.n_steps // n_points)
-        outcome = self.run(rule, problems, schedule, every)
-        steps = np.arange(outcome.record.shape[1]) * every
-        courses = outcome.record.swapaxes(0, 1)
-        losses = np.array([losses_alone(self.distance(weights, problems)) for weights in courses])
-        late = (outcome.blow_up >= 0) & (steps[:, None] >= outcome.blow_up)
-        losses[late] = np.broadcast_to(2.0 - outcome.blow_up / schedule.n_steps, losses.shape)[late]
-        return steps, losses
+@lru_cache(maxsize=64)
+def neuron_circuit(slot: str, n_inputs: int, **states: LowPass) -> Circuit:
+    """Return the circuit of one linear neuron, whose synapses change by the rule of a slot."""
+    populations = {"x": Rate(n_inputs), "y": Rate(1)}
+    return Circuit(populations, {slot: Projection("x", "y", 1.0, plastic=True)}, states)
 
 
 def _check_drawn(problem: Mapping[str, Any], name: str) -> None:
@@ -428,9 +371,3 @@ def reached_by_reference(
 
 def _several(targets: FloatArray) -> FloatArray:
     return targets[:, None] if targets.ndim == 2 else targets
-
-
-def _schedule(problems: Any, n_steps: int | None) -> Any:
-    settings = problems.settings
-    n_samples = problems.inputs.shape[1]
-    return mini_batches(n_samples, settings.batch, problems.n_steps, settings.learning_rate, n_steps)

@@ -207,11 +207,10 @@ class PcaNetworkTask(NetworkTask):
             measures["lateral_weight"] = np.abs(lateral[:, *pairs]).mean(axis=1)
         return measures
 
-    def worst(self, measure: str, settings: NetworkSettings) -> float:
+    def at_blow_up(self, measure: str, settings: NetworkSettings) -> float:
         """Return the value of a measure where a problem blew up."""
-        return (
-            sqrt(2 * settings.n_outputs) if measure == "subspace_error" else super().worst(measure, settings)
-        )
+        is_error = measure == "subspace_error"
+        return sqrt(2 * settings.n_outputs) if is_error else super().at_blow_up(measure, settings)
 
     def folds(self, settings: NetworkSettings) -> tuple[Fold, ...]:
         """Other sizes, spectra, distributions, starts, learning rates and horizons, and real images."""

@@ -1,0 +1,384 @@
+"""Rules that are quadratic in input and weight, inside the kernels of rate circuits.
+
+Such a rule is ``sum_ik c_ik(y) x**i w**k`` with powers up to two: nine numbers for each output y say all
+about an update. They come from the 27 coefficients of a polynomial rule, from a program over what all
+synapses of a neuron share (y and the states that it keeps), which may hold any function, or from splines.
+
+Everything is for one neuron, of a group of problems in lanes or of one problem alone; see
+:mod:`sims._rate_kernels`. Powers are numbered ``q = 3 * i + k`` for ``x**i w**k``; nine coefficients or
+moments travel as a tuple in this order. Shapes, the lanes in brackets: ``inputs, w, adjoint (n_synapses[,
+LANES])``.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sims._compiled import helper
+from sims._lanes import lane, load, n_lanes, store, with_lane, zero_of
+from sims._operations import ADD, DIV, MUL, NEG, SQUARE, SUB, second_operand, slopes_of, value_of
+
+
+class QuadraticRule(NamedTuple):
+    """A rule as these kernels take it.
+
+    `table` (3, 9) holds the coefficients of a polynomial rule, indexed by the power of the output and by q.
+    Where `is_program` is true, a program over the output replaces it: its registers are the output,
+    `constants` (among them states of the neuron), then one for each row of `code`; register ``outputs[q]`` is
+    the coefficient of power q, and -1 stands for zero. `is_linear` promises that the coefficients of the
+    squares of input and weight and of their product vanish; unless `needs_all_moments`, nobody asks for the
+    gradient of these either.
+    """
+
+    is_program: bool
+    is_linear: bool
+    needs_all_moments: bool
+    table: np.ndarray
+    constants: np.ndarray
+    code: np.ndarray
+    outputs: np.ndarray
+
+
+# ------------------------------------------------------------------------------------ rules, once a neuron
+
+
+@helper(forceinline=True)
+def run_code(code, first, registers):
+    """Run instructions that write to the registers from `first` on; `registers` is (n_registers[, LANES])."""
+    for n in range(code.shape[0]):
+        op = code[n, 0]
+        a = load(registers, (code[n, 1],))
+        b = load(registers, (second_operand(op, code[n, 1], code[n, 2]),))
+        if op == MUL:
+            out = a * b
+        elif op == ADD:
+            out = a + b
+        elif op == SUB:
+            out = a - b
+        elif op == DIV:
+            out = a / b
+        elif op == NEG:
+            out = -a
+        elif op == SQUARE:
+            out = a * a
+        else:
+            out = a
+            for g in range(n_lanes(a)):
+                out = with_lane(out, g, value_of(op, lane(a, g), lane(b, g), code[n, 2]))
+        store(registers, (first + n,), out)
+
+
+@helper(forceinline=True)
+def _of_table(table, q, y):
+    return table[0, q] + y * (table[1, q] + y * table[2, q])
+
+
+@helper(forceinline=True)
+def _of_register(registers, r):
+    return load(registers, (r,)) if r >= 0 else zero_of(load(registers, (0,)))
+
+
+@helper(forceinline=True)
+def quadratic_coefficients(rule, y, registers):
+    if rule.is_program:
+        store(registers, (0,), y)
+        run_code(rule.code, registers.shape[0] - rule.code.shape[0], registers)
+        r = rule.outputs
+        return (
+            _of_register(registers, r[0]), _of_register(registers, r[1]), _of_register(registers, r[2]),
+            _of_register(registers, r[3]), _of_register(registers, r[4]), _of_register(registers, r[5]),
+            _of_register(registers, r[6]), _of_register(registers, r[7]), _of_register(registers, r[8]),
+        )  # fmt: skip
+    if rule.is_linear:
+        zero = zero_of(y)
+        return (
+            _of_table(rule.table, 0, y), _of_table(rule.table, 1, y), zero,
+            _of_table(rule.table, 3, y), zero, zero, zero, zero, zero,
+        )  # fmt: skip
+    t = rule.table
+    return (
+        _of_table(t, 0, y), _of_table(t, 1, y), _of_table(t, 2, y),
+        _of_table(t, 3, y), _of_table(t, 4, y), _of_table(t, 5, y),
+        _of_table(t, 6, y), _of_table(t, 7, y), _of_table(t, 8, y),
+    )  # fmt: skip
+
+
+@helper(forceinline=True)
+def add_to(array, indices, value):
+    store(array, indices, load(array, indices) + value)
+
+
+@helper(forceinline=True)
+def _pull_power(table, q, moment, y, gradient):
+    """Add one power's share to the gradient of a table; return its share of dL/dy."""
+    through = moment * y
+    add_to(gradient, (q,), moment)
+    add_to(gradient, (9 + q,), through)
+    add_to(gradient, (18 + q,), through * y)
+    return moment * (table[1, q] + 2.0 * table[2, q] * y)
+
+
+@helper(forceinline=True)
+def _pull_table(rule, step, m, y, gradient):
+    """Add one sample's gradient of a polynomial rule; return dL/dy through the coefficients.
+
+    The moments ``m = sum_n adjoint_n x_n**i w_n**k`` carry all that any parameter needs.
+    """
+    t = rule.table
+    through = _pull_power(t, 0, step * m[0], y, gradient)
+    through += _pull_power(t, 1, step * m[1], y, gradient)
+    through += _pull_power(t, 3, step * m[3], y, gradient)
+    if rule.needs_all_moments:
+        through += _pull_power(t, 2, step * m[2], y, gradient)
+        through += _pull_power(t, 4, step * m[4], y, gradient)
+        through += _pull_power(t, 5, step * m[5], y, gradient)
+        through += _pull_power(t, 6, step * m[6], y, gradient)
+        through += _pull_power(t, 7, step * m[7], y, gradient)
+        through += _pull_power(t, 8, step * m[8], y, gradient)
+    return through
+
+
+@helper(forceinline=True)
+def pull_code(code, first, registers, adjoints):
+    """Pull the adjoints of a program's registers back from its results to what it read."""
+    zero = zero_of(load(registers, (0,)))
+    for n in range(code.shape[0] - 1, -1, -1):
+        op, i = code[n, 0], code[n, 1]
+        j = second_operand(op, i, code[n, 2])
+        through = load(adjoints, (first + n,))
+        a, b = load(registers, (i,)), load(registers, (j,))
+        if op == MUL:
+            add_to(adjoints, (i,), through * b)
+            add_to(adjoints, (j,), through * a)
+        elif op == ADD:
+            add_to(adjoints, (i,), through)
+            add_to(adjoints, (j,), through)
+        elif op == SUB:
+            add_to(adjoints, (i,), through)
+            add_to(adjoints, (j,), -through)
+        elif op == SQUARE:
+            add_to(adjoints, (i,), 2.0 * a * through)
+        else:
+            out = load(registers, (first + n,))
+            to_a, to_b = zero, zero
+            for g in range(n_lanes(zero)):
+                slopes = slopes_of(op, lane(out, g), lane(a, g), lane(b, g), code[n, 2])
+                to_a = with_lane(to_a, g, slopes[0] * lane(through, g))
+                to_b = with_lane(to_b, g, slopes[1] * lane(through, g))
+            add_to(adjoints, (i,), to_a)
+            add_to(adjoints, (j,), to_b)
+
+
+@helper(forceinline=True)
+def _seed(adjoints, r, value):
+    if r >= 0:
+        add_to(adjoints, (r,), value)
+
+
+@helper(forceinline=True)
+def _pull_program(rule, step, m, registers, adjoints, gradient):
+    """The same for a program, whose `registers` are those of :func:`coefficients` for the same sample."""
+    code, outputs = rule.code, rule.outputs
+    first = registers.shape[0] - code.shape[0]
+    zero = zero_of(m[0])
+    for r in range(adjoints.shape[0]):
+        store(adjoints, (r,), zero)
+    _seed(adjoints, outputs[0], step * m[0])
+    _seed(adjoints, outputs[1], step * m[1])
+    _seed(adjoints, outputs[2], step * m[2])
+    _seed(adjoints, outputs[3], step * m[3])
+    _seed(adjoints, outputs[4], step * m[4])
+    _seed(adjoints, outputs[5], step * m[5])
+    _seed(adjoints, outputs[6], step * m[6])
+    _seed(adjoints, outputs[7], step * m[7])
+    _seed(adjoints, outputs[8], step * m[8])
+    pull_code(code, first, registers, adjoints)
+    for n in range(gradient.shape[0]):
+        add_to(gradient, (n,), load(adjoints, (1 + n,)))
+    return load(adjoints, (0,))
+
+
+@helper(forceinline=True)
+def pull_quadratic(rule, step, m, y, registers, adjoints, gradient):
+    """Add one sample's gradient of a rule; return dL/dy through the coefficients."""
+    if rule.is_program:
+        return _pull_program(rule, step, m, registers, adjoints, gradient)
+    return _pull_table(rule, step, m, y, gradient)
+
+
+# ---------------------------------------------------------------------------------------------- synapses
+
+
+@helper(forceinline=True)
+def output_of(inputs, w):
+    total = zero_of(load(w, (0,)))
+    for i in range(w.shape[0]):
+        total += load(inputs, (i,)) * load(w, (i,))
+    return total
+
+
+@helper(forceinline=True)
+def update(inputs, w, eta, is_linear, c):
+    """Change the weights by one sample, in place; return the square of their norm."""
+    c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
+    total = zero_of(c00)
+    if is_linear:
+        c00, c01, c10 = eta * c00, eta * c01, eta * c10
+        for i in range(w.shape[0]):
+            u = load(w, (i,))
+            u += c00 + c01 * u + c10 * load(inputs, (i,))
+            store(w, (i,), u)
+            total += u * u
+    else:
+        for i in range(w.shape[0]):
+            u, x = load(w, (i,)), load(inputs, (i,))
+            constant = c00 + u * (c01 + u * c02)
+            linear = c10 + u * (c11 + u * c12)
+            square = c20 + u * (c21 + u * c22)
+            u += eta * (constant + x * (linear + x * square))
+            store(w, (i,), u)
+            total += u * u
+    return total
+
+
+@helper(forceinline=True)
+def accumulate(inputs, is_linear, c, drive):
+    """Add one sample's share of a batch update to ``drive[k]``, by power k of the weight."""
+    c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
+    if is_linear:
+        for i in range(inputs.shape[0]):
+            add_to(drive, (0, i), c00 + load(inputs, (i,)) * c10)
+            add_to(drive, (1, i), c01)
+        return
+    for i in range(inputs.shape[0]):
+        x = load(inputs, (i,))
+        add_to(drive, (0, i), c00 + x * (c10 + x * c20))
+        add_to(drive, (1, i), c01 + x * (c11 + x * c21))
+        add_to(drive, (2, i), c02 + x * (c12 + x * c22))
+
+
+@helper(forceinline=True)
+def accumulate_two(inputs, others, c, d, drive):
+    """Add the shares of two samples: what is collected is fetched and written half as often."""
+    c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
+    d00, d01, d02, d10, d11, d12, d20, d21, d22 = d
+    e0, e1, e2 = c00 + d00, c01 + d01, c02 + d02
+    for i in range(inputs.shape[0]):
+        x, z = load(inputs, (i,)), load(others, (i,))
+        add_to(drive, (0, i), e0 + x * (c10 + x * c20) + z * (d10 + z * d20))
+        add_to(drive, (1, i), e1 + x * (c11 + x * c21) + z * (d11 + z * d21))
+        add_to(drive, (2, i), e2 + x * (c12 + x * c22) + z * (d12 + z * d22))
+
+
+@helper
+def add_multiples(inputs, others, factor, other_factor, drive):
+    """Add multiples of the inputs of two samples to ``drive[0]``."""
+    for i in range(inputs.shape[0]):
+        add_to(drive, (0, i), factor * load(inputs, (i,)) + other_factor * load(others, (i,)))
+
+
+@helper(forceinline=True)
+def apply(drive, w, step):
+    """Change the weights by what a batch has accumulated; return the square of their norm."""
+    total = zero_of(load(w, (0,)))
+    for i in range(w.shape[0]):
+        u = load(w, (i,))
+        u += step * (load(drive, (0, i)) + u * (load(drive, (1, i)) + u * load(drive, (2, i))))
+        store(w, (i,), u)
+        total += u * u
+    return total
+
+
+@helper(forceinline=True)
+def moments(inputs, w, adjoint, needs_all):
+    """``sum_n adjoint_n x_n**i w_n**k`` for each power that a rule needs."""
+    # No ``+=``: without the compiler a register of lanes is an array, which that would change in place, and
+    # all these sums begin as the same one.
+    zero = zero_of(load(w, (0,)))
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = zero, zero, zero, zero, zero, zero, zero, zero, zero
+    if needs_all:
+        for i in range(w.shape[0]):
+            x, u = load(inputs, (i,)), load(w, (i,))
+            xx = x * x
+            a0 = load(adjoint, (i,))
+            a1 = a0 * u
+            a2 = a1 * u
+            m00 = m00 + a0
+            m01 = m01 + a1
+            m02 = m02 + a2
+            m10 = m10 + a0 * x
+            m11 = m11 + a1 * x
+            m12 = m12 + a2 * x
+            m20 = m20 + a0 * xx
+            m21 = m21 + a1 * xx
+            m22 = m22 + a2 * xx
+    else:
+        for i in range(w.shape[0]):
+            a0 = load(adjoint, (i,))
+            m00 = m00 + a0
+            m01 = m01 + a0 * load(w, (i,))
+            m10 = m10 + a0 * load(inputs, (i,))
+    return m00, m01, m02, m10, m11, m12, m20, m21, m22
+
+
+@helper(forceinline=True)
+def pull_weights(inputs, w, eta, is_linear, c, through, adjoint):
+    """Replace the adjoint of the weights after an online step by that before it."""
+    if is_linear:
+        keep = 1.0 + eta * c[1]
+        for i in range(w.shape[0]):
+            store(adjoint, (i,), keep * load(adjoint, (i,)) + through * load(inputs, (i,)))
+    else:
+        c01, c11, c21 = c[1], c[4], c[7]
+        c02, c12, c22 = 2.0 * c[2], 2.0 * c[5], 2.0 * c[8]
+        for i in range(w.shape[0]):
+            u, x, a = load(w, (i,)), load(inputs, (i,)), load(adjoint, (i,))
+            slope = c01 + u * c02 + x * (c11 + u * c12 + x * (c21 + u * c22))
+            store(adjoint, (i,), a + eta * slope * a + through * x)
+
+
+@helper(forceinline=True)
+def accumulate_pull(inputs, is_linear, c, through, drive):
+    """Add one sample's share of what a batch step does to the adjoint to `drive` (3, n_inputs[, LANES])."""
+    if is_linear:
+        for i in range(inputs.shape[0]):
+            add_to(drive, (0, i), c[1])
+            add_to(drive, (2, i), through * load(inputs, (i,)))
+        return
+    c01, c11, c21 = c[1], c[4], c[7]
+    c02, c12, c22 = 2.0 * c[2], 2.0 * c[5], 2.0 * c[8]
+    for i in range(inputs.shape[0]):
+        x = load(inputs, (i,))
+        add_to(drive, (0, i), c01 + x * (c11 + x * c21))
+        add_to(drive, (1, i), c02 + x * (c12 + x * c22))
+        add_to(drive, (2, i), through * x)
+
+
+@helper(forceinline=True)
+def accumulate_slopes(inputs, c, drive):
+    """Add one sample's derivatives of an update by the weight to `drive`, by power k of the weight."""
+    c01, c11, c21 = c[1], c[4], c[7]
+    c02, c12, c22 = 2.0 * c[2], 2.0 * c[5], 2.0 * c[8]
+    for i in range(inputs.shape[0]):
+        x = load(inputs, (i,))
+        add_to(drive, (0, i), c01 + x * (c11 + x * c21))
+        add_to(drive, (1, i), c02 + x * (c12 + x * c22))
+
+
+@helper(forceinline=True)
+def pull_inputs(inputs, w, adjoint, step, c, pulls):
+    """Add to `pulls` what reaches each input through the update of its weight."""
+    for i in range(inputs.shape[0]):
+        u = load(w, (i,))
+        square = c[6] + u * (c[7] + u * c[8])
+        slope = c[3] + u * (c[4] + u * c[5]) + 2.0 * load(inputs, (i,)) * square
+        add_to(pulls, (i,), step * load(adjoint, (i,)) * slope)
+
+
+@helper(forceinline=True)
+def apply_pull(drive, w, step, adjoint):
+    """Replace the adjoint of the weights after a batch step by that before it."""
+    for i in range(w.shape[0]):
+        a = load(adjoint, (i,))
+        slope = step * (load(drive, (0, i)) + load(w, (i,)) * load(drive, (1, i)))
+        store(adjoint, (i,), a + slope * a + load(drive, (2, i)))

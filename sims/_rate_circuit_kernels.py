@@ -1,0 +1,671 @@
+"""One step of a rate circuit of any make, and the way back through it.
+
+For each sample of a step, populations answer one after the other, in the order of the circuit. A population
+sums ``w r`` over the synapses that come to it from populations before it. What comes from itself it takes in
+by *sweeps* while the sample is shown, ``y <- f(drive + V y)`` from ``y = f(drive)`` on; or, where it goes on
+through time, from the activity at the sample before: ``r <- r + (f(drive + V r) - r) / tau``. Weights and
+states do not change while the samples of a step are shown. After that every weight changes by the mean of its
+rule over the samples, and every state that is a running mean of ``r**n`` by ``(mean of r**n - state) / tau``,
+both from what they were before the step.
+
+The circuit is data: numbers that say where each population, projection and rule begins in flat arrays. All
+that changes of a group of problems is one array ``state (n_places[, LANES])``: weights, one projection after
+the other and by postsynaptic neuron, then running means, then activity that goes on. Activities of the
+samples that are worked on together lie in ``units``, one row of `n_units` a sample, and before them the row
+of the sample before.
+
+A rule is a table, a program over what a neuron's synapses share for the nine numbers of
+:mod:`sims._quadratic_kernels`, or a program that runs for every synapse. Registers of a program are: the
+output, states of the postsynaptic neuron, constants, one for each instruction that synapses share; in the
+last form then input, weight, states of presynaptic neurons, and one for each other instruction.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sims._borrowed import borrowed
+from sims._compiled import helper
+from sims._lanes import lane, load, n_lanes, store, where_at_least, with_lane, zero_of
+from sims._operations import TANH, value_of
+from sims._quadratic_kernels import (
+    QuadraticRule,
+    accumulate,
+    accumulate_slopes,
+    accumulate_two,
+    add_multiples,
+    add_to,
+    apply,
+    moments,
+    output_of,
+    pull_code,
+    pull_inputs,
+    pull_quadratic,
+    quadratic_coefficients,
+    run_code,
+    update,
+)
+
+FIRST, SIZE, IS_GIVEN, ACTIVATION, SWEEPS, MEMORY, N_CELL = 0, 1, 2, 3, 4, 5, 6
+"""What is known of a population; `MEMORY` is where in the state its activity goes on, or -1."""
+
+LINEAR, TANGENT, RECTIFIED = 0, 1, 2
+"""Activations."""
+
+(
+    PRE, N_PRE, POST, N_POST, TARGET, WEIGHTS, DRIVE, IS_HIERARCHICAL, KIND, NEEDS_PRE, FORM, IS_LINEAR,
+    NEEDS_ALL, REGISTERS, REGISTERS_END, CODE, CODE_OF_SYNAPSES, CODE_END, GRADIENT, GRADIENT_END, READS,
+    READS_OF_PRE, READS_END, N_CONSTANTS, N_PROJECTION,
+) = range(25)  # fmt: skip
+"""What is known of a projection: first units and sizes of its ends, then where its parts begin."""
+
+FROM_BEFORE, INNER, FROM_LAST = 0, 1, 2
+"""Kinds of projections: from a population before, within one that settles, from the sample before."""
+
+STILL, TABLE, COLLAPSED, OF_SYNAPSES = 0, 1, 2, 3
+"""Forms of rules."""
+
+
+class Circuit(NamedTuple):
+    """A circuit with its rules."""
+
+    cells: np.ndarray  # (n_populations, N_CELL)
+    leaks: np.ndarray  # (n_populations,): 1 / tau
+    projections: np.ndarray  # (n_projections, N_PROJECTION)
+    rates: np.ndarray  # (n_projections,): factors of the learning rate
+    means: np.ndarray  # (n_means, 4): place in the state, first unit, number, exponent
+    mean_rates: np.ndarray  # (n_means,): 1 / tau
+    tables: np.ndarray  # (n_projections, 3, 9)
+    outputs: np.ndarray  # (n_projections, 9)
+    code: np.ndarray
+    reads: np.ndarray  # (n_reads, 2): register, and place in the state of what it holds
+    constants: np.ndarray  # registers of all rules but the first of all, which is not used
+    n_units: int
+    n_given: int
+    n_means: int
+    together: int  # samples
+
+
+class Space(NamedTuple):
+    """Memory of a step; as the kernels get it, all arrays have the groups as their first axis."""
+
+    registers: np.ndarray  # (n_registers[, LANES])
+    adjoints: np.ndarray  # the same
+    drive: np.ndarray  # (n_neurons, 3, most_synapses[, LANES]), by power of the weight
+    units: np.ndarray  # ((together + 1) * n_units[, LANES])
+    pulls: np.ndarray  # the same: dL/d(activity)
+    answers: np.ndarray  # the same: f(drive)
+    sweeps: np.ndarray  # (together * (most sweeps + 1) * n_units[, LANES])
+    slopes: np.ndarray  # (2 * n_units[, LANES])
+    means: np.ndarray  # (n_places of means[, LANES])
+    change: np.ndarray  # (n_places[, LANES])
+
+
+@helper
+def borrowed_circuit(circuit):
+    """Return the circuit with arrays whose users are not counted."""
+    return Circuit(
+        borrowed(circuit.cells), borrowed(circuit.leaks), borrowed(circuit.projections),
+        borrowed(circuit.rates), borrowed(circuit.means), borrowed(circuit.mean_rates),
+        borrowed(circuit.tables), borrowed(circuit.outputs), borrowed(circuit.code), borrowed(circuit.reads),
+        borrowed(circuit.constants), circuit.n_units, circuit.n_given, circuit.n_means, circuit.together,
+    )  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------- activity
+
+
+@helper
+def _activated(kind, value):
+    if kind == TANGENT:
+        out = value
+        for g in range(n_lanes(value)):
+            out = with_lane(out, g, value_of(TANH, lane(value, g), 0.0, 0))
+        return out
+    if kind == RECTIFIED:
+        return where_at_least(0.0, value, zero_of(value), value)
+    return value
+
+
+@helper
+def _activation_slope(kind, answer):
+    """Derivative of an activation where it gave `answer`."""
+    if kind == TANGENT:
+        return 1.0 - answer * answer
+    if kind == RECTIFIED:
+        return where_at_least(0.0, answer, zero_of(answer), 1.0)
+    return zero_of(answer) + 1.0
+
+
+@helper
+def _clear(rows):
+    for i in range(rows.shape[0]):
+        store(rows, (i,), zero_of(load(rows, (0,))))
+
+
+@helper(inline="always")
+def _n_synapses(projection, k):
+    return k if projection[IS_HIERARCHICAL] else projection[N_PRE]
+
+
+@helper(inline="always")
+def _weights(projection, state, k):
+    """Weights, or what else is laid out as they are, of the synapses of neuron k."""
+    first = projection[WEIGHTS] + k * projection[N_PRE]
+    return state[first : first + _n_synapses(projection, k)]
+
+
+@helper
+def _add_drive(projection, rows, source, state, target, at):
+    """Add what arrives by one projection, from units that begin at `source`, to rows of `target`."""
+    for k in range(projection[N_POST]):
+        n = _n_synapses(projection, k)
+        if n > 0:
+            total = output_of(rows[source : source + n], _weights(projection, state, k))
+            add_to(target, (at + k,), total)
+
+
+@helper
+def _settle(circuit, c, at, sweeps_at, state, space):
+    """Take in what a population tells itself; its drive lies in its units and its sweeps are kept."""
+    cell, n_units = circuit.cells[c], circuit.n_units
+    first, n, kind = cell[FIRST], cell[SIZE], cell[ACTIVATION]
+    units, sweeps, drive = space.units, space.sweeps, space.slopes
+    for j in range(first, first + n):
+        store(drive, (j,), load(units, (at + j,)))
+        store(sweeps, (sweeps_at + j,), _activated(kind, load(drive, (j,))))
+    for m in range(cell[SWEEPS]):
+        before, after = sweeps_at + m * n_units, sweeps_at + (m + 1) * n_units
+        for j in range(first, first + n):
+            store(sweeps, (after + j,), load(drive, (j,)))
+        for p in range(circuit.projections.shape[0]):
+            projection = circuit.projections[p]
+            if projection[KIND] == INNER and projection[TARGET] == c:
+                _add_drive(projection, sweeps, before + projection[PRE], state, sweeps, after + first)
+        for j in range(first, first + n):
+            store(sweeps, (after + j,), _activated(kind, load(sweeps, (after + j,))))
+    last = sweeps_at + cell[SWEEPS] * n_units
+    for j in range(first, first + n):
+        store(units, (at + j,), load(sweeps, (last + j,)))
+
+
+@helper
+def _answer(circuit, samples, order, row, low, high, state, space):
+    """Fill the units with activity of samples `low` to `high` of a step."""
+    n_units, units, cells = circuit.n_units, space.units, circuit.cells
+    most_sweeps = space.sweeps.shape[0] // (circuit.together * n_units)
+    for c in range(cells.shape[0]):
+        if cells[c, MEMORY] >= 0:
+            for j in range(cells[c, SIZE]):
+                store(units, (cells[c, FIRST] + j,), load(state, (cells[c, MEMORY] + j,)))
+    for b in range(high - low):
+        at = (b + 1) * n_units
+        sample = samples[order[row, low + b]]
+        for i in range(circuit.n_given):
+            store(units, (at + i,), load(sample, (i,)))
+        for c in range(cells.shape[0]):
+            if cells[c, IS_GIVEN]:
+                continue
+            first, n, kind = cells[c, FIRST], cells[c, SIZE], cells[c, ACTIVATION]
+            settles = False
+            for j in range(first, first + n):
+                store(units, (at + j,), zero_of(load(units, (at,))))
+            for p in range(circuit.projections.shape[0]):
+                projection = circuit.projections[p]
+                if projection[TARGET] == c and projection[KIND] == INNER:
+                    settles = True
+                elif projection[TARGET] == c:
+                    source = at - n_units if projection[KIND] == FROM_LAST else at
+                    _add_drive(projection, units, source + projection[PRE], state, units, at + first)
+            if settles:
+                _settle(circuit, c, at, b * most_sweeps * n_units, state, space)
+            elif cells[c, MEMORY] >= 0:
+                for j in range(at + first, at + first + n):
+                    answer = _activated(kind, load(units, (j,)))
+                    store(space.answers, (j,), answer)
+                    before = load(units, (j - n_units,))
+                    store(units, (j,), before + circuit.leaks[c] * (answer - before))
+            elif kind != LINEAR:
+                for j in range(at + first, at + first + n):
+                    store(units, (j,), _activated(kind, load(units, (j,))))
+
+
+@helper
+def _power(value, exponent):
+    power = value
+    for _ in range(exponent - 1):
+        power = power * value
+    return power
+
+
+# -------------------------------------------------------------------------------------------------- rules
+
+
+@helper(inline="always")
+def _rule(circuit, p):
+    projection = circuit.projections[p]
+    return QuadraticRule(
+        projection[FORM] == COLLAPSED, projection[IS_LINEAR] != 0, projection[NEEDS_ALL] != 0,
+        circuit.tables[p], circuit.constants,
+        circuit.code[projection[CODE] : projection[CODE_END]], circuit.outputs[p],
+    )  # fmt: skip
+
+
+@helper
+def _read_states(circuit, projection, k, state, registers):
+    """Set registers to the states of postsynaptic neuron k."""
+    for r in range(projection[READS], projection[READS_OF_PRE]):
+        store(registers, (circuit.reads[r, 0],), load(state, (circuit.reads[r, 1] + k,)))
+
+
+@helper
+def _run_shared(circuit, projection, y, registers):
+    """Run what a program for every synapse computes once a neuron; return the first register of synapses."""
+    code = circuit.code[projection[CODE] : projection[CODE_OF_SYNAPSES]]
+    n_states = projection[READS_OF_PRE] - projection[READS]
+    first = 1 + n_states + projection[N_CONSTANTS]
+    store(registers, (0,), y)
+    run_code(code, first, registers)
+    return first + code.shape[0]
+
+
+@helper
+def _run_synapse(circuit, projection, i, x, w, first, state, registers):
+    """Run the rest of a program for synapse i."""
+    n = 2 + projection[READS_END] - projection[READS_OF_PRE]
+    store(registers, (first,), x)
+    store(registers, (first + 1,), w)
+    for r in range(projection[READS_OF_PRE], projection[READS_END]):
+        store(registers, (circuit.reads[r, 0],), load(state, (circuit.reads[r, 1] + i,)))
+    code = circuit.code[projection[CODE_OF_SYNAPSES] : projection[CODE_END]]
+    run_code(code, first + n, registers)
+
+
+@helper
+def _registers(projection, registers):
+    return registers[projection[REGISTERS] : projection[REGISTERS_END]]
+
+
+@helper
+def _change_weights(circuit, p, k, w, step, space):
+    """Change one neuron's weights by the only sample of a step; return their squared norm."""
+    projection, n_units = circuit.projections[p], circuit.n_units
+    rule, registers = _rule(circuit, p), _registers(projection, space.registers)
+    first = n_units + projection[PRE]
+    y = load(space.units, (n_units + projection[POST] + k,))
+    c = quadratic_coefficients(rule, y, registers)
+    return update(space.units[first : first + w.shape[0]], w, step, rule.is_linear, c)
+
+
+# Whoever sums over samples has one kind of loop in it: else they do not become vector instructions.
+
+
+@helper
+def _collect_linear(circuit, p, k, n_samples, n, space, drive):
+    """Collect the changes of one neuron's weights by a rule that is linear in input and weight."""
+    projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
+    rule, registers = _rule(circuit, p), _registers(projection, space.registers)
+    source, post = projection[PRE], projection[POST] + k
+    constant = zero_of(load(drive, (0, 0)))
+    slope = constant
+    for b in range(1, n_samples + 1, 2):
+        at, other = b * n_units, min(b + 1, n_samples) * n_units
+        c = quadratic_coefficients(rule, load(units, (at + post,)), registers)
+        d = quadratic_coefficients(rule, load(units, (other + post,)), registers)
+        weight = 1.0 if other > at else 0.0
+        constant = constant + c[0] + weight * d[0]
+        slope = slope + c[1] + weight * d[1]
+        inputs, others = units[at + source : at + source + n], units[other + source : other + source + n]
+        add_multiples(inputs, others, c[3], weight * d[3], drive)
+    for i in range(n):
+        add_to(drive, (0, i), constant)
+        add_to(drive, (1, i), slope)
+
+
+@helper
+def _collect(circuit, p, k, n_samples, n, space, drive):
+    """The same by any quadratic rule."""
+    projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
+    rule, registers = _rule(circuit, p), _registers(projection, space.registers)
+    source, post = projection[PRE], projection[POST] + k
+    for b in range(1, n_samples + 1, 2):
+        at, other = b * n_units, (b + 1) * n_units
+        inputs = units[at + source : at + source + n]
+        c = quadratic_coefficients(rule, load(units, (at + post,)), registers)
+        if b == n_samples:
+            accumulate(inputs, False, c, drive)
+        else:
+            d = quadratic_coefficients(rule, load(units, (other + post,)), registers)
+            accumulate_two(inputs, units[other + source : other + source + n], c, d, drive)
+
+
+@helper
+def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, drive):
+    """Collect the changes by a program that runs for every synapse, or change the weights online."""
+    projection = circuit.projections[p]
+    n_units, units = circuit.n_units, space.units
+    registers = _registers(projection, space.registers)
+    output = circuit.outputs[p, 0]
+    norm = zero_of(load(w, (0,)))
+    for b in range(1, n_samples + 1):
+        first = _run_shared(
+            circuit, projection, load(units, (b * n_units + projection[POST] + k,)), registers
+        )
+        for i in range(w.shape[0]):
+            x, u = load(units, (b * n_units + projection[PRE] + i,)), load(w, (i,))
+            _run_synapse(circuit, projection, i, x, u, first, state, registers)
+            change = load(registers, (output,))
+            if online:
+                u = u + step * change
+                store(w, (i,), u)
+                norm = norm + u * u
+            else:
+                add_to(drive, (0, i), change)
+    return norm
+
+
+@helper
+def _clear_drive(drive, n):
+    for power in range(3):
+        for i in range(n):
+            store(drive, (power, i), zero_of(load(drive, (0, 0))))
+
+
+@helper
+def _learn(circuit, low, high, batch, eta, state, space):
+    """Let all rules work on the samples in the units; return the squared norm of weights that changed."""
+    norm = zero_of(load(state, (0,)))
+    online, together = batch == 1, high - low
+    for p in range(circuit.projections.shape[0]):
+        projection = circuit.projections[p]
+        if projection[FORM] == STILL:
+            continue
+        registers, step = _registers(projection, space.registers), eta * circuit.rates[p] / batch
+        for k in range(projection[N_POST]):
+            w = _weights(projection, state, k)
+            n = w.shape[0]
+            if n == 0:
+                continue
+            _read_states(circuit, projection, k, state, registers)
+            drive = space.drive[projection[DRIVE] + k if together < batch else 0]
+            if low == 0 and not online:
+                _clear_drive(drive, n)
+            if projection[FORM] == OF_SYNAPSES:
+                norm = norm + _learn_by_synapses(
+                    circuit, p, k, together, w, step, online, state, space, drive
+                )
+            elif online:
+                norm = norm + _change_weights(circuit, p, k, w, step, space)
+            elif projection[IS_LINEAR]:
+                _collect_linear(circuit, p, k, together, n, space, drive)
+            else:
+                _collect(circuit, p, k, together, n, space, drive)
+            if high == batch and not online:
+                norm = norm + apply(drive, w, step)
+    return norm
+
+
+@helper
+def advance(circuit, samples, order, row, state, eta, space):
+    """Take one step; return the squared norm of plastic weights, which is no number if a state is none."""
+    batch, n_units, units = order.shape[1], circuit.n_units, space.units
+    _clear(space.means)
+    norm = zero_of(load(state, (0,)))
+    low, last = 0, 0
+    while low < batch:
+        high = min(low + circuit.together, batch)
+        last = (high - low) * n_units
+        _answer(circuit, samples, order, row, low, high, state, space)
+        norm = _learn(circuit, low, high, batch, eta, state, space)
+        at = 0
+        for s in range(circuit.n_means):
+            first, n = circuit.means[s, 1], circuit.means[s, 2]
+            for b in range(1, high - low + 1):
+                for j in range(n):
+                    value = load(units, (b * n_units + first + j,))
+                    add_to(space.means, (at + j,), _power(value, circuit.means[s, 3]))
+            at += n
+        low = high
+    at = 0
+    for s in range(circuit.n_means):
+        place = circuit.means[s, 0]
+        for j in range(circuit.means[s, 2]):
+            value = load(state, (place + j,))
+            value = value + circuit.mean_rates[s] * (load(space.means, (at + j,)) / batch - value)
+            store(state, (place + j,), value)
+            norm = norm + 0.0 * value
+        at += circuit.means[s, 2]
+    for c in range(circuit.cells.shape[0]):
+        if circuit.cells[c, MEMORY] >= 0:
+            for j in range(circuit.cells[c, SIZE]):
+                value = load(units, (last + circuit.cells[c, FIRST] + j,))
+                store(state, (circuit.cells[c, MEMORY] + j,), value)
+                norm = norm + 0.0 * value
+    return norm
+
+
+# ------------------------------------------------------------------------------------------- the way back
+
+
+@helper
+def _pull_by_linear(circuit, p, k, n_samples, w, a, step, gradient, change, space):
+    """Pull the adjoint of one neuron's weights back through a rule that is linear in input and weight."""
+    projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
+    rule, registers = _rule(circuit, p), _registers(projection, space.registers)
+    adjoints, n = _registers(projection, space.adjoints), w.shape[0]
+    slope = zero_of(load(w, (0,)))
+    for b in range(1, n_samples + 1):
+        first, post = b * n_units + projection[PRE], b * n_units + projection[POST] + k
+        y = load(units, (post,))
+        c = quadratic_coefficients(rule, y, registers)
+        m = moments(units[first : first + n], w, a, rule.needs_all_moments)
+        add_to(pulls, (post,), pull_quadratic(rule, step, m, y, registers, adjoints, gradient))
+        slope = slope + c[1]
+        if projection[NEEDS_PRE]:
+            for i in range(n):
+                add_to(pulls, (first + i,), step * c[3] * load(a, (i,)))
+    for i in range(n):
+        add_to(change, (i,), step * slope * load(a, (i,)))
+
+
+@helper
+def _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, gradient, change, space):
+    """The same for any quadratic rule."""
+    projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
+    rule, registers = _rule(circuit, p), _registers(projection, space.registers)
+    adjoints, n, drive = _registers(projection, space.adjoints), w.shape[0], space.drive[0]
+    _clear_drive(drive, n)
+    for b in range(1, n_samples + 1):
+        first, post = b * n_units + projection[PRE], b * n_units + projection[POST] + k
+        inputs, y = units[first : first + n], load(units, (post,))
+        c = quadratic_coefficients(rule, y, registers)
+        m = moments(inputs, w, a, True)
+        add_to(pulls, (post,), pull_quadratic(rule, step, m, y, registers, adjoints, gradient))
+        accumulate_slopes(inputs, c, drive)
+        if projection[NEEDS_PRE]:
+            pull_inputs(inputs, w, a, step, c, pulls[first : first + n])
+    for i in range(n):
+        slope = load(drive, (0, i)) + load(w, (i,)) * load(drive, (1, i))
+        add_to(change, (i,), step * slope * load(a, (i,)))
+
+
+@helper
+def _pull_by_synapses(circuit, p, k, n_samples, w, a, step, gradient, change, state, space):
+    """The same for a program that runs for every synapse."""
+    projection = circuit.projections[p]
+    n_units, units, pulls = circuit.n_units, space.units, space.pulls
+    registers = _registers(projection, space.registers)
+    adjoints = _registers(projection, space.adjoints)
+    source, post, output = projection[PRE], projection[POST] + k, circuit.outputs[p, 0]
+    n_states = projection[READS_OF_PRE] - projection[READS]
+    n_shared = 1 + n_states + projection[N_CONSTANTS]
+    shared = circuit.code[projection[CODE] : projection[CODE_OF_SYNAPSES]]
+    code = circuit.code[projection[CODE_OF_SYNAPSES] : projection[CODE_END]]
+    n_given = 2 + projection[READS_END] - projection[READS_OF_PRE]
+    for b in range(1, n_samples + 1):
+        at = b * n_units
+        first = _run_shared(circuit, projection, load(units, (at + post,)), registers)
+        _clear(adjoints)
+        for i in range(w.shape[0]):
+            x = load(units, (at + source + i,))
+            _run_synapse(circuit, projection, i, x, load(w, (i,)), first, state, registers)
+            _clear(adjoints[first:])
+            add_to(adjoints, (output,), step * load(a, (i,)))
+            pull_code(code, first + n_given, registers, adjoints)
+            add_to(change, (i,), load(adjoints, (first + 1,)))
+            if projection[NEEDS_PRE]:
+                add_to(pulls, (at + source + i,), load(adjoints, (first,)))
+            for r in range(projection[READS_OF_PRE], projection[READS_END]):
+                place = circuit.reads[r, 1] + i
+                add_to(space.change, (place,), load(adjoints, (circuit.reads[r, 0],)))
+        pull_code(shared, n_shared, registers, adjoints)
+        add_to(pulls, (at + post,), load(adjoints, (0,)))
+        for r in range(n_shared - 1):
+            add_to(gradient, (r,), load(adjoints, (1 + r,)))
+
+
+@helper
+def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
+    """Pull the adjoint of all weights back through their rules to units, states and parameters."""
+    for p in range(circuit.projections.shape[0]):
+        projection = circuit.projections[p]
+        if projection[FORM] == STILL:
+            continue
+        registers = _registers(projection, space.registers)
+        own = gradient[projection[GRADIENT] : projection[GRADIENT_END]]
+        n_states = projection[READS_OF_PRE] - projection[READS]
+        step = eta * circuit.rates[p]
+        for k in range(projection[N_POST]):
+            w, a = _weights(projection, state, k), _weights(projection, adjoint, k)
+            if w.shape[0] == 0:
+                continue
+            change = _weights(projection, space.change, k)
+            _read_states(circuit, projection, k, state, registers)
+            _clear(own[:n_states])
+            if projection[FORM] == OF_SYNAPSES:
+                _pull_by_synapses(circuit, p, k, n_samples, w, a, step, own, change, state, space)
+            elif projection[IS_LINEAR]:
+                _pull_by_linear(circuit, p, k, n_samples, w, a, step, own, change, space)
+            else:
+                _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, own, change, space)
+            for r in range(n_states):
+                place = circuit.reads[projection[READS] + r, 1] + k
+                add_to(space.change, (place,), load(own, (r,)))
+
+
+@helper
+def _pull_drive(projection, rows, source, state, slopes, change, pulls):
+    """Pull the slopes of a population's drive back through one projection; `pulls` are of its source."""
+    for k in range(projection[N_POST]):
+        n = _n_synapses(projection, k)
+        slope = load(slopes, (projection[POST] + k,))
+        w, own = _weights(projection, state, k), _weights(projection, change, k)
+        for i in range(n):
+            add_to(own, (i,), slope * load(rows, (source + i,)))
+        if projection[NEEDS_PRE]:
+            for i in range(n):
+                add_to(pulls, (source + i,), slope * load(w, (i,)))
+
+
+@helper
+def _pull_settling(circuit, c, at, sweeps_at, state, space):
+    """Pull the adjoint of settled activity back through all sweeps, to the slopes of the drive."""
+    cell, n_units = circuit.cells[c], circuit.n_units
+    first, n, kind = cell[FIRST], cell[SIZE], cell[ACTIVATION]
+    sweeps, pulls, total = space.sweeps, space.pulls, space.slopes
+    own = space.slopes[n_units:]
+    for j in range(first, first + n):
+        store(total, (j,), zero_of(load(total, (j,))))
+    for m in range(cell[SWEEPS], -1, -1):
+        after = sweeps_at + m * n_units
+        for j in range(first, first + n):
+            slope = _activation_slope(kind, load(sweeps, (after + j,))) * load(pulls, (at + j,))
+            store(own, (j,), slope)
+            add_to(total, (j,), slope)
+            store(pulls, (at + j,), zero_of(slope))
+        if m == 0:
+            break
+        before = after - n_units
+        for p in range(circuit.projections.shape[0]):
+            projection = circuit.projections[p]
+            if projection[KIND] == INNER and projection[TARGET] == c:
+                source = projection[PRE]
+                rows, back = sweeps[before:], pulls[at:]
+                _pull_drive(projection, rows, source, state, own, space.change, back)
+
+
+@helper
+def _pull_answer(circuit, n_samples, state, space):
+    """Pull the adjoints of activity back through the populations, last sample and population first."""
+    n_units, units, pulls, cells = circuit.n_units, space.units, space.pulls, circuit.cells
+    most_sweeps = space.sweeps.shape[0] // (circuit.together * n_units)
+    slopes = space.slopes
+    for b in range(n_samples, 0, -1):
+        at = b * n_units
+        for c in range(cells.shape[0] - 1, -1, -1):
+            if cells[c, IS_GIVEN]:
+                continue
+            first, n, kind = cells[c, FIRST], cells[c, SIZE], cells[c, ACTIVATION]
+            settles = False
+            for p in range(circuit.projections.shape[0]):
+                projection = circuit.projections[p]
+                settles = settles or (projection[TARGET] == c and projection[KIND] == INNER)
+            if settles:
+                _pull_settling(circuit, c, at, (b - 1) * most_sweeps * n_units, state, space)
+            else:
+                for j in range(first, first + n):
+                    through = load(pulls, (at + j,))
+                    answer = load(units, (at + j,))
+                    if cells[c, MEMORY] >= 0:
+                        answer = load(space.answers, (at + j,))
+                        through = circuit.leaks[c] * through
+                        kept = (1.0 - circuit.leaks[c]) * load(pulls, (at + j,))
+                        add_to(pulls, (at - n_units + j,), kept)
+                    store(slopes, (j,), through * _activation_slope(kind, answer))
+            for p in range(circuit.projections.shape[0]):
+                projection = circuit.projections[p]
+                if projection[TARGET] == c and projection[KIND] != INNER:
+                    source = at - n_units if projection[KIND] == FROM_LAST else at
+                    source += projection[PRE]
+                    _pull_drive(projection, units, source, state, slopes, space.change, pulls)
+
+
+@helper
+def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
+    """Pull the adjoint of a state back through one step, in place; add what the rules share in it."""
+    batch, n_units, units, pulls = order.shape[1], circuit.n_units, space.units, space.pulls
+    _clear(space.change)
+    high = batch
+    while high > 0:
+        low = (high - 1) // circuit.together * circuit.together
+        _answer(circuit, samples, order, row, low, high, state, space)
+        _clear(pulls)
+        if high == batch:
+            for c in range(circuit.cells.shape[0]):
+                if circuit.cells[c, MEMORY] >= 0:
+                    for j in range(circuit.cells[c, SIZE]):
+                        at = (high - low) * n_units + circuit.cells[c, FIRST] + j
+                        add_to(pulls, (at,), load(adjoint, (circuit.cells[c, MEMORY] + j,)))
+        for s in range(circuit.n_means):
+            place, first, exponent = circuit.means[s, 0], circuit.means[s, 1], circuit.means[s, 3]
+            factor = circuit.mean_rates[s] * exponent / batch
+            for b in range(1, high - low + 1):
+                for j in range(circuit.means[s, 2]):
+                    at = b * n_units + first + j
+                    through = factor * load(adjoint, (place + j,))
+                    if exponent > 1:
+                        through = through * _power(load(units, (at,)), exponent - 1)
+                    add_to(pulls, (at,), through)
+        _pull_rules(circuit, high - low, eta / batch, adjoint, gradient, state, space)
+        _pull_answer(circuit, high - low, state, space)
+        high = low
+    for s in range(circuit.n_means):
+        for j in range(circuit.means[s, 0], circuit.means[s, 0] + circuit.means[s, 2]):
+            add_to(space.change, (j,), -circuit.mean_rates[s] * load(adjoint, (j,)))
+    for c in range(circuit.cells.shape[0]):
+        if circuit.cells[c, MEMORY] >= 0:
+            for j in range(circuit.cells[c, SIZE]):
+                place = circuit.cells[c, MEMORY] + j
+                store(adjoint, (place,), load(pulls, (circuit.cells[c, FIRST] + j,)))
+    for i in range(adjoint.shape[0]):
+        add_to(adjoint, (i,), load(space.change, (i,)))
