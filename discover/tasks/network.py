@@ -100,13 +100,7 @@ class NetworkTask(RateTask):
         """Measures by name, all but the loss; networks without lateral synapses have none of them."""
         return self.measure(answers, values.get(LATERAL.name), problems)
 
-    def run(
-        self,
-        rule: Rule | KnownRule | FloatArray,
-        problems: Any,
-        n_steps: int | None = None,
-        every: int | None = None,
-    ) -> Course:
+    def run(self, rule: Any, problems: Any, n_steps: int | None = None, every: int | None = None) -> Course:
         """Run the inner loop, of a known rule in its own network."""
         if not isinstance(rule, KnownRule):
             return super().run(rule, problems, n_steps, every)

@@ -99,13 +99,7 @@ class RateTask(Task):
         """Return the value of a measure where a problem blew up."""
         return 0.0 if measure in self.higher_is_better else 1.0
 
-    def run(
-        self,
-        rule: Rule | KnownRule | FloatArray,
-        problems: Any,
-        n_steps: int | None = None,
-        every: int | None = None,
-    ) -> Course:
+    def run(self, rule: Any, problems: Any, n_steps: int | None = None, every: int | None = None) -> Course:
         """Run the inner loop, with records `every` so many steps."""
         from sims.rate import simulate
 
