@@ -385,8 +385,9 @@ class Rule:
         -1.0
         """
         place = self._slot(slot)
-        if place.state is not None:
-            raise RuleError(f"A coefficient table has no place for {place.state}; take the coefficients.")
+        if place.further:
+            names = ", ".join(place.further)
+            raise RuleError(f"A coefficient table has no place for {names}; take the coefficients.")
         table = np.zeros((3, 3, 3))
         for exponents, value in self._terms(place.name).items():
             powers = role_exponents(exponents, place)

@@ -87,10 +87,14 @@ class Slot:
         return self.presynaptic, self.postsynaptic, self.weight
 
     @property
+    def further(self) -> tuple[str, ...]:
+        """Variables without a role, for which a coefficient table of three axes has no place."""
+        return self.recorded if self.state is None else (self.state, *self.recorded)
+
+    @property
     def places(self) -> tuple[str | None, ...]:
-        """The roles, and the neuron's further variable where there is one."""
-        further = self.recorded if self.state is None else (self.state, *self.recorded)
-        return (*self.roles, *further)
+        """The roles, and the further variables."""
+        return (*self.roles, *self.further)
 
     @property
     def variables(self) -> tuple[str, ...]:

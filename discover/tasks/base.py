@@ -374,7 +374,7 @@ def coefficients_of(task: Task, rule: Rule) -> FloatArray:
     for basis in bases(task):
         if basis.slot.is_constant:
             parts.append(np.array([rule.constant(basis.slot.name)]))
-        elif basis.slot.name in rule.slots and basis.slot.state is not None:
+        elif basis.slot.name in rule.slots and basis.slot.further:
             parts.append(basis.coefficients(rule))
         elif basis.slot.name in rule.slots:
             parts.append(rule.polynomial(basis.slot.name).coefficients[tuple(basis.exponents.T)])
