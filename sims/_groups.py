@@ -51,7 +51,8 @@ def in_lanes(rows: FloatArray) -> FloatArray:
 def out_of_lanes(groups: FloatArray, n_problems: int) -> FloatArray:
     """Arrays (n_groups, n, n_inputs, LANES) as (n_problems, n, n_inputs)."""
     n_groups, *rest, n_lanes = groups.shape
-    return np.moveaxis(groups, -1, 1).reshape(n_groups * n_lanes, *rest)[:n_problems]
+    by_problem = groups.transpose(0, groups.ndim - 1, *range(1, groups.ndim - 1))
+    return by_problem.reshape(n_groups * n_lanes, *rest)[:n_problems]
 
 
 def aligned(shape: tuple[int, ...]) -> FloatArray:
@@ -73,9 +74,12 @@ def run_groups(run: Callable[[int, int], None], n_groups: int, n_updates: int) -
     n_updates : int
         Amount of work, in updates of single synapses.
     """
+    if n_updates < WORTH_A_THREAD or n_groups == 1:
+        run(0, n_groups)
+        return
     from numba import get_num_threads
 
-    n_threads = min(get_num_threads(), n_groups) if n_updates >= WORTH_A_THREAD else 1
+    n_threads = min(get_num_threads(), n_groups)
     cuts = [k * n_groups // n_threads for k in range(n_threads + 1)]
     others = [_pool().submit(run, cuts[k], cuts[k + 1]) for k in range(1, n_threads)]
     try:

@@ -55,6 +55,7 @@ class Layout:
         ends = list(accumulate([0, *(prod(shape) for shape in self.shapes.values())]))
         self.place = dict(zip(self.shapes, ends, strict=False))
         self.n_places = ends[-1]
+        self.hierarchical = {name for name, one in circuit.projections.items() if one.hierarchical}
         self.is_neuron = self._is_neuron()
 
     @classmethod
@@ -88,15 +89,14 @@ class Layout:
     ) -> FloatArray:
         """States (n_problems, n_places) from their parts; those that are not there are `others`, or zero."""
         states = np.empty((n_problems, self.n_places))
-        for name, part in self.by_name(states).items():
-            value = values.get(name, others.get(name, 0.0))
-            projection = self.circuit.projections.get(name)
-            if projection is not None and projection.hierarchical:
-                value = np.tril(np.broadcast_to(value, part.shape), -1)
+        for name, shape in self.shapes.items():
+            value = np.asarray(values[name] if name in values else others.get(name, 0.0), dtype=np.float64)
+            if value.ndim <= len(shape):
+                value = np.broadcast_to(value, (n_problems, *shape))
+            if name in self.hierarchical:
+                value = np.tril(value, -1)
             start = self.place[name]
-            states[:, start : start + prod(part.shape[1:])] = np.broadcast_to(value, part.shape).reshape(
-                n_problems, -1
-            )
+            states[:, start : start + prod(shape)] = value.reshape(n_problems, -1)
         return states
 
     def checked_start(

@@ -357,8 +357,12 @@ class _KernelRun:
         self._record = np.empty((n_groups, n_records, *self._states.shape[1:]))
         self._blow_up = np.empty((n_groups, self._n_lanes), dtype=np.int64)
         sizes = plan.sizes(self._rule, batch, states.shape[1])
+        nothing = np.empty((n_groups, 0, *self._lane_axis))
         self._workspace = Space(
-            *(np.empty((n_groups, *sizes.get(name, (0,)), *self._lane_axis)) for name in Space._fields)
+            *(
+                np.empty((n_groups, *sizes[name], *self._lane_axis)) if name in sizes else nothing
+                for name in Space._fields
+            )
         )
 
         def run(first: int, last: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def part_of(slot: Slot, rule: Rule, for_gradient: bool) -> Part:
             return _table_part(rule.coefficients, is_linear, True, lambda by_term: by_term)
         if n != len(slot.names):
             raise ValueError(f"{slot.name} has {', '.join(slot.names)}, got a table of {n} variables.")
-        rule = rule.program(slot.names, slot.neuron_level, sparse=not for_gradient)
+        return _large_table_part(slot, rule, for_gradient)
     program, states = canonical(slot, rule)
     table = table_form(program)
     if table is not None:
@@ -93,6 +94,27 @@ def _table_part(
     return Part(
         "table", is_linear, needs_all, table, NO_OUTPUTS, np.empty(0), NO_CODE, 0, 1, (), 27, by_parameter
     )  # fmt: skip
+
+
+def _large_table_part(slot: Slot, rule: PolynomialRule, for_gradient: bool) -> Part:
+    """Part of a table over states, too: as a program, which depends on where the table is zero alone."""
+    table = rule.coefficients
+    occurs = np.ones(table.shape, dtype=bool) if for_gradient else table != 0
+    if not occurs[..., 1:].any():
+        return part_of(slot, rule.program(slot.names, slot.neuron_level, sparse=True), for_gradient)
+    part, first = _pattern_part(slot, table.shape, occurs.tobytes())
+    constants = part.constants.copy()
+    constants[first : first + table.size] = table.ravel()
+    return replace(part, constants=constants)
+
+
+@lru_cache(maxsize=64)
+def _pattern_part(slot: Slot, shape: tuple[int, ...], occurs: bytes) -> tuple[Part, int]:
+    """Part of a table of ones and zeros, and where its coefficients begin among the constants."""
+    ones = PolynomialRule(np.frombuffer(occurs, dtype=bool).reshape(shape).astype(np.float64))
+    part = part_of(slot, ones.program(slot.names, slot.neuron_level, sparse=True), True)
+    size = int(np.prod(shape))
+    return part, len(part.constants) - size - (part.form == "collapsed")
 
 
 def canonical(slot: Slot, program: Program) -> tuple[Program, tuple[Variable, ...]]:

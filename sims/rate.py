@@ -200,7 +200,8 @@ def simulate(
     layout = Layout.of(circuit)
     x, start = _checked(layout, inputs, weights, states or {}, schedule)
     run = planned(layout, rules).simulated(x, start, schedule, every, BLOW_UP_NORM)
-    return RateOutcome(layout.by_name(run.states()), run.blow_up(), layout.by_name(run.record()), every)
+    record = run.record() if every < schedule.n_steps else start[:, None]
+    return RateOutcome(layout.by_name(run.states()), run.blow_up(), layout.by_name(record), every)
 
 
 def meta_gradient(
