@@ -25,6 +25,7 @@ from strategies import trees
 
 from discover.rule import Rule
 from sims import (
+    _compiled,
     _graph,
     _groups,
     _interpreted,
@@ -556,7 +557,7 @@ def run_rows(rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return tape[0].reshape(-1)[: len(a)]
 
 
-@numba.njit
+@_compiled.kernel
 def run_on_tape(rows, n_rows, bases, places, sizes):
     _program_kernels._run(
         address_of(rows), 0, n_rows, address_of(bases), address_of(places), address_of(sizes)
