@@ -70,17 +70,45 @@ def part_of(slot: Slot, rule: Rule, for_gradient: bool) -> Part:
             table.coefficients, table.is_linear, not table.is_linear,
             lambda by_term: np.einsum("pt,tc->pc", by_term, slopes),
         )  # fmt: skip
-    n, n_constants = len(states), len(program.constants)
-    form = quadratic_form(program)
+    part, first = _program_part(
+        program.variables, program.neuron_level, len(program.constants), program.code.tobytes(),
+        program.output, states,
+    )  # fmt: skip
+    return _with_constants(part, first, program.constants)
+
+
+def _with_constants(part: Part, first: int, values: FloatArray) -> Part:
+    constants = part.constants.copy()
+    constants[first : first + values.size] = values.ravel()
+    return replace(part, constants=constants)
+
+
+@lru_cache(maxsize=1024)
+def _program_part(
+    names: tuple[str, ...],
+    levels: tuple[bool, ...],
+    n_constants: int,
+    code: bytes,
+    output: int,
+    states: tuple[Variable, ...],
+) -> tuple[Part, int]:
+    """Part of a program that is no table, whatever its constants are, and where these begin."""
+    rows = np.frombuffer(code, dtype=np.int64).reshape(-1, 3)
+    program = Program.build(
+        names, levels, np.ones(n_constants), [(int(op), int(a), int(b)) for op, a, b in rows], output
+    )
+    n, form = len(states), quadratic_form(program)
     if form is None:
-        return _part_of_synapses(program, states)
+        part = _part_of_synapses(program, states)
+        return part, len(part.constants) - n_constants
     constants = np.concatenate([np.zeros(n), program.constants, [1.0]])
-    return Part(
+    part = Part(
         "collapsed", form.is_linear, not form.is_linear, NO_TABLE, form.outputs, constants, form.code,
         len(form.code), 1 + len(constants) + len(form.code),
         tuple((1 + s, state) for s, state in enumerate(states)), len(constants),
         lambda result: result[:, n : n + n_constants],
     )  # fmt: skip
+    return part, n
 
 
 def _table_part(
@@ -103,9 +131,7 @@ def _large_table_part(slot: Slot, rule: PolynomialRule, for_gradient: bool) -> P
     if not occurs[..., 1:].any():
         return part_of(slot, rule.program(slot.names, slot.neuron_level, sparse=True), for_gradient)
     part, first = _pattern_part(slot, table.shape, occurs.tobytes())
-    constants = part.constants.copy()
-    constants[first : first + table.size] = table.ravel()
-    return replace(part, constants=constants)
+    return _with_constants(part, first, table)
 
 
 @lru_cache(maxsize=64)
