@@ -231,7 +231,7 @@ def further_figure(further: Sequence[Mapping[str, object]], rules: Sequence[str]
             )
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [str(one["name"]) for one in rows])
-    axes.set(xlabel="predicted relative change ± the usual standard error")
+    axes.set(xlabel="predicted change ± standard error")
     figure.legend(loc="outside upper left", ncols=min(5, len(rules)))
     return figure
 
