@@ -99,6 +99,9 @@ OVERLAPS = """
 """
 """Pairs of texts that lie over each other; formulas and labels of the plot are one text each."""
 
+PAIRING = "pairing-smoke"
+"""Its report is a page of another kind, without a front to point at."""
+
 
 class OpenPage:
     """A report in a browser without a network, with all that it complained of and asked for."""
@@ -177,7 +180,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return write_report(folder)
 
 
-@pytest.mark.parametrize("pipeline", SMOKE_PIPELINES)
+@pytest.mark.parametrize("pipeline", [name for name in SMOKE_PIPELINES if name != PAIRING])
 def test_the_report_of_every_task(browser: Any, smoke_runs: SmokeRuns, pipeline: str) -> None:
     """It opens offline; pointing at a candidate shows its formula, selecting it its details; it fits."""
     report = smoke_runs.folder(pipeline) / "report.html"
@@ -211,6 +214,23 @@ def test_the_report_of_every_task(browser: Any, smoke_runs: SmokeRuns, pipeline:
     phone.fits()
     phone.is_quiet()
     phone.context.close()
+
+
+def test_the_report_of_pairing_experiments(browser: Any, smoke_runs: SmokeRuns) -> None:
+    """It has pictures and tables and no script; it opens offline, whole, and without a complaint."""
+    report = smoke_runs.folder(PAIRING) / "report.html"
+    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    page, complaints = context.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(report.as_uri())
+    loaded = (
+        "images => images.length > 2 && images.every(image => image.complete && image.naturalWidth > 100)"
+    )
+    assert page.locator("img").evaluate_all(loaded)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert complaints == []
+    context.close()
 
 
 def test_no_text_of_a_run_becomes_script(browser: Any, by_hand: Path) -> None:
