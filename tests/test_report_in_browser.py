@@ -102,6 +102,8 @@ OVERLAPS = """
 PAIRING = "pairing-smoke"
 """Its report is a page of another kind, without a front to point at."""
 
+OF_NETWORKS = [name for name in SMOKE_PIPELINES if name != PAIRING]
+
 
 class OpenPage:
     """A report in a browser without a network, with all that it complained of and asked for."""
@@ -180,7 +182,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return write_report(folder)
 
 
-@pytest.mark.parametrize("pipeline", [name for name in SMOKE_PIPELINES if name != PAIRING])
+@pytest.mark.parametrize("pipeline", OF_NETWORKS)
 def test_the_report_of_every_task(browser: Any, smoke_runs: SmokeRuns, pipeline: str) -> None:
     """It opens offline; pointing at a candidate shows its formula, selecting it its details; it fits."""
     report = smoke_runs.folder(pipeline) / "report.html"
@@ -301,7 +303,7 @@ def test_without_scripts_all_candidates_are_listed(browser: Any, by_hand: Path) 
 
 
 @pytest.mark.skipif(not os.environ.get("PICTURES"), reason="PICTURES names no folder for pictures")
-@pytest.mark.parametrize("pipeline", SMOKE_PIPELINES)
+@pytest.mark.parametrize("pipeline", OF_NETWORKS)
 def test_pictures_are_written(browser: Any, smoke_runs: SmokeRuns, pipeline: str) -> None:
     """Every part of the task's report, from results/ where the task has been run in full."""
     folder = Path(os.environ["PICTURES"])
