@@ -91,9 +91,17 @@ class Study:
         return f"Study({str(self.folder)!r})"
 
     def __str__(self) -> str:
+        """What a finished run found; of another one, which stages it has."""
         from pipelines.show import summary_text
+        from pipelines.stages import STAGES
 
-        return summary_text(self.folder)
+        done = [
+            name for name, stage in STAGES.items()
+            if all((self.folder / file).is_file() for file in stage.outputs)
+        ]  # fmt: skip
+        if len(done) == len(STAGES):
+            return summary_text(self.folder)
+        return f"{self.folder}: {', '.join(done) or 'no stage'} done, of {', '.join(STAGES)}"
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from typer.testing import CliRunner
 
 from discover.errors import ArtefactError, TaskError
 from discover.export import exported
-from discover.pairing import PairingSettings, read_protocols, shipped_protocols
+from discover.pairing import PairingSettings, Protocol, read_protocols, shipped_protocols
+from discover.pairing.protocols import burst_times
 from discover.pairing.rules import weights_by
 from discover.report.pairing import write_pairing_report
 from discover.rule import Rule
@@ -329,14 +332,8 @@ def test_rules_that_the_circuit_cannot_follow_are_refused(text: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("brian2")
 def test_an_exported_rule_does_in_brian2_what_it_does_here(tmp_path: Path) -> None:
-    pytest.importorskip("brian2")
-    import subprocess
-    import sys
-
-    from discover.pairing import Protocol
-    from discover.pairing.protocols import burst_times
-
     script = tmp_path / "rule.py"
     script.write_text(exported(Rule.parse(TRIPLET + "; tau_slow_pre: 100"), "brian2"))
     done = subprocess.run([sys.executable, script, "2"], capture_output=True, text=True, check=True)

@@ -57,6 +57,8 @@ def test_settings_are_changed_for_one_run(toy: Toy) -> None:
     assert (study.config.seed, study.config.problems.n_inputs) == (7, 3)
     with pytest.raises(ArtefactError, match="discover search results/other"):
         _ = study.front
+    assert str(study).startswith("results/other: simulate done, of simulate, fit")
+    assert "simulate done" in study._repr_html_()
 
 
 def test_what_cannot_be_run_is_refused(toy: Toy) -> None:
