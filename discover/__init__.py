@@ -6,7 +6,7 @@ Examples
 --------
 >>> import discover
 >>> print(discover.Rule.parse("y*(x - w*y)").latex())
-\Delta w_{ij} = \eta \left( x y - w y^{2} \right)
+\Delta w_{ij} = \eta \left( y \left(x - w y\right) \right)
 >>> study = discover.run("oja")  # doctest: +SKIP
 >>> print(study.rule)  # doctest: +SKIP
 feedforward: 0.411*x*y - 0.411*w*y**2

@@ -13,13 +13,15 @@ from pipelines.threads import use_threads
 
 __all__ = ["infer"]
 
+VARIABLES, DEGREE, TIE = "x,y,w", 2, "pre"
+
 
 def infer(
     table: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .parquet or .npz table.")],
     variables: Annotated[
         str,
         typer.Option(help="What the rule may see: x,y,w, or NAME=COLUMN where columns are called otherwise."),
-    ] = "x,y,w",
+    ] = VARIABLES,
     target: Annotated[
         str, typer.Option(help="Column of the update (dw); with --weak, of the weight over time (w).")
     ] = "",
@@ -65,12 +67,14 @@ def infer(
     ] = None,
     tie: Annotated[
         str, typer.Option(help="Which of two spikes in the same instant is first: pre or post.")
-    ] = "pre",
+    ] = TIE,
     engine: Engines = None,
     polynomial: Annotated[
         bool, typer.Option("--polynomial", help="No engines: the L1 path over polynomials alone.")
     ] = False,
-    degree: Annotated[int, typer.Option(min=1, max=8, help="Largest power in the polynomial basis.")] = 2,
+    degree: Annotated[
+        int, typer.Option(min=1, max=8, help="Largest power in the polynomial basis.")
+    ] = DEGREE,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     name: Annotated[str, typer.Option(help="Name of the run; that of the file by default.")] = "",
     fresh: Fresh = False,
@@ -81,6 +85,19 @@ def infer(
     from pipelines.infer import infer_table
 
     used = use_threads(threads)
+    of_rows = {
+        "--variables": variables != VARIABLES, "--target": target, "--groups": groups, "--units": units,
+        "--weak": weak, "--time": time, "--synapse": synapse, "--window": window is not None,
+        "--polynomial": polynomial, "--degree": degree != DEGREE,
+    }  # fmt: skip
+    of_protocols = {
+        "--spikes": spikes is not None, "--columns": columns, "--error": error, "--hold-out": hold_out,
+        "--tie": tie != TIE,
+    }  # fmt: skip
+    useless = [name for name, given in (of_rows if protocols else of_protocols).items() if given]
+    if useless:
+        where = "have no use with --protocols" if protocols else "belong to --protocols"
+        raise ConfigError(f"{', '.join(useless)}: these {where}.")
     if protocols:
         from pipelines.infer_protocols import infer_protocols
 
@@ -100,8 +117,6 @@ def infer(
         )
         typer.echo(answer)
         return
-    if spikes is not None or columns or error or hold_out:
-        raise ConfigError("--spikes, --columns, --error and --hold-out belong to --protocols.")
     text = infer_table(
         table,
         results,

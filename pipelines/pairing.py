@@ -187,7 +187,7 @@ def validate(context: Context) -> Outcome:
     from pipelines.stages import Outcome
 
     parts, forms = _protocols(context.folder), _forms(context)
-    shown, tie = _forms(context, on_front=True), context.config.problems.tie
+    shown = _forms(context, on_front=True)
     bench = _bench(parts, context)
     known = known_forms(bench)
     tables = {**{name: bench.table(form) for name, form in forms.items()}, **known}
@@ -197,14 +197,15 @@ def validate(context: Context) -> Outcome:
         rows = []
         if name in shown or name in known:
             folds, totals[name] = judge_left_out(bench, table)
-            rows = [_fold(f"{one.way}: {one.name}", one.name, one.n, one.chi2, one.passed) for one in folds]
+            rows = [_fold(f"{one.way}: {one.name}", one.name, one.n, one.chi2, one.verdict) for one in folds]
         if parts.predicted and name != SUPPRESSION.origin:
             judged = bench.judged(table)
             if judged is not None:
-                held[name], further = _held(judged, parts, tie)
+                held[name], further = _held(judged, parts, context.config.problems)
                 rows += further
         if name in shown or name in known:
-            candidates[name] = {"folds": rows, "passed": all(row["passed"] for row in rows)}
+            decided = [row for row in rows if row["verdict"] != "undecided"]
+            candidates[name] = {"folds": rows, "passed": all(row["passed"] for row in decided)}
     content = {
         "task": "pairing",
         "reference": PAIR,
@@ -341,6 +342,8 @@ def _verdict_text(found: PairingFit) -> str:
             f"; with the changes permuted among the protocols {found.n_by_chance} of {found.n_permutations} "
             "times one predicts as well"
         )
+        if found.is_open:
+            chance += f" ({found.n_permutations} permutations are too few to say more)"
     answer = "The data support a rule." if found.is_supported else "The data support no rule."
     return f"{answer} {power}{chance}."
 
@@ -367,26 +370,30 @@ def _at_edge(ranked: Ranked, values: Sequence[Sequence[float]]) -> list[str]:
     ]
 
 
-def _fold(name: str, title: str, n: int, chi2: float, passed: bool, reason: str = "") -> dict[str, Any]:
-    metric = {"mean": chi2 / n, "low": None, "high": None}
-    failed = f"a chi² of {chi2:.3g} for {n} protocol{'s' if n > 1 else ''} is more than errors explain"
+def _fold(name: str, title: str, n: int, chi2: float, verdict: str, reason: str = "") -> dict[str, Any]:
+    metric = {"mean": chi2 / n if n else None, "low": None, "high": None}
+    if verdict == "failed":
+        plural = "s" if n > 1 else ""
+        failed = f"a chi² of {chi2:.3g} for {n} protocol{plural} is more than errors of measurement explain"
+        reason = f"{failed}; {reason}" if reason else failed
     return {
         "name": name,
         "title": title,
         "metrics": {"loss": metric},
-        "passed": passed,
-        "reason": reason or ("" if passed else failed),
+        "passed": verdict == "passed",
+        "verdict": verdict,
+        "reason": reason,
         "n_problems": n,
     }
 
 
-def _held(rule: Ranked, parts: Split, tie: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _held(rule: Ranked, parts: Split, settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return predictions of protocols that rules were not fitted to, in both orders, and folds by group."""
     from discover.pairing.evidence import held_out
 
-    found = held_out(rule, parts.predicted, tie)
+    found = held_out(rule, parts.predicted, settings.hold_out, settings.tie)
     folds = [
-        _fold(f"held out: {one.name}", one.name, one.n, one.chi2, one.passed, one.reason)
+        _fold(f"held out: {one.name}", one.name, one.n, one.chi2, one.verdict, one.reason)
         for one in found.groups
     ]
     content = {
@@ -394,7 +401,14 @@ def _held(rule: Ranked, parts: Split, tie: Any) -> tuple[dict[str, Any], list[di
         "other_order": found.other_order,
         "undecided": found.undecided.tolist(),
         "groups": [
-            {"name": one.name, "n": one.n, "chi2": one.chi2, "r2": one.r2, "reason": one.reason}
+            {
+                "name": one.name,
+                "n": one.n,
+                "n_open": one.n_open,
+                "chi2": one.chi2,
+                "r2": one.r2,
+                "reason": one.reason,
+            }
             for one in found.groups
         ],
     }

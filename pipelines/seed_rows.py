@@ -147,7 +147,7 @@ def _loss(candidate: Mapping[str, Any]) -> tuple[Estimate, str]:
     """Return a candidate's loss on test problems where the front has it, else on held-out ones."""
     test = candidate.get("test")
     if test is not None:
-        return Estimate.model_validate(test), "test problems"
+        return Estimate.model_validate(test), TEST_PROBLEMS
     mean, error = candidate["heldout_loss"], candidate.get("heldout_error")
     if error is None:
         return Estimate(mean=mean), "held-out problems"
@@ -215,12 +215,21 @@ def _origin(study: Study) -> str:
         if study.root is None
         else f"The seeds are drawn from the root {study.root}; none of them is in a pipeline file."
     )
+    is_fresh = all(row.loss_on == TEST_PROBLEMS for row in study.rows if row.loss_on)
+    measured = (
+        "Measures other than the loss are of the chosen rule on fresh problems, on which nothing was fitted "
+        "or chosen."
+        if is_fresh
+        else "Losses and measures are of data by which the rule was chosen, too."
+    )
     return (
-        f"{seeds} Stages: {', '.join(study.stages)}. Brackets are 95 % intervals. Measures other than the "
-        "loss are of the chosen rule on fresh problems, on which nothing was fitted or chosen. Seconds are "
+        f"{seeds} Stages: {', '.join(study.stages)}. Brackets are 95 % intervals. {measured} Seconds are "
         "wall time, with other runs on the same machine."
     )
 
+
+TEST_PROBLEMS = "test problems"
+"""On which nothing was fitted or chosen."""
 
 Cells = tuple[list[str], list[list[object]]]
 

@@ -458,11 +458,10 @@ def _settings_digest(name: str, config: PipelineConfig) -> str:
 
 def _data_digest(config: PipelineConfig) -> dict[str, str]:
     """Return the checksum of the data from outside that a task is about, where it is about such."""
-    if config.task not in OWN_STAGES:
-        return {}
     from discover.tasks import get_task
 
-    return {"data": get_task(config.task).data_digest(config.problems)}
+    data = get_task(config.task).data_digest(config.problems)
+    return {"data": data} if data else {}
 
 
 def are_up_to_date(folder: Path, config: PipelineConfig, names: Iterable[str]) -> bool:

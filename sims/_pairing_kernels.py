@@ -135,6 +135,9 @@ def fit_on_grid(rows, targets, folds, n_folds, coefficients, sums, predicted, pl
                         less[i] -= rows[g, p, i] * targets[p]
                         for j in range(n):
                             fewer[i, j] -= rows[g, p, i] * rows[g, p, j]
+            for i in range(n):  # what is left of a term that all of the fold's rows make up is rounding
+                if not fewer[i, i] > SINGULAR * products[i, i]:
+                    fewer[i, i] = 0.0
             if not solve(fewer, less, n, factor, solution):
                 continue
             total = 0.0

@@ -14,6 +14,7 @@ from discover.errors import ArtefactError, ConfigError, RuleError
 from discover.pairing import Form, PairingSettings, Protocol, Term, Traces, fit_rules, shipped_protocols
 from discover.pairing.candidates import candidates_for
 from discover.pairing.evidence import (
+    SAME_INSTANT,
     deciding_protocols,
     held_out,
     judge_left_out,
@@ -24,6 +25,7 @@ from discover.pairing.evidence import (
 from discover.pairing.grid import Bench
 from discover.pairing.known import KNOWN_FORMS, SUPPRESSION_MS, known_forms, suppressed
 from discover.pairing.path import l1_path
+from discover.pairing.protocols import burst_times
 from discover.pairing.recovery import LAWS, protocol_sets, recover_laws
 from discover.pairing.rules import weights_by
 from discover.pairing.stored import form_from_json, form_to_json, split_from_arrays, split_to_arrays
@@ -72,6 +74,24 @@ def test_fits_on_a_grid_are_those_of_the_naive_twin(seed: int, n_terms: int) -> 
 def test_terms_that_rows_do_not_tell_apart_are_not_fitted_together() -> None:
     rows = np.ones((1, 5, 2)) * np.arange(1.0, 6.0)[None, :, None]
     assert not fit_on_grid(rows, np.arange(5.0), np.arange(5)).is_sound
+
+
+def test_a_term_of_one_fold_alone_is_not_fitted_without_it() -> None:
+    """What is left of it when its rows are taken away again is rounding, and no term."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        rows = rng.normal(size=(2, 6, 2))
+        rows[:, 1:, 1] = 0.0
+        found = fit_on_grid(rows, rng.normal(size=6), np.arange(6))
+        assert found.is_sound
+        assert found.places[0] == -1
+        assert (found.places[1:] >= 0).all()
+    alone = [*shipped_protocols(), protocol([0.0], [-10.0, 10.0, 20.0])]
+    triplets = Bench(alone, ONCE.values)
+    only_there = Form((Term("pre", "x_post"), Term("post", "x_pre*slow_post")))
+    assert triplets.judged(only_there) is not None
+    few = Bench([protocol([0.0], [k + 5.0]) for k in range(5)] + alone[-1:], ONCE.values)
+    assert few.judged(only_there) is None
 
 
 @given(pre=times, post=times, power=st.sampled_from([0.0, 0.4, 1.0]), room=st.sampled_from([0.0, 0.5, 1.0]),
@@ -248,13 +268,21 @@ def test_groups_are_held_out_and_ties_shown_in_both_orders() -> None:
     parts = split(shipped_protocols(further=True), replace(ONCE, hold_out=("lag 25 ms",)))
     assert (len(parts.fitted), len(parts.predicted)) == (10, 7)
     rule = fit_rules(parts.fitted, ONCE).chosen
-    found = held_out(rule, parts.predicted)
+    found = held_out(rule, parts.predicted, ("lag 25 ms",))
     assert found.undecided.tolist() == [True] * 5 + [False] * 2
     assert found.changes[1] > 0 > found.other_order[1]  # potentiation or depression, as the order has it
     groups = {one.name: one for one in found.groups}
-    assert "no trace rule decides" in groups["lag 0"].reason
-    assert groups["lag 25 ms"].n == 2
-    assert not groups["lag 25 ms"].passed
+    assert "no trace rule decides" in groups[SAME_INSTANT].reason
+    assert (groups[SAME_INSTANT].n, groups[SAME_INSTANT].n_open) == (0, 5)
+    assert groups[SAME_INSTANT].verdict == "undecided"
+    assert (groups["lag 25 ms"].n, groups["lag 25 ms"].n_open) == (2, 0)
+    assert groups["lag 25 ms"].verdict == "failed"
+    # One protocol that no rule decides does not spoil the numbers of a group.
+    mixed = tuple(replace(one, group="cortex") for one in parts.predicted)
+    (together,) = held_out(rule, mixed, ("cortex",)).groups
+    assert (together.n, together.n_open) == (2, 5)
+    assert together.chi2 == pytest.approx(groups["lag 25 ms"].chi2)
+    assert together.r2 == pytest.approx(groups["lag 25 ms"].r2)
     with pytest.raises(ConfigError, match="no protocol is of the group 'lag 5 ms'"):
         split(shipped_protocols(further=True), replace(ONCE, hold_out=("lag 5 ms",)))
     tied = split(shipped_protocols(further=True), replace(ONCE, hold_out=("lag 25 ms",), tied="fit"))
@@ -266,6 +294,19 @@ def test_permuted_changes_are_the_same_changes_elsewhere() -> None:
     assert sorted(p.change for p in one) == sorted(p.change for p in shipped_protocols())
     assert [p.change for p in one] != [p.change for p in other]
     assert [p.name for p in one] == [p.name for p in shipped_protocols()]
+
+
+def test_further_protocols_can_be_made() -> None:
+    """Bursts end before the next ones, and are as often and as far apart as those of the table."""
+    long = [burst_times(100.0, 100, 4, 10_000.0)]
+    table = [Protocol("long", long[0], long[0] + 5.0, 0.1, 0.1, 100.0, 5.0)]
+    for protocols, n in ((shipped_protocols(), 75), (table, 400)):
+        for one in possible_protocols(protocols):
+            assert (np.diff(one.pre_ms) > 0).all()
+            if one.frequency_hz is not None:
+                assert len(one.pre_ms) == n
+                assert one.name.startswith(f"{n} spikes, ")
+    assert min(one.frequency_hz for one in possible_protocols(table) if (one.frequency_hz or 0) >= 1) == 10.0
 
 
 def test_the_deciding_protocol_is_where_the_leading_rules_differ_most(bench: Bench) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from discover.errors import ArtefactError, TaskError
+from discover.errors import ArtefactError, ConfigError, TaskError
 from discover.export import exported
 from discover.pairing import PairingSettings, Protocol, read_protocols, shipped_protocols
 from discover.pairing.protocols import burst_times
@@ -219,6 +219,40 @@ def test_options_of_protocols_are_refused_without_them(tmp_path: Path) -> None:
     code, output = discover("infer", table(tmp_path), "--hold-out", "A")
     assert code == 2
     assert "belong to --protocols" in output
+    for useless in (("--groups", "lab"), ("--polynomial",), ("--degree", "3"), ("--units", "x=Hz")):
+        code, output = discover("infer", table(tmp_path), "--protocols", "--columns", NAMES, *useless)
+        assert code == 2
+        assert f"{useless[0]}: these have no use with --protocols" in output
+    assert "belong to --protocols" in discover("infer", table(tmp_path), "--tie", "post")[1]
+
+
+def test_spike_times_alone_go_all_the_way(tmp_path: Path) -> None:
+    """No protocol has a frequency or a lag, and one has a name that is no formula."""
+    rng = np.random.default_rng(0)
+    rows = ["protocol,neuron,time,ratio,error"]
+    for k in range(8):
+        name = "A $\\foo$ B " + "long " * 20 if k == 0 else f"p{k}"
+        for neuron in ("pre", "post"):
+            times = np.sort(rng.uniform(0, 300, 4)).round(1)
+            rows += [f"{name},{neuron},{time},{1 + 0.05 * k:.2f},0.1" for time in times]
+    (tmp_path / "spikes.csv").write_text("\n".join(rows) + "\n")
+    code, output = discover(
+        "infer", tmp_path / "spikes.csv", "--protocols", "--engine", "terms", "--results", tmp_path
+    )
+    assert code == 0, output
+    page = (tmp_path / "spikes" / "report.html").read_text(encoding="utf-8")
+    assert "A $\\foo$ B" in page
+
+
+def test_spikes_belong_to_protocols_by_name(tmp_path: Path) -> None:
+    train = tmp_path / "train.csv"
+    train.write_text("protocol,neuron,time\n1,pre,10\n1,post,0\n")
+    with pytest.raises(ConfigError, match="has no column 'protocol', by which"):
+        read_protocols(table(tmp_path), dict(part.split("=") for part in NAMES.split(",")), spikes=train)
+    long = tmp_path / "long.csv"
+    long.write_text("protocol,neuron,time,ratio,error\n" + "".join(f"{k},pre,0,1.1,0.1\n" for k in range(3)))
+    with pytest.raises(ConfigError, match="has the spikes itself"):
+        read_protocols(long, spikes=train)
 
 
 def test_spike_times_of_any_pattern_are_read(tmp_path: Path) -> None:

@@ -81,6 +81,10 @@ class Task:
     def check(self, settings: Any) -> None:
         """Nothing can be wrong with it."""
 
+    def data_digest(self, settings: Any) -> str:
+        """There is no data from outside."""
+        return ""
+
 
 class Result:
     """Anything with a to_json."""

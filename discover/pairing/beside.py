@@ -159,7 +159,7 @@ def curves_of(rule: Ranked, bench: Bench, tie: Tie) -> dict[str, Any]:
         "window": changes[:n].reshape(len(WINDOW_HZ), -1),
         "curve_hz": list(CURVE_HZ),
         "curve_lags_ms": list(lags),
-        "curve": changes[n:].reshape(len(lags), -1),
+        "curve": changes[n:].reshape(len(lags), len(CURVE_HZ)),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from discover.pairing.evidence import grouped, leading_rules
+from discover.pairing.evidence import grouped
 from discover.pairing.fit import PairingFit, PairingSettings, simplest
 from discover.pairing.grid import Bench, Ranked
 from discover.pairing.symbolic import N_LEADING, proposed, variants
@@ -115,10 +115,3 @@ def _kept(
         elif len(found) < most:
             found.append(Candidate(one, list(names)))
     return found
-
-
-def leading(candidates: Candidates, bench: Bench, most: int = 5) -> list[Candidate]:
-    """Return the chosen candidate and the best others that the data do not tell from it."""
-    ranked = [one.ranked for one in candidates.every]
-    picked = leading_rules(ranked, candidates.chosen.ranked, bench.changes, bench.errors, most)
-    return [next(one for one in candidates.every if one.ranked is rule) for rule in picked]

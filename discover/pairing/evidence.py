@@ -8,7 +8,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2 as chi2_distribution
 
 from discover.errors import ConfigError, did_you_mean
 from discover.pairing.events import FloatArray
@@ -36,8 +35,15 @@ FREQUENCIES_HZ = (0.1, 1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 100.0)
 LAGS_MS = (-50.0, -25.0, -10.0, -5.0, 5.0, 10.0, 25.0, 50.0)
 """Frequencies and lags of the further protocols that are thought of."""
 
+PERIOD_MS = 1e4
+"""Time between their bursts where the table has none."""
+
 WITHIN = 0.95
-"""A fold is passed where so many true rules would have residuals as small."""
+"""A fold is passed where errors of measurement alone give a chi² as large in one of twenty experiments or
+more. That constants were fitted to the rest is not counted: a true rule fails more often than that."""
+
+SAME_INSTANT = "spikes in the same instant"
+"""What protocols with such spikes are called together where their group is not held out as a whole."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +159,6 @@ class LeftOut:
         Number of protocols.
     chi2 : float
         Their squared residuals over squared standard errors.
-    passed : bool
-        Whether as large a sum is to be expected of the true rule in one of twenty experiments at the least.
     """
 
     way: str
@@ -163,9 +167,15 @@ class LeftOut:
     chi2: float
 
     @property
-    def passed(self) -> bool:
-        """Whether the sum is one that the true rule may well have."""
-        return self.chi2 <= float(chi2_distribution.ppf(WITHIN, self.n))
+    def verdict(self) -> str:
+        """``passed`` where errors of measurement explain the sum, see :data:`WITHIN`; else ``failed``."""
+        return _verdict(self.chi2, self.n)
+
+
+def _verdict(chi2: float, n: int) -> str:
+    from scipy.stats import chi2 as chi2_distribution  # takes longer to load than all the rest
+
+    return "passed" if chi2 <= float(chi2_distribution.ppf(WITHIN, n)) else "failed"
 
 
 def judge_left_out(
@@ -195,25 +205,26 @@ def judge_left_out(
 def possible_protocols(protocols: Sequence[Protocol]) -> tuple[Protocol, ...]:
     """Return experiments that could be made further: other frequencies and lags, triplets, quadruplets.
 
-    Bursts are like the most frequent ones of the table. Lags longer than half of an interval are left out:
-    there the next spike would be nearer.
+    Bursts are like those with most spikes in the table, as often and as far apart, and single pairs as many.
+    Lags longer than half of an interval are left out, because there the next spike would be nearer, and so
+    are frequencies at which a burst would not end before the next one.
 
     Parameters
     ----------
     protocols : sequence of Protocol
     """
     usual = max((one for one in protocols if one.frequency_hz), key=lambda one: len(one.pre_ms), default=None)
-    n_bursts, n_spikes = (15, 5) if usual is None else _bursts_of(usual)
+    n_bursts, n_spikes, period_ms = (15, 5, PERIOD_MS) if usual is None else _bursts_of(usual)
     error = float(np.median([one.error for one in protocols]))
     found = []
     for frequency in FREQUENCIES_HZ:
         for lag in LAGS_MS:
-            if abs(lag) <= 500.0 / frequency:
-                single = frequency < 1.0
-                pre = burst_times(
-                    frequency, *((1, n_bursts * n_spikes) if single else (n_spikes, n_bursts)), 1e4
-                )
-                name = f"{frequency:g} Hz, {lag:+g} ms"
+            single = frequency < 1.0
+            n_in_burst, n_times = (n_bursts * n_spikes, 1) if single else (n_spikes, n_bursts)
+            fits = single or 1000.0 * n_in_burst / frequency <= period_ms
+            if abs(lag) <= 500.0 / frequency and fits:
+                pre = burst_times(frequency, n_in_burst, n_times, period_ms)
+                name = f"{len(pre)} spikes, {frequency:g} Hz, {lag:+g} ms"
                 found.append(Protocol(name, pre, pre + lag, 0.0, error, frequency, lag))
     starts = 1000.0 * np.arange(60, dtype=np.float64)
     for lag in (5.0, 10.0, 20.0):
@@ -233,13 +244,12 @@ def _around(times: FloatArray, half: float) -> FloatArray:
     return pairs
 
 
-def _bursts_of(protocol: Protocol) -> tuple[int, int]:
-    """Return the number of bursts and of spikes a burst, from the gaps between spikes."""
-    gaps = np.diff(protocol.pre_ms)
-    if not gaps.size:
-        return 1, 1
-    n_bursts = 1 + int(np.sum(gaps > 1.5 * 1000.0 / (protocol.frequency_hz or 1.0)))
-    return n_bursts, max(1, round(len(protocol.pre_ms) / n_bursts))
+def _bursts_of(protocol: Protocol) -> tuple[int, int, float]:
+    """Return the number of bursts, of spikes in one, and the time between bursts."""
+    long = np.flatnonzero(np.diff(protocol.pre_ms) > 1.5 * 1000.0 / (protocol.frequency_hz or 1.0))
+    n_bursts = 1 + len(long)
+    period_ms = float(protocol.pre_ms[long[0] + 1] - protocol.pre_ms[0]) if long.size else PERIOD_MS
+    return n_bursts, max(1, round(len(protocol.pre_ms) / n_bursts)), period_ms
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,23 +357,36 @@ class HeldGroup:
     ----------
     name : str
     n : int
+        Number of protocols that a trace rule decides.
+    n_open : int
+        Number of the others: spikes of both neurons in the same instant, with a prediction that depends on
+        which comes first.
     chi2 : float
+        Of those that are decided.
     r2 : float or None
-        Share of the variance; None for a single protocol.
-    reason : str
-        What to know of it; empty for nothing.
+        Share of the variance of these; None where they do not vary.
     """
 
     name: str
     n: int
+    n_open: int
     chi2: float
     r2: float | None
-    reason: str = ""
 
     @property
-    def passed(self) -> bool:
-        """Whether the sum is one that the true rule may well have."""
-        return self.chi2 <= float(chi2_distribution.ppf(WITHIN, self.n))
+    def verdict(self) -> str:
+        """``passed``, ``failed``, or ``undecided`` where no protocol is decided."""
+        return _verdict(self.chi2, self.n) if self.n else "undecided"
+
+    @property
+    def reason(self) -> str:
+        """Why protocols do not count; empty where all do."""
+        if not self.n_open:
+            return ""
+        return (
+            f"{self.n_open} of {self.n + self.n_open} have spikes of both neurons in the same instant, and "
+            "what is predicted depends on which comes first: no trace rule decides them"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -385,13 +408,17 @@ class HeldOut:
     groups: list[HeldGroup]
 
 
-def held_out(rule: Ranked, protocols: Sequence[Protocol], tie: Tie = "pre first") -> HeldOut:
+def held_out(
+    rule: Ranked, protocols: Sequence[Protocol], groups: Sequence[str], tie: Tie = "pre first"
+) -> HeldOut:
     """Predict protocols that rules were not fitted to, by group.
 
     Parameters
     ----------
     rule : Ranked
     protocols : sequence of Protocol
+    groups : sequence of str
+        Those that were held out; other protocols are here for spikes in the same instant.
     tie : str
         Which of two spikes in one instant comes first.
     """
@@ -400,20 +427,15 @@ def held_out(rule: Ranked, protocols: Sequence[Protocol], tie: Tie = "pre first"
     changes = rule.changes(protocols, tie)
     other = rule.changes(protocols, "post first" if tie == "pre first" else "pre first")
     undecided = np.array([one.is_tied for one in protocols]) & (np.abs(changes - other) > errors)
-    groups = []
-    for name in dict.fromkeys(one.group for one in protocols):
-        rows = np.array([one.group == name for one in protocols])
+    labels = np.array([one.group if one.group in groups else SAME_INSTANT for one in protocols])
+    found = []
+    for name in dict.fromkeys(labels.tolist()):
+        rows = (labels == name) & ~undecided
+        n_open = int(np.sum((labels == name) & undecided))
         chi2 = float(np.sum(((measured - changes)[rows] / errors[rows]) ** 2))
-        n_open = int(undecided[rows].sum())
-        reason = (
-            f"{n_open} of {int(rows.sum())} have spikes of both neurons in the same instant, and what is "
-            "predicted depends on which comes first: no trace rule decides them"
-            if n_open
-            else ""
-        )
-        r2 = r2_of(measured[rows], changes[rows])
-        groups.append(HeldGroup(name or "no group", int(rows.sum()), chi2, r2, reason))
-    return HeldOut(changes, other, undecided, groups)
+        r2 = r2_of(measured[rows], changes[rows]) if rows.any() else None
+        found.append(HeldGroup(name or "no group", int(rows.sum()), n_open, chi2, r2))
+    return HeldOut(changes, other, undecided, found)
 
 
 def without_rule(bench: Bench) -> tuple[float, float]:

@@ -25,6 +25,9 @@ from sims.pairing import Tie
 
 __all__ = ["PairingFit", "PairingSettings", "fit_rules", "prediction", "simplest"]
 
+BY_CHANCE = 0.05
+"""Largest share of permuted data in which a rule may predict as well as in those that were measured."""
+
 Positive = Annotated[float, Gt(0), Le(1e6)]
 
 
@@ -135,9 +138,14 @@ class PairingFit:
         return (1 + self.n_by_chance) / (1 + self.n_permutations) if self.n_permutations else None
 
     @property
+    def is_open(self) -> bool:
+        """Whether there were too few permutations to show that anything is better than chance."""
+        return self.chance is not None and 1 / (1 + self.n_permutations) > BY_CHANCE
+
+    @property
     def is_supported(self) -> bool:
         """Whether the data support a rule: it predicts better than the mean, and better than by chance."""
-        return self.chosen.left_out_r2 > 0 and (self.chance is None or self.chance <= 0.05)
+        return self.chosen.left_out_r2 > 0 and (self.chance is None or self.chance <= BY_CHANCE)
 
     @property
     def shares(self) -> dict[Term, float]:

@@ -306,7 +306,9 @@ class Bench:
         errors: FloatArray | None = None,
         folds: IntArray | None = None,
     ) -> Ranked | None:
-        """Fit a form, with all protocols and with every fold left out; None where it cannot be told apart.
+        """Fit a form, with all protocols and with every fold left out; None where that cannot be done.
+
+        It cannot where the protocols, or those without one of the folds, do not tell its terms apart.
 
         Parameters
         ----------
@@ -320,7 +322,7 @@ class Bench:
         errors = self.errors if errors is None else errors
         table = form if isinstance(form, Table) else self.table(form)
         found = table.fit(changes, errors, self.each if folds is None else folds)
-        if not found.is_sound:
+        if not found.is_sound or (found.places < 0).any():
             return None
         best, power = found.best, float(np.sum((changes - changes.mean()) ** 2))
         taus, factors, bound, exponent = table.points[best]

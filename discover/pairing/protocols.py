@@ -137,10 +137,17 @@ def read_protocols(
     names = _names(columns or {})
     table = read_table(path)
     if names["neuron"] in table.columns and names["time"] in table.columns:
+        if spikes is not None:
+            raise ConfigError(f"{table.source} has the spikes itself; {spikes} would have no use.")
         trains = _trains(table, names)
         rows = {label: number for number, label in enumerate(table.labels(names["protocol"]))}
         _check_constant(table, names)
     else:
+        if spikes is not None and names["protocol"] not in table.columns:
+            raise ConfigError(
+                f"{table.source} has no column {names['protocol']!r}, by which {spikes} could say whose "
+                "spikes it has. One of another name is said by --columns protocol=NAME."
+            )
         trains = {} if spikes is None else _trains(read_table(spikes), names)
         labels = (
             table.labels(names["protocol"]).tolist()

@@ -101,6 +101,7 @@ class _Total(_Model):
 class _Group(_Model):
     name: str
     n: int
+    n_open: int = 0
     chi2: float
     r2: float | None
     reason: str = ""
@@ -384,7 +385,6 @@ def _rendered(facts: _Facts, figures: Path, names: Sequence[str]) -> str:
         two_terms=facts.two_terms,
         pair_rank=facts.place(_is_pair),
         verdict=parts.verdict_text(run.comparison.get(run.front.chosen.id)),
-        fold_rows=parts._fold_rows(run),
         study=study_section(run),
         settings={name: rows for name, rows in parts._settings_rows(run).items() if rows and name in SHOWN},
         figures={name: data_uri(figures / f"{name}.svg") for name in names},
@@ -413,7 +413,8 @@ def _held_by_rule(facts: _Facts) -> list[tuple[str, list[_Group]]]:
     """Return the groups that trace rules decide, by the leading rules and that of pairs."""
     names = [*facts.decisions.leading, PAIR]
     found = {name: facts.left_out.held[name].groups for name in names if name in facts.left_out.held}
-    return [(name, [one for one in groups if not one.reason]) for name, groups in found.items()]
+    decided = {one.name for groups in list(found.values())[:1] for one in groups if one.n}
+    return [(name, [one for one in groups if one.name in decided]) for name, groups in found.items()]
 
 
 def _ways(facts: _Facts) -> list[tuple[str, dict[str, _Total]]]:

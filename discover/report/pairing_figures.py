@@ -27,6 +27,7 @@ FloatArray = NDArray[np.float64]
 
 MAX_PANELS = 4
 MAX_NAMED = 14
+LONGEST_NAME = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +204,8 @@ def decisive_figure(names: Sequence[str], rules: Sequence[str], squares: FloatAr
             label=rule,
         )
     axes.axvline(1, color=GREY, linewidth=0.9, linestyle=":")
-    axes.set_yticks(range(len(order)), [names[k] for k in order])
+    # What a user called a protocol is text, whatever signs are in it.
+    axes.set_yticks(range(len(order)), [names[k][:LONGEST_NAME] for k in order], parse_math=False)
     axes.set(xlabel="error of the prediction without the protocol (standard errors)")
     axes.set_xlim(left=0)
     figure.legend(loc="outside upper left", ncols=min(5, len(rules)))
