@@ -95,7 +95,8 @@ def planned(
             assert isinstance(rule, Program)
             return Interpreted(name, canonical(slots[name], rule)[0])
         return _of_neuron(name, part)
-    parts = {name: part_of(slots[name], rule, for_gradient) for name, rule in rules.items()}
+    # In the order of the circuit, in which kernels number parameters, whatever the order of the rules.
+    parts = {name: part_of(slots[name], rules[name], for_gradient) for name in slots if name in rules}
     return _CircuitPlan(layout, parts)
 
 
@@ -313,12 +314,9 @@ class _CircuitPlan(KernelPlan):
             np.array([float(one.learning_rate) for one in projections.values()]), _whole(means, 4),
             np.array([1.0 / one.tau for one in layout.circuit.states.values() if isinstance(one, LowPass)]),
             np.array(tables), np.array(outputs, dtype=np.int64),
-            np.concatenate([NO_CODE, *(part.code for part in self._in_order())]), _whole(reads, 2),
+            np.concatenate([NO_CODE, *(part.code for part in parts.values())]), _whole(reads, 2),
             registers[1:], layout.n_units, layout.n_given, len(means), 1,
         )  # fmt: skip
-
-    def _in_order(self) -> list[Part]:
-        return [self.parts[name] for name in self.layout.circuit.projections if name in self.parts]
 
 
 _FROM_BEFORE, _INNER, _FROM_LAST = 0, 1, 2

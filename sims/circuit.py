@@ -158,8 +158,8 @@ class Projection:
         circuits.
     wiring : Synapses, optional
         Instead of `probability`.
-    weight : float or array_like, shape (n_synapses,)
-        At the start.
+    weight : float or array_like
+        At the start; of each synapse of a wiring (n_synapses,), or in a rate circuit (n_post, n_pre).
     onto : "excitatory" or "inhibitory"
         Which conductance a spike raises, by `unit_ns` times the weight.
     unit_ns : float
@@ -221,9 +221,8 @@ class Projection:
         if self.interval_ms is not None and not (self.plastic and 0 < self.interval_ms < math.inf):
             raise ValueError(f"{what} has an interval only if it is plastic, and a positive one.")
         weight = np.array(self.weight, dtype=np.float64)
-        low, high = (self.lowest, self.highest) if self.plastic else (-math.inf, math.inf)
-        if not np.all(np.isfinite(weight)) or np.any(weight < low) or np.any(weight > high):
-            raise ValueError(f"{what} begins with finite weights from {low} to {high}, got others.")
+        if not np.all(np.isfinite(weight)):
+            raise ValueError(f"{what} begins with finite weights, got others.")
         weight.setflags(write=False)
         object.__setattr__(self, "weight", weight)
 
@@ -364,6 +363,8 @@ class Circuit:
                 checked_rates(population.rate_hz, population.n, f"Population {key}", self.dt_ms)
         for key, projection in self.projections.items():
             self._check_projection(key, projection)
+        if self.is_rate:
+            self._check_inputs()
         for key, state in self.states.items():
             self._check_state(key, state)
         for key in self.projections:
@@ -481,6 +482,9 @@ class Circuit:
             raise ValueError(
                 f"Projection {key} is of a spiking circuit, which has no hierarchy and no symbol."
             )
+        weight, (low, high) = projection.weight, (projection.lowest, projection.highest)
+        if projection.plastic and (np.any(np.less(weight, low)) or np.any(np.greater(weight, high))):
+            raise ValueError(f"Projection {key} begins with weights from {low} to {high}, got others.")
         if projection.post not in self.neurons:
             raise ValueError(f"Projection {key} goes to {projection.post}, whose neurons have no membrane.")
         if projection.interval_ms is not None and self.steps(projection.interval_ms) < 1:
@@ -518,6 +522,12 @@ class Circuit:
             raise ValueError(
                 f"Projection {key} is hierarchical, as only projections within a population are."
             )
+        shape = (self.populations[projection.post].n, self.populations[projection.pre].n)
+        if np.shape(projection.weight) not in ((), shape):
+            raise ValueError(
+                f"Projection {key} begins with one weight, or with weights of the shape {shape}, a row a "
+                f"postsynaptic neuron; got {np.shape(projection.weight)}."
+            )
         if not _NAME.fullmatch(projection.symbol):
             raise ValueError(f"The weight of {key} is called by a plain name, got {projection.symbol!r}.")
         ends = [self.populations[name] for name in (projection.pre, projection.post)]
@@ -526,6 +536,16 @@ class Circuit:
                 f"Projection {key} goes back from {projection.pre} to {projection.post}: give both a tau, so "
                 "that activity goes on through time, or change the order of the populations."
             )
+
+    def _check_inputs(self) -> None:
+        """Refuse rate populations to which no projection goes that ask for more than to be given."""
+        reached = {projection.post for projection in self.projections.values()}
+        for name, one in self.populations.items():
+            if name not in reached and one != Rate(one.n):
+                raise ValueError(
+                    f"No projection goes to {name}: runs give its activity, and it has no activation, sweeps "
+                    "or tau of its own."
+                )
 
     def _check_rate_state(self, key: str, state: State) -> None:
         if not isinstance(state, LowPass):

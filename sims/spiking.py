@@ -319,7 +319,7 @@ class _Problem:
                 run.measure_currents()
             if first == batch.halfway:
                 self.before = self.inhibitory.copy()
-            while run.step < last:
+            while run.step < last and not all(self._ends):
                 n_kept = len(run.spikes)
                 if not run.advance(last):
                     self._stop_what_is_no_number()

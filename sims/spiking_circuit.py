@@ -223,7 +223,9 @@ class Network:
         n_steps = self.circuit.steps(1000.0 * duration_s) if math.isfinite(duration_s) else 0
         if n_steps < 1:
             raise ValueError(f"A run lasts at least one step of {self.circuit.dt_ms} ms, got {duration_s} s.")
-        if measure_from_s is not None and not 0 <= measure_from_s < duration_s:
+        if measure_from_s is not None and not (
+            0 <= measure_from_s < duration_s and self.circuit.steps(1000.0 * measure_from_s) < n_steps
+        ):
             raise ValueError(
                 f"Measuring starts within the {duration_s} s of the run, got {measure_from_s} s."
             )

@@ -85,6 +85,8 @@ class Twin:
             if isinstance(state, Eligibility):
                 self.eligible[name] = [0.0] * len(self.pairs[state.projection])
         self.spikes = []  # (step, population, neuron)
+        # Steps in which its own voltage, at the threshold but for rounding, says another thing.
+        self.n_close = 0
         self.by_step = {}  # (step, population) -> neurons
         self.events = {name: {} for name in self.given}  # population -> step -> neurons
         for name, pairs in self.given.items():
@@ -173,6 +175,7 @@ class Twin:
             above = v[n] - cell.threshold_mv - self.raised[name][n]
             is_spike = (k, n) in self.given[name]
             assert is_spike == (above > 0) or abs(above) < CLOSE_MV, (k, name, n, above)
+            self.n_close += is_spike != (above > 0)
             if is_spike:
                 v[n] = cell.reset_mv
                 self.free_at[name][n] = k + 1 + self.circuit.steps(cell.refractory_ms)

@@ -130,6 +130,8 @@ def interpreter_only() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_rate_rules, "table_form", lambda rule: None)
         patch.setattr(_rate_rules, "quadratic_form", lambda rule: None)
+        # What was prepared before, and what is prepared here, stays apart.
+        patch.setattr(_rate_rules, "_program_part", _rate_rules._program_part.__wrapped__)
         yield
 
 

@@ -287,3 +287,80 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         }  # fmt: skip
         with pytest.raises(ValueError, match=message):
             rate.simulate(**given)
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_the_order_of_the_rules_does_not_matter(name: str) -> None:
+    circuit, (inputs, weights, states) = CIRCUITS[name], work(CIRCUITS[name], 3)
+    rules = {
+        slot: formula(circuit, slot, ("quadratic", "functions")[k % 2])
+        for k, slot in enumerate(circuit.slots)
+    }
+    other = dict(reversed(rules.items()))
+
+    def loss(final: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        parts = {key: final[key] for key in rules}
+        return sum(np.sum(part**2, axis=(1, 2)) for part in parts.values()), {
+            key: 2 * part for key, part in parts.items()
+        }
+
+    first, second = (
+        rate.meta_gradient(circuit, given, inputs, weights, SCHEDULES[4], loss, states=states)
+        for given in (rules, other)
+    )
+    assert any(np.abs(gradient).max() > 0 for gradient in first.gradients.values())
+    for slot in rules:
+        np.testing.assert_array_equal(first.gradients[slot], second.gradients[slot])
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_samples_that_are_worked_on_a_few_at_a_time_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Batches of the other tests are worked on as a whole."""
+    circuit, (inputs, weights, states) = CIRCUITS[name], work(CIRCUITS[name], 3)
+    for kind in ("quadratic", "functions"):
+        rules = {slot: formula(circuit, slot, kind) for slot in circuit.slots}
+        found = []
+        for most, fewest in ((1 << 20, 16), (0, 2)):
+            monkeypatch.setattr(_rate_plans, "UNITS_BYTES", most)
+            monkeypatch.setattr(_rate_plans, "FEWEST_TOGETHER", fewest)
+
+            def loss(final: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+                parts = {key: final[key] for key in rules}  # noqa: B023
+                return sum(np.sum(part**2, axis=(1, 2)) for part in parts.values()), {
+                    key: 2 * part for key, part in parts.items()
+                }
+
+            found.append(
+                rate.meta_gradient(circuit, rules, inputs, weights, SCHEDULES[33], loss, states=states)
+            )
+        whole, few = found
+        for slot in rules:
+            np.testing.assert_allclose(few.gradients[slot], whole.gradients[slot], rtol=1e-11, atol=1e-14)
+        for key, part in whole.initial_adjoint.items():
+            np.testing.assert_allclose(few.initial_adjoint[key], part, rtol=1e-11, atol=1e-14)
+
+
+def test_weights_begin_as_the_circuit_says() -> None:
+    """With either sign, as there are no bounds, and one weight for all or one for each synapse."""
+    each = np.array([[0.1, -0.2, 0.3], [0.4, 0.5, -0.6]])
+    for weight in (-0.3, each):
+        circuit = changed(
+            TWO_LAYERS, projections={"feedforward": Projection("x", "y", 1.0, plastic=True, weight=weight)}
+        )
+        inputs, weights, _ = work(circuit, 2)
+        final = rate.simulate(circuit, {}, inputs, {"lateral": weights["lateral"]}, SCHEDULES[4]).final
+        np.testing.assert_array_equal(final["feedforward"], np.broadcast_to(weight, (2, 2, 3)))
+    for shape in ((6,), (3,), (4, 2, 3)):
+        with pytest.raises(ValueError, match=r"of the shape \(2, 3\), a row a postsynaptic neuron"):
+            changed(
+                TWO_LAYERS,
+                projections={"feedforward": Projection("x", "y", 1.0, plastic=True, weight=np.ones(shape))},
+            )
+
+
+@pytest.mark.parametrize("more", [{"activation": "tanh"}, {"sweeps": 3}, {"tau": 5.0}])
+def test_inputs_are_given_and_do_nothing_of_their_own(more: dict) -> None:
+    with pytest.raises(ValueError, match="No projection goes to x: runs give its activity"):
+        changed(TWO_LAYERS, populations={"x": Rate(N_INPUTS, **more)})

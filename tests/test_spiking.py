@@ -154,8 +154,7 @@ def test_equals_the_naive_twin_on_frozen_spikes(name: str, measure_from: int) ->
         slow = naive.feedforward(
             circuit, rule.of_projection("I"), problems.channels[k], events[k], steps, n_steps, measure_from
         )
-        assert len(slow.spikes) > 3
-        assert_array_equal(steps, [step for step, name, _ in slow.spikes if name == "N"])
+        assert slow.n_close == 0  # it is told when the neuron spikes, and would have said the same each time
         assert len(steps) > 3
         assert_allclose(fast.inhibitory_weights[0, k], slow.weights["I"], rtol=1e-9, atol=1e-12)
         for onto, current in (
@@ -194,7 +193,7 @@ def test_equals_the_naive_twin_with_plastic_excitation(
             circuit, RULES[name].of_projection("I") | texts_as_programs(circuit, texts),
             problems.channels[k], events[k], steps, n_steps, 1000, None if normalise_every_s is None else 500,
         )  # fmt: skip
-        assert_array_equal(steps, [step for step, name, _ in slow.spikes if name == "N"])
+        assert slow.n_close == 0
         assert fast.n_spikes[0, k] == len(steps) > 3
         assert_allclose(fast.inhibitory_weights[0, k], slow.weights["I"], rtol=1e-9, atol=1e-12)
         assert_allclose(fast.excitatory_weights[0, k], slow.weights["E"], rtol=1e-9)
