@@ -331,7 +331,7 @@ def _figures(facts: _Facts) -> dict[str, Callable[[], Figure]]:
             facts.place(_is_pair),
         )
     if facts.sets.n_draws:
-        label = "share of draws within the errors with the term"
+        label = "share of draws with the term"
         drawn["stability"] = lambda: stability_figure(run.path, label)
     if chosen is not None:
         drawn["window"] = lambda: drawings.window_figure(chosen.arrays)
