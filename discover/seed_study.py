@@ -82,6 +82,8 @@ class SeedRow(_Part):
         Wall time of the stages, each as it was last run.
     measures : dict from str to Estimate
         The task's measures of the chosen rule on fresh problems.
+    folds : dict from str to str
+        By fold that the chosen rule went through why it did not pass, empty where it passed.
     """
 
     seed: Count
@@ -97,6 +99,17 @@ class SeedRow(_Part):
     complexity: float | None = None
     seconds: float | None = None
     measures: dict[str, Estimate] = {}
+    folds: dict[str, str] = {}
+
+    @property
+    def not_passed(self) -> dict[str, str]:
+        """Folds that the chosen rule did not pass, and why."""
+        return {name: why for name, why in self.folds.items() if why}
+
+    @property
+    def n_passed(self) -> int:
+        """How many folds it passed."""
+        return len(self.folds) - len(self.not_passed)
 
 
 class Share(_Part):

@@ -116,6 +116,7 @@ def row_of(folder: Path, seed: int, aim: Sought, stages: Sequence[str]) -> SeedR
         complexity=candidate["complexity"],
         seconds=sum(record.seconds for record in records if record is not None),
         measures=_measures(comparison),
+        folds=_folds(folder, front["chosen"]) if "validate" in stages else {},
     )
 
 
@@ -165,6 +166,16 @@ def _measures(comparison: Mapping[str, Any]) -> dict[str, Estimate]:
     }
 
 
+def _folds(folder: Path, chosen: str) -> dict[str, str]:
+    """Return by fold why the chosen rule did not pass it, an empty text where it did."""
+    validation = artefacts.read_json(folder / "validation.json", artefacts.Validation)
+    folds = validation["candidates"].get(chosen, {}).get("folds", [])
+    return {
+        fold["name"]: "" if fold["passed"] else f"{fold.get('verdict') or 'failed'}: {fold['reason']}"
+        for fold in folds
+    }
+
+
 # ----------------------------------------------------------------------------------------------------- tables
 
 
@@ -184,6 +195,15 @@ def records_of(study: Study) -> list[dict[str, Any]]:
             **({"loss_on_fresh_problems": row.measures["loss"].mean} if "loss" in row.measures else {}),
             "complexity": row.complexity,
             "seconds": row.seconds,
+            **(
+                {
+                    "folds_passed": row.n_passed,
+                    "folds": len(row.folds),
+                    "not_passed": "; ".join(row.not_passed),
+                }
+                if row.folds
+                else {}
+            ),
             "family": row.family,
             "rule": "; ".join(f"{slot}: {text}" for slot, text in row.slots.items()),
             "error": row.error,
@@ -197,6 +217,9 @@ def study_as_text(study: Study) -> str:
     parts = [table_text(*_seeds(study)), table_text(*_outcomes(study))]
     if study.families:
         parts.append(table_text(*_families(study)))
+    parts += [
+        f"seed {row.seed}, folds not passed: {_not_passed(row)}" for row in study.rows if row.not_passed
+    ]
     return printable("\n\n".join([*parts, study.text]))
 
 
@@ -205,7 +228,13 @@ def study_as_markdown(study: Study) -> str:
     parts = [study.text, _markdown(*_outcomes(study))]
     if study.families:
         parts.append(_markdown(*_families(study)))
-    parts += [_markdown(*_seeds(study)), _origin(study)]
+    parts.append(_markdown(*_seeds(study)))
+    parts += [
+        f"Seed {row.seed}, folds not passed: {_cell(_not_passed(row))}."
+        for row in study.rows
+        if row.not_passed
+    ]
+    parts.append(_origin(study))
     return "\n\n".join(parts) + "\n"
 
 
@@ -238,9 +267,11 @@ def _seeds(study: Study) -> Cells:
     sets = dict.fromkeys(row.loss_on for row in study.rows if row.loss_on)
     measures = list(dict.fromkeys(name for row in study.rows for name in row.measures if name != "loss"))
     shown = measures[:SHOWN_MEASURES]
+    with_folds = any(row.folds for row in study.rows)
     columns = [
         "seed", "outcome", "verdict", f"loss on {' or '.join(sets) or 'no problems'}",
-        *(name.replace("_", " ") for name in shown), "complexity", "seconds", "chosen form",
+        *(name.replace("_", " ") for name in shown), *(["folds passed"] if with_folds else []),
+        "complexity", "seconds", "chosen form",
     ]  # fmt: skip
     rows: list[list[object]] = [
         [
@@ -249,6 +280,7 @@ def _seeds(study: Study) -> Cells:
             f"{row.verdict}: {row.nearest}" if row.nearest else row.verdict or "-",
             _interval(row.loss),
             *(_interval(row.measures.get(name, Estimate())) for name in shown),
+            *([f"{row.n_passed} of {len(row.folds)}" if row.folds else None] if with_folds else []),
             None if row.complexity is None else f"{row.complexity:g}",
             None if row.seconds is None else round(row.seconds),
             row.error or _Code(rule_text(row.slots)),
@@ -256,6 +288,10 @@ def _seeds(study: Study) -> Cells:
         for row in study.rows
     ]
     return columns, rows
+
+
+def _not_passed(row: SeedRow) -> str:
+    return "; ".join(f"{name} ({why})" for name, why in row.not_passed.items())
 
 
 def _outcomes(study: Study) -> Cells:

@@ -248,6 +248,29 @@ def test_a_row_says_what_the_files_of_a_run_say(seed_one: Path) -> None:
     assert row.family == "a*x*y + b*w*y**2"
 
 
+def test_a_row_says_which_folds_the_chosen_rule_did_not_pass(seed_one: Path) -> None:
+    folder = seed_one / "studies" / "oja-smoke" / "1"
+    chosen = json.loads((folder / "front.json").read_text())["chosen"]
+    names = [
+        one["name"]
+        for one in json.loads((folder / "validation.json").read_text())["candidates"][chosen]["folds"]
+    ]
+
+    def judge(content: dict[str, Any]) -> None:
+        for one in content["candidates"][chosen]["folds"]:
+            one.update(passed=True, verdict="passed", reason="")
+        content["candidates"][chosen]["folds"][1].update(
+            passed=False, verdict="undecided", reason="the interval reaches across"
+        )
+
+    edited(folder / "validation.json", judge)
+    assert row_of(folder, 1, Sought("one law", "oja"), [*STAGES[:3], "compare"]).folds == {}
+    row = row_of(folder, 1, Sought("one law", "oja"), [*STAGES[:3], "validate", "compare"])
+    assert list(row.folds) == names
+    assert row.not_passed == {names[1]: "undecided: the interval reaches across"}
+    assert row.n_passed == len(names) - 1 > 0
+
+
 def test_losses_on_test_problems_come_first(seed_one: Path) -> None:
     folder = seed_one / "studies" / "oja-smoke" / "1"
 
@@ -530,6 +553,8 @@ def test_more_seeds_leave_those_that_have_run_alone(whole: Path) -> None:
     assert (study / "13" / "validation.json").is_file()
     content = artefacts.read_json(study / "study.json", artefacts.Study)
     assert [row["seed"] for row in content["rows"]] == [3, 5, 8, 13]
+    assert all(row["folds"] for row in content["rows"])
+    assert "| folds passed |" in (study / "study.md").read_text()
 
 
 @pytest.mark.slow
