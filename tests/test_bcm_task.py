@@ -72,6 +72,15 @@ def test_states_have_the_threshold_as_their_fourth_column():
     np.testing.assert_allclose(arrays["sliding.update"][rows], rule.numpy()["sliding"](**columns))
 
 
+def test_terms_are_measured_at_answers_as_large_as_those_that_are_asked_for():
+    """Answers of n_patterns to one pattern and none to the others have a mean square of n_patterns."""
+    settings = BcmSettings(noise=0.0)
+    states = TASK.probe(TASK.draw(settings, 400, seeded(3)), 4000, seeded(1))["sliding"]
+    columns = dict(zip(SLIDING.variables, states.values.T, strict=True))
+    np.testing.assert_allclose(columns["theta"], settings.n_patterns, rtol=1e-9)
+    assert np.mean(columns["y"] ** 2) == pytest.approx(settings.n_patterns, rel=0.1)
+
+
 def test_a_found_rule_is_recognised_and_written():
     found = Rule.parse({"sliding": "0.81*x*y**2 - 0.8*x*y*theta"})
     settings = CompareSettings(n_problems=4, n_states=400)

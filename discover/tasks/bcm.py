@@ -141,6 +141,12 @@ class BcmTask(NeuronTask):
             "answer_error": np.abs(largest / answers.shape[1] - 1),
         }
 
+    def asked_size(self, weights: FloatArray, problems: NeuronProblems) -> FloatArray:
+        """Return weights whose answers are as large in the mean square as those to one pattern alone."""
+        answers = np.einsum("pkd,pd->pk", problems.targets, weights)
+        asked = problems.targets.shape[1]
+        return weights * np.sqrt(asked / np.mean(answers**2, axis=1, keepdims=True))
+
     def circuit(self, problems: Any) -> Circuit:
         """Return the neuron with its threshold, a low pass of the squared output."""
         theta = LowPass("y**2", problems.settings.time_constant)

@@ -218,13 +218,17 @@ class NeuronTask(RateTask):
         return self.worst.get(measure, super().at_blow_up(measure, settings))
 
     def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
-        """States of the slot's variables at random weights of unit norm."""
+        """States of the slot's variables at random weights of the size that the task asks for."""
         rng = np.random.default_rng(seed)
-        weights = rng.normal(size=(problems.n_problems, 1, problems.inputs.shape[2]))
-        weights /= np.linalg.norm(weights, axis=2, keepdims=True)
+        weights = unit_vectors(rng.normal(size=(problems.n_problems, problems.inputs.shape[2])))
+        weights = self.asked_size(weights, problems)[:, None]
         power = np.mean(np.einsum("psd,prd->prs", problems.inputs, weights) ** 2, axis=2)
         states = self._sampled(problems, weights, power, np.zeros(1, int), n_states, rng)
         return {self.slots[0].name: states}
+
+    def asked_size(self, weights: FloatArray, problems: Any) -> FloatArray:
+        """Return weights (n_problems, n_inputs) of unit norm at the size that the task asks for: one."""
+        return weights
 
     def visit(
         self, rule: Rule | FloatArray, problems: Any, n_states: int, seed: np.random.SeedSequence
