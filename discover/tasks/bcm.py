@@ -145,7 +145,8 @@ class BcmTask(NeuronTask):
         """Return weights whose answers are as large in the mean square as those to one pattern alone."""
         answers = np.einsum("pkd,pd->pk", problems.targets, weights)
         asked = problems.targets.shape[1]
-        return weights * np.sqrt(asked / np.mean(answers**2, axis=1, keepdims=True))
+        scaled: FloatArray = weights * np.sqrt(asked / np.mean(answers**2, axis=1, keepdims=True))
+        return scaled
 
     def circuit(self, problems: Any) -> Circuit:
         """Return the neuron with its threshold, a low pass of the squared output."""
