@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from discover.expression import Node
 from discover.rule import Rule
-from discover.slots import FEEDFORWARD, LATERAL, SLOTS, get_slot, role_exponents, term_exponents
+from discover.slots import FEEDFORWARD, LATERAL, get_slot, role_exponents, term_exponents
 
 __all__ = [
     "RATIO_TOLERANCE",
@@ -84,7 +84,7 @@ def without(terms: Mapping[Term, float], others: Mapping[Term, float]) -> dict[T
 def constant_ratios(rule: Rule, known: Rule) -> dict[str, float]:
     """Constants of the synapse relative to the known rule's, where one of the two rules states them."""
     stated = [
-        slot for slot in SLOTS.values() if slot.is_constant and {slot.name} & {*rule.slots, *known.slots}
+        slot for name in dict.fromkeys((*rule.slots, *known.slots)) if (slot := get_slot(name)).is_constant
     ]
     return {f"{slot.name} : known": rule.constant(slot.name) / known.constant(slot.name) for slot in stated}
 

@@ -160,4 +160,76 @@ SPIKING_RULES = (
         year=2002,
         note="As CSIM and BrainGrid implement it, with their time constants; F is the window of pairs.",
     ),
+    KnownRule(
+        name="confavreux-quartet",
+        title="Confavreux et al. (2025), quartet f19bec85",
+        formula="dw = eta * (alpha + kappa * x_post) at a presynaptic spike, eta * (beta + gamma * x_pre) at "
+        "a postsynaptic one, with parameters of their own in the projections EE, EI (from E onto I), IE and "
+        "II",
+        expressions={
+            "EE.on_pre": "1.56211138 - 1.10496151*x_post",
+            "EE.on_post": "0.3778016*x_pre - 1.8362025",
+            "EE.tau_pre": "39.47454",
+            "EE.tau_post": "83.33279",
+            "EI.on_pre": "0.60514206 - 0.92477429*x_post",
+            "EI.on_post": "1.11860669*x_pre - 0.82029539",
+            "EI.tau_pre": "77.77745",
+            "EI.tau_post": "91.57054",
+            "IE.on_pre": "-1.27739811 - 1.39219487*x_post",
+            "IE.on_post": "1.04156876*x_pre + 1.18037236",
+            "IE.tau_pre": "95.20964",
+            "IE.tau_post": "46.04627",
+            "II.on_pre": "1.92275465*x_post - 1.15393496",
+            "II.on_post": "0.75430721*x_pre + 0.75379592",
+            "II.tau_pre": "26.58731",
+            "II.tau_post": "77.39804",
+        },
+        citation="Confavreux B et al. (2025). Memory by a thousand rules. bioRxiv 2025.05.28.656584.",
+        doi="10.1101/2025.05.28.656584",
+        year=2025,
+        note="For a recurrent network in which all four projections learn; published as stable, with a "
+        "preference for novel stimuli that lasts for minutes.",
+    ),
+    KnownRule(
+        name="vogels-ie",
+        title="Vogels et al. (2011), from inhibitory to excitatory neurons alone",
+        formula="dw = eta * (x_post - alpha) at a presynaptic spike, eta * x_pre at a postsynaptic one, in "
+        "the projection IE; alpha = 2 * rho0 * tau",
+        expressions={
+            "IE.on_pre": "x_post - 0.12",
+            "IE.on_post": "x_pre",
+            "IE.tau_pre": "20",
+            "IE.tau_post": "20",
+        },
+        constants={"alpha": 0.12, "rho0_hz": 3.0, "tau_ms": 20.0},
+        citation="Vogels TP, Sprekeler H, Zenke F, Clopath C, Gerstner W (2011). Inhibitory plasticity "
+        "balances excitation and inhibition in sensory pathways and memory networks. Science "
+        "334:1569-1573.",
+        doi="10.1126/science.1211095",
+        year=2011,
+        note="For a recurrent network; all other projections keep their weights.",
+    ),
+    KnownRule(
+        name="stdp-ee-vogels-ie",
+        title="Song, Miller and Abbott (2000) between excitatory neurons, with Vogels et al. (2011)",
+        formula="dw = A_plus * exp(-dt/tau) for pre before post, -A_minus * exp(dt/tau) for the other order, "
+        "in the projection EE; the rule of Vogels et al. in IE",
+        expressions={
+            "EE.on_pre": "-0.105*x_post",
+            "EE.on_post": "0.1*x_pre",
+            "EE.tau_pre": "20",
+            "EE.tau_post": "20",
+            "IE.on_pre": "x_post - 0.12",
+            "IE.on_post": "x_pre",
+            "IE.tau_pre": "20",
+            "IE.tau_post": "20",
+        },
+        constants={"A_minus/A_plus": 1.05, "alpha": 0.12, "rho0_hz": 3.0, "tau_ms": 20.0},
+        citation="Song S, Miller KD, Abbott LF (2000). Competitive Hebbian learning through "
+        "spike-timing-dependent synaptic plasticity. Nature Neuroscience 3:919-926.",
+        doi="10.1038/78829",
+        year=2000,
+        note="Excitatory synapses, whose weights are a tenth of the inhibitory ones here, learn ten times "
+        "more slowly.",
+    ),
 )

@@ -76,7 +76,7 @@ def _python(rule: Rule) -> str:
     parts = [PYTHON_HEAD]
     for slot, node in rule.expressions.items():
         if get_slot(slot).is_constant:
-            parts.append(f"{slot} = {node}  # {get_slot(slot).unit}")
+            parts.append(f"{_function_name(slot)} = {node}  # {get_slot(slot).unit}")
         else:
             parts.append(
                 f"\ndef {_function_name(slot)}({', '.join(get_slot(slot).variables)}):\n    return {node}\n"
@@ -95,8 +95,8 @@ def _sympy(rule: Rule) -> str:
 
 
 def _function_name(slot: str) -> str:
-    """Return a name for a slot's update; those of recorded data carry their variables."""
-    return slot.partition("(")[0]
+    """Return a plain name for what a slot holds; slots of recorded data carry their variables."""
+    return slot.partition("(")[0].replace(".", "_")
 
 
 def brian2_update(node: Node) -> str:

@@ -76,7 +76,7 @@ class PathPoint(Part):
         return {
             (slot, term): value
             for slot, terms in self.coefficients.items()
-            if slot not in SLOTS or not SLOTS[slot].is_constant
+            if (kind := slot.rpartition(".")[2]) not in SLOTS or not SLOTS[kind].is_constant
             for term, value in terms.items()
         }
 

@@ -410,7 +410,7 @@ class JournaledTask:
             }
 
         arrays = self._recall("visit", problems, (rule, n_states, seed.entropy, seed.spawn_key), compute)
-        slots = dict.fromkeys(key.split(".")[0] for key in arrays)
+        slots = dict.fromkeys(key.rpartition(".")[0] for key in arrays)
         return {
             slot: VisitedStates(*(arrays[f"{slot}.{name}"] for name in ("values", "problem", "step")))
             for slot in slots

@@ -288,7 +288,7 @@ class Rule:
                 right = rf"{right}\,\mathrm{{{get_slot(name).unit}}}"
             else:
                 right = rf"\eta \left( {right} \right)"
-            lines.append((_LEFT_SIDES.get(name, r"\Delta w"), right))
+            lines.append((_left_side(name), right))
         if len(lines) == 1:
             return " = ".join(lines[0])
         body = " \\\\\n".join(f"{left} &= {right}" for left, right in lines)
@@ -529,6 +529,16 @@ class Rule:
         if name not in self.expressions:
             raise RuleError(f"This rule does not act in slot {name!r}; it has {', '.join(self.expressions)}.")
         return slot
+
+
+def _left_side(slot: str) -> str:
+    """Return what changes, or a constant, as LaTeX; in a slot of a projection with its name."""
+    projection, _, kind = slot.rpartition(".")
+    plain = _LEFT_SIDES.get(kind, r"\Delta w")
+    if not projection:
+        return plain
+    name = rf"\mathrm{{{projection}}}"
+    return f"{plain[:-1]}\\,{name}}}" if plain.endswith("}}") and "^" in plain else f"{plain}^{{{name}}}"
 
 
 def _by_slot(text: str) -> dict[str, str]:

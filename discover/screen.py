@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sims.spiking_circuit import Network
 
 __all__ = [
+    "CLASSES",
     "PARAMETERS",
     "PRIOR",
     "Screen",

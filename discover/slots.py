@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from discover.errors import RuleError, did_you_mean
@@ -27,6 +27,7 @@ __all__ = [
     "TAU_SLOW_PRE",
     "Slot",
     "get_slot",
+    "of_projection",
     "recorded_slot",
     "role_exponents",
     "term_exponents",
@@ -166,6 +167,7 @@ SLOTS: Mapping[str, Slot] = MappingProxyType(
 """All slots by name."""
 
 
+_OF_PROJECTION = re.compile(r"([A-Za-z][A-Za-z0-9]{0,39})\.(on_pre|on_post|tau_pre|tau_post)", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 _TAKEN = frozenset((*FUNCTIONS, "square", "cube", "inv", "neg", "pow", "np", "symbols", "recorded"))
 _RECORDED = re.compile(r"recorded\(([A-Za-z_][A-Za-z0-9_]*(?:, [A-Za-z_][A-Za-z0-9_]*)*)\)", re.ASCII)
@@ -177,17 +179,37 @@ MAX_RECORDED = 40
 def get_slot(name: str) -> Slot:
     """Return a slot by its name.
 
+    Those of a projection in a circuit with several plastic ones carry its name.
+
     Raises
     ------
     RuleError
         If there is no such slot.
+
+    Examples
+    --------
+    >>> get_slot("IE.on_pre").variables
+    ('x_post', 'w')
     """
+    if found := _OF_PROJECTION.fullmatch(str(name)):
+        return replace(SLOTS[found[2]], name=found[0])
     if name not in SLOTS and (found := _RECORDED.fullmatch(str(name))):
         return recorded_slot(found[1].split(", "))
     if name not in SLOTS:
         hint = did_you_mean(str(name), SLOTS)
         raise RuleError(f"Unknown slot {str(name)[:40]!r}. Slots: {', '.join(SLOTS)}.{hint}")
     return SLOTS[name]
+
+
+def of_projection(projection: str) -> tuple[Slot, ...]:
+    """Return the slots of the spiking synapses of one projection: two updates and two time constants.
+
+    Examples
+    --------
+    >>> [slot.name for slot in of_projection("EE")]
+    ['EE.on_pre', 'EE.on_post', 'EE.tau_pre', 'EE.tau_post']
+    """
+    return tuple(get_slot(f"{projection}.{slot.name}") for slot in (ON_PRE, ON_POST, TAU_PRE, TAU_POST))
 
 
 def recorded_slot(variables: Sequence[str]) -> Slot:

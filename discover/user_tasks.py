@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from discover.checked import shortened
-from discover.errors import DiscoverError, TaskError, did_you_mean
+from discover.errors import DiscoverError, RuleError, TaskError, did_you_mean
 
 __all__ = [
     "ENTRY_POINTS",
@@ -227,6 +227,15 @@ def checked_task(task: Any, where: str) -> Any:
     return task
 
 
+def _is_known(slot: Any) -> bool:
+    from discover.slots import get_slot
+
+    try:
+        return bool(get_slot(slot.name) == slot)
+    except (AttributeError, RuleError):
+        return False
+
+
 def _faults(task: Any) -> list[str]:
     from discover.known_rules import KNOWN_RULES
     from discover.slots import SLOTS
@@ -236,7 +245,7 @@ def _faults(task: Any) -> list[str]:
         faults.append("its name and its title are texts")
     if not (isinstance(task.settings_type, type) and is_dataclass(task.settings_type)):
         faults.append("its settings_type is a frozen dataclass, whose fields are the keys of [problems]")
-    if not task.slots or any(SLOTS.get(getattr(slot, "name", "")) != slot for slot in task.slots):
+    if not task.slots or not all(_is_known(slot) for slot in task.slots):
         faults.append(f"its slots are some of those in discover.slots ({', '.join(SLOTS)})")
     for name in (*task.known_rules, *task.known_networks, task.reference):
         if name not in KNOWN_RULES:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
 from pipelines.cli_infer import infer
+from pipelines.cli_screen import screen
 from pipelines.cli_study import study
 from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
 from pipelines.options import (
@@ -318,6 +319,7 @@ def recover(
 
 
 app.command()(study)
+app.command()(screen)
 
 
 app.command()(infer)

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from naive_memory import fields_twin, interval_cv_twin, memory_twin
 
-from discover.errors import TaskError
+from discover.errors import RuleError, TaskError
+from discover.export import exported
+from discover.known_rules import get_known_rule
+from discover.rule import Rule
 from discover.screen import PARAMETERS, quartet_rules
 from discover.tasks._memory_measures import MemorySettings, is_sound, loss_of, measures_of, verdict_on
+from discover.tasks.base import coefficients_of, known_rules_of
+from discover.tasks.memory import TASK, circuit_rules
 from sims.memory import (
     FAMILIAR,
     INPUT,
@@ -321,3 +326,83 @@ def test_parameters_are_named_in_order():
     rules = quartet_rules(PUBLISHED.ravel(), ("IE",))
     assert set(rules) == {"IE.on_pre", "IE.on_post", "IE.tau_x_pre", "IE.tau_x_post"}
     assert rules["IE.tau_x_pre"] == 95.20964
+
+
+# ------------------------------------------------------------------------------------------------ the task
+
+QUICK = MemorySettings(
+    size=0.0625, connections=0.5, background_s=1.5, training_s=0.5, breaks_s=(1.0, 2.0), late_s=1.0
+)
+
+
+def test_the_published_quartet_is_a_known_rule():
+    rules = circuit_rules(get_known_rule("confavreux-quartet").rule)
+    expected = quartet_rules(PUBLISHED.ravel())
+    assert rules.keys() == expected.keys()
+    problems = TASK.draw(QUICK, 2, np.random.SeedSequence(1))
+    losses = TASK.losses(get_known_rule("confavreux-quartet"), problems)
+    by_hand = [
+        loss_of(run_memory(expected, QUICK.circuit(), QUICK.protocol(), seed=seed, goes_on=is_sound), QUICK)
+        for seed in problems.seeds.tolist()
+    ]
+    np.testing.assert_allclose(losses, by_hand, atol=0.05)
+
+
+def test_rules_meet_the_same_networks_and_do_not_see_each_other():
+    problems = TASK.draw(QUICK, 2, np.random.SeedSequence(3))
+    rules = list(known_rules_of(TASK).values())
+    together = TASK.losses_of_rules(rules, problems)
+    assert together.shape == (3, 2)
+    for rule, losses in zip(rules, together, strict=True):
+        np.testing.assert_array_equal(TASK.losses(rule, problems), losses)
+    one = TASK.losses(rules[1], problems.subset([1]))
+    assert one[0] == together[1, 1]
+    vector = coefficients_of(TASK, rules[1])
+    np.testing.assert_array_equal(TASK.losses(vector, problems), together[1])
+
+
+def test_the_learning_curve_ends_at_the_loss():
+    problems = TASK.draw(QUICK, 2, np.random.SeedSequence(3))
+    rule = known_rules_of(TASK)["vogels-ie"]
+    steps, losses = TASK.learning_curve(rule, problems, 20)
+    assert steps.tolist() == [15_000, 30_000, 40_000]
+    np.testing.assert_array_equal(losses[-1], TASK.losses(rule, problems))
+    assert np.all(np.abs(losses[0] - 0.5) < 0.3)
+
+
+def test_visited_states_are_those_of_synapses():
+    problems = TASK.draw(QUICK, 2, np.random.SeedSequence(3))
+    states = TASK.visit(known_rules_of(TASK)["vogels-ie"], problems, 300, np.random.SeedSequence(0))
+    assert set(states) == {f"{name}.{event}" for name in PROJECTIONS for event in ("on_pre", "on_post")}
+    for slot, seen in states.items():
+        traces, weights = seen.values.T
+        assert len(traces) == 300
+        assert traces.min() >= 0
+        assert weights.min() >= 0
+        if slot[:2] != "IE":
+            np.testing.assert_allclose(weights, 0.1 if slot[0] == "E" else 1.0)
+    # A trace of 20 ms at some Hz has the mean rate times 0.02.
+    assert 0.005 < states["EE.on_post"].values[:, 0].mean() < 0.5
+
+
+def test_slots_of_projections_are_read_and_written():
+    rule = Rule.parse("EE.on_pre: x_post - 0.5; EE.on_post: x_pre*w; EE.tau_pre: 30")
+    assert Rule.parse(str(rule)) == rule
+    assert rule.constant("EE.tau_pre") == 30.0
+    assert rule.constant("II.tau_pre") == 20.0
+    assert r"\mathrm{EE}" in rule.latex()
+    compile(exported(rule, "python"), "exported", "exec")
+    with pytest.raises(RuleError, match="Unknown slot"):
+        Rule.parse("EE.on_prey: 1")
+    with pytest.raises(RuleError, match="Unknown variable 'x_pre'"):
+        Rule.parse("EE.on_pre: x_pre")
+
+
+def test_folds_cover_what_the_fit_did_not_see():
+    folds = {fold.name: fold for fold in TASK.folds(MemorySettings())}
+    assert folds["full-size"].settings.size == 1.0
+    assert folds["break-long"].settings.breaks_s[-1] == 600.0
+    assert all(fold.settings == MemorySettings() for fold in folds.values() if fold.name == "networks")
+    assert len({repr(fold.settings) for fold in folds.values()}) == len(folds)
+    for fold in folds.values():
+        fold.settings.protocol()

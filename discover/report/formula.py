@@ -96,18 +96,22 @@ def rule_html(rule: Rule, digits: int = 4, left_side: bool = True) -> str:
 
 def _constant(slot: Slot, node: Node, digits: int) -> str:
     """A constant of the synapse with its unit, such as a time constant."""
-    stem, _, index = slot.name.partition("_")
+    projection, _, kind = slot.name.rpartition(".")
+    stem, _, index = kind.partition("_")
+    index = f"{projection} {index}".strip()
     letter = _GREEK.get(stem, stem)
     symbol = f"<msub><mi>{escape(letter)}</mi><mtext>{escape(index.replace('_', ' '))}</mtext></msub>"
     return f"<math>{symbol}<mo>=</mo>{_written(node, _MathML(), digits).text}</math> {escape(slot.unit)}"
 
 
 def _left_side(slot: str) -> str:
-    letter, index, spike = _LEFT_SIDES.get(slot, (slot, "", ""))
+    projection, _, kind = slot.rpartition(".")
+    letter, index, spike = _LEFT_SIDES.get(kind, (slot, "", ""))
+    spike = f"{projection} {spike}".strip()
     base, below = f"<mi>{escape(letter)}</mi>", f"<mrow>{''.join(f'<mi>{one}</mi>' for one in index)}</mrow>"
     symbol = f"<msub>{base}{below}</msub>"
     if spike:
-        symbol = f"<msubsup>{base}{below}<mtext>{spike}</mtext></msubsup>"
+        symbol = f"<msubsup>{base}{below}<mtext>{escape(spike)}</mtext></msubsup>"
     return f"<math><mi>Δ</mi>{symbol}<mo>=</mo><mi>η</mi></math> "
 
 

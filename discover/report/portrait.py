@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from discover.report.reading import Run
 from discover.report.style import BLACK, BLUE, LINES, VERMILLION, WIDTH, new_figure, save, styled
 from discover.rule import Rule, SlotFunction
-from discover.slots import SLOTS, Slot
+from discover.slots import Slot, get_slot
 from discover.tasks import Task
 
 __all__ = ["PORTRAIT", "PortraitSection", "portrait_figure", "portrait_section", "window_of"]
@@ -136,7 +136,7 @@ def portrait_section(
     if any(len(seen[slot].values) < N_DOTS for slot in seen):  # the rule blew up
         seen = task.probe(problems, N_STATES, probe_seed)
     windows = [
-        window_of(SLOTS[slot], seen[slot].values)
+        window_of(get_slot(slot), seen[slot].values)
         for slot in chosen.numpy()
         if slot in seen and len(seen[slot].values)
     ]
@@ -158,7 +158,7 @@ def window_of(slot: Slot, states: FloatArray) -> Window:
     Examples
     --------
     >>> states = np.array([[-1.0, -2.0, 0.5], [1.0, 2.0, 0.5]])
-    >>> window_of(SLOTS["feedforward"], states).text
+    >>> window_of(get_slot("feedforward"), states).text
     'feedforward: over x and y at w = 0.5'
     """
     columns = dict(zip(slot.variables, states.T, strict=True))
