@@ -110,6 +110,7 @@ mca: ## the direction of least variance
 whitening: ## two rules at once, for outputs that are uncorrelated and of unit variance
 bcm: ## selectivity for one of several patterns, by rules that see a sliding threshold
 pairing: ## a rule from published pairing experiments: which the data support, and what would decide
+memory: ## four rules at once that keep a recurrent network stable and let it remember a stimulus
 oja-null: ## a task with nothing to find, on which the program must say so
 all: $(FULL) ## every pipeline (make -j2 all runs two at a time)
 $(FULL): %: $(RESULTS)/%/report.html

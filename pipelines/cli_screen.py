@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from discover.errors import ConfigError
-from pipelines.options import DEFAULT_RESULTS, Backend, Results, Scheduler, Update
+from pipelines.options import DEFAULT_RESULTS, Backend, Results, Scheduler
 
 __all__ = ["screen"]
 
@@ -34,7 +34,9 @@ def screen(
     jobs: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Quartets at a time; one a core by default.")
     ] = None,
-    update: Update = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Begin anew, and replace the screen that is there.")
+    ] = False,
     backend: Backend = "local",
     scheduler: Scheduler = "",
     results: Results = DEFAULT_RESULTS,

@@ -72,6 +72,17 @@ def run_and_write(
 ) -> list[dict[str, Any]]:
     """Run the quartets that the table lacks; write ``screen.csv``, ``screen.json`` and figures.
 
+    Parameters
+    ----------
+    files : ScreenFiles
+    progress : callable
+    note : callable
+        Is told how many quartets the table has already.
+    jobs : int
+        Quartets at a time on this machine.
+    update : bool
+        Whether to begin anew, whatever is there.
+
     Returns
     -------
     list of dict
@@ -92,13 +103,13 @@ def run_and_write(
     with locked(files.folder):
         artefacts.remove_leftovers(files.folder)
         refuse_link(files.table)
-        if _asked_before(about) not in (None, files.request):
-            if not update:
-                raise ArtefactError(
-                    f"{files.folder} holds a screen with other settings, and is left as it is. To keep both, "
-                    "choose another folder with --results DIR. To replace it, add --update."
-                )
+        if update:
             files.table.unlink(missing_ok=True)
+        elif _asked_before(about) not in (None, files.request):
+            raise ArtefactError(
+                f"{files.folder} holds a screen with other settings, and is left as it is. To keep both, "
+                "choose another folder with --results DIR. To replace it, add --update."
+            )
         artefacts.write_text(about, artefacts.to_text({"request": files.request}))
         columns, wanted = columns_of(files.screen.settings), set(files.screen.numbers)
         rows = {int(row["rule"]): row for row in _kept(files.table, columns)}
@@ -165,7 +176,7 @@ def _asked_before(path: Path) -> dict[str, Any] | None:
         content = parse_json(read_plain(path, MAX_BYTES))
         request = content["request"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise ArtefactError(f"{path} is damaged. Remove it and its screen.csv, or add --update.") from None
+        raise ArtefactError(f"{path} is damaged. To begin anew, add --update.") from None
     return request if isinstance(request, dict) else {}
 
 
@@ -184,7 +195,9 @@ def _kept(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
         raise ArtefactError(f"{path} cannot be read: {error}.") from None
     rows = _parsed(path, text) if whole else []
     if rows and list(rows[0]) != list(columns):
-        raise ArtefactError(f"{path} is damaged: its columns are not those of this screen. Add --update.")
+        raise ArtefactError(
+            f"{path} is damaged: its columns are not those of this screen. To begin anew, add --update."
+        )
     return rows
 
 
