@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -406,3 +407,15 @@ def test_folds_cover_what_the_fit_did_not_see():
     assert len({repr(fold.settings) for fold in folds.values()}) == len(folds)
     for fold in folds.values():
         fold.settings.protocol()
+
+
+@pytest.mark.slow
+def test_every_stage_runs(smoke_runs):
+    folder = smoke_runs.folder("memory-smoke")
+    front = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    for candidate in front["candidates"]:
+        rules = circuit_rules(Rule.parse(candidate["slots"]))
+        assert {name.partition(".")[0] for name in rules} <= {"IE"}  # what the fit was allowed
+    validation = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
+    assert {"networks", "full-size", "overlap"} <= set(validation["tolerances"])
+    assert "EE pre" in (folder / "report.html").read_text(encoding="utf-8")
