@@ -35,7 +35,6 @@ __all__ = [
     "rule_of",
     "update_slots",
     "with_splines",
-    "with_trace_splines",
     "without_gradients",
 ]
 
@@ -310,28 +309,15 @@ def without_gradients(task: Task) -> TaskError:
 
 
 def with_splines(task: Task) -> Task:
-    """Return a task whose network runs rules without a formula.
+    """Return a task whose network runs rules without a formula, of outputs or of synaptic traces.
 
     Raises
     ------
     TaskError
         If it does not.
     """
-    if not task.takes_splines:
+    if not (task.takes_splines or task.takes_trace_splines):
         raise TaskError(f"The network of the task {task.name!r} runs no rules without a formula.")
-    return task
-
-
-def with_trace_splines(task: Task) -> Task:
-    """Return a task whose network runs rules without a formula over synaptic traces.
-
-    Raises
-    ------
-    TaskError
-        If it does not.
-    """
-    if not task.takes_trace_splines:
-        raise TaskError(f"The network of the task {task.name!r} runs no splines of synaptic traces.")
     return task
 
 
