@@ -216,7 +216,8 @@ class RateCurves(Curves):
             return {"gradient": gradient, "shares": np.array([result.losses.mean(), result.blown.mean()])}
 
         # The mean alone is kept: gradients of single problems would fill the disk.
-        result = remembered(self.task, "teacher-step", problems, (rule, n_steps), compute)
+        question = (rule, self.effects, n_steps)
+        result = remembered(self.task, "teacher-step", problems, question, compute)
         gradient, (mean_loss, blown) = self._symmetric(result["gradient"]), result["shares"]
         bends = np.diff(scaled.reshape(N_RATE_BLOCKS, -1), n=2, axis=1)
         # The transpose of second differences, by the same differences of bends with zeros around them.
