@@ -185,17 +185,16 @@ class Journal(Memo):
             return file.readline()
 
     def _keep(self, key: str, line: bytes) -> None:
-        start = self._end
+        if self._is_full:
+            return
         try:
             self._append(line)
         except OSError:
             self._is_full = True  # The computation goes on; its end will say why it cannot be kept.
-        if self._end > start:
+        else:
             self._starts[key] = self._end - len(line), _piece_of(line)
 
     def _append(self, line: bytes) -> None:
-        if self._is_full:
-            return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # A link could lead to a file that is not the run's. No buffer: what could not be written must not

@@ -139,7 +139,25 @@ def test_a_full_disk_does_not_stop_the_computation(tmp_path: Path, monkeypatch: 
 
     with Journal(tmp_path / "journal", "p") as journal:
         monkeypatch.setattr(Journal, "_append", fail)
-        assert journal.recall("a", b"", lambda: {"v": np.ones(1)})["v"] == 1
+        for value in (1, 2):
+            assert journal.recall("a", b"", lambda value=value: {"v": np.array([value])})["v"] == value
+
+
+def test_a_disk_that_is_full_after_the_header_keeps_nothing_and_says_nothing_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write, left = tmp_path / "journal", Journal._write, [1, 0]
+
+    def written(journal: Journal, line: bytes) -> None:
+        if not left.pop(0):
+            raise OSError(28, "No space left on device")
+        write(journal, line)
+
+    with Journal(path, "p") as journal, monkeypatch.context() as patch:
+        patch.setattr(Journal, "_write", written)
+        for value in (1, 2):
+            assert journal.recall("a", b"", lambda value=value: {"v": np.array([value])})["v"] == value
+    assert entries(path, "p", "ab") == [0, 1]
 
 
 class Cut(Exception):
