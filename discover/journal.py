@@ -216,10 +216,10 @@ class Journal(Memo):
 
 def key_of(*question: Any) -> str:
     """Return a digest of what is asked; see :func:`discover.content.contents`."""
-    digest = hashlib.blake2b(digest_size=KEY_LENGTH // 2)
+    digest = hashlib.sha256(usedforsecurity=False)
     for part in contents(question):
         digest.update(part)
-    return digest.hexdigest()
+    return digest.hexdigest()[:KEY_LENGTH]
 
 
 def _key_of(line: bytes) -> str:
@@ -302,7 +302,7 @@ class JournaledTask:
         self._task = task
         self.journal = journal
         self.piece = piece
-        self._digests: list[tuple[Any, str]] = []
+        self._digests: list[tuple[Any, str]] = []  # of problems, those asked about last first
 
     @property
     def plain(self) -> Any:
@@ -315,6 +315,14 @@ class JournaledTask:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
+
+    def subset(self, problems: Any, indices: NDArray[np.int64]) -> Any:
+        """See :meth:`discover.tasks.base.Task.subset`; which problems they are says what they hold."""
+        some = self._task.subset(problems, indices)
+        whole = self._digest_of(problems)
+        if isinstance(whole, str):
+            self._digests.insert(0, (some, key_of(whole, indices)))
+        return some
 
     def losses(self, rule: Any, problems: Any, n_steps: int | None = None) -> NDArray[np.float64]:
         """See :meth:`discover.tasks.base.Task.losses`."""
@@ -408,12 +416,13 @@ class JournaledTask:
 
     def _digest_of(self, problems: Any) -> Any:
         """Return a digest of problems; themselves where they have none, which :class:`Memo` will see."""
-        for known, digest in self._digests:
-            if known is problems:
-                return digest
-        try:
-            digest = key_of(problems)
-        except Unknown:
-            return problems
-        self._digests = [(problems, digest), *self._digests[: N_DIGESTS - 1]]
-        return digest
+        place = next((n for n, (known, _) in enumerate(self._digests) if known is problems), None)
+        if place is not None:
+            entry = self._digests.pop(place)
+        else:
+            try:
+                entry = problems, key_of(problems)
+            except Unknown:
+                return problems
+        self._digests = [entry, *self._digests[: N_DIGESTS - 1]]
+        return entry[1]

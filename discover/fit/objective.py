@@ -113,7 +113,8 @@ class Objective(Blocks[PathPoint]):
         The gradient of each problem is clipped to a norm of one and left out where the problem blew up, so
         that no single problem can throw the search off.
         """
-        result = self.task.gradient(self.rule(scaled), self.problems.subset(picks), n_steps)
+        problems = self.task.subset(self.problems, picks)
+        result = self.task.gradient(self.rule(scaled), problems, n_steps)
         gradient = clipped_mean(result.gradients / self.effects, ~result.blown)
         return Slope(float(result.losses.mean()), gradient, float(result.blown.mean()))
 
@@ -121,7 +122,7 @@ class Objective(Blocks[PathPoint]):
         self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None, free: NDArray[np.bool_]
     ) -> Slope:
         """Like :meth:`step`, with gradients from forward differences along the free coefficients."""
-        problems = self.problems.subset(picks)
+        problems = self.task.subset(self.problems, picks)
         losses = self.task.losses(self.rule(scaled), problems, n_steps)
         gradients = np.zeros((len(losses), self.n_coefficients))
         for n in np.flatnonzero(free):

@@ -207,7 +207,7 @@ class RateCurves(Curves):
 
     def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
         """Mean loss with the penalty on roughness, and its gradient."""
-        rule, problems = self.rule(scaled), self.problems.subset(picks)
+        rule, problems = self.rule(scaled), self.task.subset(self.problems, picks)
 
         def compute(task: Task) -> dict[str, FloatArray]:
             result = task.gradient(rule, problems, n_steps)

@@ -182,6 +182,10 @@ class Task(ABC):
     def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
         """Draw problems (see :class:`Problems`); the same seed gives the same problems."""
 
+    def subset(self, problems: Any, indices: IntArray) -> Any:
+        """Return some of the problems, such as those that a step of an optimiser looks at."""
+        return problems.subset(indices)
+
     @abstractmethod
     def losses(self, rule: Any, problems: Any, n_steps: int | None = None) -> FloatArray:
         """Loss of each problem after the inner loop, shape (n_problems,).
