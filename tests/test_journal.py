@@ -184,6 +184,18 @@ class Mortal:
         return call
 
 
+def test_batches_of_problems_are_told_apart_and_found_again(tmp_path: Path) -> None:
+    task, rule = get_task("oja"), Rule.parse("x*y - w*y**2")
+    problems = task.draw(OjaSettings(n_inputs=3, n_samples=20, n_steps=40), 4, np.random.SeedSequence(1))
+    whole = task.losses(rule, problems)
+    for lifetime in (4, 0):
+        with Journal(tmp_path / "journal", "p") as journal:
+            kept = JournaledTask(Mortal(task, lifetime), journal)
+            for indices in ([0, 1], [1, 0], [0, 1, 2, 3], [2]):
+                some = kept.subset(problems, np.array(indices))
+                np.testing.assert_array_equal(kept.losses(rule, some), whole[indices])
+
+
 @pytest.mark.parametrize("name", ["oja", "pca-network"])
 def test_a_fit_that_was_cut_off_ends_as_if_it_had_not_been(tmp_path: Path, name: str) -> None:
     task = get_task(name)
