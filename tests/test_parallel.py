@@ -146,7 +146,7 @@ def test_a_worker_runs_only_the_very_file_that_was_named(tmp_path: Path) -> None
         load_named(NamedFile("mine.py:Mine", str(path), "0" * 64))
 
 
-# -------------------------------------------------------------------------------------- branches of a journal
+# ------------------------------------------------------------------------------------- the journal of a piece
 
 
 def asked(journal: Any, names: str, start: float) -> list[float]:
