@@ -1,13 +1,12 @@
-"""A journal of simulations, from which a computation that was cut off is taken up where it stopped.
+"""Results of simulations by what was asked, so that a computation that was cut off goes on where it stopped.
 
 Everything the outer loop does between two simulations is cheap and follows from its seed. So it is enough to
-keep what the simulations (and the engines of the search) gave, in their order: the same computation, started
-again, takes those results from the journal, arrives where it was in a moment, and ends with the same numbers
-to the last bit as if nothing had happened. No state of an optimiser or of a random generator has to be saved.
-
-Pieces of work that do not depend on each other, such as the restarts of a fit, have a branch of the journal
-each: within a branch results are in their order, whoever else writes between them. A piece that runs on
-another machine takes the lines of its branch along (:class:`Fragment`) and sends the new ones back.
+keep what the simulations (and the engines of the search) gave, each under the content of its question: the
+rule, the problems, and whatever else it depends on. The same computation, started again, finds those results,
+arrives where it was in a moment, and ends with the same numbers to the last bit as if nothing had happened.
+No state of an optimiser or of a random generator has to be saved, and it does not matter in which order, in
+which process or how often a question is asked. Which code answered is the journal's purpose: answers of other
+code are not used.
 """
 
 from __future__ import annotations
@@ -18,43 +17,89 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.checked import open_plain
-from discover.rule import Rule
+from discover.content import Unknown, contents
 from discover.tasks.base import TaskGradient, VisitedStates
-from sims.rules import SplineRule
-from sims.spike_splines import SplineSpikeRule
 
-__all__ = ["Arrays", "Branch", "Fragment", "Journal", "JournaledTask", "remembered"]
+__all__ = ["Arrays", "Journal", "JournaledTask", "Memo", "remembered"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
-SCHEMA = "plasticity-discovery/journal/1"
+SCHEMA = "plasticity-discovery/journal/2"
 MAX_HEADER = 10_000
 DTYPES = ("<f8", "<i8", "|b1", "|u1")
 KEY_STARTS = len(b'00000000 {"key":"')
+KEY_LENGTH = 32
+PIECE_STARTS = KEY_STARTS + KEY_LENGTH + len(b'","piece":')
+N_DIGESTS = 16
+"""Problems whose digest is at hand: those that a stage asks about again and again."""
 
 
-class Recall(Protocol):
-    """What keeps results: a journal, a branch of one, or lines of a branch away from their file."""
+class Memo:
+    """Results by the content of their questions, in memory.
 
-    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays]) -> Arrays:
-        """See :meth:`Journal.recall`."""
-        ...
+    Parameters
+    ----------
+    lines : iterable of bytes
+        Results that another one kept.
+
+    Attributes
+    ----------
+    added : list of bytes
+        The lines of new results.
+    """
+
+    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+        self._lines = {_key_of(line): line for line in lines}
+        self.added: list[bytes] = []
+
+    def recall(self, name: str, question: Any, compute: Callable[[], Arrays], piece: str = "") -> Arrays:
+        """Return the answer to a question: the one that is kept, or else a new one, which is kept.
+
+        Parameters
+        ----------
+        name : str
+        question : object
+            All that the answer depends on. If its content cannot be told (:mod:`discover.content`), nothing
+            is kept.
+        compute : callable
+        piece : str
+            Piece of work that asks, such as ``restart 1``. Where it runs on another machine, what it asked
+            before goes along.
+        """
+        try:
+            key = key_of(name, question)
+        except Unknown:
+            return compute()
+        line = self._line(key)
+        kept = None if line is None else _unpacked(line)
+        if kept is not None:
+            return kept
+        arrays = compute()
+        self._keep(key, _packed(key, piece, arrays))
+        return arrays
+
+    def _line(self, key: str) -> bytes | None:
+        return self._lines.get(key)
+
+    def _keep(self, key: str, line: bytes) -> None:
+        self._lines[key] = line
+        self.added.append(line)
 
 
-class Journal:
-    """Results of calls, in their order, in a file that grows by a line a call.
+class Journal(Memo):
+    """Results by the content of their questions, in a file that grows by a line a result.
 
-    A line that was not written to its end, or that was damaged, ends the part that is used. Where the file
-    cannot be written nothing more is kept.
+    Lines that were not written to their end, or that were damaged, are not used. Where the file cannot be
+    written nothing more is kept.
 
     Parameters
     ----------
@@ -69,76 +114,32 @@ class Journal:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "journal"
     >>> with Journal(path, "demo") as journal:
-    ...     first = journal.recall("sum", b"1, 2", lambda: {"sum": np.array([3.0])})
+    ...     first = journal.recall("sum", (1, 2), lambda: {"sum": np.array([3.0])})
     >>> with Journal(path, "demo") as journal:
-    ...     again = journal.recall("sum", b"1, 2", lambda: {"sum": np.array([0.0])})
+    ...     again = journal.recall("sum", (1, 2), lambda: {"sum": np.array([0.0])})
     >>> float(again["sum"][0])
     3.0
     """
 
     def __init__(self, path: Path, purpose: str) -> None:
+        super().__init__()
         self.path = path
-        self._header = {"schema": SCHEMA, "purpose": purpose}
+        self._header = _line({"schema": SCHEMA, "purpose": purpose})
         self._file: FileIO | None = None
-        self._kept, self._end = self._read()
-        self._positions: dict[str, int] = {}
+        self._starts, self._end = self._read()
+        self.n_kept = len(self._starts)
         self._is_full = False
 
-    @property
-    def n_kept(self) -> int:
-        """Results that were found in the file."""
-        return sum(len(starts) for starts in self._kept.values())
+    def lines(self, piece: str) -> list[bytes]:
+        """Return what a piece of work asked before."""
+        name = json.dumps(piece).encode()
+        return [self._line_at(start) for start, of in self._starts.values() if of == name]
 
-    def branch(self, name: str) -> Branch:
-        """Return the part of the journal that belongs to one piece of work, such as ``restart 1``."""
-        return Branch(self, name)
-
-    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays], branch: str = "") -> Arrays:
-        """Return the result of this call: the one that is kept, or else a new one, which is kept.
-
-        Parameters
-        ----------
-        name : str
-        question : bytes
-            What the result depends on. Where it is not what the kept result answers, that result and all
-            behind it are dropped.
-        compute : callable
-        branch : str
-            Piece of work that asks.
-        """
-        key = _key(branch, name, question)
-        kept, position = self._kept.get(branch, []), self._positions.get(branch, 0)
-        if position < len(kept):
-            entry = _unpacked(self._line_at(kept[position]))
-            if entry is not None and entry[0] == key:
-                self._positions[branch] = position + 1
-                return entry[1]
-            self._cut(kept[position])
-        arrays = compute()
-        self._keep(_packed(key, arrays))
-        return arrays
-
-    def lines(self, branch: str) -> list[bytes]:
-        """Return the lines of a branch that were found in the file."""
-        return [self._line_at(start) for start in self._kept.get(branch, [])]
-
-    def take(self, branch: str, n_used: int, lines: Sequence[bytes]) -> None:
-        """Take up what a piece of work sends back.
-
-        Parameters
-        ----------
-        branch : str
-        n_used : int
-            How many of the lines that were found in the file it used; the others are dropped.
-        lines : sequence of bytes
-            Its new ones.
-        """
-        kept = self._kept.get(branch, [])
-        if n_used < len(kept):
-            self._cut(kept[n_used])
-        self._positions[branch] = n_used
+    def take(self, lines: Sequence[bytes]) -> None:
+        """Keep what a piece of work sends back."""
         for line in lines:
-            self._keep(line)
+            if _key_of(line) not in self._starts:
+                self._keep(_key_of(line), line)
 
     def remove(self) -> None:
         """Delete the file: what it was kept for is done."""
@@ -157,44 +158,43 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self) -> tuple[dict[str, list[int]], int]:
-        """Return where sound lines of each branch begin, and where all end; nothing of another's file."""
-        starts: dict[str, list[int]] = {}
+    def _read(self) -> tuple[dict[str, tuple[int, bytes]], int]:
+        """Return where each sound line begins and whose it is, and where new ones go."""
+        starts: dict[str, tuple[int, bytes]] = {}
         try:
             with os.fdopen(open_plain(self.path), "rb") as file:
-                header = file.readline(MAX_HEADER)
-                if header != _line(self._header):
+                end = len(self._header)
+                if file.readline(MAX_HEADER) != self._header:
                     return {}, 0
-                end = len(header)
                 for line in file:
-                    if not _is_sound(line):
+                    if not line.endswith(b"\n"):
                         break
-                    starts.setdefault(_branch_of(line), []).append(end)
+                    if _is_sound(line):
+                        starts[_key_of(line)] = end, _piece_of(line)
                     end += len(line)
         except OSError:
             return {}, 0
         return starts, end
 
-    def _cut(self, end: int) -> None:
-        """Drop a line and all behind it, of other branches too: a file has no holes."""
-        self.close()
-        self._kept = {branch: [n for n in starts if n < end] for branch, starts in self._kept.items()}
-        self._end = end
-
-    def _keep(self, line: bytes) -> None:
-        try:
-            self._append(line)
-        except OSError:
-            self._is_full = True  # The computation goes on; its end will say why it cannot be kept.
+    def _line(self, key: str) -> bytes | None:
+        return self._line_at(self._starts[key][0]) if key in self._starts else None
 
     def _line_at(self, start: int) -> bytes:
         with self.path.open("rb") as file:
             file.seek(start)
             return file.readline()
 
-    def _append(self, line: bytes) -> None:
+    def _keep(self, key: str, line: bytes) -> None:
         if self._is_full:
             return
+        try:
+            self._append(line)
+        except OSError:
+            self._is_full = True  # The computation goes on; its end will say why it cannot be kept.
+        else:
+            self._starts[key] = self._end - len(line), _piece_of(line)
+
+    def _append(self, line: bytes) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # A link could lead to a file that is not the run's. No buffer: what could not be written must not
@@ -204,7 +204,7 @@ class Journal:
             self._file.truncate(self._end)
             self._file.seek(self._end)
             if self._end == 0:
-                self._write(_line(self._header))
+                self._write(self._header)
         self._write(line)
 
     def _write(self, line: bytes) -> None:
@@ -214,91 +214,34 @@ class Journal:
         self._end += len(line)
 
 
-class Branch:
-    """The part of a journal that belongs to one piece of work.
-
-    Parameters
-    ----------
-    journal : Journal
-    name : str
-    """
-
-    def __init__(self, journal: Journal, name: str) -> None:
-        self.name = name
-        self._journal = journal
-
-    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays]) -> Arrays:
-        """See :meth:`Journal.recall`."""
-        return self._journal.recall(name, question, compute, self.name)
-
-    def lines(self) -> list[bytes]:
-        """See :meth:`Journal.lines`."""
-        return self._journal.lines(self.name)
-
-    def take(self, n_used: int, lines: Sequence[bytes]) -> None:
-        """See :meth:`Journal.take`."""
-        self._journal.take(self.name, n_used, lines)
+def key_of(*question: Any) -> str:
+    """Return a digest of what is asked; see :func:`discover.content.contents`."""
+    digest = hashlib.sha256(usedforsecurity=False)
+    for part in contents(question):
+        digest.update(part)
+    return digest.hexdigest()[:KEY_LENGTH]
 
 
-class Fragment:
-    """Lines of a branch away from their file: what a worker recalls from, and what it adds.
-
-    Parameters
-    ----------
-    branch : str
-    lines : sequence of bytes
-        What the branch held.
-
-    Attributes
-    ----------
-    n_used : int
-        How many of these were used.
-    added : list of bytes
-        The new ones.
-    """
-
-    def __init__(self, branch: str, lines: Sequence[bytes]) -> None:
-        self.n_used = 0
-        self.added: list[bytes] = []
-        self._branch = branch
-        self._lines = list(lines)
-
-    def recall(self, name: str, question: bytes, compute: Callable[[], Arrays]) -> Arrays:
-        """See :meth:`Journal.recall`."""
-        key = _key(self._branch, name, question)
-        if self.n_used < len(self._lines):
-            entry = _unpacked(self._lines[self.n_used])
-            if entry is not None and entry[0] == key:
-                self.n_used += 1
-                return entry[1]
-            self._lines = self._lines[: self.n_used]
-        arrays = compute()
-        self.added.append(_packed(key, arrays))
-        return arrays
+def _key_of(line: bytes) -> str:
+    return line[KEY_STARTS : KEY_STARTS + KEY_LENGTH].decode(errors="replace")
 
 
-def _key(branch: str, name: str, question: bytes) -> str:
-    key = f"{name} {hashlib.blake2b(question, digest_size=16).hexdigest()}"
-    return f"{branch}/{key}" if branch else key
-
-
-def _branch_of(line: bytes) -> str:
-    key = line[KEY_STARTS : line.find(b'"', KEY_STARTS)]
-    return key.rpartition(b"/")[0].decode(errors="replace")
+def _piece_of(line: bytes) -> bytes:
+    return line[PIECE_STARTS : line.find(b',"arrays":', PIECE_STARTS)]
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode() + b"\n"
 
 
-def _packed(key: str, arrays: Arrays) -> bytes:
+def _packed(key: str, piece: str, arrays: Arrays) -> bytes:
     """Return a line with its checksum in front."""
     content = {}
     for name, array in arrays.items():
         plain = np.ascontiguousarray(array)
         plain = plain.astype(plain.dtype.newbyteorder("<"))
         content[name] = [plain.dtype.str, list(array.shape), base64.b64encode(plain.tobytes()).decode()]
-    body = _line({"key": key, "arrays": content})
+    body = _line({"key": key, "piece": piece, "arrays": content})
     return f"{zlib.crc32(body):08x} ".encode() + body
 
 
@@ -306,8 +249,8 @@ def _is_sound(line: bytes) -> bool:
     return line.endswith(b"\n") and line[:9] == f"{zlib.crc32(line[9:]):08x} ".encode()
 
 
-def _unpacked(line: bytes) -> tuple[str, dict[str, NDArray[Any]]] | None:
-    """Return a line's key and arrays; None where it does not hold what it should."""
+def _unpacked(line: bytes) -> dict[str, NDArray[Any]] | None:
+    """Return a line's arrays; None where it does not hold what it should."""
     try:
         entry = json.loads(line[9:])
         arrays = {}
@@ -315,7 +258,7 @@ def _unpacked(line: bytes) -> tuple[str, dict[str, NDArray[Any]]] | None:
             if dtype not in DTYPES:
                 return None
             arrays[name] = np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape).copy()
-        return str(entry["key"]), arrays
+        return arrays
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
@@ -349,24 +292,37 @@ class JournaledTask:
     ----------
     task : Task or None
         None for work that has no task, whose results are :func:`remembered`.
-    journal : Journal, Branch or Fragment
+    journal : Memo
+        A :class:`Journal`, or on a worker what is taken along.
+    piece : str
+        Piece of work that asks.
     """
 
-    def __init__(self, task: Any, journal: Recall) -> None:
+    def __init__(self, task: Any, journal: Memo, piece: str = "") -> None:
         self._task = task
-        self._journal = journal
+        self.journal = journal
+        self.piece = piece
+        self._digests: list[tuple[Any, str]] = []  # of problems, those asked about last first
 
     @property
     def plain(self) -> Any:
         """The task without its journal."""
         return self._task
 
-    def branch(self, name: str) -> Branch | None:
-        """Return a branch of the journal for a piece of work; None inside a branch, which is one piece."""
-        return self._journal.branch(name) if isinstance(self._journal, Journal) else None
+    def of_piece(self, name: str) -> JournaledTask:
+        """Return the task for a piece of work, which may have pieces of its own that go nowhere else."""
+        return JournaledTask(self._task, self.journal, self.piece or name)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
+
+    def subset(self, problems: Any, indices: NDArray[np.int64]) -> Any:
+        """See :meth:`discover.tasks.base.Task.subset`; which problems they are says what they hold."""
+        some = self._task.subset(problems, indices)
+        whole = self._digest_of(problems)
+        if isinstance(whole, str):
+            self._digests.insert(0, (some, key_of(whole, indices)))
+        return some
 
     def losses(self, rule: Any, problems: Any, n_steps: int | None = None) -> NDArray[np.float64]:
         """See :meth:`discover.tasks.base.Task.losses`."""
@@ -455,19 +411,18 @@ class JournaledTask:
     def _recall(
         self, name: str, problems: Any, question: tuple[Any, ...], compute: Callable[[], Arrays]
     ) -> Arrays:
-        sizes = [] if problems is None else [problems.n_problems, problems.n_steps]
-        asked = [*sizes, *(_text(part) for part in question)]
-        return self._journal.recall(name, repr(asked).encode(), compute)
+        asked = (getattr(self._task, "name", ""), self._digest_of(problems), question)
+        return self.journal.recall(name, asked, compute, self.piece)
 
-
-def _text(part: Any) -> str:
-    """Return a text that differs where a part of a question does."""
-    if isinstance(part, Rule):
-        return repr(part.to_dict())
-    if isinstance(part, np.ndarray):
-        return part.tobytes().hex()
-    if isinstance(part, SplineRule):
-        return f"{part.low!r} {part.high!r} {part.coefficients.tobytes().hex()} {part.wanted.tobytes().hex()}"
-    if isinstance(part, SplineSpikeRule):
-        return repr(part)
-    return repr(getattr(part, "name", part))
+    def _digest_of(self, problems: Any) -> Any:
+        """Return a digest of problems; themselves where they have none, which :class:`Memo` will see."""
+        place = next((n for n, (known, _) in enumerate(self._digests) if known is problems), None)
+        if place is not None:
+            entry = self._digests.pop(place)
+        else:
+            try:
+                entry = problems, key_of(problems)
+            except Unknown:
+                return problems
+        self._digests = [entry, *self._digests[: N_DIGESTS - 1]]
+        return entry[1]

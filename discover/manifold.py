@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from discover.errors import TaskError
 from discover.fit import FitSettings
 from discover.fit.cmaes import evolve
-from discover.journal import Arrays, Journal, JournaledTask
+from discover.journal import Arrays, Journal, JournaledTask, remembered
 from discover.predict import LinearParameters, mean_field_rate
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
@@ -247,11 +247,12 @@ def manifold(
     )
     train = task.draw(settings, fit.n_train, train_seed)
     heldout = task.draw(settings, fit.n_heldout, heldout_seed)
+    kept = task if journal is None else JournaledTask(task, journal)
     rate_settings = replace(settings, tuning_weight=0.0)
     rate_train = replace(train, settings=rate_settings)
     found = spread(
         _searched,
-        task if journal is None else JournaledTask(task, journal),
+        kept,
         [(train if number < restarts else rate_train, fit, child) for number, child in enumerate(starts)],
         part(progress, 0.0, 0.8),
         [
@@ -261,12 +262,12 @@ def manifold(
         has_populations=True,
     )
     progress(0.8, "trying the rules on held-out problems")
-    solutions = _remembered_judgement(task, found, heldout, journal)
+    solutions = _remembered_judgement(kept, found, heldout)
     progress(0.9, "trying rules of the mean-field surface")
     drawn = surface_rules(
         settings.target_hz, _pre_hz(heldout), n_surface, np.random.default_rng(surface_seed)
     )
-    on_surface = _remembered_judgement(task, drawn, heldout, journal)
+    on_surface = _remembered_judgement(kept, drawn, heldout)
     progress(1.0, f"{len(starts)} restarts done")
     searched = solutions[:restarts]
     return ManifoldResult(
@@ -348,22 +349,18 @@ def covariances(
 
 
 def _remembered_judgement(
-    task: BalanceTask,
-    found: Sequence[LinearParameters],
-    problems: BalanceProblems,
-    journal: Journal | None,
+    task: Any, found: Sequence[LinearParameters], problems: BalanceProblems
 ) -> list[Solution]:
     """Return rules judged, from the journal if they were there before."""
 
-    def compute() -> Arrays:
-        solutions = judged(task, found, problems)
+    def compute(plain: BalanceTask) -> Arrays:
+        solutions = judged(plain, found, problems)
         return {
             "numbers": np.array([[getattr(one, name) for name in NUMBERS] for one in solutions], dtype=float),
             "flags": np.array([[getattr(one, name) for name in FLAGS] for one in solutions], dtype=bool),
         }
 
-    question = repr((list(found), problems.settings, problems.n_problems))
-    arrays = compute() if journal is None else journal.recall("judged", question.encode(), compute)
+    arrays = remembered(task, "judged", problems, (found,), compute)
     return [
         Solution(parameters, *numbers, *flags)
         for parameters, numbers, flags in zip(

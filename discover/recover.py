@@ -217,7 +217,8 @@ def _run(task: Task, item: tuple[Any, FitSettings, int, Rule], progress: Progres
     rule = fit(task, problem_settings, settings, seed, progress).rule
     elapsed = time.perf_counter() - started
     # A run that is taken from a journal says how long it took when it was made.
-    kept = remembered(task, "seconds", None, (seed,), lambda _: {"seconds": np.array(elapsed)})
+    question = (problem_settings, settings, seed)
+    kept = remembered(task, "seconds", None, question, lambda _: {"seconds": np.array(elapsed)})
     seconds = float(kept["seconds"])
     return Recovery(seed, rule, _support(rule) == _support(target), _angles(task, rule, target), seconds)
 

@@ -1,8 +1,8 @@
-"""Pieces of work on a task, each with its branch of the journal, wherever they run.
+"""Pieces of work on a task, wherever they run, with one journal of what simulations gave.
 
-What simulations gave is kept on this machine. A piece that runs here writes its branch simulation by
-simulation; one that runs on a worker takes along what its branch has and brings the rest when it is done. The
-lines are the same, so that a run that was cut off goes on with either backend.
+The journal is kept on this machine. A piece that runs here writes simulation by simulation; one that runs on
+a worker takes along what it asked before and brings the rest when it is done. The lines are the same, so that
+a run that was cut off goes on with either backend.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.journal import Branch, Fragment, JournaledTask, remembered
+from discover.journal import Journal, JournaledTask, Memo, remembered
 from discover.parallel import active, ordered_map
 from discover.progress import Progress, part, silent
 
@@ -45,7 +45,7 @@ def spread(
     items : sequence
     progress : callable
     names : sequence of str
-        What each item is called, such as ``restart 1``: for messages, and for the branch of the journal.
+        What each item is called, such as ``restart 1``: for messages, and in the journal.
     has_populations : bool
         Whether the work itself spreads the generations of CMA-ES (:func:`losses_of_population`). Then its
         pieces stay here, one after the other, while there are fewer of them than workers.
@@ -57,36 +57,29 @@ def spread(
     Raises
     ------
     ClusterLost
-        If the cluster is lost. The branches of pieces that came back are kept.
+        If the cluster is lost. What pieces brought back is kept.
     """
-    branches = [_branch(task, name) for name in names]
     here = active().is_local or (has_populations and len(items) < active().n_workers)
     if here:
 
         def done_here(number: int) -> Result:
             inner = part(progress, number / len(items), (number + 1) / len(items), f"{names[number]}: ")
-            branch = branches[number]
-            return work(task if branch is None else JournaledTask(task.plain, branch), items[number], inner)
+            return work(_of_piece(task, names[number]), items[number], inner)
 
         numbers = range(len(items))
         return ordered_map(done_here, numbers) if active().is_local else [done_here(n) for n in numbers]
 
-    plain = task.plain if isinstance(task, JournaledTask) else task
     n_done = 0
 
-    def arrived(number: int, answer: tuple[Result, int, list[bytes]]) -> None:
+    def arrived(number: int, answer: tuple[Result, list[bytes]]) -> None:
         nonlocal n_done
-        branch = branches[number]
-        if branch is not None:
-            branch.take(*answer[1:])
+        if isinstance(task, JournaledTask) and isinstance(task.journal, Journal):
+            task.journal.take(answer[1])
         n_done += 1
         progress(n_done / len(items), f"{names[number]} done, {n_done} of {len(items)} on the cluster")
 
-    pieces = [
-        (plain, item, None if branch is None else (branch.name, branch.lines()))
-        for item, branch in zip(items, branches, strict=True)
-    ]
-    return [result for result, _, _ in ordered_map(partial(_away, work), pieces, arrived)]
+    pieces = [(_packed(task, name), item) for item, name in zip(items, names, strict=True)]
+    return [result for result, _ in ordered_map(partial(_away, work), pieces, arrived)]
 
 
 def losses_of_population(task: Any, rules: Sequence[Any], problems: Any) -> FloatArray:
@@ -125,17 +118,23 @@ def _share(share: tuple[Any, Sequence[Any], Any]) -> FloatArray:
     return losses
 
 
+def _of_piece(task: Any, name: str) -> Any:
+    return task.of_piece(name) if isinstance(task, JournaledTask) else task
+
+
+def _packed(task: Any, name: str) -> tuple[Any, str, list[bytes] | None]:
+    """Return what goes along with a piece: the task itself, and what the journal has of it."""
+    if not isinstance(task, JournaledTask):
+        return task, name, None
+    return task.plain, name, task.journal.lines(name) if isinstance(task.journal, Journal) else []
+
+
 def _away(
-    work: Callable[[Any, Any, Progress], Result], piece: tuple[Any, Any, tuple[str, list[bytes]] | None]
-) -> tuple[Result, int, list[bytes]]:
-    """Do a piece of work on a worker; return its result and what its branch of the journal gains."""
-    task, item, kept = piece
-    if kept is None:
-        return work(task, item, silent), 0, []
-    fragment = Fragment(*kept)
-    result = work(JournaledTask(task, fragment), item, silent)
-    return result, fragment.n_used, fragment.added
-
-
-def _branch(task: Any, name: str) -> Branch | None:
-    return task.branch(name) if isinstance(task, JournaledTask) else None
+    work: Callable[[Any, Any, Progress], Result], piece: tuple[tuple[Any, str, list[bytes] | None], Any]
+) -> tuple[Result, list[bytes]]:
+    """Do a piece of work on a worker; return its result and what the journal gains."""
+    (task, name, lines), item = piece
+    if lines is None:
+        return work(task, item, silent), []
+    memo = Memo(lines)
+    return work(JournaledTask(task, memo, name), item, silent), memo.added

@@ -129,7 +129,7 @@ class SplineSpikeRule:
                 raise ValueError(f"Time constants of traces are positive and finite, in ms; got {value}.")
 
     def __repr__(self) -> str:
-        # In full: journals tell rules apart by it.
+        # In full, so that rules that differ read differently.
         parts = [
             "None" if one is None else f"TraceSplines({one.low}, {one.high}, {one.coefficients.tolist()})"
             for one in (self.on_pre, self.on_post)

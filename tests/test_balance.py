@@ -140,8 +140,8 @@ def test_time_constants_are_logarithms_and_no_terms():
     coefficients[-1] = 40.0
     scaled = objective.scaled(coefficients)
     assert scaled[-2:] == pytest.approx([0.0, np.log(2.0)])
-    np.testing.assert_allclose(objective.coefficients(scaled), coefficients)
-    doubled = objective.coefficients(objective.multiplied(scaled, 2.0))
+    np.testing.assert_allclose(objective.rule(scaled), coefficients)
+    doubled = objective.rule(objective.multiplied(scaled, 2.0))
     np.testing.assert_allclose(doubled[:-2], 2 * coefficients[:-2])
     np.testing.assert_allclose(doubled[-2:], coefficients[-2:])
 

@@ -8,6 +8,7 @@ import pytest
 
 from discover.errors import TaskError
 from discover.fit import FitResult, FitSettings, PathPoint, choose, fit
+from discover.fit.cmaes import CMAES
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
 from discover.fit.proximal import ProximalAdam
@@ -166,6 +167,31 @@ def test_every_optimiser_lowers_the_meta_loss(objective, optimiser):
     learn = minimiser(replace(SHORT, optimiser=optimiser), 0.05)
     found = learn.minimise(objective, start, penalty, 40, np.random.default_rng(0), silent)
     assert objective.losses(found).mean() < 0.5 * objective.losses(start).mean()
+
+
+class Bowl:
+    """A quadratic function of two blocks and a constant, whose penalised minimum is known."""
+
+    blocks = np.array([0, 0, 1, 1, -1])
+    lowest = np.array([3.0, -4.0, 0.2, 0.1, 2.0])
+
+    def bent(self, plain):
+        return plain
+
+    straightened = bent
+
+    def norms(self, scaled):
+        return np.sqrt(np.mean(scaled[:4].reshape(2, 2) ** 2, axis=1))
+
+    def values(self, points):
+        return [float(np.sum((point - self.lowest) ** 2)) for point in points]
+
+
+def test_cma_es_shrinks_whole_blocks_and_leaves_constants():
+    penalty = np.array([4.0, 4.0, 4.0, 4.0, 0.0])
+    found = CMAES(20, 0.5).minimise(Bowl(), np.ones(5), penalty, 300, np.random.default_rng(0), silent)
+    shrunk = 1 - 4.0 / (2 * np.sqrt(2) * 5.0)  # the gradient of a norm over its block is a unit vector
+    np.testing.assert_allclose(found, [3 * shrunk, -4 * shrunk, 0, 0, 2], atol=1e-3)
 
 
 def test_a_large_penalty_leaves_nothing(objective):

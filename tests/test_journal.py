@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from smoke_runs import SmokeRuns
 
 from discover.fit import FitSettings, fit
 from discover.journal import Journal, JournaledTask
+from discover.rule import Rule
 from discover.tasks import get_task
+from discover.tasks.oja import OjaSettings
+from sims.rules import SplineRule
 
 QUICK = FitSettings(
     restarts=2, n_train=8, n_heldout=8, penalties=(0.0, 0.02), steps=6, path_steps=4, refit_steps=3, batch=4
@@ -42,11 +46,44 @@ def test_results_come_back_in_their_order(tmp_path: Path) -> None:
     assert entries(path, "p", "abcd", 200) == [0, 1, 2, 103]
 
 
-def test_a_question_that_differs_drops_what_is_behind_it(tmp_path: Path) -> None:
+def test_results_come_back_in_any_order_and_as_often_as_they_are_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     entries(path, "p", "abc")
-    assert entries(path, "p", "axc", 100) == [0, 101, 102]
-    assert entries(path, "p", "axc", 200) == [0, 101, 102]
+    assert entries(path, "p", "cxabca", 100) == [2, 101, 0, 1, 2, 0]
+    assert entries(path, "p", "xab", 200) == [101, 0, 1]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    inputs: np.ndarray
+    settings: Any
+
+
+def test_whatever_differs_in_a_question_has_an_answer_of_its_own(tmp_path: Path) -> None:
+    zeros, rule = np.zeros((2, 3)), Rule.parse("x*y")
+    questions: list[Any] = [
+        zeros, zeros.reshape(3, 2), zeros.astype(np.float32), -zeros, [0.0] * 6, (), "", b"", None, 0, 0.0,
+        False, ("a", "b"), ("ab", ""), ("a", ("b",)), {"a": 1}, {"a": 1.0}, rule, rule.scaled(2.0),
+        Drawn(zeros, 1),
+        Drawn(zeros, 2), Drawn(zeros + 1e-300, 1), SplineRule(-1.0, 1.0, np.ones((3, 3, 8))),
+        SplineRule(-1.0, 1.0, np.ones((3, 3, 8)), np.eye(3)), np.random.SeedSequence(1),
+        np.random.SeedSequence(1).spawn(1)[0], OjaSettings(), OjaSettings(n_inputs=4),
+    ]  # fmt: skip
+    for numbers in (range(len(questions)), range(100, 200)):
+        with Journal(tmp_path / "journal", "p") as journal:
+            answers = [
+                journal.recall("a", one, lambda n=n: {"value": np.array([n])})["value"].item()
+                for n, one in zip(numbers, questions, strict=False)
+            ]
+        assert answers == list(range(len(questions)))
+
+
+def test_a_question_whose_content_cannot_be_told_is_asked_again(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal", "p") as journal:
+        for question in (lambda: 0, np.random.default_rng(1), (1, [object()])):
+            for answer in (1.0, 2.0):
+                arrays = journal.recall("a", question, lambda answer=answer: {"value": np.array([answer])})
+                assert arrays["value"] == answer
 
 
 def test_a_journal_for_another_purpose_is_not_used(tmp_path: Path) -> None:
@@ -58,20 +95,24 @@ def test_a_journal_for_another_purpose_is_not_used(tmp_path: Path) -> None:
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_damage_ends_the_part_that_is_used(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+def test_what_is_damaged_is_asked_again(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal"
     entries(path, "p", "abcde")
     content = bytearray(path.read_bytes())
+    header_end = content.index(b"\n")
     place = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
+    is_cut = data.draw(st.booleans())
+    if is_cut:
         content = content[:place]
     else:
         content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
     found = entries(path, "p", "abcde", 100)
-    n_kept = sum(value < 100 for value in found)
-    assert n_kept < 5
-    assert found == [*range(n_kept), *range(100 + n_kept, 105)]
+    lost = [value >= 100 for value in found]
+    assert any(lost)
+    assert found == [100 + n if is_lost else n for n, is_lost in enumerate(lost)]
+    if not is_cut and place > header_end:
+        assert sum(lost) <= 2, "a line without its end takes the next one along, and no other is lost"
     assert entries(path, "p", "abcde", 200) == found
 
 
@@ -98,7 +139,25 @@ def test_a_full_disk_does_not_stop_the_computation(tmp_path: Path, monkeypatch: 
 
     with Journal(tmp_path / "journal", "p") as journal:
         monkeypatch.setattr(Journal, "_append", fail)
-        assert journal.recall("a", b"", lambda: {"v": np.ones(1)})["v"] == 1
+        for value in (1, 2):
+            assert journal.recall("a", b"", lambda value=value: {"v": np.array([value])})["v"] == value
+
+
+def test_a_disk_that_is_full_after_the_header_keeps_nothing_and_says_nothing_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write, left = tmp_path / "journal", Journal._write, [1, 0]
+
+    def written(journal: Journal, line: bytes) -> None:
+        if not left.pop(0):
+            raise OSError(28, "No space left on device")
+        write(journal, line)
+
+    with Journal(path, "p") as journal, monkeypatch.context() as patch:
+        patch.setattr(Journal, "_write", written)
+        for value in (1, 2):
+            assert journal.recall("a", b"", lambda value=value: {"v": np.array([value])})["v"] == value
+    assert entries(path, "p", "ab") == [0, 1]
 
 
 class Cut(Exception):
@@ -123,6 +182,18 @@ class Mortal:
             return found(*arguments)
 
         return call
+
+
+def test_batches_of_problems_are_told_apart_and_found_again(tmp_path: Path) -> None:
+    task, rule = get_task("oja"), Rule.parse("x*y - w*y**2")
+    problems = task.draw(OjaSettings(n_inputs=3, n_samples=20, n_steps=40), 4, np.random.SeedSequence(1))
+    whole = task.losses(rule, problems)
+    for lifetime in (4, 0):
+        with Journal(tmp_path / "journal", "p") as journal:
+            kept = JournaledTask(Mortal(task, lifetime), journal)
+            for indices in ([0, 1], [1, 0], [0, 1, 2, 3], [2]):
+                some = kept.subset(problems, np.array(indices))
+                np.testing.assert_array_equal(kept.losses(rule, some), whole[indices])
 
 
 @pytest.mark.parametrize("name", ["oja", "pca-network"])

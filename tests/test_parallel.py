@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import discover.spread as spread_module
 from discover.errors import ClusterError, ClusterLost, ConfigError, TaskError
 from discover.fit import FitSettings, fit
-from discover.journal import Fragment, Journal, JournaledTask
+from discover.journal import Journal, JournaledTask, Memo
 from discover.parallel import active, dask_backend, ordered_map
 from discover.progress import silent
 from discover.rule import Rule
@@ -146,7 +146,7 @@ def test_a_worker_runs_only_the_very_file_that_was_named(tmp_path: Path) -> None
         load_named(NamedFile("mine.py:Mine", str(path), "0" * 64))
 
 
-# -------------------------------------------------------------------------------------- branches of a journal
+# ------------------------------------------------------------------------------------- the journal of a piece
 
 
 def asked(journal: Any, names: str, start: float) -> list[float]:
@@ -157,46 +157,20 @@ def asked(journal: Any, names: str, start: float) -> list[float]:
     ]
 
 
-def test_branches_keep_their_own_order_whoever_writes_between(tmp_path: Path) -> None:
-    with Journal(tmp_path / "j", "p") as journal:
-        one, two = journal.branch("one"), journal.branch("two")
-        assert asked(one, "a", 0) + asked(two, "a", 10) + asked(one, "b", 20) + asked(journal, "a", 30) == [
-            0, 10, 20, 30,
-        ]  # fmt: skip
-    with Journal(tmp_path / "j", "p") as journal:
-        assert journal.n_kept == 4
-        assert asked(journal.branch("two"), "ab", 100) == [10, 101]
-        assert asked(journal, "a", 100) == [30]
-        assert asked(journal.branch("one"), "abc", 100) == [0, 20, 102]
-
-
-def test_a_branch_that_asks_something_else_costs_others_their_lines_but_no_truth(tmp_path: Path) -> None:
-    path = tmp_path / "j"
+def test_a_piece_on_a_worker_takes_along_what_it_asked_and_brings_back_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
     with Journal(path, "p") as journal:
-        asked(journal.branch("one"), "ab", 0)
-        asked(journal.branch("two"), "ab", 10)
+        for piece, names in (("one", "ab"), ('two "2"', "cd")):
+            for number, name in enumerate(names):
+                journal.recall(name, b"?", lambda n=number: {"value": np.array([float(n)])}, piece)
     with Journal(path, "p") as journal:
-        assert asked(journal.branch("two"), "abc", 20) == [10, 11, 22]
-        assert asked(journal.branch("one"), "xy", 30) == [30, 31]
+        memo = Memo(journal.lines('two "2"'))
+        assert asked(memo, "cdab", 10) == [0, 1, 12, 13]
+        assert len(memo.added) == 2
+        journal.take(memo.added)
     with Journal(path, "p") as journal:
-        assert asked(journal.branch("one"), "xy", 40) == [30, 31]
-        assert asked(journal.branch("two"), "abc", 50) == [50, 51, 52]
-
-
-def test_a_fragment_brings_back_the_lines_that_the_branch_would_have_written(tmp_path: Path) -> None:
-    here, away = tmp_path / "here", tmp_path / "away"
-    for path in (here, away):
-        with Journal(path, "p") as journal:
-            asked(journal.branch("one"), "abc", 0)
-    with Journal(here, "p") as journal:
-        asked(journal.branch("one"), "abxyz", 10)
-    with Journal(away, "p") as journal:
-        branch = journal.branch("one")
-        fragment = Fragment("one", branch.lines())
-        assert asked(fragment, "abxyz", 10) == [0, 1, 12, 13, 14]
-        assert fragment.n_used == 2
-        branch.take(fragment.n_used, fragment.added)
-    assert away.read_bytes() == here.read_bytes()
+        assert journal.n_kept == 4, "what another piece has asked meanwhile stays"
+        assert asked(journal, "abcd", 20) == [0, 1, 0, 1]
 
 
 # ----------------------------------------------------------------------------------------------- on a cluster

@@ -12,9 +12,10 @@ from numpy.testing import assert_allclose
 
 from discover.errors import ArtefactError, RuleError, TaskError
 from discover.expression import parse
-from discover.fit import FitResult, FitSettings, SpikeTeacher, TeacherSettings, fit, teach_spikes
-from discover.fit._spike_teacher_result import BLOCKS
-from discover.fit.spike_teacher import _Evolution, _Objective
+from discover.fit import FitResult, FitSettings, Teacher, TeacherSettings, fit, teach
+from discover.fit.cmaes import CMAES
+from discover.fit.result import TRACE_BLOCKS
+from discover.fit.splines import TraceCurves
 from discover.journal import Journal, JournaledTask
 from discover.progress import silent
 from discover.report.spike_teacher import spike_teacher_figure, trace_curves_of_rule
@@ -46,14 +47,16 @@ def whole() -> FitResult:
 
 
 @pytest.fixture(scope="module")
-def quick(whole: FitResult) -> SpikeTeacher:
-    assert isinstance(whole.teacher, SpikeTeacher)
+def quick(whole: FitResult) -> Teacher:
+    assert whole.teacher is not None
+    assert whole.teacher.is_spiking
     return whole.teacher
 
 
-def start(smoothness: float = 0.0) -> _Objective:
+def start(smoothness: float = 0.0) -> TraceCurves:
     problems = TASK.draw(TINY, 2, np.random.SeedSequence(5))
-    return _Objective.start(TASK, problems, 4, smoothness, np.random.SeedSequence(6))  # type: ignore[arg-type]
+    own = TeacherSettings(n_pieces=4, smoothness=smoothness)
+    return TraceCurves.start(TASK, problems, own, np.random.SeedSequence(6))  # type: ignore[arg-type]
 
 
 def some_rule(high: float = 2.0) -> SplineSpikeRule:
@@ -97,28 +100,26 @@ def test_first_curves_bend_less_than_independent_coefficients() -> None:
     objective, rng = start(), np.random.default_rng(1)
     bends = []
     for _ in range(50):
-        curves = objective.random_start(1.0, rng)[:-2].reshape(len(BLOCKS), -1)
+        curves = objective.random_start(1.0, rng)[:-2].reshape(len(TRACE_BLOCKS), -1)
         bends.append(np.mean(np.diff(curves, n=2, axis=1) ** 2))
     assert np.mean(bends) < 0.2 * 6  # independent coefficients of unit variance have 1 + 4 + 1
 
 
-def test_values_are_losses_and_penalties_by_hand() -> None:
+def test_values_are_losses_and_roughness_by_hand() -> None:
     objective = start(smoothness=0.7)
     point = objective.random_start(0.5, np.random.default_rng(1))
-    penalty = np.array([0.1, 0.2, 0.3, 0.4])
     curves = point[:-2].reshape(4, 7)
     rough = sum((row[i] - 2 * row[i + 1] + row[i + 2]) ** 2 for row in curves for i in range(5))
-    group = sum(weight * np.sqrt(np.mean(row**2)) for weight, row in zip(penalty, curves, strict=True))
     rough /= sum(np.mean(row**2) for row in curves)
     loss = TASK.losses(objective.rule(point), objective.problems).mean()  # type: ignore[arg-type]
-    assert objective.values([point], penalty) == pytest.approx([loss + 0.7 * rough + group])
+    assert objective.values([point]) == pytest.approx([loss + 0.7 * rough])
 
 
 def test_blocks_with_an_infinite_penalty_stay_away_and_time_constants_move() -> None:
     objective = start()
     penalty = np.where(np.isin(objective.blocks, [1, 2]), np.inf, 0.0)
     begin = np.where(np.isfinite(penalty), objective.random_start(0.5, np.random.default_rng(1)), 0.0)
-    found = _Evolution(4, 0.3).minimise(objective, begin, penalty, 2, np.random.default_rng(3), silent)
+    found = CMAES(4, 0.3).minimise(objective, begin, penalty, 2, np.random.default_rng(3), silent)
     norms = objective.norms(found)
     assert (norms > 0).tolist() == [True, False, False, True]
     assert np.abs(found[-2:] - begin[-2:]).min() > 0
@@ -133,7 +134,7 @@ def test_a_target_that_is_set_by_a_constant_term_is_refused() -> None:
 # ------------------------------------------------------------------------------------------- learning
 
 
-def test_the_path_is_one_of_blocks(quick: SpikeTeacher) -> None:
+def test_the_path_is_one_of_blocks(quick: Teacher) -> None:
     assert len(quick.choices) == 2
     sizes = [point.n_terms for point in quick.points]
     assert max(sizes) == 4
@@ -141,10 +142,11 @@ def test_the_path_is_one_of_blocks(quick: SpikeTeacher) -> None:
     assert {point.restart for point in quick.points} == {0, 1}
 
 
-def test_it_is_kept_whole(whole: FitResult, quick: SpikeTeacher) -> None:
+def test_it_is_kept_whole(whole: FitResult, quick: Teacher) -> None:
     again = FitResult.from_json(whole.to_json())
     assert again.to_json() == whole.to_json()
-    assert isinstance(again.teacher, SpikeTeacher)
+    assert again.teacher is not None
+    assert again.teacher.is_spiking
     assert repr(again.teacher.best.rule) == repr(quick.best.rule)
 
 
@@ -165,16 +167,11 @@ def test_it_is_kept_whole(whole: FitResult, quick: SpikeTeacher) -> None:
         lambda data: data.update(points=3),
     ],
 )
-def test_a_damaged_teacher_is_refused(quick: SpikeTeacher, spoil: Any) -> None:
+def test_a_damaged_teacher_is_refused(quick: Teacher, spoil: Any) -> None:
     data = quick.to_json()
     spoil(data)
     with pytest.raises((ArtefactError, RuleError)):
-        SpikeTeacher.from_json(data)
-
-
-def test_rate_networks_are_refused() -> None:
-    with pytest.raises(TaskError, match="synaptic traces"):
-        teach_spikes(get_task("oja"), None, OPTIONS, np.random.SeedSequence(1))
+        Teacher.from_json(data)
 
 
 class _CutOff(Exception):
@@ -214,9 +211,7 @@ def test_it_holds_the_rate_with_tuned_inhibition() -> None:
         restarts=1, n_pieces=4, n_train=3, n_heldout=4, penalties=(0.05,), steps=20, path_steps=2,
         refit_steps=3, start_scale=0.3, resolution=0.1,
     )  # fmt: skip
-    best = teach_spikes(
-        TASK, settings, replace(OPTIONS, population=10, teacher=own), np.random.SeedSequence(4)
-    ).best
+    best = teach(TASK, settings, replace(OPTIONS, population=10, teacher=own), np.random.SeedSequence(4)).best
     problems = TASK.draw(settings, 6, np.random.SeedSequence(77))
     frozen = Rule.from_coefficients({"on_pre": {}, "on_post": {}})
     loss = TASK.losses(best.rule, problems).mean()  # type: ignore[arg-type]
@@ -227,7 +222,7 @@ def test_it_holds_the_rate_with_tuned_inhibition() -> None:
 # ------------------------------------------------------------------------------------------- teaching
 
 
-def test_engines_learn_from_visited_traces_within_the_splines(whole: FitResult, quick: SpikeTeacher) -> None:
+def test_engines_learn_from_visited_traces_within_the_splines(whole: FitResult, quick: Teacher) -> None:
     problems = TASK.draw(TINY, 2, np.random.SeedSequence(5))
     lesson = teacher_samples(TASK, problems, whole, collect(TASK, TINY, 2), 200, np.random.SeedSequence(4))
     best = quick.best
@@ -294,7 +289,7 @@ def test_curves_of_a_formula() -> None:
     assert trace_curves_of_rule(Rule.parse({"on_pre": "1/x_post"}), {"on_pre": x}) is None
 
 
-def test_the_figure_has_a_place_for_every_curve(quick: SpikeTeacher) -> None:
+def test_the_figure_has_a_place_for_every_curve(quick: Teacher) -> None:
     rule = SplineSpikeRule(
         TraceSplines(0.0, 2.0, np.ones((2, 7))), TraceSplines(0.0, 3.0, [[1.0] * 7, [0.0] * 7])
     )
@@ -311,10 +306,10 @@ def test_the_figure_has_a_place_for_every_curve(quick: SpikeTeacher) -> None:
     assert all(len(axes.lines) == 3 for axes in shown)
 
 
-def test_bands_end_where_the_traces_of_a_restart_do(quick: SpikeTeacher) -> None:
+def test_bands_end_where_the_traces_of_a_restart_do(quick: Teacher) -> None:
     wide, narrow = some_rule(2.0), some_rule(1.0)
     points = (replace(quick.points[0], rule=wide), replace(quick.points[1], rule=narrow))
-    figure = spike_teacher_figure(SpikeTeacher(points, 0, "", (0, 1)), Rule.parse({"on_pre": "x_post"}))
+    figure = spike_teacher_figure(Teacher(points, 0, "", (0, 1)), Rule.parse({"on_pre": "x_post"}))
     (band,) = figure.axes[0].collections
     vertices = band.get_paths()[0].vertices
     far = vertices[vertices[:, 0] > 1.1]

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.fit.objective import Objective
+from discover.fit.path import Blocks
 from discover.progress import Progress, silent
 
 __all__ = ["CMAES", "evolve"]
@@ -38,7 +39,7 @@ class CMAES:
 
     def minimise(
         self,
-        objective: Objective,
+        objective: Blocks[Any],
         start: FloatArray,
         penalty: FloatArray,
         n_steps: int,
@@ -49,19 +50,26 @@ class CMAES:
         free = np.isfinite(penalty)
         if not free.any():
             return np.zeros_like(start)
-        weights = penalty[free]
+        in_block = objective.blocks >= 0
+        weights = np.zeros(objective.blocks.max() + 1)
+        weights[objective.blocks[in_block]] = np.where(free, penalty, 0.0)[in_block]
+        plain = np.where(free, objective.straightened(start), 0.0)
 
-        def whole(part: FloatArray) -> FloatArray:
-            point = np.zeros_like(start)
-            point[free] = part
-            return point
+        def whole(some: FloatArray) -> FloatArray:
+            point = np.zeros_like(plain)
+            point[free] = some
+            return objective.bent(point)
 
         def values_of(parts: list[FloatArray]) -> list[float]:
-            losses = objective.all_losses([whole(part) for part in parts]).mean(axis=1)
-            return [float(loss + weights @ np.abs(part)) for loss, part in zip(losses, parts, strict=True)]
+            points = [whole(some) for some in parts]
+            values = objective.values(points)
+            return [
+                float(value + weights @ objective.norms(point))
+                for value, point in zip(values, points, strict=True)
+            ]
 
-        spread = min(self.sigma, max(np.abs(start[free]).max(), 0.02))
-        best, _ = evolve(values_of, start[free], spread, self.population, n_steps, rng, progress)
+        width = min(self.sigma, max(float(np.abs(plain[free]).max()), 0.02))
+        best, _ = evolve(values_of, plain[free], width, self.population, n_steps, rng, progress)
         return whole(best)
 
 

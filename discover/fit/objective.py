@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.spread import losses_of_population
-from discover.tasks.base import Task, VisitedStates, are_constants, bases
+from discover.fit.path import MAX_DROPS, Blocks, losses_on
+from discover.fit.result import PathPoint
+from discover.tasks.base import Task, VisitedStates, are_constants, bases, rule_of
 
-__all__ = ["Objective", "Slope", "clipped_mean"]
+__all__ = ["Objective", "Slope", "clipped_mean", "judged"]
 
 FloatArray = NDArray[np.float64]
 
@@ -41,8 +42,8 @@ class Slope(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Objective:
-    """Mean loss over problems as a function of scaled coefficients.
+class Objective(Blocks[PathPoint]):
+    """Mean loss over problems as a function of scaled coefficients; each term is a block.
 
     Coordinates are ``coefficient * effect``: the root-mean-square of what a term adds to the update on the
     states that synapses visit, relative to the size of the weights. In these, all terms have comparable
@@ -59,11 +60,11 @@ class Objective:
     units : ndarray, shape (n_coefficients,)
         Root-mean-square of the weights that each term changes, at the size that the task asks for.
 
-    For constants of the synapse both are 1.
+    For constants of the synapse effects and units are 1.
     """
 
-    task: Task
-    problems: Any
+    n_tried: ClassVar[int] = MAX_DROPS
+
     effects: FloatArray
     units: FloatArray
 
@@ -72,19 +73,10 @@ class Objective:
         """Number of coefficients, over all slots."""
         return len(self.effects)
 
-    def coefficients(self, scaled: FloatArray) -> FloatArray:
-        """Return the rule's coefficients."""
-        coefficients = scaled / self.effects
-        for n, usual in self._usual.items():
-            coefficients[n] = usual * np.exp(np.clip(scaled[n], -LARGEST_LOG, LARGEST_LOG))
-        return coefficients
-
-    def scaled(self, coefficients: FloatArray) -> FloatArray:
-        """Return the coordinates of a rule's coefficients."""
-        scaled = coefficients * self.effects
-        for n, usual in self._usual.items():
-            scaled[n] = np.log(coefficients[n] / usual)
-        return scaled
+    @cached_property
+    def blocks(self) -> NDArray[np.int64]:
+        """Number of each term; -1 for constants of the synapse."""
+        return np.where(self.is_constant, -1, np.cumsum(~self.is_constant) - 1)
 
     @cached_property
     def is_constant(self) -> NDArray[np.bool_]:
@@ -97,17 +89,23 @@ class Objective:
         slots = [slot for basis in bases(self.task) for slot in len(basis) * [basis.slot]]
         return {n: slot.usual for n, slot in enumerate(slots) if slot.is_constant}
 
-    def multiplied(self, scaled: FloatArray, factor: float) -> FloatArray:
-        """Return a multiple of a rule; constants of the synapse stay as they are."""
-        return np.where(self.is_constant, scaled, factor * scaled)
+    def rule(self, scaled: FloatArray) -> FloatArray:
+        """Return the rule's coefficients."""
+        coefficients = scaled / self.effects
+        for n, usual in self._usual.items():
+            coefficients[n] = usual * np.exp(np.clip(scaled[n], -LARGEST_LOG, LARGEST_LOG))
+        return coefficients
 
-    def losses(self, scaled: FloatArray, n_steps: int | None = None) -> FloatArray:
-        """Loss of each problem, shape (n_problems,)."""
-        return self.task.losses(self.coefficients(scaled), self.problems, n_steps)
+    def scaled(self, rule: FloatArray) -> FloatArray:
+        """Return the coordinates of a rule's coefficients."""
+        scaled = rule * self.effects
+        for n, usual in self._usual.items():
+            scaled[n] = np.log(rule[n] / usual)
+        return scaled
 
-    def all_losses(self, points: Sequence[FloatArray]) -> FloatArray:
-        """Loss of each of several rules on each problem, shape (n_rules, n_problems)."""
-        return losses_of_population(self.task, [self.coefficients(point) for point in points], self.problems)
+    def norms(self, scaled: FloatArray) -> FloatArray:
+        """Size of each term."""
+        return np.abs(scaled[~self.is_constant])
 
     def step(self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None = None) -> Slope:
         """Mean loss and mean gradient over some problems.
@@ -115,7 +113,8 @@ class Objective:
         The gradient of each problem is clipped to a norm of one and left out where the problem blew up, so
         that no single problem can throw the search off.
         """
-        result = self.task.gradient(self.coefficients(scaled), self.problems.subset(picks), n_steps)
+        problems = self.task.subset(self.problems, picks)
+        result = self.task.gradient(self.rule(scaled), problems, n_steps)
         gradient = clipped_mean(result.gradients / self.effects, ~result.blown)
         return Slope(float(result.losses.mean()), gradient, float(result.blown.mean()))
 
@@ -123,33 +122,85 @@ class Objective:
         self, scaled: FloatArray, picks: NDArray[np.int64], n_steps: int | None, free: NDArray[np.bool_]
     ) -> Slope:
         """Like :meth:`step`, with gradients from forward differences along the free coefficients."""
-        problems = self.problems.subset(picks)
-        losses = self.task.losses(self.coefficients(scaled), problems, n_steps)
+        problems = self.task.subset(self.problems, picks)
+        losses = self.task.losses(self.rule(scaled), problems, n_steps)
         gradients = np.zeros((len(losses), self.n_coefficients))
         for n in np.flatnonzero(free):
             moved = scaled.copy()
             moved[n] += DIFFERENCE
-            gradients[:, n] = (
-                self.task.losses(self.coefficients(moved), problems, n_steps) - losses
-            ) / DIFFERENCE
+            gradients[:, n] = (self.task.losses(self.rule(moved), problems, n_steps) - losses) / DIFFERENCE
         return Slope(float(losses.mean()), clipped_mean(gradients, losses < 1), float(np.mean(losses >= 1)))
 
-    def with_effects_of(self, scaled: FloatArray, seed: np.random.SeedSequence) -> Objective:
-        """Return the objective with effects measured on the states that this rule visits.
-
-        Where every problem blows up under it, the effects stay.
-        """
-        visited = self.task.visit(self.coefficients(scaled), self.problems, N_EFFECT_STATES, seed)
+    def with_states_of(self, rule: FloatArray, seed: np.random.SeedSequence) -> Objective:
+        """Return the objective with effects measured on the states that this rule visits."""
+        within = self.rule(self.scaled(rule))  # constants within their range
+        visited = self.task.visit(within, self.problems, N_EFFECT_STATES, seed)
         if any(len(states.values) == 0 for states in visited.values()):
             return self
         return replace(self, effects=_sizes(self.task, visited) / self.units)
 
+    def around(self, point: PathPoint, seed: np.random.SeedSequence) -> Objective:
+        """Return the objective with effects at random weights again."""
+        return Objective.start(self.task, self.problems, seed, self.is_free)
+
+    def removals(
+        self, point: PathPoint, seed: np.random.SeedSequence
+    ) -> Iterator[tuple[int, Objective, FloatArray]]:
+        """Yield each term of a point with the coordinates of the others."""
+        names = [(basis.slot.name, name) for basis in bases(self.task) for name in basis.names]
+        for slot, term in sorted(point.support):
+            place = names.index((slot, term))
+            rest = _vector(self.task, point.coefficients)
+            rest[place] = 0.0
+            objective = self.with_states_of(rest, seed)
+            yield int(self.blocks[place]), objective, objective.scaled(rest)
+
+    def judged(self, rule: FloatArray, heldout: Any, penalty: float, restart: int, origin: str) -> PathPoint:
+        """Return a point of the path with its losses."""
+        return judged(self.task, rule, self.problems, heldout, penalty, restart, origin)
+
     @classmethod
-    def start(cls, task: Task, problems: Any, seed: np.random.SeedSequence) -> Objective:
+    def start(
+        cls,
+        task: Task,
+        problems: Any,
+        seed: np.random.SeedSequence,
+        is_free: NDArray[np.bool_] | None = None,
+    ) -> Objective:
         """Return the objective with effects measured at random weights of the size the task asks for."""
         states = task.probe(problems, N_EFFECT_STATES, seed)
         units = _weight_sizes(task, states)
-        return cls(task, problems, _sizes(task, states) / units, units)
+        return cls(task, problems, _sizes(task, states) / units, units, is_free=is_free)
+
+
+def judged(
+    task: Task,
+    coefficients: FloatArray,
+    problems: Any,
+    heldout: Any,
+    penalty: float,
+    restart: int,
+    origin: str,
+) -> PathPoint:
+    """Return the point of some coefficients with its losses on the problems and on held-out ones."""
+    tables = rule_of(task, coefficients).coefficients()
+    return PathPoint(
+        penalty=penalty,
+        coefficients={slot.name: tables[slot.name] for slot in task.slots},
+        restart=restart,
+        origin=origin,
+        **losses_on(task, coefficients, problems, heldout),
+    )
+
+
+def _vector(task: Task, terms: Mapping[str, Mapping[str, float]]) -> FloatArray:
+    parts = []
+    for basis in bases(task):
+        values = np.full(len(basis), basis.slot.usual)
+        for name, value in terms[basis.slot.name].items():
+            values[basis.index(name)] = value
+        parts.append(values)
+    return np.concatenate(parts)
 
 
 def clipped_mean(gradients: FloatArray, sound: NDArray[np.bool_]) -> FloatArray:

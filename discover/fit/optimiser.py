@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.fit.objective import Objective
 from discover.fit.settings import FitSettings
 from discover.progress import Progress
 
@@ -17,11 +16,11 @@ FloatArray = NDArray[np.float64]
 
 
 class Minimiser(Protocol):
-    """Minimises the meta-loss plus a weighted L1 norm."""
+    """Minimises the meta-loss plus a weighted norm of each block."""
 
     def minimise(
         self,
-        objective: Objective,
+        objective: Any,
         start: FloatArray,
         penalty: FloatArray,
         n_steps: int,
@@ -32,7 +31,7 @@ class Minimiser(Protocol):
 
         Parameters
         ----------
-        objective : Objective
+        objective : Blocks
         start : ndarray, shape (n_coefficients,)
             Scaled coefficients to begin with.
         penalty : ndarray, shape (n_coefficients,)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from discover.checked import parse_json, printable, read_plain
 from discover.errors import ArtefactError, DiscoverError, RuleError
-from discover.fit import SpikeTeacher, Teacher, teacher_from_json
+from discover.fit import Teacher
 from discover.forms import (
     Ablation,
     Baseline,
@@ -60,12 +60,12 @@ class Config(Part):
 class RulePath(WrittenPath):
     """``path.json``, with the teacher as the fit made it."""
 
-    teacher: Any = None  # Teacher, SpikeTeacher or None
+    teacher: Any = None  # Teacher or None
 
     @field_validator("teacher", mode="before")
     @classmethod
-    def _read_teacher(cls, data: Any) -> Teacher | SpikeTeacher | None:
-        return None if data is None else teacher_from_json(data)
+    def _read_teacher(cls, data: Any) -> Teacher | None:
+        return None if data is None else Teacher.from_json(data)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from discover.fit import SpikeTeacher, SpikeTeacherPoint
+from discover.fit import Teacher, TeacherPoint
 from discover.report.style import BLUE, SKY, VERMILLION, new_figure
 from discover.rule import Rule
 from discover.slots import get_slot
@@ -37,7 +37,7 @@ def times_name(block: Block) -> str:
     return f"{'w' if power else '1'} at {SPIKES[slot]} spikes"
 
 
-def spike_teacher_figure(teacher: SpikeTeacher, rule: Rule) -> Figure:
+def spike_teacher_figure(teacher: Teacher, rule: Rule) -> Figure:
     """Draw each curve of the chosen teacher with the range over restarts, and that of the chosen formula.
 
     Curves of a restart end where its traces do.
@@ -102,14 +102,14 @@ def trace_curves_of_rule(rule: Rule, traces: Mapping[str, FloatArray]) -> dict[B
     return found
 
 
-def _splines(point: SpikeTeacherPoint, slot: str) -> TraceSplines:
+def _splines(point: TeacherPoint, slot: str) -> TraceSplines:
     splines = point.splines(slot)
     if splines is None:
         raise ValueError(f"This rule has no update in {slot}.")
     return splines
 
 
-def _curves(point: SpikeTeacherPoint, best: SpikeTeacherPoint, traces: Mapping[str, FloatArray]) -> Curves:
+def _curves(point: TeacherPoint, best: TeacherPoint, traces: Mapping[str, FloatArray]) -> Curves:
     """Curves of the chosen point's blocks; NaN beyond a rule's own range, zero where it has none."""
     curves = {}
     for slot, power in best.blocks:

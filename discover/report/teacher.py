@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from discover.fit import SpikeTeacher, Teacher
+from discover.fit import Teacher
 from discover.report.reading import Run
 from discover.report.spike_teacher import spike_teacher_figure, times_name
 from discover.report.style import BLUE, SKY, VERMILLION, new_figure, save, styled
@@ -75,16 +75,13 @@ def teacher_section(run: Run, folder: Path) -> TeacherSection | None:
     OSError
         When a file cannot be written.
     """
-    teacher: Teacher | SpikeTeacher | None = run.path.teacher
+    teacher: Teacher | None = run.path.teacher
     if teacher is None:
         return None
     rule = run.front.chosen.rule
     with styled():
-        if isinstance(teacher, SpikeTeacher):
-            figure = spike_teacher_figure(teacher, rule)
-        else:
-            figure = teacher_figure(teacher, rule)
-        save(figure, folder, FIGURE)
+        draw = spike_teacher_figure if teacher.is_spiking else teacher_figure
+        save(draw(teacher, rule), folder, FIGURE)
     best = teacher.best
     polynomial = min(run.path.points, key=lambda point: point.heldout_loss)
     text = (
@@ -93,7 +90,7 @@ def teacher_section(run: Run, folder: Path) -> TeacherSection | None:
         f"the best polynomial {polynomial.heldout_loss:.4g}."
     )
     n_restarts = len(teacher.choices)
-    if isinstance(teacher, SpikeTeacher):
+    if teacher.is_spiking:
         text += (
             f" Its traces decay with {teacher.best.rule.tau_pre_ms:.3g} ms (presynaptic) and "
             f"{teacher.best.rule.tau_post_ms:.3g} ms (postsynaptic)."

@@ -104,7 +104,7 @@ def _descended(
             current = _with_constants(rule, ties @ (point * unit))
         except RuleError:
             break
-        gradient = _clipped_mean(task, current, problems.subset(picks), ties * unit)
+        gradient = _clipped_mean(task, current, task.subset(problems, picks), ties * unit)
         first = BETA1 * first + (1 - BETA1) * gradient
         second = BETA2 * second + (1 - BETA2) * gradient**2
         rate = STEP_SIZE * 0.5 * (1 + np.cos(np.pi * t / n_steps))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from discover.errors import ArtefactError, RunFailed
 from discover.expression import Node, const
-from discover.fit import FitResult, SpikeTeacher, SpikeTeacherPoint, TeacherPoint
+from discover.fit import FitResult, TeacherPoint
 from discover.search.engine import MIN_ROWS, Samples
 from discover.search.metric import curvature, in_metric
 from discover.slots import TAU_POST, TAU_PRE, get_slot
@@ -24,7 +24,6 @@ from discover.tasks.base import (
     coefficients_of,
     update_slots,
     with_splines,
-    with_trace_splines,
 )
 
 __all__ = ["Lesson", "recorded_states", "teacher_samples"]
@@ -114,12 +113,10 @@ def teacher_samples(
         places = [fit.teacher.chosen, *others]
         if number >= len(places):
             return None
-        if isinstance(fit.teacher, SpikeTeacher):
-            return _of_trace_splines(
-                task, problems, fit.teacher.points[places[number]], trajectories, n_states, seed
-            )
-        splines = fit.teacher.points[places[number]]
-        return _of_splines(task, problems, splines, fit.teacher.slot, trajectories, n_states, seed)
+        taught, slot = fit.teacher.points[places[number]], fit.teacher.slot
+        if fit.teacher.is_spiking:
+            return _of_trace_splines(task, problems, taught, trajectories, n_states, seed)
+        return _of_splines(task, problems, taught, slot, trajectories, n_states, seed)
     if number > 0:
         return None
     less_dense = sorted(
@@ -149,7 +146,8 @@ def _of_splines(
         raise RunFailed("The teacher blows up on every problem; learn it longer, or leave it out.")
 
     def update(**columns: FloatArray) -> FloatArray:
-        return rule.update(*columns.values())
+        values: FloatArray = rule.update(*columns.values())
+        return values
 
     samples = _sampled(task, visited, trajectories, {slot: update})
     # Splines are constant beyond their ends, which says nothing about the rule.
@@ -171,13 +169,13 @@ def _of_splines(
 def _of_trace_splines(
     task: Task,
     problems: Any,
-    teacher: SpikeTeacherPoint,
+    teacher: TeacherPoint,
     trajectories: Mapping[str, NDArray[Any]],
     n_states: int,
     seed: np.random.SeedSequence,
 ) -> Lesson:
     rule = teacher.rule
-    visited = with_trace_splines(task).visit(rule, problems, n_states, seed)
+    visited = with_splines(task).visit(rule, problems, n_states, seed)
     if any(len(states.values) < MIN_ROWS for states in visited.values()):
         raise RunFailed("The teacher stops on every problem; learn it longer, or leave it out.")
     splines = {

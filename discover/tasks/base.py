@@ -35,7 +35,6 @@ __all__ = [
     "rule_of",
     "update_slots",
     "with_splines",
-    "with_trace_splines",
     "without_gradients",
 ]
 
@@ -183,6 +182,10 @@ class Task(ABC):
     def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
         """Draw problems (see :class:`Problems`); the same seed gives the same problems."""
 
+    def subset(self, problems: Any, indices: IntArray) -> Any:
+        """Return some of the problems, such as those that a step of an optimiser looks at."""
+        return problems.subset(indices)
+
     @abstractmethod
     def losses(self, rule: Any, problems: Any, n_steps: int | None = None) -> FloatArray:
         """Loss of each problem after the inner loop, shape (n_problems,).
@@ -310,28 +313,15 @@ def without_gradients(task: Task) -> TaskError:
 
 
 def with_splines(task: Task) -> Task:
-    """Return a task whose network runs rules without a formula.
+    """Return a task whose network runs rules without a formula, of outputs or of synaptic traces.
 
     Raises
     ------
     TaskError
         If it does not.
     """
-    if not task.takes_splines:
+    if not (task.takes_splines or task.takes_trace_splines):
         raise TaskError(f"The network of the task {task.name!r} runs no rules without a formula.")
-    return task
-
-
-def with_trace_splines(task: Task) -> Task:
-    """Return a task whose network runs rules without a formula over synaptic traces.
-
-    Raises
-    ------
-    TaskError
-        If it does not.
-    """
-    if not task.takes_trace_splines:
-        raise TaskError(f"The network of the task {task.name!r} runs no splines of synaptic traces.")
     return task
 
 
