@@ -14,9 +14,9 @@ from discover.journal import Journal, JournaledTask
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
 from discover.tasks import get_task
-from discover.tasks._balance import kernel_rule
 from discover.tasks._balance_problems import BalanceSettings, drawn, mean_input_rate, retuned
 from discover.tasks._recurrent_balance import RecurrentSettings
+from discover.tasks._spiking_runs import kernel_rule
 from discover.tasks.base import coefficients_of, rule_of
 from discover.tasks.ei_coplastic import EiCoplasticSettings
 from discover.validate import ValidateSettings, validate
