@@ -16,8 +16,9 @@ of the sample before.
 
 A rule is a table, a program over what a neuron's synapses share for the nine numbers of
 :mod:`sims._quadratic_kernels`, or a program that runs for every synapse. Registers of a program are: the
-output, states of the postsynaptic neuron, constants, one for each instruction that synapses share; in the
-last form then input, weight, states of presynaptic neurons, and one for each other instruction.
+output, states of the postsynaptic neuron or of all, signals, constants, one for each instruction that
+synapses share; in the last form then input, weight, states of presynaptic neurons, and one for each other
+instruction.
 """
 
 from typing import NamedTuple
@@ -55,8 +56,8 @@ LINEAR, TANGENT, RECTIFIED = 0, 1, 2
 (
     PRE, N_PRE, POST, N_POST, TARGET, WEIGHTS, DRIVE, IS_HIERARCHICAL, KIND, NEEDS_PRE, FORM, IS_LINEAR,
     NEEDS_ALL, REGISTERS, REGISTERS_END, CODE, CODE_OF_SYNAPSES, CODE_END, GRADIENT, GRADIENT_END, READS,
-    READS_OF_PRE, READS_END, N_CONSTANTS, N_PROJECTION,
-) = range(25)  # fmt: skip
+    READS_OF_PRE, SIGNALS, READS_END, N_CONSTANTS, N_PROJECTION,
+) = range(26)  # fmt: skip
 """What is known of a projection: first units and sizes of its ends, then where its parts begin."""
 
 FROM_BEFORE, INNER, FROM_LAST = 0, 1, 2
@@ -78,7 +79,7 @@ class Circuit(NamedTuple):
     tables: np.ndarray  # (n_projections, 3, 9)
     outputs: np.ndarray  # (n_projections, 9)
     code: np.ndarray
-    reads: np.ndarray  # (n_reads, 2): register, and place in the state of what it holds
+    reads: np.ndarray  # (n_reads, 3): register, place in state or units, whether a neuron has its own
     constants: np.ndarray  # registers of all rules but the first of all, which is not used
     n_units: int
     n_given: int
@@ -253,18 +254,34 @@ def _rule(circuit, p):
 
 @helper
 def _read_states(circuit, projection, k, state, registers):
-    """Set registers to the states of postsynaptic neuron k."""
+    """Set registers to the states of postsynaptic neuron k, and to those that all share."""
     for r in range(projection[READS], projection[READS_OF_PRE]):
-        store(registers, (circuit.reads[r, 0],), load(state, (circuit.reads[r, 1] + k,)))
+        place = circuit.reads[r, 1] + circuit.reads[r, 2] * k
+        store(registers, (circuit.reads[r, 0],), load(state, (place,)))
 
 
 @helper
-def _run_shared(circuit, projection, y, registers):
+def _read_signals(circuit, projection, at, units, registers):
+    """Set registers to the signals of the sample whose units begin at `at`."""
+    for r in range(projection[SIGNALS], projection[READS_END]):
+        store(registers, (circuit.reads[r, 0],), load(units, (at + circuit.reads[r, 1],)))
+
+
+@helper
+def _coefficients(circuit, projection, rule, k, at, units, registers):
+    """Coefficients of neuron k's rule at the sample whose units begin at `at`."""
+    _read_signals(circuit, projection, at, units, registers)
+    return quadratic_coefficients(rule, load(units, (at + projection[POST] + k,)), registers)
+
+
+@helper
+def _run_shared(circuit, projection, k, at, units, registers):
     """Run what a program for every synapse computes once a neuron; return the first register of synapses."""
+    _read_signals(circuit, projection, at, units, registers)
     code = circuit.code[projection[CODE] : projection[CODE_OF_SYNAPSES]]
     n_states = projection[READS_OF_PRE] - projection[READS]
     first = 1 + n_states + projection[N_CONSTANTS]
-    store(registers, (0,), y)
+    store(registers, (0,), load(units, (at + projection[POST] + k,)))
     run_code(code, first, registers)
     return first + code.shape[0]
 
@@ -272,10 +289,10 @@ def _run_shared(circuit, projection, y, registers):
 @helper
 def _run_synapse(circuit, projection, i, x, w, first, state, registers):
     """Run the rest of a program for synapse i."""
-    n = 2 + projection[READS_END] - projection[READS_OF_PRE]
+    n = 2 + projection[SIGNALS] - projection[READS_OF_PRE]
     store(registers, (first,), x)
     store(registers, (first + 1,), w)
-    for r in range(projection[READS_OF_PRE], projection[READS_END]):
+    for r in range(projection[READS_OF_PRE], projection[SIGNALS]):
         store(registers, (circuit.reads[r, 0],), load(state, (circuit.reads[r, 1] + i,)))
     code = circuit.code[projection[CODE_OF_SYNAPSES] : projection[CODE_END]]
     run_code(code, first + n, registers)
@@ -292,8 +309,7 @@ def _change_weights(circuit, p, k, w, step, space):
     projection, n_units = circuit.projections[p], circuit.n_units
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
     first = n_units + projection[PRE]
-    y = load(space.units, (n_units + projection[POST] + k,))
-    c = quadratic_coefficients(rule, y, registers)
+    c = _coefficients(circuit, projection, rule, k, n_units, space.units, registers)
     return update(space.units[first : first + w.shape[0]], w, step, rule.is_linear, c)
 
 
@@ -305,13 +321,13 @@ def _collect_linear(circuit, p, k, n_samples, n, space, drive):
     """Collect the changes of one neuron's weights by a rule that is linear in input and weight."""
     projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
-    source, post = projection[PRE], projection[POST] + k
+    source = projection[PRE]
     constant = zero_of(load(drive, (0, 0)))
     slope = constant
     for b in range(1, n_samples + 1, 2):
         at, other = b * n_units, min(b + 1, n_samples) * n_units
-        c = quadratic_coefficients(rule, load(units, (at + post,)), registers)
-        d = quadratic_coefficients(rule, load(units, (other + post,)), registers)
+        c = _coefficients(circuit, projection, rule, k, at, units, registers)
+        d = _coefficients(circuit, projection, rule, k, other, units, registers)
         weight = 1.0 if other > at else 0.0
         constant = constant + c[0] + weight * d[0]
         slope = slope + c[1] + weight * d[1]
@@ -327,15 +343,15 @@ def _collect(circuit, p, k, n_samples, n, space, drive):
     """The same by any quadratic rule."""
     projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
-    source, post = projection[PRE], projection[POST] + k
+    source = projection[PRE]
     for b in range(1, n_samples + 1, 2):
         at, other = b * n_units, (b + 1) * n_units
         inputs = units[at + source : at + source + n]
-        c = quadratic_coefficients(rule, load(units, (at + post,)), registers)
+        c = _coefficients(circuit, projection, rule, k, at, units, registers)
         if b == n_samples:
             accumulate(inputs, False, c, drive)
         else:
-            d = quadratic_coefficients(rule, load(units, (other + post,)), registers)
+            d = _coefficients(circuit, projection, rule, k, other, units, registers)
             accumulate_two(inputs, units[other + source : other + source + n], c, d, drive)
 
 
@@ -348,9 +364,7 @@ def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, 
     output = circuit.outputs[p, 0]
     norm = zero_of(load(w, (0,)))
     for b in range(1, n_samples + 1):
-        first = _run_shared(
-            circuit, projection, load(units, (b * n_units + projection[POST] + k,)), registers
-        )
+        first = _run_shared(circuit, projection, k, b * n_units, units, registers)
         for i in range(w.shape[0]):
             x, u = load(units, (b * n_units + projection[PRE] + i,)), load(w, (i,))
             _run_synapse(circuit, projection, i, x, u, first, state, registers)
@@ -448,6 +462,16 @@ def advance(circuit, samples, order, row, state, eta, space):
 
 
 @helper
+def _pull_signals(circuit, projection, at, gradient, pulls):
+    """Move what a sample added to the adjoints of signals on to the units that they are."""
+    place = projection[READS_OF_PRE] - projection[READS]
+    for r in range(projection[SIGNALS], projection[READS_END]):
+        add_to(pulls, (at + circuit.reads[r, 1],), load(gradient, (place,)))
+        store(gradient, (place,), zero_of(load(gradient, (place,))))
+        place += 1
+
+
+@helper
 def _pull_by_linear(circuit, p, k, n_samples, w, a, step, gradient, change, space):
     """Pull the adjoint of one neuron's weights back through a rule that is linear in input and weight."""
     projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
@@ -457,9 +481,10 @@ def _pull_by_linear(circuit, p, k, n_samples, w, a, step, gradient, change, spac
     for b in range(1, n_samples + 1):
         first, post = b * n_units + projection[PRE], b * n_units + projection[POST] + k
         y = load(units, (post,))
-        c = quadratic_coefficients(rule, y, registers)
+        c = _coefficients(circuit, projection, rule, k, b * n_units, units, registers)
         m = moments(units[first : first + n], w, a, rule.needs_all_moments)
         add_to(pulls, (post,), pull_quadratic(rule, step, m, y, registers, adjoints, gradient))
+        _pull_signals(circuit, projection, b * n_units, gradient, pulls)
         slope = slope + c[1]
         if projection[NEEDS_PRE]:
             for i in range(n):
@@ -478,9 +503,10 @@ def _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, gradient, change, s
     for b in range(1, n_samples + 1):
         first, post = b * n_units + projection[PRE], b * n_units + projection[POST] + k
         inputs, y = units[first : first + n], load(units, (post,))
-        c = quadratic_coefficients(rule, y, registers)
+        c = _coefficients(circuit, projection, rule, k, b * n_units, units, registers)
         m = moments(inputs, w, a, True)
         add_to(pulls, (post,), pull_quadratic(rule, step, m, y, registers, adjoints, gradient))
+        _pull_signals(circuit, projection, b * n_units, gradient, pulls)
         accumulate_slopes(inputs, c, drive)
         if projection[NEEDS_PRE]:
             pull_inputs(inputs, w, a, step, c, pulls[first : first + n])
@@ -501,10 +527,10 @@ def _pull_by_synapses(circuit, p, k, n_samples, w, a, step, gradient, change, st
     n_shared = 1 + n_states + projection[N_CONSTANTS]
     shared = circuit.code[projection[CODE] : projection[CODE_OF_SYNAPSES]]
     code = circuit.code[projection[CODE_OF_SYNAPSES] : projection[CODE_END]]
-    n_given = 2 + projection[READS_END] - projection[READS_OF_PRE]
+    n_given = 2 + projection[SIGNALS] - projection[READS_OF_PRE]
     for b in range(1, n_samples + 1):
         at = b * n_units
-        first = _run_shared(circuit, projection, load(units, (at + post,)), registers)
+        first = _run_shared(circuit, projection, k, at, units, registers)
         _clear(adjoints)
         for i in range(w.shape[0]):
             x = load(units, (at + source + i,))
@@ -515,13 +541,14 @@ def _pull_by_synapses(circuit, p, k, n_samples, w, a, step, gradient, change, st
             add_to(change, (i,), load(adjoints, (first + 1,)))
             if projection[NEEDS_PRE]:
                 add_to(pulls, (at + source + i,), load(adjoints, (first,)))
-            for r in range(projection[READS_OF_PRE], projection[READS_END]):
+            for r in range(projection[READS_OF_PRE], projection[SIGNALS]):
                 place = circuit.reads[r, 1] + i
                 add_to(space.change, (place,), load(adjoints, (circuit.reads[r, 0],)))
         pull_code(shared, n_shared, registers, adjoints)
         add_to(pulls, (at + post,), load(adjoints, (0,)))
         for r in range(n_shared - 1):
             add_to(gradient, (r,), load(adjoints, (1 + r,)))
+        _pull_signals(circuit, projection, at, gradient, pulls)
 
 
 @helper
@@ -541,7 +568,7 @@ def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
                 continue
             change = _weights(projection, space.change, k)
             _read_states(circuit, projection, k, state, registers)
-            _clear(own[:n_states])
+            _clear(own[: n_states + projection[READS_END] - projection[SIGNALS]])
             if projection[FORM] == OF_SYNAPSES:
                 _pull_by_synapses(circuit, p, k, n_samples, w, a, step, own, change, state, space)
             elif projection[IS_LINEAR]:
@@ -549,7 +576,7 @@ def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
             else:
                 _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, own, change, space)
             for r in range(n_states):
-                place = circuit.reads[projection[READS] + r, 1] + k
+                place = circuit.reads[projection[READS] + r, 1] + circuit.reads[projection[READS] + r, 2] * k
                 add_to(space.change, (place,), load(own, (r,)))
 
 

@@ -29,7 +29,7 @@ from sims._rate_rules import (
     canonical,
     part_of,
 )
-from sims.circuit import LowPass, Projection
+from sims.circuit import LowPass, Projection, Signal, Variable
 from sims.rules import Program, SplineRule
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class _CircuitPlan(KernelPlan):
             if self._kind(projection) == _INNER
         ]
         units, registers = ((rule.together + 1) * layout.n_units,), (self.n_registers,)
-        n_means = sum(prod(layout.shapes[name]) for name in layout.circuit.states)
+        n_means = sum(prod(layout.shapes[name]) for name in layout.circuit.states if name in layout.shapes)
         return {
             "registers": registers,
             "adjoints": registers,
@@ -239,6 +239,13 @@ class _CircuitPlan(KernelPlan):
         if projection.pre in layout.given or names.index(projection.pre) < names.index(projection.post):
             return _FROM_BEFORE
         return _INNER if layout.populations[projection.post].tau is None else _FROM_LAST
+
+    def _read(self, variable: Variable) -> tuple[int, tuple[int, int]]:
+        """Return of which kind what a rule reads is, where it is, and whether each neuron has its own."""
+        layout, name = self.layout, variable.state
+        if isinstance(layout.circuit.states[name], Signal):
+            return 2, (layout.first_unit[name], 0)
+        return int(variable.place == "pre"), (layout.place[name], int(variable.place != "global"))
 
     def _packed(self) -> Any:
         from sims import _rate_circuit_kernels as kernels
@@ -279,12 +286,17 @@ class _CircuitPlan(KernelPlan):
                 rows.append([*row, kernels.STILL, *(kernels.N_PROJECTION - len(row) - 1) * [0]])
                 continue
             start = len(reads)
-            reads += [(r, layout.place[state.state]) for r, state in part.reads]
-            n_of_post = sum(state.place == "post" for _, state in part.reads)
+            # Of the postsynaptic neuron or of all, of the presynaptic neuron, signals of the sample.
+            of_kind: tuple[list[Any], ...] = [], [], []
+            for r, variable in part.reads:
+                which, where = self._read(variable)
+                of_kind[which].append((r, *where))
+            reads += [one for some in of_kind for one in some]
+            n_of_post, n_of_pre, _ = map(len, of_kind)
             row += [
                 forms[part.form], part.is_linear, part.needs_all, register, register + part.n_registers, code,
                 code + part.n_shared, code + len(part.code), gradient, gradient + part.n_gradient, start,
-                start + n_of_post, len(reads), len(part.constants) - n_of_post,
+                start + n_of_post, start + n_of_post + n_of_pre, len(reads), len(part.constants) - n_of_post,
             ]  # fmt: skip
             rows.append(row)
             register += part.n_registers
@@ -297,16 +309,11 @@ class _CircuitPlan(KernelPlan):
                 registers[first : first + len(constants)] = constants
         means = []
         for name, state in layout.circuit.states.items():
-            assert isinstance(state, LowPass)
-            population, exponent = state.power
-            means.append(
-                [
-                    layout.place[name],
-                    layout.first_unit[population],
-                    layout.populations[population].n,
-                    exponent,
-                ]
-            )
+            if isinstance(state, LowPass):
+                followed, exponent = state.power
+                means.append(
+                    [layout.place[name], layout.first_unit[followed], *layout.shapes[name], exponent]
+                )
         tables = [parts[name].table if name in parts else NO_TABLE for name in projections]
         outputs = [parts[name].outputs if name in parts else NO_OUTPUTS for name in projections]
         return kernels.Circuit(
@@ -314,7 +321,7 @@ class _CircuitPlan(KernelPlan):
             np.array([float(one.learning_rate) for one in projections.values()]), _whole(means, 4),
             np.array([1.0 / one.tau for one in layout.circuit.states.values() if isinstance(one, LowPass)]),
             np.array(tables), np.array(outputs, dtype=np.int64),
-            np.concatenate([NO_CODE, *(part.code for part in parts.values())]), _whole(reads, 2),
+            np.concatenate([NO_CODE, *(part.code for part in parts.values())]), _whole(reads, 3),
             registers[1:], layout.n_units, layout.n_given, len(means), 1,
         )  # fmt: skip
 

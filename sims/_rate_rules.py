@@ -33,7 +33,7 @@ class Part:
     code: IntArray
     n_shared: int  # instructions that synapses share
     n_registers: int
-    reads: tuple[tuple[int, Variable], ...]  # registers of states, first of the postsynaptic neuron
+    reads: tuple[tuple[int, Variable], ...]  # registers of states, in the order of the slot's variables
     n_gradient: int
     by_parameter: Callable[[FloatArray], FloatArray]  # from (n_problems, n_gradient) as kernels give it
 
@@ -156,7 +156,7 @@ def canonical(slot: Slot, program: Program) -> tuple[Program, tuple[Variable, ..
     shift = len(kept) - len(bound)
     moved |= {n: n + shift for n in range(len(bound), program.n_registers)}
     rows = [(op, moved[a], moved[b] if op in BINARY_OPS else b) for op, a, b in code]
-    levels = [one.place == "post" for one in kept]
+    levels = [one.place in ("post", "global") for one in kept]
     names = [one.name for one in kept]
     return Program.build(names, levels, program.constants, rows, moved[program.output]), tuple(states)
 
