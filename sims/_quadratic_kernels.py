@@ -177,7 +177,7 @@ def _seed(adjoints, r, value):
 
 @helper(forceinline=True)
 def _pull_program(rule, step, m, registers, adjoints, gradient):
-    """The same for a program, whose `registers` are those of :func:`coefficients` for the same sample."""
+    """Add one sample's gradient of a program; `registers` are as :func:`quadratic_coefficients` left them."""
     code, outputs = rule.code, rule.outputs
     first = registers.shape[0] - code.shape[0]
     zero = zero_of(m[0])

@@ -46,12 +46,13 @@ from sims._quadratic_kernels import (
     run_code,
     update,
 )
+from sims._rate_layout import FROM_LAST, INNER
 
 FIRST, SIZE, IS_GIVEN, ACTIVATION, SWEEPS, MEMORY, N_CELL = 0, 1, 2, 3, 4, 5, 6
 """What is known of a population; `MEMORY` is where in the state its activity goes on, or -1."""
 
-LINEAR, TANGENT, RECTIFIED = 0, 1, 2
-"""Activations."""
+LINEAR, TANGENT, RECTIFIED = range(3)
+"""Activations, in the order of :data:`sims.populations.ACTIVATIONS`."""
 
 (
     PRE, N_PRE, POST, N_POST, TARGET, WEIGHTS, DRIVE, IS_HIERARCHICAL, KIND, NEEDS_PRE, FORM, IS_LINEAR,
@@ -59,9 +60,6 @@ LINEAR, TANGENT, RECTIFIED = 0, 1, 2
     READS_OF_PRE, SIGNALS, READS_END, N_CONSTANTS, N_PROJECTION,
 ) = range(26)  # fmt: skip
 """What is known of a projection: first units and sizes of its ends, then where its parts begin."""
-
-FROM_BEFORE, INNER, FROM_LAST = 0, 1, 2
-"""Kinds of projections: from a population before, within one that settles, from the sample before."""
 
 STILL, TABLE, COLLAPSED, OF_SYNAPSES = 0, 1, 2, 3
 """Forms of rules."""
@@ -88,7 +86,7 @@ class Circuit(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Memory of a step; as the kernels get it, all arrays have the groups as their first axis."""
+    """Memory of a step."""
 
     registers: np.ndarray  # (n_registers[, LANES])
     adjoints: np.ndarray  # the same
@@ -139,9 +137,18 @@ def _activation_slope(kind, answer):
 
 
 @helper
-def _clear(rows):
+def clear(rows):
+    """Set rows to zero."""
     for i in range(rows.shape[0]):
         store(rows, (i,), zero_of(load(rows, (0,))))
+
+
+@helper
+def clear_drive(drive, n):
+    """Set what was collected for n synapses to zero."""
+    for power in range(3):
+        for i in range(n):
+            store(drive, (power, i), zero_of(load(drive, (0, 0))))
 
 
 @helper(inline="always")
@@ -379,13 +386,6 @@ def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, 
 
 
 @helper
-def _clear_drive(drive, n):
-    for power in range(3):
-        for i in range(n):
-            store(drive, (power, i), zero_of(load(drive, (0, 0))))
-
-
-@helper
 def _learn(circuit, low, high, batch, eta, state, space):
     """Let all rules work on the samples in the units; return the squared norm of weights that changed."""
     norm = zero_of(load(state, (0,)))
@@ -403,7 +403,7 @@ def _learn(circuit, low, high, batch, eta, state, space):
             _read_states(circuit, projection, k, state, registers)
             drive = space.drive[projection[DRIVE] + k if together < batch else 0]
             if low == 0 and not online:
-                _clear_drive(drive, n)
+                clear_drive(drive, n)
             if projection[FORM] == OF_SYNAPSES:
                 norm = norm + _learn_by_synapses(
                     circuit, p, k, together, w, step, online, state, space, drive
@@ -423,7 +423,7 @@ def _learn(circuit, low, high, batch, eta, state, space):
 def advance(circuit, samples, order, row, state, eta, space):
     """Take one step; return the squared norm of plastic weights, which is no number if a state is none."""
     batch, n_units, units = order.shape[1], circuit.n_units, space.units
-    _clear(space.means)
+    clear(space.means)
     norm = zero_of(load(state, (0,)))
     low, last = 0, 0
     while low < batch:
@@ -499,7 +499,7 @@ def _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, gradient, change, s
     projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
     adjoints, n, drive = _registers(projection, space.adjoints), w.shape[0], space.drive[0]
-    _clear_drive(drive, n)
+    clear_drive(drive, n)
     for b in range(1, n_samples + 1):
         first, post = b * n_units + projection[PRE], b * n_units + projection[POST] + k
         inputs, y = units[first : first + n], load(units, (post,))
@@ -531,11 +531,11 @@ def _pull_by_synapses(circuit, p, k, n_samples, w, a, step, gradient, change, st
     for b in range(1, n_samples + 1):
         at = b * n_units
         first = _run_shared(circuit, projection, k, at, units, registers)
-        _clear(adjoints)
+        clear(adjoints)
         for i in range(w.shape[0]):
             x = load(units, (at + source + i,))
             _run_synapse(circuit, projection, i, x, load(w, (i,)), first, state, registers)
-            _clear(adjoints[first:])
+            clear(adjoints[first:])
             add_to(adjoints, (output,), step * load(a, (i,)))
             pull_code(code, first + n_given, registers, adjoints)
             add_to(change, (i,), load(adjoints, (first + 1,)))
@@ -568,7 +568,7 @@ def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
                 continue
             change = _weights(projection, space.change, k)
             _read_states(circuit, projection, k, state, registers)
-            _clear(own[: n_states + projection[READS_END] - projection[SIGNALS]])
+            clear(own[: n_states + projection[READS_END] - projection[SIGNALS]])
             if projection[FORM] == OF_SYNAPSES:
                 _pull_by_synapses(circuit, p, k, n_samples, w, a, step, own, change, state, space)
             elif projection[IS_LINEAR]:
@@ -661,12 +661,12 @@ def _pull_answer(circuit, n_samples, state, space):
 def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
     """Pull the adjoint of a state back through one step, in place; add what the rules share in it."""
     batch, n_units, units, pulls = order.shape[1], circuit.n_units, space.units, space.pulls
-    _clear(space.change)
+    clear(space.change)
     high = batch
     while high > 0:
         low = (high - 1) // circuit.together * circuit.together
         _answer(circuit, samples, order, row, low, high, state, space)
-        _clear(pulls)
+        clear(pulls)
         if high == batch:
             for c in range(circuit.cells.shape[0]):
                 if circuit.cells[c, MEMORY] >= 0:

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims.circuit import Circuit, LowPass, Signal
+from sims.circuit import Circuit, LowPass, Projection, Signal
 from sims.populations import Rate
 
-__all__ = ["Layout"]
+__all__ = ["FROM_BEFORE", "FROM_LAST", "INNER", "Layout"]
+
+FROM_BEFORE, INNER, FROM_LAST = range(3)
+"""Kinds of projections: from a population before, within one that settles, from the sample before."""
 
 FloatArray = NDArray[np.float64]
 Values = dict[str, FloatArray]
@@ -81,6 +84,13 @@ class Layout:
             and self.circuit.projections[names[0]].pre in self.given
             and self.circuit.projections[names[0]].learning_rate == 1.0
         )
+
+    def kind(self, projection: Projection) -> int:
+        """Return of which kind a projection is."""
+        names = list(self.populations)
+        if projection.pre in self.given or names.index(projection.pre) < names.index(projection.post):
+            return FROM_BEFORE
+        return INNER if self.populations[projection.post].tau is None else FROM_LAST
 
     def by_name(self, states: FloatArray) -> Values:
         """Parts of states (..., n_places), by name."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rate_examples import neuron
 
-from sims import _groups, _rate_plans, rate
+from sims import _groups, _interpreted, _rate_plans, rate
 from sims.circuit import LIF, Circuit, LowPass, Projection, Rate, Signal, Trace
 from sims.rate import Schedule
 from sims.rules import Op, Program
@@ -320,7 +320,7 @@ def test_checkpoints_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch,
     numba.set_num_threads(1)
     one = run()
     numba.set_num_threads(before)
-    monkeypatch.setattr(_rate_plans, "CIRCUIT_TRAJECTORY_BYTES", 0)
+    monkeypatch.setattr(_interpreted, "TRAJECTORY_BYTES", 0)
     sparse = run()
     for slot, gradient in full.gradients.items():
         assert gradient.tobytes() == one.gradients[slot].tobytes()

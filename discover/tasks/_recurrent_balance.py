@@ -25,9 +25,6 @@ __all__ = ["LARGEST_WEIGHT", "RecurrentSettings", "balanced_network", "measures_
 LARGEST_WEIGHT = 100.0
 """Upper bound of the plastic weights, in nS."""
 
-AT_BOUND = 1e-3
-"""A weight is at a bound when it is nearer to it than this fraction of the range."""
-
 
 @dataclass(frozen=True)
 class RecurrentSettings:
@@ -111,6 +108,8 @@ def measures_at_stop(target_hz: float) -> dict[str, float]:
 
 def measures_of(outcome: CircuitOutcome, target_hz: float) -> dict[str, float]:
     """Return the measures of a network; those of channels are missing."""
+    from sims.spike_measures import AT_BOUND
+
     spikes, weights, margin = outcome.measured["E"], outcome.state.weights("IE"), AT_BOUND * LARGEST_WEIGHT
     rate_hz, mean_weight = spikes.mean_rate_hz, max(float(weights.mean()), 1e-3)
     return {
