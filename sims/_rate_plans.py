@@ -259,7 +259,10 @@ class _CircuitPlan(KernelPlan):
                 ]
             )
             leaks.append(1.0 / (one.tau or 1.0))
-        forms = {"table": kernels.TABLE, "collapsed": kernels.COLLAPSED, "of synapses": kernels.OF_SYNAPSES}
+        forms = {
+            "table": kernels.TABLE, "of state": kernels.OF_STATE, "collapsed": kernels.COLLAPSED,
+            "of synapses": kernels.OF_SYNAPSES,
+        }  # fmt: skip
         rows: list[list[int]] = []
         reads: list[tuple[int, int]] = []
         drive, register, code, gradient = 0, 1, 0, 0

@@ -32,7 +32,7 @@ from discover.tasks._recurrent_balance import (
 from discover.tasks._spike_states import N_SEGMENTS, WINDOW_MS, SpikeTrains, picked_states, states_at_spikes
 from discover.tasks._spiking_runs import HIGHEST_HZ, usual_limits
 from discover.tasks.base import Fold, VisitedStates
-from discover.tasks.spiking import NOTHING, SHORTEST_PART_S, SpikingProblems, SpikingTask
+from discover.tasks.spiking import NOTHING, SpikingProblems, SpikingTask, points_of_curve
 from discover.traces import drawn_traces
 
 if TYPE_CHECKING:
@@ -166,14 +166,8 @@ class BalanceTask(SpikingTask):
     def learning_curve(
         self, rule: Rule | KnownRule, problems: Any, n_points: int
     ) -> tuple[IntArray, FloatArray]:
-        """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems).
-
-        The first entry is the loss with the initial weights; every later one is measured in one of
-        ``n_points - 1`` equal parts, one after the other. Parts last a second or more: where the inner loop
-        is too short for that there are fewer points.
-        """
-        n_points = max(2, min(n_points, 1 + int(problems.settings.duration_s / SHORTEST_PART_S)))
-        seconds = problems.settings.duration_s / (n_points - 1)
+        """Loss along the inner loop, in steps; see :meth:`SpikingTask.learning_curve`."""
+        n_points, seconds = points_of_curve(problems.settings.duration_s, n_points)
         parts = list(self._outcomes(rule, problems, n_points - 1, seconds))
         losses = [losses_of(outcome, problems.settings)[0] for outcome in parts]
         start = losses_of(self._run([NOTHING], problems, seconds), problems.settings)[0]

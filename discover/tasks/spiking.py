@@ -25,7 +25,7 @@ from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE, Slot
 from discover.tasks._slopes import check_measures
 from discover.tasks._spike_states import N_SEGMENTS, WINDOW_MS, SpikeTrains, picked_states, states_at_spikes
-from discover.tasks._spiking_runs import kernel_rule, run_each, usual_limits
+from discover.tasks._spiking_runs import kernel_rule, usual_limits
 from discover.tasks.base import Answer, Fold, Task, VisitedStates, rule_of
 
 if TYPE_CHECKING:
@@ -215,8 +215,7 @@ class SpikingTask(Task):
         ``n_points - 1`` equal parts, one after the other. Parts last a second or more: where the inner loop
         is too short for that there are fewer points.
         """
-        n_points = max(2, min(n_points, 1 + int(problems.settings.duration_s / SHORTEST_PART_S)))
-        seconds = problems.settings.duration_s / (n_points - 1)
+        n_points, seconds = points_of_curve(problems.settings.duration_s, n_points)
         losses = np.empty((n_points, problems.n_problems))
         for number, (problem, network, seed) in enumerate(self._drawn(problems)):
             (start,) = self._parts(NOTHING, problems.settings, network, seed, 1, seconds)
@@ -294,6 +293,8 @@ class SpikingTask(Task):
         self, rules: Sequence[Any], problems: Any, seconds: float, read: Callable[..., T]
     ) -> list[list[T]]:
         """Run each rule on each problem, and return what is read of the outcomes."""
+        from sims.spiking_circuit import run_each
+
         settings, drawn = problems.settings, list(self._drawn(problems))
         return run_each(
             [self._by_slot(rule, settings) for rule in rules],
@@ -378,6 +379,12 @@ class SpikingTask(Task):
                     states = states_at_spikes(form, trains, synapses, weights, since)
                     rows.append((states, number, round(1000.0 * seconds * part)))
         return picked_states(rows, n_states, seed)
+
+
+def points_of_curve(duration_s: float, n_points: int) -> tuple[int, float]:
+    """Number of points of a learning curve, at most so many, and how long the parts between them last."""
+    n_points = max(2, min(n_points, 1 + int(duration_s / SHORTEST_PART_S)))
+    return n_points, duration_s / (n_points - 1)
 
 
 def spiking_conditions(settings: Any) -> Iterator[tuple[str, str, Any]]:
