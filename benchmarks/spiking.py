@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.brian import FEEDFORWARD_SCRIPT, RECURRENT_SCRIPT, feedforward_arguments
-from discover.tasks._recurrent_balance import balanced_network, simulated
+from discover.tasks._recurrent_balance import balanced_network
 from sims.spike_rules import LinearSpikeRule
 from sims.spiking import FeedforwardCircuit, published_problems, simulate_feedforward
+from sims.spiking_circuit import Network
 
 __all__ = ["spiking"]
 
@@ -33,7 +34,12 @@ def spiking(repeats: int) -> dict[str, Any]:
     """Biological seconds a second, the median over turns; where Brian2 is, its program in the same turns."""
     problems = published_problems(FeedforwardCircuit(), seeds=[1], inhibitory_weight=0.4)
     rules = [VOGELS] * N_RULES
-    network = balanced_network()
+    circuit = balanced_network()
+
+    def recurrent(seconds: float) -> None:
+        network = Network(circuit, 0)
+        network.run(VOGELS.of_projection("IE"), network.initial_state(0), seconds)
+
     ours: dict[str, tuple[Callable[[], Any], float]] = {
         "feed-forward": (lambda: simulate_feedforward(VOGELS, problems, FEEDFORWARD_S), FEEDFORWARD_S),
         f"feed-forward, {N_RULES} rules at once": (
@@ -41,13 +47,13 @@ def spiking(repeats: int) -> dict[str, Any]:
             FEEDFORWARD_S * N_RULES,
         ),
         "recurrent, 10,000 neurons": (
-            lambda: simulated(VOGELS, network, RECURRENT_S),
+            lambda: recurrent(RECURRENT_S),
             RECURRENT_S,
         ),
     }
 
     def draw_connections() -> None:
-        simulated(VOGELS, network, network.dt_ms / 1000.0)
+        recurrent(circuit.dt_ms / 1000.0)
 
     for run, _ in ours.values():
         run()

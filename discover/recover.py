@@ -92,7 +92,7 @@ def recover(
     Raises
     ------
     TaskError
-        If the task has no number of outputs to choose, or no size is possible.
+        If the task has no gradients, no number of outputs to choose, or no size is possible.
     """
     target = _target(task)
     all_sizes = _sizes(task, sizes, outputs)
@@ -184,6 +184,11 @@ def coefficient_angle(first: NDArray[np.float64], second: NDArray[np.float64]) -
 
 
 def _target(task: Task) -> Rule:
+    if not task.has_gradient:
+        raise TaskError(
+            f"Recovery is counted for tasks with gradients, and {task.name!r} has none. Count what its "
+            "whole pipeline chooses from many seeds instead: discover study FILE.toml --seeds 20."
+        )
     reference = task.reference_for(task.settings_type())
     rule = get_known_rule(reference).rule
     if rule is None or not rule.is_polynomial:

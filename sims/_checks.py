@@ -11,6 +11,9 @@ __all__ = ["check_numbers"]
 
 MOST_NEURONS = 1_000_000
 
+LARGEST_PROBABILITY = 0.999
+"""Of an input to spike in one step."""
+
 
 def check_numbers(
     settings: Any, what: str, *, positive: Iterable[str], not_negative: Iterable[str], counts: Iterable[str]

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -96,11 +97,11 @@ class Layout:
         self.eligibility_start = starts_of(sizes)
         delays = [circuit.steps(projection.delay_ms) for projection in circuit.projections.values()]
         self.longest_delay = max(delays, default=0)
-        self.fingerprint = self._fingerprint()
         rows = [np.diff(self.wiring.start), np.diff(self.wiring.incoming_start)]
         self.most_synapses = max(int(row.max(initial=0)) for row in rows)
 
-    def _fingerprint(self) -> str:
+    @cached_property
+    def fingerprint(self) -> str:
         """What tells networks apart whose states cannot be exchanged."""
         digest = hashlib.sha256(repr((self.populations, self.globals, list(self.eligibilities))).encode())
         digest.update(repr((self.circuit.dt_ms, self.longest_delay, list(self.weights))).encode())
@@ -234,13 +235,12 @@ def _ordered_keys(
 
 def _with_updates(layout: Layout, updates: list[Update]) -> NDArray[np.int64]:
     """Return the table of projections with the updates of each and of each kind of event."""
-    table = layout.wiring.table.copy()
-    at = [_order(layout.circuit, update) for update in updates]
-    for p in range(len(table)):
-        for e in range(len(_EVENTS)):
-            first = sum(place < (p, e) for place in at)
-            column = tables.AT_PRE + 2 * e
-            table[p, column : column + 2] = first, first + at.count((p, e))
+    table, n_events = layout.wiring.table.copy(), len(_EVENTS)
+    number = {name: p for p, name in enumerate(layout.circuit.projections)}
+    at = [number[one.slot.projection] * n_events + _EVENTS.index(one.slot.event) for one in updates]
+    ends = starts_of(np.bincount(np.array(at, dtype=np.int64), minlength=n_events * len(table)))
+    pairs = np.stack([ends[:-1], ends[1:]], axis=1)
+    table[:, tables.AT_PRE : tables.AT_PRE + 2 * n_events] = pairs.reshape(len(table), 2 * n_events)
     return table
 
 

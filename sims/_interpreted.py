@@ -31,12 +31,13 @@ FEWEST_IN_BLOCK, MOST_IN_BLOCK = 16, 128
 """Vectors of one value of a block: fewer, and reading instructions costs more than running them."""
 
 
-INTERPRETED_TRAJECTORY_BYTES = 64_000_000
-"""A gradient keeps all weights of all steps up to this size: they take longer to run again than to fetch."""
+TRAJECTORY_BYTES = 64_000_000
+"""A gradient keeps all states of all steps up to this size: they take longer to run again than to fetch."""
 
 
-def record_interval(n_bytes: int, n_steps: int, most_bytes: int) -> int:
+def record_interval(n_bytes: int, n_steps: int, most_bytes: int | None = None) -> int:
     """Steps between two records of states of this size, of which all may take so much."""
+    most_bytes = TRAJECTORY_BYTES if most_bytes is None else most_bytes
     return 1 if n_bytes * n_steps <= most_bytes else isqrt(n_steps - 1) + 1
 
 
@@ -54,7 +55,7 @@ class Interpreted:
         from sims._lanes import LANES
 
         n_bytes = -(-len(states) // LANES) * LANES * int(states[0].nbytes)
-        return record_interval(n_bytes, n_steps, INTERPRETED_TRAJECTORY_BYTES)
+        return record_interval(n_bytes, n_steps)
 
     def simulated(
         self, x: FloatArray, states: FloatArray, schedule: Schedule, every: int, bound: float

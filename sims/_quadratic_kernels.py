@@ -169,6 +169,79 @@ def pull_code(code, first, registers, adjoints):
             add_to(adjoints, (j,), to_b)
 
 
+# A table of 81 coefficients over a state, too, lies in registers from `first` on, 27 for each power of the
+# state, and behind them are the 27 that are left for the state that a neuron has.
+
+
+@helper
+def contract_table(t, first, registers):
+    """Contract a table over a state of the neuron."""
+    for n in range(first, first + 27):
+        value = load(registers, (n + 27,)) + t * load(registers, (n + 54,))
+        store(registers, (n + 81,), load(registers, (n,)) + t * value)
+
+
+@helper(forceinline=True)
+def _of_contracted(registers, r, y):
+    return load(registers, (r,)) + y * (load(registers, (r + 9,)) + y * load(registers, (r + 18,)))
+
+
+@helper
+def contracted_coefficients(is_linear, y, first, registers):
+    """The coefficients of a contracted table for an output."""
+    r, zero = first + 81, zero_of(y)
+    if is_linear:
+        return (
+            _of_contracted(registers, r, y), _of_contracted(registers, r + 1, y), zero,
+            _of_contracted(registers, r + 3, y), zero, zero, zero, zero, zero,
+        )  # fmt: skip
+    return (
+        _of_contracted(registers, r, y), _of_contracted(registers, r + 1, y),
+        _of_contracted(registers, r + 2, y), _of_contracted(registers, r + 3, y),
+        _of_contracted(registers, r + 4, y), _of_contracted(registers, r + 5, y),
+        _of_contracted(registers, r + 6, y), _of_contracted(registers, r + 7, y),
+        _of_contracted(registers, r + 8, y),
+    )  # fmt: skip
+
+
+@helper(forceinline=True)
+def _pull_contracted_power(r, moment, y, registers, adjoints):
+    through = moment * y
+    add_to(adjoints, (r,), moment)
+    add_to(adjoints, (r + 9,), through)
+    add_to(adjoints, (r + 18,), through * y)
+    return moment * (load(registers, (r + 9,)) + 2.0 * y * load(registers, (r + 18,)))
+
+
+@helper
+def pull_contracted(step, m, y, first, registers, adjoints):
+    """Add one sample's share to the adjoints of a contracted table; return dL/dy."""
+    r = first + 81
+    through = _pull_contracted_power(r, step * m[0], y, registers, adjoints)
+    through = through + _pull_contracted_power(r + 1, step * m[1], y, registers, adjoints)
+    through = through + _pull_contracted_power(r + 2, step * m[2], y, registers, adjoints)
+    through = through + _pull_contracted_power(r + 3, step * m[3], y, registers, adjoints)
+    through = through + _pull_contracted_power(r + 4, step * m[4], y, registers, adjoints)
+    through = through + _pull_contracted_power(r + 5, step * m[5], y, registers, adjoints)
+    through = through + _pull_contracted_power(r + 6, step * m[6], y, registers, adjoints)
+    through = through + _pull_contracted_power(r + 7, step * m[7], y, registers, adjoints)
+    return through + _pull_contracted_power(r + 8, step * m[8], y, registers, adjoints)
+
+
+@helper
+def pull_contraction(t, first, registers, adjoints, gradient):
+    """Pull the adjoints of a contracted table to all its coefficients, and to the state before them."""
+    total = zero_of(t)
+    for n in range(27):
+        a = load(adjoints, (first + 81 + n,))
+        add_to(gradient, (1 + n,), a)
+        add_to(gradient, (28 + n,), t * a)
+        add_to(gradient, (55 + n,), t * t * a)
+        r = first + 27 + n
+        total = total + a * (load(registers, (r,)) + 2.0 * t * load(registers, (r + 27,)))
+    add_to(gradient, (0,), total)
+
+
 @helper(forceinline=True)
 def _seed(adjoints, r, value):
     if r >= 0:
@@ -177,7 +250,7 @@ def _seed(adjoints, r, value):
 
 @helper(forceinline=True)
 def _pull_program(rule, step, m, registers, adjoints, gradient):
-    """The same for a program, whose `registers` are those of :func:`coefficients` for the same sample."""
+    """Add one sample's gradient of a program; `registers` are as :func:`quadratic_coefficients` left them."""
     code, outputs = rule.code, rule.outputs
     first = registers.shape[0] - code.shape[0]
     zero = zero_of(m[0])

@@ -14,20 +14,22 @@ the other and by postsynaptic neuron, then running means, then activity that goe
 samples that are worked on together lie in ``units``, one row of `n_units` a sample, and before them the row
 of the sample before.
 
-A rule is a table, a program over what a neuron's synapses share for the nine numbers of
-:mod:`sims._quadratic_kernels`, or a program that runs for every synapse. Registers of a program are: the
-output, states of the postsynaptic neuron, constants, one for each instruction that synapses share; in the
-last form then input, weight, states of presynaptic neurons, and one for each other instruction.
+A rule is a table, a table over a state of the postsynaptic neuron, too, which is contracted over it once a
+step, a program over what a neuron's synapses share for the nine numbers of :mod:`sims._quadratic_kernels`, or
+a program that runs for every synapse. Registers of a program are: the
+output, states of the postsynaptic neuron or of all, signals, constants, one for each instruction that
+synapses share; in the last form then input, weight, states of presynaptic neurons, and one for each other
+instruction.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from sims._activation_kernels import LINEAR, activated, activation_slope, power_of
 from sims._borrowed import borrowed
 from sims._compiled import helper
-from sims._lanes import lane, load, n_lanes, store, where_at_least, with_lane, zero_of
-from sims._operations import TANH, value_of
+from sims._lanes import load, store, zero_of
 from sims._quadratic_kernels import (
     QuadraticRule,
     accumulate,
@@ -36,34 +38,36 @@ from sims._quadratic_kernels import (
     add_multiples,
     add_to,
     apply,
+    contract_table,
+    contracted_coefficients,
     moments,
     output_of,
     pull_code,
+    pull_contracted,
+    pull_contraction,
     pull_inputs,
     pull_quadratic,
     quadratic_coefficients,
     run_code,
     update,
 )
+from sims._rate_layout import FROM_LAST, INNER
 
 FIRST, SIZE, IS_GIVEN, ACTIVATION, SWEEPS, MEMORY, N_CELL = 0, 1, 2, 3, 4, 5, 6
 """What is known of a population; `MEMORY` is where in the state its activity goes on, or -1."""
 
-LINEAR, TANGENT, RECTIFIED = 0, 1, 2
-"""Activations."""
-
 (
     PRE, N_PRE, POST, N_POST, TARGET, WEIGHTS, DRIVE, IS_HIERARCHICAL, KIND, NEEDS_PRE, FORM, IS_LINEAR,
     NEEDS_ALL, REGISTERS, REGISTERS_END, CODE, CODE_OF_SYNAPSES, CODE_END, GRADIENT, GRADIENT_END, READS,
-    READS_OF_PRE, READS_END, N_CONSTANTS, N_PROJECTION,
-) = range(25)  # fmt: skip
+    READS_OF_PRE, SIGNALS, READS_END, N_CONSTANTS, N_PROJECTION,
+) = range(26)  # fmt: skip
 """What is known of a projection: first units and sizes of its ends, then where its parts begin."""
 
-FROM_BEFORE, INNER, FROM_LAST = 0, 1, 2
-"""Kinds of projections: from a population before, within one that settles, from the sample before."""
+STILL, TABLE, COLLAPSED, OF_SYNAPSES, OF_STATE = range(5)
+"""Forms of rules; the last is a table over a state, too."""
 
-STILL, TABLE, COLLAPSED, OF_SYNAPSES = 0, 1, 2, 3
-"""Forms of rules."""
+TABLE_AT = 2
+"""Register at which such a table begins, behind the output and the state."""
 
 
 class Circuit(NamedTuple):
@@ -78,7 +82,7 @@ class Circuit(NamedTuple):
     tables: np.ndarray  # (n_projections, 3, 9)
     outputs: np.ndarray  # (n_projections, 9)
     code: np.ndarray
-    reads: np.ndarray  # (n_reads, 2): register, and place in the state of what it holds
+    reads: np.ndarray  # (n_reads, 3): register, place in state or units, whether a neuron has its own
     constants: np.ndarray  # registers of all rules but the first of all, which is not used
     n_units: int
     n_given: int
@@ -87,7 +91,7 @@ class Circuit(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Memory of a step; as the kernels get it, all arrays have the groups as their first axis."""
+    """Memory of a step."""
 
     registers: np.ndarray  # (n_registers[, LANES])
     adjoints: np.ndarray  # the same
@@ -116,31 +120,18 @@ def borrowed_circuit(circuit):
 
 
 @helper
-def _activated(kind, value):
-    if kind == TANGENT:
-        out = value
-        for g in range(n_lanes(value)):
-            out = with_lane(out, g, value_of(TANH, lane(value, g), 0.0, 0))
-        return out
-    if kind == RECTIFIED:
-        return where_at_least(0.0, value, zero_of(value), value)
-    return value
-
-
-@helper
-def _activation_slope(kind, answer):
-    """Derivative of an activation where it gave `answer`."""
-    if kind == TANGENT:
-        return 1.0 - answer * answer
-    if kind == RECTIFIED:
-        return where_at_least(0.0, answer, zero_of(answer), 1.0)
-    return zero_of(answer) + 1.0
-
-
-@helper
-def _clear(rows):
+def clear(rows):
+    """Set rows to zero."""
     for i in range(rows.shape[0]):
         store(rows, (i,), zero_of(load(rows, (0,))))
+
+
+@helper
+def clear_drive(drive, n):
+    """Set what was collected for n synapses to zero."""
+    for power in range(3):
+        for i in range(n):
+            store(drive, (power, i), zero_of(load(drive, (0, 0))))
 
 
 @helper(inline="always")
@@ -173,7 +164,7 @@ def _settle(circuit, c, at, sweeps_at, state, space):
     units, sweeps, drive = space.units, space.sweeps, space.slopes
     for j in range(first, first + n):
         store(drive, (j,), load(units, (at + j,)))
-        store(sweeps, (sweeps_at + j,), _activated(kind, load(drive, (j,))))
+        store(sweeps, (sweeps_at + j,), activated(kind, load(drive, (j,))))
     for m in range(cell[SWEEPS]):
         before, after = sweeps_at + m * n_units, sweeps_at + (m + 1) * n_units
         for j in range(first, first + n):
@@ -183,7 +174,7 @@ def _settle(circuit, c, at, sweeps_at, state, space):
             if projection[KIND] == INNER and projection[TARGET] == c:
                 _add_drive(projection, sweeps, before + projection[PRE], state, sweeps, after + first)
         for j in range(first, first + n):
-            store(sweeps, (after + j,), _activated(kind, load(sweeps, (after + j,))))
+            store(sweeps, (after + j,), activated(kind, load(sweeps, (after + j,))))
     last = sweeps_at + cell[SWEEPS] * n_units
     for j in range(first, first + n):
         store(units, (at + j,), load(sweeps, (last + j,)))
@@ -208,8 +199,7 @@ def _answer(circuit, samples, order, row, low, high, state, space):
                 continue
             first, n, kind = cells[c, FIRST], cells[c, SIZE], cells[c, ACTIVATION]
             settles = False
-            for j in range(first, first + n):
-                store(units, (at + j,), zero_of(load(units, (at,))))
+            clear(units[at + first : at + first + n])
             for p in range(circuit.projections.shape[0]):
                 projection = circuit.projections[p]
                 if projection[TARGET] == c and projection[KIND] == INNER:
@@ -221,21 +211,13 @@ def _answer(circuit, samples, order, row, low, high, state, space):
                 _settle(circuit, c, at, b * most_sweeps * n_units, state, space)
             elif cells[c, MEMORY] >= 0:
                 for j in range(at + first, at + first + n):
-                    answer = _activated(kind, load(units, (j,)))
+                    answer = activated(kind, load(units, (j,)))
                     store(space.answers, (j,), answer)
                     before = load(units, (j - n_units,))
                     store(units, (j,), before + circuit.leaks[c] * (answer - before))
             elif kind != LINEAR:
                 for j in range(at + first, at + first + n):
-                    store(units, (j,), _activated(kind, load(units, (j,))))
-
-
-@helper
-def _power(value, exponent):
-    power = value
-    for _ in range(exponent - 1):
-        power = power * value
-    return power
+                    store(units, (j,), activated(kind, load(units, (j,))))
 
 
 # -------------------------------------------------------------------------------------------------- rules
@@ -253,18 +235,39 @@ def _rule(circuit, p):
 
 @helper
 def _read_states(circuit, projection, k, state, registers):
-    """Set registers to the states of postsynaptic neuron k."""
+    """Set registers to the states of postsynaptic neuron k, and to those that all share."""
     for r in range(projection[READS], projection[READS_OF_PRE]):
-        store(registers, (circuit.reads[r, 0],), load(state, (circuit.reads[r, 1] + k,)))
+        place = circuit.reads[r, 1] + circuit.reads[r, 2] * k
+        store(registers, (circuit.reads[r, 0],), load(state, (place,)))
+    if projection[FORM] == OF_STATE:
+        contract_table(load(registers, (1,)), TABLE_AT, registers)
 
 
 @helper
-def _run_shared(circuit, projection, y, registers):
+def _read_signals(circuit, projection, at, units, registers):
+    """Set registers to the signals of the sample whose units begin at `at`."""
+    for r in range(projection[SIGNALS], projection[READS_END]):
+        store(registers, (circuit.reads[r, 0],), load(units, (at + circuit.reads[r, 1],)))
+
+
+@helper
+def _coefficients(circuit, projection, rule, k, at, units, registers):
+    """Coefficients of neuron k's rule at the sample whose units begin at `at`."""
+    _read_signals(circuit, projection, at, units, registers)
+    y = load(units, (at + projection[POST] + k,))
+    if projection[FORM] == OF_STATE:
+        return contracted_coefficients(rule.is_linear, y, TABLE_AT, registers)
+    return quadratic_coefficients(rule, y, registers)
+
+
+@helper
+def _run_shared(circuit, projection, k, at, units, registers):
     """Run what a program for every synapse computes once a neuron; return the first register of synapses."""
+    _read_signals(circuit, projection, at, units, registers)
     code = circuit.code[projection[CODE] : projection[CODE_OF_SYNAPSES]]
     n_states = projection[READS_OF_PRE] - projection[READS]
     first = 1 + n_states + projection[N_CONSTANTS]
-    store(registers, (0,), y)
+    store(registers, (0,), load(units, (at + projection[POST] + k,)))
     run_code(code, first, registers)
     return first + code.shape[0]
 
@@ -272,13 +275,12 @@ def _run_shared(circuit, projection, y, registers):
 @helper
 def _run_synapse(circuit, projection, i, x, w, first, state, registers):
     """Run the rest of a program for synapse i."""
-    n = 2 + projection[READS_END] - projection[READS_OF_PRE]
+    n = 2 + projection[SIGNALS] - projection[READS_OF_PRE]
     store(registers, (first,), x)
     store(registers, (first + 1,), w)
-    for r in range(projection[READS_OF_PRE], projection[READS_END]):
+    for r in range(projection[READS_OF_PRE], projection[SIGNALS]):
         store(registers, (circuit.reads[r, 0],), load(state, (circuit.reads[r, 1] + i,)))
-    code = circuit.code[projection[CODE_OF_SYNAPSES] : projection[CODE_END]]
-    run_code(code, first + n, registers)
+    run_code(circuit.code[projection[CODE_OF_SYNAPSES] : projection[CODE_END]], first + n, registers)
 
 
 @helper
@@ -292,8 +294,7 @@ def _change_weights(circuit, p, k, w, step, space):
     projection, n_units = circuit.projections[p], circuit.n_units
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
     first = n_units + projection[PRE]
-    y = load(space.units, (n_units + projection[POST] + k,))
-    c = quadratic_coefficients(rule, y, registers)
+    c = _coefficients(circuit, projection, rule, k, n_units, space.units, registers)
     return update(space.units[first : first + w.shape[0]], w, step, rule.is_linear, c)
 
 
@@ -305,13 +306,13 @@ def _collect_linear(circuit, p, k, n_samples, n, space, drive):
     """Collect the changes of one neuron's weights by a rule that is linear in input and weight."""
     projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
-    source, post = projection[PRE], projection[POST] + k
+    source = projection[PRE]
     constant = zero_of(load(drive, (0, 0)))
     slope = constant
     for b in range(1, n_samples + 1, 2):
         at, other = b * n_units, min(b + 1, n_samples) * n_units
-        c = quadratic_coefficients(rule, load(units, (at + post,)), registers)
-        d = quadratic_coefficients(rule, load(units, (other + post,)), registers)
+        c = _coefficients(circuit, projection, rule, k, at, units, registers)
+        d = _coefficients(circuit, projection, rule, k, other, units, registers)
         weight = 1.0 if other > at else 0.0
         constant = constant + c[0] + weight * d[0]
         slope = slope + c[1] + weight * d[1]
@@ -327,15 +328,15 @@ def _collect(circuit, p, k, n_samples, n, space, drive):
     """The same by any quadratic rule."""
     projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
-    source, post = projection[PRE], projection[POST] + k
+    source = projection[PRE]
     for b in range(1, n_samples + 1, 2):
         at, other = b * n_units, (b + 1) * n_units
         inputs = units[at + source : at + source + n]
-        c = quadratic_coefficients(rule, load(units, (at + post,)), registers)
+        c = _coefficients(circuit, projection, rule, k, at, units, registers)
         if b == n_samples:
             accumulate(inputs, False, c, drive)
         else:
-            d = quadratic_coefficients(rule, load(units, (other + post,)), registers)
+            d = _coefficients(circuit, projection, rule, k, other, units, registers)
             accumulate_two(inputs, units[other + source : other + source + n], c, d, drive)
 
 
@@ -348,9 +349,7 @@ def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, 
     output = circuit.outputs[p, 0]
     norm = zero_of(load(w, (0,)))
     for b in range(1, n_samples + 1):
-        first = _run_shared(
-            circuit, projection, load(units, (b * n_units + projection[POST] + k,)), registers
-        )
+        first = _run_shared(circuit, projection, k, b * n_units, units, registers)
         for i in range(w.shape[0]):
             x, u = load(units, (b * n_units + projection[PRE] + i,)), load(w, (i,))
             _run_synapse(circuit, projection, i, x, u, first, state, registers)
@@ -362,13 +361,6 @@ def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, 
             else:
                 add_to(drive, (0, i), change)
     return norm
-
-
-@helper
-def _clear_drive(drive, n):
-    for power in range(3):
-        for i in range(n):
-            store(drive, (power, i), zero_of(load(drive, (0, 0))))
 
 
 @helper
@@ -389,7 +381,7 @@ def _learn(circuit, low, high, batch, eta, state, space):
             _read_states(circuit, projection, k, state, registers)
             drive = space.drive[projection[DRIVE] + k if together < batch else 0]
             if low == 0 and not online:
-                _clear_drive(drive, n)
+                clear_drive(drive, n)
             if projection[FORM] == OF_SYNAPSES:
                 norm = norm + _learn_by_synapses(
                     circuit, p, k, together, w, step, online, state, space, drive
@@ -409,7 +401,7 @@ def _learn(circuit, low, high, batch, eta, state, space):
 def advance(circuit, samples, order, row, state, eta, space):
     """Take one step; return the squared norm of plastic weights, which is no number if a state is none."""
     batch, n_units, units = order.shape[1], circuit.n_units, space.units
-    _clear(space.means)
+    clear(space.means)
     norm = zero_of(load(state, (0,)))
     low, last = 0, 0
     while low < batch:
@@ -423,7 +415,7 @@ def advance(circuit, samples, order, row, state, eta, space):
             for b in range(1, high - low + 1):
                 for j in range(n):
                     value = load(units, (b * n_units + first + j,))
-                    add_to(space.means, (at + j,), _power(value, circuit.means[s, 3]))
+                    add_to(space.means, (at + j,), power_of(value, circuit.means[s, 3]))
             at += n
         low = high
     at = 0
@@ -448,18 +440,39 @@ def advance(circuit, samples, order, row, state, eta, space):
 
 
 @helper
+def _pull_signals(circuit, projection, at, gradient, pulls):
+    """Move what a sample added to the adjoints of signals on to the units that they are."""
+    place = projection[READS_OF_PRE] - projection[READS]
+    for r in range(projection[SIGNALS], projection[READS_END]):
+        add_to(pulls, (at + circuit.reads[r, 1],), load(gradient, (place,)))
+        store(gradient, (place,), zero_of(load(gradient, (place,))))
+        place += 1
+
+
+@helper
+def _pull_coefficients(circuit, projection, rule, k, at, step, m, space, gradient):
+    """Pull the adjoints of one sample's coefficients back to its output, its signals and the parameters."""
+    registers, adjoints = _registers(projection, space.registers), _registers(projection, space.adjoints)
+    post = at + projection[POST] + k
+    y = load(space.units, (post,))
+    if projection[FORM] == OF_STATE:
+        add_to(space.pulls, (post,), pull_contracted(step, m, y, TABLE_AT, registers, adjoints))
+    else:
+        add_to(space.pulls, (post,), pull_quadratic(rule, step, m, y, registers, adjoints, gradient))
+        _pull_signals(circuit, projection, at, gradient, space.pulls)
+
+
+@helper
 def _pull_by_linear(circuit, p, k, n_samples, w, a, step, gradient, change, space):
     """Pull the adjoint of one neuron's weights back through a rule that is linear in input and weight."""
     projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
-    adjoints, n = _registers(projection, space.adjoints), w.shape[0]
-    slope = zero_of(load(w, (0,)))
+    n, slope = w.shape[0], zero_of(load(w, (0,)))
     for b in range(1, n_samples + 1):
-        first, post = b * n_units + projection[PRE], b * n_units + projection[POST] + k
-        y = load(units, (post,))
-        c = quadratic_coefficients(rule, y, registers)
+        first = b * n_units + projection[PRE]
+        c = _coefficients(circuit, projection, rule, k, b * n_units, units, registers)
         m = moments(units[first : first + n], w, a, rule.needs_all_moments)
-        add_to(pulls, (post,), pull_quadratic(rule, step, m, y, registers, adjoints, gradient))
+        _pull_coefficients(circuit, projection, rule, k, b * n_units, step, m, space, gradient)
         slope = slope + c[1]
         if projection[NEEDS_PRE]:
             for i in range(n):
@@ -473,14 +486,14 @@ def _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, gradient, change, s
     """The same for any quadratic rule."""
     projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
-    adjoints, n, drive = _registers(projection, space.adjoints), w.shape[0], space.drive[0]
-    _clear_drive(drive, n)
+    n, drive = w.shape[0], space.drive[0]
+    clear_drive(drive, n)
     for b in range(1, n_samples + 1):
-        first, post = b * n_units + projection[PRE], b * n_units + projection[POST] + k
-        inputs, y = units[first : first + n], load(units, (post,))
-        c = quadratic_coefficients(rule, y, registers)
+        first = b * n_units + projection[PRE]
+        inputs = units[first : first + n]
+        c = _coefficients(circuit, projection, rule, k, b * n_units, units, registers)
         m = moments(inputs, w, a, True)
-        add_to(pulls, (post,), pull_quadratic(rule, step, m, y, registers, adjoints, gradient))
+        _pull_coefficients(circuit, projection, rule, k, b * n_units, step, m, space, gradient)
         accumulate_slopes(inputs, c, drive)
         if projection[NEEDS_PRE]:
             pull_inputs(inputs, w, a, step, c, pulls[first : first + n])
@@ -497,31 +510,31 @@ def _pull_by_synapses(circuit, p, k, n_samples, w, a, step, gradient, change, st
     registers = _registers(projection, space.registers)
     adjoints = _registers(projection, space.adjoints)
     source, post, output = projection[PRE], projection[POST] + k, circuit.outputs[p, 0]
-    n_states = projection[READS_OF_PRE] - projection[READS]
-    n_shared = 1 + n_states + projection[N_CONSTANTS]
+    n_shared = 1 + projection[READS_OF_PRE] - projection[READS] + projection[N_CONSTANTS]
     shared = circuit.code[projection[CODE] : projection[CODE_OF_SYNAPSES]]
     code = circuit.code[projection[CODE_OF_SYNAPSES] : projection[CODE_END]]
-    n_given = 2 + projection[READS_END] - projection[READS_OF_PRE]
+    n_given = 2 + projection[SIGNALS] - projection[READS_OF_PRE]
     for b in range(1, n_samples + 1):
         at = b * n_units
-        first = _run_shared(circuit, projection, load(units, (at + post,)), registers)
-        _clear(adjoints)
+        first = _run_shared(circuit, projection, k, at, units, registers)
+        clear(adjoints)
         for i in range(w.shape[0]):
             x = load(units, (at + source + i,))
             _run_synapse(circuit, projection, i, x, load(w, (i,)), first, state, registers)
-            _clear(adjoints[first:])
+            clear(adjoints[first:])
             add_to(adjoints, (output,), step * load(a, (i,)))
             pull_code(code, first + n_given, registers, adjoints)
             add_to(change, (i,), load(adjoints, (first + 1,)))
             if projection[NEEDS_PRE]:
                 add_to(pulls, (at + source + i,), load(adjoints, (first,)))
-            for r in range(projection[READS_OF_PRE], projection[READS_END]):
+            for r in range(projection[READS_OF_PRE], projection[SIGNALS]):
                 place = circuit.reads[r, 1] + i
                 add_to(space.change, (place,), load(adjoints, (circuit.reads[r, 0],)))
         pull_code(shared, n_shared, registers, adjoints)
         add_to(pulls, (at + post,), load(adjoints, (0,)))
         for r in range(n_shared - 1):
             add_to(gradient, (r,), load(adjoints, (1 + r,)))
+        _pull_signals(circuit, projection, at, gradient, pulls)
 
 
 @helper
@@ -541,15 +554,20 @@ def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
                 continue
             change = _weights(projection, space.change, k)
             _read_states(circuit, projection, k, state, registers)
-            _clear(own[:n_states])
+            clear(own[: n_states + projection[READS_END] - projection[SIGNALS]])
+            if projection[FORM] == OF_STATE:
+                clear(_registers(projection, space.adjoints))
             if projection[FORM] == OF_SYNAPSES:
                 _pull_by_synapses(circuit, p, k, n_samples, w, a, step, own, change, state, space)
             elif projection[IS_LINEAR]:
                 _pull_by_linear(circuit, p, k, n_samples, w, a, step, own, change, space)
             else:
                 _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, own, change, space)
+            if projection[FORM] == OF_STATE:
+                adjoints = _registers(projection, space.adjoints)
+                pull_contraction(load(registers, (1,)), TABLE_AT, registers, adjoints, own)
             for r in range(n_states):
-                place = circuit.reads[projection[READS] + r, 1] + k
+                place = circuit.reads[projection[READS] + r, 1] + circuit.reads[projection[READS] + r, 2] * k
                 add_to(space.change, (place,), load(own, (r,)))
 
 
@@ -574,12 +592,11 @@ def _pull_settling(circuit, c, at, sweeps_at, state, space):
     first, n, kind = cell[FIRST], cell[SIZE], cell[ACTIVATION]
     sweeps, pulls, total = space.sweeps, space.pulls, space.slopes
     own = space.slopes[n_units:]
-    for j in range(first, first + n):
-        store(total, (j,), zero_of(load(total, (j,))))
+    clear(total[first : first + n])
     for m in range(cell[SWEEPS], -1, -1):
         after = sweeps_at + m * n_units
         for j in range(first, first + n):
-            slope = _activation_slope(kind, load(sweeps, (after + j,))) * load(pulls, (at + j,))
+            slope = activation_slope(kind, load(sweeps, (after + j,))) * load(pulls, (at + j,))
             store(own, (j,), slope)
             add_to(total, (j,), slope)
             store(pulls, (at + j,), zero_of(slope))
@@ -621,7 +638,7 @@ def _pull_answer(circuit, n_samples, state, space):
                         through = circuit.leaks[c] * through
                         kept = (1.0 - circuit.leaks[c]) * load(pulls, (at + j,))
                         add_to(pulls, (at - n_units + j,), kept)
-                    store(slopes, (j,), through * _activation_slope(kind, answer))
+                    store(slopes, (j,), through * activation_slope(kind, answer))
             for p in range(circuit.projections.shape[0]):
                 projection = circuit.projections[p]
                 if projection[TARGET] == c and projection[KIND] != INNER:
@@ -634,12 +651,12 @@ def _pull_answer(circuit, n_samples, state, space):
 def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
     """Pull the adjoint of a state back through one step, in place; add what the rules share in it."""
     batch, n_units, units, pulls = order.shape[1], circuit.n_units, space.units, space.pulls
-    _clear(space.change)
+    clear(space.change)
     high = batch
     while high > 0:
         low = (high - 1) // circuit.together * circuit.together
         _answer(circuit, samples, order, row, low, high, state, space)
-        _clear(pulls)
+        clear(pulls)
         if high == batch:
             for c in range(circuit.cells.shape[0]):
                 if circuit.cells[c, MEMORY] >= 0:
@@ -654,7 +671,7 @@ def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
                     at = b * n_units + first + j
                     through = factor * load(adjoint, (place + j,))
                     if exponent > 1:
-                        through = through * _power(load(units, (at,)), exponent - 1)
+                        through = through * power_of(load(units, (at,)), exponent - 1)
                     add_to(pulls, (at,), through)
         _pull_rules(circuit, high - low, eta / batch, adjoint, gradient, state, space)
         _pull_answer(circuit, high - low, state, space)

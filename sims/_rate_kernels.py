@@ -34,7 +34,7 @@ from sims._quadratic_kernels import (
     quadratic_coefficients,
     update,
 )
-from sims._rate_circuit_kernels import Circuit, Space, advance, borrowed_circuit, retreat
+from sims._rate_circuit_kernels import Circuit, Space, advance, borrowed_circuit, clear, clear_drive, retreat
 from sims._spline_kernels import SplineRule, pull_spline, spline_coefficients
 
 # ------------------------------------------------------------------------- one neuron, either type of rule
@@ -88,13 +88,6 @@ def _compiled_pull(rule, step, m, y, registers, adjoints, gradient):
     )
 
 
-@helper
-def _clear(rows):
-    flat = rows.reshape(rows.size)
-    for i in range(flat.shape[0]):
-        flat[i] = 0.0
-
-
 @helper(forceinline=True)
 def _step_of_neuron(rule, samples, order, row, w, eta, space):
     batch, registers, drive = order.shape[1], space.registers, space.drive[0]
@@ -102,7 +95,7 @@ def _step_of_neuron(rule, samples, order, row, w, eta, space):
         sample = samples[order[row, 0]]
         c = _coefficients(rule, output_of(sample, w), registers)
         return update(sample, w, eta, rule.is_linear, c)
-    _clear(drive)
+    clear_drive(drive, w.shape[0])
     for b in range(batch):
         sample = samples[order[row, b]]
         c = _coefficients(rule, output_of(sample, w), registers)
@@ -114,7 +107,7 @@ def _step_of_neuron(rule, samples, order, row, w, eta, space):
 def _step_back_of_neuron(rule, samples, order, row, w, eta, adjoint, gradient, space):
     batch, registers, drive = order.shape[1], space.registers, space.drive[0]
     if batch > 1:
-        _clear(drive)
+        clear_drive(drive, w.shape[0])
     for b in range(batch):
         sample = samples[order[row, b]]
         y = output_of(sample, w)
@@ -177,13 +170,13 @@ def _compiled_step_back(rule, samples, order, row, state, eta, adjoint, gradient
 
 
 @helper
-def _opened(constants, workspace, k):
-    """Memory for one group, with the constants of the rules in their registers."""
+def _opened(constants, workspace):
+    """Memory for a group, with the constants of the rules in their registers."""
     space = Space(
-        borrowed(workspace.registers[k]), borrowed(workspace.adjoints[k]), borrowed(workspace.drive[k]),
-        borrowed(workspace.units[k]), borrowed(workspace.pulls[k]), borrowed(workspace.answers[k]),
-        borrowed(workspace.sweeps[k]), borrowed(workspace.slopes[k]), borrowed(workspace.means[k]),
-        borrowed(workspace.change[k]),
+        borrowed(workspace.registers), borrowed(workspace.adjoints), borrowed(workspace.drive),
+        borrowed(workspace.units), borrowed(workspace.pulls), borrowed(workspace.answers),
+        borrowed(workspace.sweeps), borrowed(workspace.slopes), borrowed(workspace.means),
+        borrowed(workspace.change),
     )  # fmt: skip
     zero = zero_of(load(space.registers, (0,)))
     for n in range(constants.shape[0]):
@@ -222,14 +215,15 @@ def simulate(
 ):
     """Run groups `first` to `last` for `n_steps` steps, in place.
 
-    All arrays have the groups as their first axis. ``record[k, c]`` receives the state before step
+    All arrays have the groups as their first axis but for `workspace`, which serves one group after the
+    other. ``record[k, c]`` receives the state before step
     ``c * every``; ``blow_up[k]``, one entry a lane, the number of steps after which the weights had left the
     ball of radius `bound`, or -1. A problem that blew up stops there with a state of zeros.
     """
     rule, picks = _borrowed_rule(rule), borrowed(order)
     for k in range(first, last):
         samples, w, blown = borrowed(inputs[k]), borrowed(states[k]), borrowed(blow_up[k])
-        kept, space = borrowed(record[k]), _opened(rule.constants, workspace, k)
+        kept, space = borrowed(record[k]), _opened(rule.constants, workspace)
         any_blown = False
         for g in range(blown.shape[0]):
             blown[g] = -1
@@ -249,22 +243,22 @@ def simulate(
 @kernel
 def gradient(
     rule, first, last, inputs, order, eta, n_steps, every, record, blow_up, adjoint, result, workspace,
-    paths,
+    path,
 ):  # fmt: skip
     """Gradients of the losses of groups `first` to `last` with respect to the rules, by reverse mode.
 
     Takes ``record`` and ``blow_up`` from :func:`simulate`, and ``adjoint[k]`` = dL/d(state) at the end, which
     is replaced by that at the start. Segments of `every` steps are run again from their recorded start, last
-    segment first, so that memory stays at one segment a thread. ``result (n_groups, n_parameters[, LANES])``
-    is set to zero where the problem blew up; ``paths (n_groups, every, n_places[, LANES])`` is memory.
+    segment first; ``path (every, n_places[, LANES])`` is memory for one of them. ``result (n_groups,
+    n_parameters[, LANES])`` is set to zero where the problem blew up.
     """
     rule, picks = _borrowed_rule(rule), borrowed(order)
     n_rounds = order.shape[0]
     for k in range(first, last):
         samples, a, blown = borrowed(inputs[k]), borrowed(adjoint[k]), borrowed(blow_up[k])
-        kept, total, path = borrowed(record[k]), borrowed(result[k]), borrowed(paths[k])
-        space = _opened(rule.constants, workspace, k)
-        _clear(total)
+        kept, total = borrowed(record[k]), borrowed(result[k])
+        space = _opened(rule.constants, workspace)
+        clear(total)
         any_blown = False
         for g in range(blown.shape[0]):
             any_blown = any_blown or blown[g] >= 0

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims.circuit import Circuit, LowPass
+from sims.circuit import Circuit, LowPass, Projection, Signal
 from sims.populations import Rate
 
-__all__ = ["Layout"]
+__all__ = ["FROM_BEFORE", "FROM_LAST", "INNER", "Layout"]
+
+FROM_BEFORE, INNER, FROM_LAST = range(3)
+"""Kinds of projections: from a population before, within one that settles, from the sample before."""
 
 FloatArray = NDArray[np.float64]
 Values = dict[str, FloatArray]
@@ -24,7 +27,7 @@ class Layout:
     """Where all that changes in a circuit lies in the state of a problem, and its neurons among the units.
 
     Weights come first, then states that are low passes, then activity that goes on. Units are the neurons of
-    all populations, those that are given first.
+    all populations, those that are given first, then signals that are given, then the others.
     """
 
     def __init__(self, circuit: Circuit) -> None:
@@ -39,16 +42,22 @@ class Layout:
         self.own = [name for name in self.populations if name in reached]
         if not self.given or not self.own:
             raise ValueError("A rate circuit has populations to which no projection goes, and others.")
-        self.n_given = sum(self.populations[name].n for name in self.given)
-        sizes = [self.populations[name].n for name in (*self.given, *self.own)]
+        signals = {name: one for name, one in circuit.states.items() if isinstance(one, Signal)}
+        self.signals = {name: one.initial for name, one in signals.items() if one.of is None}
+        self.n_inputs = sum(self.populations[name].n for name in self.given)
+        self.n_given = self.n_inputs + len(self.signals)
+        names = (*self.given, *self.signals, *self.own)
+        sizes = [1 if name in self.signals else self.populations[name].n for name in names]
         self.n_units = sum(sizes)
-        self.first_unit = dict(zip((*self.given, *self.own), accumulate([0, *sizes]), strict=False))
+        self.first_unit = dict(zip(names, accumulate([0, *sizes]), strict=False))
+        self.first_unit |= {name: self.first_unit[one.of] for name, one in signals.items() if one.of}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for name, projection in circuit.projections.items():
             self.shapes[name] = (self.populations[projection.post].n, self.populations[projection.pre].n)
         for name, state in circuit.states.items():
-            assert isinstance(state, LowPass)
-            self.shapes[name] = (self.populations[state.power[0]].n,)
+            if isinstance(state, LowPass):
+                followed = state.power[0]
+                self.shapes[name] = (1 if followed in signals else self.populations[followed].n,)
         for name in self.own:
             if self.populations[name].tau is not None:
                 self.shapes[name] = (self.populations[name].n,)
@@ -69,11 +78,19 @@ class Layout:
         neuron = self.populations[self.own[0]]
         return (
             len(names) == len(self.own) == len(self.shapes) == len(self.given) == 1
+            and not self.circuit.states
             and neuron.n == 1
             and neuron.activation == "linear"
             and self.circuit.projections[names[0]].pre in self.given
             and self.circuit.projections[names[0]].learning_rate == 1.0
         )
+
+    def kind(self, projection: Projection) -> int:
+        """Return of which kind a projection is."""
+        names = list(self.populations)
+        if projection.pre in self.given or names.index(projection.pre) < names.index(projection.post):
+            return FROM_BEFORE
+        return INNER if self.populations[projection.post].tau is None else FROM_LAST
 
     def by_name(self, states: FloatArray) -> Values:
         """Parts of states (..., n_places), by name."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sims._groups import frozen, in_lanes, out_of_lanes, run_groups
 from sims._interpreted import Interpreted, record_interval
-from sims._rate_layout import Layout
+from sims._rate_layout import INNER, Layout
 from sims._rate_rules import (
     BEYOND_LINEAR,
     NO_CODE,
@@ -29,7 +29,8 @@ from sims._rate_rules import (
     canonical,
     part_of,
 )
-from sims.circuit import LowPass, Projection
+from sims.circuit import LowPass, Signal, Variable
+from sims.populations import ACTIVATIONS
 from sims.rules import Program, SplineRule
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ TRAJECTORY_BYTES = 2_000_000
 
 About what a core's own cache holds: running quadratic rules again is faster than fetching more from memory.
 """
-
-CIRCUIT_TRAJECTORY_BYTES = 64_000_000
-"""The same for circuits of several neurons, which take longer to run again than their states to fetch."""
 
 MOST_INPUTS_IN_LANES = 64
 """Up to this number of synapses of a neuron, problems of quadratic rules run side by side; beyond it, one by
@@ -190,7 +188,7 @@ class _CircuitPlan(KernelPlan):
         self.packed = self._packed()
 
     def record_interval(self, states: FloatArray, n_steps: int) -> int:
-        return record_interval(states.nbytes, n_steps, CIRCUIT_TRAJECTORY_BYTES)
+        return record_interval(states.nbytes, n_steps)
 
     def runs_in_lanes(self, n_problems: int, n_inputs: int) -> bool:
         few = self.most_synapses <= MOST_INPUTS_IN_LANES and n_problems >= FEWEST_IN_LANES
@@ -209,10 +207,10 @@ class _CircuitPlan(KernelPlan):
         settling = [
             layout.populations[projection.post].sweeps + 1
             for projection in layout.circuit.projections.values()
-            if self._kind(projection) == _INNER
+            if layout.kind(projection) == INNER
         ]
         units, registers = ((rule.together + 1) * layout.n_units,), (self.n_registers,)
-        n_means = sum(prod(layout.shapes[name]) for name in layout.circuit.states)
+        n_means = sum(prod(layout.shapes[name]) for name in layout.circuit.states if name in layout.shapes)
         return {
             "registers": registers,
             "adjoints": registers,
@@ -233,12 +231,12 @@ class _CircuitPlan(KernelPlan):
             for (name, part), start, end in zip(self.parts.items(), ends, ends[1:], strict=False)
         }
 
-    def _kind(self, projection: Projection) -> int:
-        layout = self.layout
-        names = list(layout.populations)
-        if projection.pre in layout.given or names.index(projection.pre) < names.index(projection.post):
-            return _FROM_BEFORE
-        return _INNER if layout.populations[projection.post].tau is None else _FROM_LAST
+    def _read(self, variable: Variable) -> tuple[int, tuple[int, int]]:
+        """Return of which kind what a rule reads is, where it is, and whether each neuron has its own."""
+        layout, name = self.layout, variable.state
+        if isinstance(layout.circuit.states[name], Signal):
+            return 2, (layout.first_unit[name], 0)
+        return int(variable.place == "pre"), (layout.place[name], int(variable.place != "global"))
 
     def _packed(self) -> Any:
         from sims import _rate_circuit_kernels as kernels
@@ -246,7 +244,6 @@ class _CircuitPlan(KernelPlan):
         layout, parts = self.layout, self.parts
         projections = layout.circuit.projections
         names = [*layout.given, *layout.own]
-        activations = ("linear", "tanh", "rectified")
         cells, leaks = [], []
         for name in names:
             one, is_given = layout.populations[name], name in layout.given
@@ -256,19 +253,22 @@ class _CircuitPlan(KernelPlan):
                     layout.first_unit[name],
                     one.n,
                     is_given,
-                    activations.index(one.activation),
+                    ACTIVATIONS.index(one.activation),
                     one.sweeps,
                     memory,
                 ]
             )
             leaks.append(1.0 / (one.tau or 1.0))
-        forms = {"table": kernels.TABLE, "collapsed": kernels.COLLAPSED, "of synapses": kernels.OF_SYNAPSES}
+        forms = {
+            "table": kernels.TABLE, "of state": kernels.OF_STATE, "collapsed": kernels.COLLAPSED,
+            "of synapses": kernels.OF_SYNAPSES,
+        }  # fmt: skip
         rows: list[list[int]] = []
         reads: list[tuple[int, int]] = []
         drive, register, code, gradient = 0, 1, 0, 0
         for name, projection in projections.items():
             n_post, n_pre = layout.shapes[name]
-            kind, part = self._kind(projection), parts.get(name)
+            kind, part = layout.kind(projection), parts.get(name)
             row = [
                 layout.first_unit[projection.pre], n_pre, layout.first_unit[projection.post], n_post,
                 names.index(projection.post), layout.place[name], drive, projection.hierarchical, kind,
@@ -279,12 +279,17 @@ class _CircuitPlan(KernelPlan):
                 rows.append([*row, kernels.STILL, *(kernels.N_PROJECTION - len(row) - 1) * [0]])
                 continue
             start = len(reads)
-            reads += [(r, layout.place[state.state]) for r, state in part.reads]
-            n_of_post = sum(state.place == "post" for _, state in part.reads)
+            # Of the postsynaptic neuron or of all, of the presynaptic neuron, signals of the sample.
+            of_kind: tuple[list[Any], ...] = [], [], []
+            for r, variable in part.reads:
+                which, where = self._read(variable)
+                of_kind[which].append((r, *where))
+            reads += [one for some in of_kind for one in some]
+            n_of_post, n_of_pre, _ = map(len, of_kind)
             row += [
                 forms[part.form], part.is_linear, part.needs_all, register, register + part.n_registers, code,
                 code + part.n_shared, code + len(part.code), gradient, gradient + part.n_gradient, start,
-                start + n_of_post, len(reads), len(part.constants) - n_of_post,
+                start + n_of_post, start + n_of_post + n_of_pre, len(reads), len(part.constants) - n_of_post,
             ]  # fmt: skip
             rows.append(row)
             register += part.n_registers
@@ -297,16 +302,11 @@ class _CircuitPlan(KernelPlan):
                 registers[first : first + len(constants)] = constants
         means = []
         for name, state in layout.circuit.states.items():
-            assert isinstance(state, LowPass)
-            population, exponent = state.power
-            means.append(
-                [
-                    layout.place[name],
-                    layout.first_unit[population],
-                    layout.populations[population].n,
-                    exponent,
-                ]
-            )
+            if isinstance(state, LowPass):
+                followed, exponent = state.power
+                means.append(
+                    [layout.place[name], layout.first_unit[followed], *layout.shapes[name], exponent]
+                )
         tables = [parts[name].table if name in parts else NO_TABLE for name in projections]
         outputs = [parts[name].outputs if name in parts else NO_OUTPUTS for name in projections]
         return kernels.Circuit(
@@ -314,12 +314,9 @@ class _CircuitPlan(KernelPlan):
             np.array([float(one.learning_rate) for one in projections.values()]), _whole(means, 4),
             np.array([1.0 / one.tau for one in layout.circuit.states.values() if isinstance(one, LowPass)]),
             np.array(tables), np.array(outputs, dtype=np.int64),
-            np.concatenate([NO_CODE, *(part.code for part in parts.values())]), _whole(reads, 2),
+            np.concatenate([NO_CODE, *(part.code for part in parts.values())]), _whole(reads, 3),
             registers[1:], layout.n_units, layout.n_given, len(means), 1,
         )  # fmt: skip
-
-
-_FROM_BEFORE, _INNER, _FROM_LAST = 0, 1, 2
 
 
 def _whole(rows: Iterable[Iterable[Any]], width: int) -> IntArray:
@@ -340,7 +337,6 @@ class _KernelRun:
     ) -> None:
         from sims import _rate_kernels as kernels
         from sims._lanes import LANES
-        from sims._rate_circuit_kernels import Space
 
         self._kernels, self._plan, self._schedule, self._every = kernels, plan, schedule, every
         self._n_problems, batch = len(x), schedule.order.shape[1]
@@ -354,23 +350,22 @@ class _KernelRun:
         n_groups, n_records = len(self._states), -(-schedule.n_steps // every)
         self._record = np.empty((n_groups, n_records, *self._states.shape[1:]))
         self._blow_up = np.empty((n_groups, self._n_lanes), dtype=np.int64)
-        sizes = plan.sizes(self._rule, batch, states.shape[1])
-        nothing = np.empty((n_groups, 0, *self._lane_axis))
-        self._workspace = Space(
-            *(
-                np.empty((n_groups, *sizes[name], *self._lane_axis)) if name in sizes else nothing
-                for name in Space._fields
-            )
-        )
+        self._sizes = plan.sizes(self._rule, batch, states.shape[1])
 
         def run(first: int, last: int) -> None:
             kernels.simulate(
                 self._rule, first, last, self._inputs, self._states, frozen(schedule.order),
                 schedule.learning_rate, schedule.n_steps, bound, every, self._record, self._blow_up,
-                self._workspace,
+                self._workspace(),
             )  # fmt: skip
 
         run_groups(run, n_groups, self._amount)
+
+    def _workspace(self) -> Any:
+        """Memory for the groups that a thread runs one after the other."""
+        from sims._rate_circuit_kernels import Space
+
+        return Space(*(np.empty((*self._sizes.get(name, (0,)), *self._lane_axis)) for name in Space._fields))
 
     def states(self) -> FloatArray:
         return self._by_problem(self._states[:, None])[:, 0]
@@ -384,14 +379,14 @@ class _KernelRun:
     def gradient(self, adjoint: FloatArray) -> tuple[Values, FloatArray]:
         adjoints = self._grouped(adjoint[:, None])[:, 0]
         result = np.empty((len(adjoints), self._plan.n_parameters, *self._lane_axis))
-        paths = np.empty((len(adjoints), self._every, *adjoints.shape[1:]))
         schedule = self._schedule
 
         def run(first: int, last: int) -> None:
+            path = np.empty((self._every, *adjoints.shape[1:]))
             self._kernels.gradient(
                 self._rule, first, last, self._inputs, frozen(schedule.order), schedule.learning_rate,
-                schedule.n_steps, self._every, self._record, self._blow_up, adjoints, result, self._workspace,
-                paths,
+                schedule.n_steps, self._every, self._record, self._blow_up, adjoints, result,
+                self._workspace(), path,
             )  # fmt: skip
 
         run_groups(run, len(adjoints), self._amount)

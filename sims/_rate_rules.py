@@ -24,7 +24,7 @@ Rule = PolynomialRule | Program | SplineRule
 class Part:
     """A rule in the form of the kernels, see :class:`sims._quadratic_kernels.QuadraticRule`."""
 
-    form: str  # "table", "collapsed" or "of synapses"
+    form: str  # "table", "of state", "collapsed" or "of synapses"
     is_linear: bool
     needs_all: bool
     table: FloatArray
@@ -33,7 +33,7 @@ class Part:
     code: IntArray
     n_shared: int  # instructions that synapses share
     n_registers: int
-    reads: tuple[tuple[int, Variable], ...]  # registers of states, first of the postsynaptic neuron
+    reads: tuple[tuple[int, Variable], ...]  # registers of states, in the order of the slot's variables
     n_gradient: int
     by_parameter: Callable[[FloatArray], FloatArray]  # from (n_problems, n_gradient) as kernels give it
 
@@ -41,6 +41,9 @@ class Part:
 NO_TABLE = np.zeros((3, 9))
 NO_CODE = np.empty((0, 3), dtype=np.int64)
 NO_OUTPUTS = np.full(9, -1, dtype=np.int64)
+FEW_TERMS = 9
+"""Up to so many terms a table over a state is a shorter program."""
+
 BEYOND_LINEAR = (np.add.outer(np.arange(3), np.arange(3)) > 1)[:, None, :].repeat(3, axis=1)
 
 
@@ -125,13 +128,35 @@ def _table_part(
 
 
 def _large_table_part(slot: Slot, rule: PolynomialRule, for_gradient: bool) -> Part:
-    """Part of a table over states, too: as a program, which depends on where the table is zero alone."""
-    table = rule.coefficients
+    """Part of a table over states, too.
+
+    One over a single state of the neuron is a table for the kernels, unless it is nearly empty; others are
+    programs, which depend on where the table is zero alone.
+    """
+    table, state = rule.coefficients, slot.variables[3]
+    if table.ndim == 4 and state.place == "post" and (for_gradient or np.count_nonzero(table) > FEW_TERMS):
+        return _state_table_part(table, state)
     occurs = np.ones(table.shape, dtype=bool) if for_gradient else table != 0
     if not occurs[..., 1:].any():
         return part_of(slot, rule.program(slot.names, slot.neuron_level, sparse=True), for_gradient)
     part, first = _pattern_part(slot, table.shape, occurs.tobytes())
     return _with_constants(part, first, table)
+
+
+def _state_table_part(table: FloatArray, state: Variable) -> Part:
+    """Part of a table over a state, its axes in the order of the kernels: state, output, input, weight."""
+    is_linear = not table[np.broadcast_to(BEYOND_LINEAR[..., None], table.shape)].any()
+
+    def by_parameter(result: FloatArray) -> FloatArray:
+        by_power = result[:, 1:].reshape(-1, 3, 3, 3, 3)  # state, output, input, weight
+        return by_power.transpose(0, 3, 2, 4, 1).reshape(-1, table.size)
+
+    constants = np.concatenate([[0.0], table.transpose(3, 1, 0, 2).ravel()])
+    n_registers = 1 + len(constants) + 27
+    return Part(
+        "of state", is_linear, True, NO_TABLE, NO_OUTPUTS, constants, NO_CODE, 0, n_registers, ((1, state),),
+        len(constants), by_parameter,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -156,7 +181,7 @@ def canonical(slot: Slot, program: Program) -> tuple[Program, tuple[Variable, ..
     shift = len(kept) - len(bound)
     moved |= {n: n + shift for n in range(len(bound), program.n_registers)}
     rows = [(op, moved[a], moved[b] if op in BINARY_OPS else b) for op, a, b in code]
-    levels = [one.place == "post" for one in kept]
+    levels = [one.place in ("post", "global") for one in kept]
     names = [one.name for one in kept]
     return Program.build(names, levels, program.constants, rows, moved[program.output]), tuple(states)
 

@@ -13,13 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from sims._borrowed import borrowed
+from sims._checks import LARGEST_PROBABILITY
 from sims._compiled import helper, kernel
 
 LARGEST_IN_SERIES = 0.1
 """Up to this probability fourteen terms of the logarithm's series are exact but for the last bit or two."""
-
-LARGEST_PROBABILITY = 0.999
-"""Probabilities are clipped to this."""
 
 
 class Channels(NamedTuple):

@@ -37,6 +37,7 @@ from numpy.typing import ArrayLike
 
 from sims.populations import LIF, Poisson, Population, Rate, Recorded, checked_rates
 from sims.rules import MAX_POWER, Program
+from sims.states import Eligibility, LowPass, Signal, State, Trace
 from sims.synapses import Synapses
 
 __all__ = [
@@ -63,83 +64,6 @@ SAMPLED = ("v", "g_e", "g_i", "g_slow")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _EVENT_OF_SLOT: dict[str, Event] = {"on_pre": "pre", "on_post": "post", "at_interval": "interval"}
-
-
-# ------------------------------------------------------------------------------------------- states
-
-
-@dataclass(frozen=True)
-class Trace:
-    """A trace of each neuron's spikes: it jumps by one and decays.
-
-    On the presynaptic side of a projection with a delay it follows the spikes as they arrive. Rules may set
-    another time constant in any projection, see :attr:`Circuit.time_constants`.
-
-    Parameters
-    ----------
-    population : str or tuple of str
-    tau_ms : float
-    """
-
-    population: str | tuple[str, ...]
-    tau_ms: float
-
-    @property
-    def populations(self) -> tuple[str, ...]:
-        """Names of the populations whose neurons have it."""
-        return (self.population,) if isinstance(self.population, str) else tuple(self.population)
-
-
-@dataclass(frozen=True)
-class LowPass:
-    """A running mean, of a signal or of what every neuron of a population has.
-
-    Parameters
-    ----------
-    of : str
-        Name of a signal, or "population.v" (or g_e, g_i, g_slow). In a rate circuit a population, for its
-        activity, or "population**2", or another whole power.
-    tau : float
-        In ms; in a rate circuit in steps, at least 1.
-    """
-
-    of: str
-    tau: float
-
-    @property
-    def power(self) -> tuple[str, int]:
-        """Name of the rate population that it follows, and the exponent."""
-        name, _, exponent = self.of.replace(" ", "").partition("**")
-        return name, int(exponent) if exponent.isdigit() else int(not exponent)
-
-
-@dataclass(frozen=True)
-class Signal:
-    """One value for the whole circuit, a reward for instance, that runs set or are given over time.
-
-    Parameters
-    ----------
-    initial : float
-    """
-
-    initial: float = 0.0
-
-
-@dataclass(frozen=True)
-class Eligibility:
-    """A trace of every synapse of a projection; rules of its own say by how much it jumps at spikes.
-
-    Parameters
-    ----------
-    projection : str
-    tau_ms : float
-    """
-
-    projection: str
-    tau_ms: float
-
-
-State = Trace | LowPass | Signal | Eligibility
 
 
 # ------------------------------------------------------------------------------------------- projections
@@ -328,7 +252,7 @@ class Circuit:
         In rules, a trace x of the pre- or postsynaptic population is called ``x_pre`` or ``x_post``, so are
         low-passed variables of neurons; signals and eligibility traces have their own names. Rules of a rate
         circuit call activity by the population and low-passed activity by the state, with ``_pre`` or
-        ``_post`` behind only where both ends have it.
+        ``_post`` behind only where both ends have it; signals, and low passes of signals, by their names.
     dt_ms : float
         Time step of a spiking circuit.
 
@@ -406,7 +330,8 @@ class Circuit:
     def variables(self, projection: str) -> tuple[Variable, ...]:
         """What rules of a projection can read, in the order: global, pre, post, synapse, weight.
 
-        In a rate circuit: pre, post, weight, then states of the postsynaptic and of the presynaptic neuron.
+        In a rate circuit: pre, post, weight, then states of the postsynaptic and of the presynaptic neuron,
+        low-passed signals and signals.
         """
         ends = self.projections[projection]
         if self.is_rate:
@@ -433,7 +358,10 @@ class Circuit:
         own.append(Variable(ends.symbol, "weight", "w"))
         own += [Variable(f"{key}_post" if both else key, "post", key) for key in held[ends.post]]
         own += [Variable(f"{key}_pre" if both else key, "pre", key) for key in held[ends.pre]]
-        return tuple(own)
+        shared = sorted(
+            filter(self._is_global, self.states), key=lambda key: isinstance(self.states[key], Signal)
+        )
+        return (*own, *(Variable(key, "global", key) for key in shared))
 
     def _slots(self) -> Iterator[Slot]:
         for key, projection in self.projections.items():
@@ -454,9 +382,9 @@ class Circuit:
 
     def _is_global(self, key: str) -> bool:
         state = self.states[key]
-        return isinstance(state, Signal) or (
-            isinstance(state, LowPass) and "." not in state.of and not self.is_rate
-        )
+        if isinstance(state, LowPass) and self.is_rate:
+            return isinstance(self.states.get(state.power[0]), Signal)
+        return isinstance(state, Signal) or (isinstance(state, LowPass) and "." not in state.of)
 
     def _populations_of(self, key: str) -> tuple[str, ...]:
         state = self.states[key]
@@ -548,21 +476,31 @@ class Circuit:
                 )
 
     def _check_rate_state(self, key: str, state: State) -> None:
+        if key in (*self.populations, *self.projections):
+            raise ValueError(f"A state has a name of its own; {key} is used twice.")
+        if isinstance(state, Signal):
+            one = self.populations.get(state.of) if state.of is not None else None
+            if state.of is not None and (one is None or one.n != 1):
+                raise ValueError(f"The signal {key} is of a population of one neuron, got {state.of!r}.")
+            return
         if not isinstance(state, LowPass):
-            raise ValueError(f"States of a rate circuit are of the type LowPass, got {state} for {key}.")
-        name, exponent = state.power
-        if name not in self.populations or not 1 <= exponent <= MAX_POWER:
             raise ValueError(
-                f"{key} is a low pass of {state.of!r}; in a rate circuit of one of "
-                f"{', '.join(self.populations)}, or of a power such as {next(iter(self.populations))}**2."
-                + _suggestion(name, self.populations)
+                f"States of a rate circuit are of the types LowPass and Signal, got {state} for {key}."
+            )
+        name, exponent = state.power
+        signals = [one for one, value in self.states.items() if isinstance(value, Signal)]
+        if name not in (*self.populations, *signals) or not 1 <= exponent <= MAX_POWER:
+            known = [*self.populations, *signals]
+            raise ValueError(
+                f"{key} is a low pass of {state.of!r}; in a rate circuit of one of {', '.join(known)}, or of "
+                f"a power such as {known[0]}**2." + _suggestion(name, known)
             )
         if not 1 <= state.tau < math.inf:
             raise ValueError(f"The time constant of {key} is at least one step, got {state.tau}.")
-        if key in (*self.populations, *self.projections):
-            raise ValueError(f"A state has a name of its own; {key} is used twice.")
 
     def _check_state(self, key: str, state: State) -> None:
+        if isinstance(state, Signal) and not math.isfinite(state.initial):
+            raise ValueError(f"The signal {key} begins with a finite value, got {state.initial}.")
         if self.is_rate:
             self._check_rate_state(key, state)
             return
@@ -577,8 +515,8 @@ class Circuit:
                         + _suggestion(name, self.populations)
                     )
         elif isinstance(state, Signal):
-            if not math.isfinite(state.initial):
-                raise ValueError(f"The signal {key} begins with a finite value, got {state.initial}.")
+            if state.of is not None:
+                raise ValueError(f"The signal {key} is of a population, as in rate circuits alone.")
         elif isinstance(state, Eligibility):
             if state.projection not in self.projections or not self.projections[state.projection].plastic:
                 plastic = [name for name, value in self.projections.items() if value.plastic]

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sims._checks import check_numbers
 from sims._spike_input_kernels import Channels, draw
+from sims.populations import LIF
 
 __all__ = [
     "FeedforwardCircuit",
@@ -44,7 +45,7 @@ BLOCK_STEPS = 2_500
 class FeedforwardCircuit:
     """One integrate-and-fire neuron with channels of excitatory and inhibitory inputs.
 
-    Conductances are in units of the leak conductance. The signal of a channel follows
+    The signal of a channel follows
     ``f <- r - (r - f) exp(-dt / tau_signal)`` with r uniform in ``[-signal_noise, signal_noise]`` in every
     step of 0.1 ms; with another dt the noise is scaled so that f keeps its variance. An input spikes at the
     rate ``base_rate + signal_gain * max(0, f)``, and not within `input_refractory_ms` of its own last spike.
@@ -54,13 +55,10 @@ class FeedforwardCircuit:
     n_excitatory, n_inhibitory, n_channels : int
     dt_ms : float
         Time step.
-    tau_membrane_ms, rest_mv, reset_mv, threshold_mv, refractory_ms : float
-        Membrane.
-    excitatory_reversal_mv, inhibitory_reversal_mv : float
-    tau_excitatory_ms, tau_inhibitory_ms : float
-        Decay of conductances.
+    neuron : LIF
+        Of which there is one for each rule, whatever its number says.
     excitatory_unit, inhibitory_unit : float
-        Conductance that a spike adds at weight 1.
+        Conductance that a spike adds at weight 1, in units of the leak conductance.
     largest_inhibitory : float
         Upper bound of inhibitory weights.
     learning_rate : float
@@ -83,15 +81,7 @@ class FeedforwardCircuit:
     n_inhibitory: int = 200
     n_channels: int = 8
     dt_ms: float = 0.1
-    tau_membrane_ms: float = 20.0
-    rest_mv: float = -60.0
-    reset_mv: float = -60.0
-    threshold_mv: float = -50.0
-    refractory_ms: float = 5.0
-    excitatory_reversal_mv: float = 0.0
-    inhibitory_reversal_mv: float = -80.0
-    tau_excitatory_ms: float = 5.0
-    tau_inhibitory_ms: float = 10.0
+    neuron: LIF = field(default_factory=lambda: LIF(1))
     excitatory_unit: float = 0.014
     inhibitory_unit: float = 0.035
     largest_inhibitory: float = 10.0
@@ -107,17 +97,14 @@ class FeedforwardCircuit:
             self,
             "circuit",
             positive=(
-                "dt_ms", "tau_membrane_ms", "tau_excitatory_ms", "tau_inhibitory_ms", "tau_signal_ms",
-                "largest_inhibitory", "learning_rate",
+                "dt_ms", "tau_signal_ms", "largest_inhibitory", "learning_rate",
             ),
             not_negative=(
-                "refractory_ms", "input_refractory_ms", "excitatory_unit", "inhibitory_unit",
-                "base_rate_hz", "signal_gain_hz", "signal_noise",
+                "input_refractory_ms", "excitatory_unit", "inhibitory_unit", "base_rate_hz",
+                "signal_gain_hz", "signal_noise",
             ),
             counts=("n_excitatory", "n_inhibitory", "n_channels"),
         )  # fmt: skip
-        if self.reset_mv > self.threshold_mv:
-            raise ValueError(f"The reset lies below the threshold, got {self.reset_mv} mV.")
 
     @property
     def n_inputs(self) -> int:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sims._checks import MOST_NEURONS, check_numbers
+from sims._checks import LARGEST_PROBABILITY, MOST_NEURONS, check_numbers
 
-__all__ = ["LIF", "Poisson", "Population", "Rate", "Recorded", "checked_rates"]
+__all__ = ["ACTIVATIONS", "LIF", "Poisson", "Population", "Rate", "Recorded", "checked_rates"]
 
 
 MOST_SWEEPS = 10_000
 
-LARGEST_PROBABILITY = 0.999
-"""Of a Poisson neuron to spike in one step."""
+Activation = Literal["linear", "tanh", "rectified"]
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 
 @dataclass(frozen=True)
@@ -190,13 +190,13 @@ class Rate:
     """
 
     n: int
-    activation: Literal["linear", "tanh", "rectified"] = "linear"
+    activation: Activation = "linear"
     sweeps: int = 1
     tau: float | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self, "population", positive=(), not_negative=(), counts=("n",))
-        if self.activation not in ("linear", "tanh", "rectified"):
+        if self.activation not in ACTIVATIONS:
             raise ValueError(f"An activation is 'linear', 'tanh' or 'rectified', got {self.activation!r}.")
         if not 0 <= self.sweeps <= MOST_SWEEPS:
             raise ValueError(f"A population has 0 to {MOST_SWEEPS} sweeps, got {self.sweeps}.")

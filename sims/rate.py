@@ -146,6 +146,7 @@ def simulate(
     schedule: Schedule,
     *,
     states: Mapping[str, ArrayLike] | None = None,
+    signals: Mapping[str, ArrayLike] | None = None,
     every: int | None = None,
 ) -> RateOutcome:
     """Simulate many problems under some rules.
@@ -166,6 +167,8 @@ def simulate(
         Its learning rate is multiplied with that of each projection.
     states : mapping of str to array_like, shape (n_problems, n)
         States, and activity that goes on, at the start; others begin at zero.
+    signals : mapping of str to array_like, shape (n_problems, n_samples)
+        Value of a signal at each sample, or anything that broadcasts to it; others keep their initial value.
     every : int, optional
         Steps between two records; default: the start alone is recorded.
 
@@ -198,7 +201,7 @@ def simulate(
     if every < 1:
         raise ValueError(f"Records are at least one step apart, got every={every}.")
     layout = Layout.of(circuit)
-    x, start = _checked(layout, inputs, weights, states or {}, schedule)
+    x, start = _checked(layout, inputs, weights, states or {}, signals or {}, schedule)
     run = planned(layout, rules).simulated(x, start, schedule, every, BLOW_UP_NORM)
     record = run.record() if every < schedule.n_steps else start[:, None]
     return RateOutcome(layout.by_name(run.states()), run.blow_up(), layout.by_name(record), every)
@@ -213,6 +216,7 @@ def meta_gradient(
     loss: Loss,
     *,
     states: Mapping[str, ArrayLike] | None = None,
+    signals: Mapping[str, ArrayLike] | None = None,
 ) -> MetaGradient:
     """Losses after the inner loop and their exact gradients with respect to all parameters of the rules.
 
@@ -222,7 +226,7 @@ def meta_gradient(
 
     Parameters
     ----------
-    circuit, rules, inputs, weights, schedule, states
+    circuit, rules, inputs, weights, schedule, states, signals
         As for :func:`simulate`.
     loss : callable
         Maps what a run ended with, as :attr:`RateOutcome.final` holds it, to losses (n_problems,) and the
@@ -238,7 +242,7 @@ def meta_gradient(
         As for :func:`simulate`, or if the loss function returns arrays of other shapes.
     """
     layout = Layout.of(circuit)
-    x, start = _checked(layout, inputs, weights, states or {}, schedule)
+    x, start = _checked(layout, inputs, weights, states or {}, signals or {}, schedule)
     plan = planned(layout, rules, for_gradient=True)
     run = plan.simulated(x, start, schedule, plan.record_interval(start, schedule.n_steps), BLOW_UP_NORM)
     final, blow_up = layout.by_name(run.states()), run.blow_up()
@@ -282,12 +286,30 @@ def _checked(
     inputs: ArrayLike,
     weights: Mapping[str, ArrayLike],
     states: Mapping[str, ArrayLike],
+    signals: Mapping[str, ArrayLike],
     schedule: Schedule,
 ) -> tuple[FloatArray, FloatArray]:
-    """Samples and states at the start."""
+    """Samples with their signals, and states at the start."""
     x = checked_inputs(inputs, schedule)
-    if x.shape[2] != layout.n_given:
-        raise ValueError(f"Inputs of this circuit are {layout.n_given} numbers a sample, got {x.shape[2]}.")
+    if x.shape[2] != layout.n_inputs:
+        raise ValueError(f"Inputs of this circuit are {layout.n_inputs} numbers a sample, got {x.shape[2]}.")
+    for name in signals:
+        if name not in layout.signals:
+            raise ValueError(f"Signals to be given are {', '.join(layout.signals) or 'none'}; got {name!r}.")
+    columns = [x]
+    for name, initial in layout.signals.items():
+        try:
+            values = np.broadcast_to(np.asarray(signals.get(name, initial), dtype=np.float64), x.shape[:2])
+        except ValueError:
+            raise ValueError(
+                f"The signal {name} has a value for each sample, shape {x.shape[:2]}, got "
+                f"{np.shape(signals[name])}."
+            ) from None
+        if not _all_finite(values):
+            raise ValueError(f"The signal {name} must be finite, got NaN or infinity.")
+        columns.append(values[:, :, None])
+    if layout.signals:
+        x = np.concatenate(columns, axis=2)
     start = layout.checked_start(weights, states, len(x))
     if not _all_finite(start):
         raise ValueError("Initial weights and states must be finite, got NaN or infinity.")

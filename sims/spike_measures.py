@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from sims import _measure_kernels as kernels
 
-__all__ = ["BIN_MS", "SpikeMeasures", "Tally"]
+__all__ = ["AT_BOUND", "BIN_MS", "SpikeMeasures", "Tally"]
 
 FloatArray = NDArray[np.float64]
 
+
+AT_BOUND = 1e-3
+"""A weight is at a bound when it is nearer to it than this fraction of the range."""
 
 BIN_MS = 100.0
 """Spikes are counted in bins of this length for the Fano factor."""

@@ -1,9 +1,9 @@
-"""Plasticity rules of spiking synapses, for the feed-forward and the recurrent simulator alike.
+"""Plasticity rules of spiking synapses with one trace on each side, in any projection of a spiking circuit.
 
 A synapse keeps two traces. ``x_pre`` jumps by one at a presynaptic spike, ``x_post`` at a postsynaptic one;
 in between they decay exponentially. At a presynaptic spike the weight changes by ``learning_rate *
 on_pre(x_post, w)``, at a postsynaptic one by ``learning_rate * on_post(x_pre, w)``; then it is clipped to
-``[0, largest weight]``.
+the bounds of its projection.
 
 In one time step the presynaptic spike comes first. Its update does not see a postsynaptic spike of the same
 step; the update of that one sees ``x_pre`` with the presynaptic spike already counted. A trace is read before

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sims._circuit_packing import GivenSpikes, check_once, packed_inputs, plan_of
 from sims._circuit_run import Feed, Run
 from sims._groups import run_groups
-from sims.circuit import LIF, Circuit, Projection, Recorded, Trace
+from sims.circuit import Circuit, Projection, Recorded, Trace
 from sims.circuits import (
     FeedforwardCircuit,
     FeedforwardProblems,
@@ -34,6 +34,7 @@ from sims.circuits import (
     published_problems,
 )
 from sims.rules import BINARY_OPS, Op, Program
+from sims.spike_measures import AT_BOUND
 from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule, Stop
 from sims.spike_splines import SplineSpikeRule
 from sims.spiking_circuit import Network
@@ -50,9 +51,6 @@ __all__ = [
     "simulate_feedforward",
 ]
 
-AT_BOUND = 1e-3
-"""A weight is at a bound when it is nearer to it than this fraction of the range."""
-
 STEP_OF_A_RULE = 20
 """Work of one step of one rule, in updates of single synapses."""
 
@@ -64,9 +62,6 @@ MEMORY_TIMES = 40.0
 
 What is older has decayed to less than the last bit.
 """
-
-LEAK_NS = 10.0
-"""What conductances in units of the leak are multiplied by; nothing depends on it."""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -269,7 +264,7 @@ class _Batch:
             updates |= rule.of_projection(name)
         self.plan = plan_of(self.network.layout, updates)
         self.measure_from = circuit.steps(1000.0 * measure_from_s)
-        slowest_ms = max(circuit.tau_excitatory_ms, circuit.tau_inhibitory_ms)
+        slowest_ms = max(circuit.neuron.tau_excitatory_ms, circuit.neuron.tau_inhibitory_ms)
         self.channels_from = max(0, self.measure_from - circuit.steps(MEMORY_TIMES * slowest_ms))
         self.halfway = (self.measure_from + n_steps) // 2
         self.grace = min(n_steps, circuit.steps(1000.0 * min(limits.grace_s, 1e9)))
@@ -291,7 +286,7 @@ class _Problem:
         self, batch: _Batch, problems: FeedforwardProblems, problem: int, events: InputSpikes | None
     ) -> None:
         self.batch, network, circuit, n = batch, batch.network, batch.settings, batch.n_rules
-        state = network.initial_state(0, {"N": np.full(n, circuit.rest_mv)})
+        state = network.initial_state(0, {"N": np.full(n, circuit.neuron.rest_mv)})
         no_inputs = packed_inputs(network.layout, 0, 1, {}, {}, np.empty(0))
         feed = _drawn(circuit, problems, problem, n) if events is None else _given(circuit, events, n)
         self.run = Run(
@@ -382,7 +377,7 @@ class _Problem:
             rate, interval_cv, fano_factor = (
                 float(one[0]) for one in (measured.rate_hz, measured.interval_cv, measured.fano_factor)
             )
-            sums = run.workspace.current[r] / (LEAK_NS * measured_steps)
+            sums = run.workspace.current[r] / (circuit.neuron.leak_ns * measured_steps)
             current = np.zeros_like(current)
             current[:, : sums.shape[1]] = sums
         change = (weights - self.before[r]) / (late if late > 0 else nothing)
@@ -404,6 +399,7 @@ class _Problem:
 def _circuit(c: FeedforwardCircuit, n_rules: int, excitatory: ExcitatoryPlasticity | None) -> Circuit:
     """Return the circuit in which every rule has a neuron."""
     rules, n_e, n_i = np.arange(n_rules), c.n_excitatory, c.n_inhibitory
+    leak_ns = c.neuron.leak_ns
     states = {"x": Trace(("E", "I", "N"), 20.0)}
     if excitatory is not None and excitatory.slow_tau_ms is not None:
         states["slow"] = Trace("N", excitatory.slow_tau_ms)
@@ -417,24 +413,18 @@ def _circuit(c: FeedforwardCircuit, n_rules: int, excitatory: ExcitatoryPlastici
     everywhere = Synapses.from_pairs(np.repeat(np.arange(n_e), n_rules), np.tile(rules, n_e), n_e)
     projections = {
         "E": Projection(
-            "E", "N", wiring=everywhere, weight=np.zeros(n_e * n_rules), unit_ns=LEAK_NS * c.excitatory_unit,
+            "E", "N", wiring=everywhere, weight=np.zeros(n_e * n_rules), unit_ns=leak_ns * c.excitatory_unit,
             **fixed,
         )
     }  # fmt: skip
     for r in range(n_rules):
         projections[f"I{r}"] = Projection(
             "I", "N", wiring=Synapses.from_pairs(np.arange(n_i), np.full(n_i, r), n_i), weight=np.zeros(n_i),
-            onto="inhibitory", unit_ns=LEAK_NS * c.inhibitory_unit, plastic=True,
+            onto="inhibitory", unit_ns=leak_ns * c.inhibitory_unit, plastic=True,
             highest=c.largest_inhibitory, learning_rate=c.learning_rate,
         )  # fmt: skip
-    neurons = LIF(
-        n_rules, capacitance_pf=c.tau_membrane_ms * LEAK_NS, leak_ns=LEAK_NS, rest_mv=c.rest_mv,
-        reset_mv=c.reset_mv, threshold_mv=c.threshold_mv, refractory_ms=c.refractory_ms,
-        excitatory_reversal_mv=c.excitatory_reversal_mv, inhibitory_reversal_mv=c.inhibitory_reversal_mv,
-        tau_excitatory_ms=c.tau_excitatory_ms, tau_inhibitory_ms=c.tau_inhibitory_ms,
-    )  # fmt: skip
     inputs = {"E": Recorded(n_e, [], []), "I": Recorded(n_i, [], [])}
-    return Circuit({"N": neurons, **inputs}, projections, states, c.dt_ms)
+    return Circuit({"N": replace(c.neuron, n=n_rules), **inputs}, projections, states, c.dt_ms)
 
 
 def _excitatory_updates(excitatory: ExcitatoryPlasticity) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sims import _circuit_tables as tables
 from sims._circuit_packing import GivenSpikes, Layout, packed_inputs, plan_of
 from sims._circuit_run import Run
+from sims._groups import run_groups
 from sims.circuit import LIF, Circuit, Signal
 from sims.circuit_state import CircuitState, loaded_state
 from sims.rules import Program
@@ -27,7 +29,9 @@ from sims.spike_rules import ActivityLimits, Stop
 from sims.spike_splines import TraceSplines
 from sims.synapses import Synapses
 
-__all__ = ["CircuitOutcome", "CircuitState", "Network", "Spikes"]
+__all__ = ["CircuitOutcome", "CircuitState", "Network", "Spikes", "run_each"]
+
+T = TypeVar("T")
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -262,6 +266,54 @@ class Network:
                 raise ValueError(f"Population {name} has {cell.n} finite voltages, got shape {values.shape}.")
             rows.append(values)
         return np.concatenate(rows)
+
+
+def run_each(
+    rules: Sequence[Mapping[str, Program | TraceSplines | float]],
+    networks: Sequence[tuple[Network, int]],
+    seconds: float,
+    measured_s: float,
+    limits: Callable[[Circuit], Mapping[str, ActivityLimits]],
+    read: Callable[[CircuitOutcome, int], T],
+) -> list[list[T]]:
+    """Run each rule in each network, on threads, and return what is read of each outcome.
+
+    Parameters
+    ----------
+    rules : sequence of mapping
+        As :meth:`Network.run` takes them.
+    networks : sequence of (Network, int)
+        With the seeds of their initial states.
+    seconds, measured_s : float
+        Length of a run, and of the measuring window at its end.
+    limits : callable
+        When a run of a circuit is stopped, by population.
+    read : callable
+        From the outcome and the number of the network.
+
+    Returns
+    -------
+    list of list
+        For each rule, of all networks.
+    """
+    found: list[Any] = [None] * (len(rules) * len(networks))
+
+    def run(first: int, last: int) -> None:
+        for k in range(first, last):
+            number = k % len(networks)
+            network, seed = networks[number]
+            outcome = network.run(
+                rules[k // len(networks)], network.initial_state(seed), seconds,
+                limits=limits(network.circuit), measure_from_s=seconds - measured_s,
+            )  # fmt: skip
+            found[k] = read(outcome, number)
+
+    work = sum(
+        network.circuit.steps(1000.0 * seconds) * sum(one.n for one in network.circuit.populations.values())
+        for network, _ in networks
+    )
+    run_groups(run, len(found), len(rules) * work)
+    return [found[k : k + len(networks)] for k in range(0, len(found), max(len(networks), 1))]
 
 
 def _outcome(

@@ -7,6 +7,7 @@ import numpy as np
 from discover.expression.compiling import compile_program
 from discover.expression.parsing import parse
 from sims.circuit import LIF, Circuit, Eligibility, LowPass, Poisson, Projection, Recorded, Signal, Trace
+from sims.spiking_circuit import Network
 from sims.synapses import Synapses
 
 CELLS = {"background_pa": 90.0}
@@ -147,3 +148,12 @@ EXAMPLES = {
     "voltage": voltage,
     "given spikes": given_spikes,
 }
+
+
+def balanced_run(rule, circuit, duration_s, measure_from_s=0.0, *, seed=0, limits=None):
+    """Run a balanced network, drawn from a seed, under a rule of its plastic synapses."""
+    network = Network(circuit, seed)
+    return network.run(
+        rule.of_projection("IE"), network.initial_state(seed), duration_s, measure_from_s=measure_from_s,
+        limits={} if limits is None else {"E": limits},
+    )  # fmt: skip

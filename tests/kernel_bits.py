@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import rate_examples as rate
+from circuit_examples import balanced_run
 
 from discover.rule import Rule
-from discover.tasks._balance import kernel_rule
-from discover.tasks._recurrent_balance import balanced_network, simulated
+from discover.tasks._recurrent_balance import balanced_network
+from discover.tasks._spiking_runs import kernel_rule
 from sims import published, spiking
 from sims.rate import Schedule
 from sims.rules import PolynomialRule, SplineRule
@@ -141,7 +142,7 @@ def recurrent_cases() -> Cases:
     """The recurrent spiking network."""
     circuit = balanced_network(160, 40, 0.2, 0.2, weight=0.5)
     for name, rule in spiking_rules().items():
-        outcome = simulated(rule, circuit, 0.5)
+        outcome = balanced_run(rule, circuit, 0.5)
         yield name, [outcome.measured["E"], outcome.state.weights("IE"), outcome.rates_hz["I"]]
 
 

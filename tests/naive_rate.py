@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from naive import program_value
 
-from sims.circuit import Circuit
+from sims.circuit import Circuit, LowPass, Signal
 from sims.rate import Schedule
 from sims.rules import Program
 
@@ -22,8 +22,12 @@ def rate_circuit(
     inputs: np.ndarray,
     start: Mapping[str, Any],
     schedule: Schedule,
+    signals: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Weights, states and activity that goes on after the last step; inputs (n_samples, n_inputs)."""
+    """Weights, states and activity that goes on after the last step.
+
+    Inputs have the shape (n_samples, n_inputs), signals (n_samples,).
+    """
     reached = {projection.post for projection in circuit.projections.values()}
     values = {name: np.array(value, dtype=float) for name, value in start.items()}
     for name, projection in circuit.projections.items():
@@ -44,8 +48,8 @@ def rate_circuit(
 
     for t in range(schedule.n_steps):
         shown = []
-        for sample in inputs[schedule.order[t % len(schedule.order)]]:
-            now, at = {}, 0
+        for number in schedule.order[t % len(schedule.order)]:
+            sample, now, at = inputs[number], {}, 0
             for name, population in circuit.populations.items():
                 f = ACTIVATIONS[population.activation]
                 if name not in reached:
@@ -60,7 +64,11 @@ def rate_circuit(
                 now[name] = np.array([f(a) for a in drive])
                 for _ in range(population.sweeps):
                     now[name] = np.array([f(a) for a in drive + arriving(name, now, False)])
-            last = now
+            last = dict(now)
+            for name, state in circuit.states.items():
+                if isinstance(state, Signal):
+                    value = signals[name][number] if name in (signals or {}) else state.initial
+                    now[name] = now[state.of] if state.of else np.array([value])
             shown.append(now)
         changed = dict(values)
         for name, rule in rules.items():
@@ -72,10 +80,10 @@ def rate_circuit(
                         continue
                     seen = {}
                     for variable in slot.variables:
-                        n = i if variable.place == "pre" else k
+                        n = {"pre": i, "post": k, "weight": k, "global": 0}[variable.place]
                         if variable.state == "w":
                             seen[variable.name] = values[name][k, i]
-                        elif variable.state in names:
+                        elif variable.state in now:
                             seen[variable.name] = now[variable.state][n]
                         else:
                             seen[variable.name] = values[variable.state][n]
@@ -83,8 +91,10 @@ def rate_circuit(
             rate = schedule.learning_rate * projection.learning_rate
             changed[name] = values[name] + rate * change / len(shown)
         for name, state in circuit.states.items():
-            population, exponent = state.power
-            mean = np.mean([now[population] ** exponent for now in shown], axis=0)
+            if not isinstance(state, LowPass):
+                continue
+            followed, exponent = state.power
+            mean = np.mean([now[followed] ** exponent for now in shown], axis=0)
             changed[name] = values[name] + (mean - values[name]) / state.tau
         values = changed
     kept = {

@@ -8,7 +8,7 @@ import numpy as np
 from naive_circuit import Twin
 from numpy.typing import NDArray
 
-from sims.circuit import LIF, Circuit, Projection, Recorded, Trace
+from sims.circuit import Circuit, Projection, Recorded, Trace
 from sims.circuits import FeedforwardCircuit, FeedforwardProblems, InputSpikes
 from sims.synapses import Synapses
 
@@ -30,13 +30,9 @@ def as_circuit(
             ("I", problems.inhibitory_weights[k], c.inhibitory_unit, "inhibitory", inhibitory),
         )
     }  # fmt: skip
-    neuron = LIF(
-        1, capacitance_pf=10.0 * c.tau_membrane_ms, tau_excitatory_ms=c.tau_excitatory_ms,
-        tau_inhibitory_ms=c.tau_inhibitory_ms,
-    )  # fmt: skip
     inputs = {"E": Recorded(c.n_excitatory, [], []), "I": Recorded(c.n_inhibitory, [], [])}
     states = {"x": Trace(("E", "I", "N"), 20.0), "slow": Trace("N", 114.0)}
-    return Circuit({"N": neuron, **inputs}, projections, states)
+    return Circuit({"N": c.neuron, **inputs}, projections, states)
 
 
 def feedforward(

@@ -14,9 +14,9 @@ from discover.journal import Journal, JournaledTask
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
 from discover.tasks import get_task
-from discover.tasks._balance import kernel_rule
 from discover.tasks._balance_problems import BalanceSettings, drawn, mean_input_rate, retuned
 from discover.tasks._recurrent_balance import RecurrentSettings
+from discover.tasks._spiking_runs import kernel_rule
 from discover.tasks.base import coefficients_of, rule_of
 from discover.tasks.ei_coplastic import EiCoplasticSettings
 from discover.validate import ValidateSettings, validate
@@ -238,13 +238,15 @@ def test_excitation_that_learns_moves_and_is_balanced(rule, rate):
 
 def test_the_triplet_rule_by_hand():
     """One pair changes a weight by depression alone; potentiation takes a second postsynaptic spike."""
+    from sims.circuit import LIF
     from sims.spike_rules import LinearSpikeRule
     from sims.spiking import FeedforwardCircuit, FeedforwardProblems, InputSpikes, simulate_feedforward
 
     plastic = COPLASTIC.excitation(EiCoplasticSettings(excitatory_rule="triplet"))
     assert (plastic.rule.tau_pre_ms, plastic.rule.tau_post_ms, plastic.slow_tau_ms) == (16.8, 33.7, 114.0)
     circuit = FeedforwardCircuit(
-        n_excitatory=2, n_inhibitory=1, n_channels=1, excitatory_unit=1e5, tau_excitatory_ms=0.005,
+        n_excitatory=2, n_inhibitory=1, n_channels=1, excitatory_unit=1e5,
+        neuron=LIF(1, tau_excitatory_ms=0.005),
     )  # fmt: skip
     # Input 1 makes the neuron spike at 10 and 40 ms, in the step after its own spikes; input 0, too weak for
     # that, spikes at 30 ms.

@@ -14,12 +14,14 @@ import naive
 import numba
 import numpy as np
 import pytest
-from rate_examples import NetworkRule, neuron_gradient
+from rate_examples import NetworkRule, neuron_gradient, two_layers
 from rate_examples import network_gradient as meta_gradient
 from rate_examples import simulate_network as simulate
 
 from discover.rule import Rule
-from sims import _groups, _quadratic_kernels, _rate_kernels, _rate_plans
+from sims import _groups, _interpreted, _quadratic_kernels, _rate_kernels
+from sims._rate_layout import Layout
+from sims._rate_plans import MOST_INPUTS_IN_LANES, planned
 from sims.rate import BLOW_UP_NORM, Schedule
 from sims.rules import BINARY_OPS, Op, PolynomialRule, Program
 
@@ -139,7 +141,7 @@ def test_any_number_of_outputs_runs_as_one_by_one(n_outputs: int, batch: int) ->
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("n_inputs", [1, 2, 9, 33, 517])
+@pytest.mark.parametrize("n_inputs", [1, 2, 9, 33, MOST_INPUTS_IN_LANES + 3])
 def test_any_number_of_inputs_runs_as_one_by_one(n_inputs: int, batch: int) -> None:
     rng = np.random.default_rng([n_inputs, batch])
     problems = random_problems(rng, 2, 2, n_inputs)
@@ -355,9 +357,14 @@ def test_a_checkpointed_trajectory_gives_the_same_gradient(
     schedule = random_schedule(rng, batch, n_steps, learning_rate=0.01)
     loss = pull_to(np.ones((4, 3, 6)), np.ones((4, 3, 3)))
     for rule in mixed_pairs(rng):
-        monkeypatch.setattr(_rate_plans, "CIRCUIT_TRAJECTORY_BYTES", 1 << 30)
+        layout = Layout.of(two_layers(6, 3))
+        plan, states = planned(layout, rule.by_slot, for_gradient=True), np.empty((4, layout.n_places))
+        monkeypatch.setattr(_interpreted, "TRAJECTORY_BYTES", 1 << 30)
+        assert plan.record_interval(states, n_steps) == 1
         full = meta_gradient(rule, *problems, schedule, loss)
-        monkeypatch.setattr(_rate_plans, "CIRCUIT_TRAJECTORY_BYTES", 0)
+        monkeypatch.setattr(_interpreted, "TRAJECTORY_BYTES", 0)
+        every = plan.record_interval(states, n_steps)
+        assert every**2 >= n_steps > (every - 1) ** 2
         sparse = meta_gradient(rule, *problems, schedule, loss)
         for name in ("losses", "feedforward", "lateral", "initial_adjoint", "initial_lateral_adjoint"):
             np.testing.assert_allclose(getattr(full, name), getattr(sparse, name), rtol=1e-11, atol=1e-13)
@@ -548,13 +555,13 @@ WITHOUT_JIT = """
     import naive
     from discover.rule import Rule
     from rate_examples import NetworkRule, network_gradient as meta_gradient
-    from sims import _rate_kernels, _rate_plans
+    from sims import _interpreted, _rate_kernels
     from sims.rate import Schedule
     from sims.rules import PolynomialRule
 
     assert isinstance(_rate_kernels.simulate, type(lambda: 0)), "kernels were compiled"
     rng = np.random.default_rng(0)
-    _rate_plans.CIRCUIT_TRAJECTORY_BYTES = 0
+    _interpreted.TRAJECTORY_BYTES = 0
     tables = [PolynomialRule(0.1 * rng.normal(size=(3, 3, 3))) for _ in range(2)]
     rules = [NetworkRule(*tables)]
     for feedforward, lateral in {pairs!r}:

@@ -352,11 +352,11 @@ def test_a_checkpointed_trajectory_gives_the_same_gradient(
     for rule in (random_table(rng, 0.1), program(COLLAPSING[1]), program(INTERPRETED[1])):
         everything, nothing = 1 << 30, 0
         monkeypatch.setattr(_rate_plans, "TRAJECTORY_BYTES", everything)
-        monkeypatch.setattr(_interpreted, "INTERPRETED_TRAJECTORY_BYTES", everything)
+        monkeypatch.setattr(_interpreted, "TRAJECTORY_BYTES", everything)
         full = meta_gradient(rule, inputs, weights, schedule, loss)
         assert _interpreted.record_interval(weights.nbytes, n_steps, everything) == 1
         monkeypatch.setattr(_rate_plans, "TRAJECTORY_BYTES", nothing)
-        monkeypatch.setattr(_interpreted, "INTERPRETED_TRAJECTORY_BYTES", nothing)
+        monkeypatch.setattr(_interpreted, "TRAJECTORY_BYTES", nothing)
         sparse = meta_gradient(rule, inputs, weights, schedule, loss)
         every = _interpreted.record_interval(weights.nbytes, n_steps, nothing)
         assert every**2 >= n_steps > (every - 1) ** 2
@@ -847,7 +847,7 @@ WITHOUT_JIT = """
 
     assert isinstance(_rate_kernels.simulate, type(lambda: 0)), "kernels were compiled"
     rng = np.random.default_rng(0)
-    _rate_plans.TRAJECTORY_BYTES = _interpreted.INTERPRETED_TRAJECTORY_BYTES = 0
+    _rate_plans.TRAJECTORY_BYTES = _interpreted.TRAJECTORY_BYTES = 0
     table = PolynomialRule(0.1 * rng.normal(size=(3, 3, 3)))
     rules = [table] + [Rule.parse(text).program() for text in {texts!r}]
     for n_problems, n_inputs, batch, n_steps in ((1, 1, 1, 1), (3, 2, 3, 4), (17, 2, 1, 3), (1, 300, 2, 2)):

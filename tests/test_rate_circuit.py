@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rate_examples import neuron
 
-from sims import _groups, _rate_plans, rate
-from sims.circuit import LIF, Circuit, LowPass, Projection, Rate, Signal
+from sims import _groups, _interpreted, _rate_plans, rate
+from sims.circuit import LIF, Circuit, LowPass, Projection, Rate, Signal, Trace
 from sims.rate import Schedule
 from sims.rules import Op, Program
 
@@ -90,13 +90,32 @@ def work(circuit: Circuit, n_problems: int, seed: int = 0) -> tuple[np.ndarray, 
         for name, one in circuit.projections.items()
     }
     states = {
-        name: rng.uniform(0, 0.5, (n_problems, populations[one.power[0]].n))
+        name: rng.uniform(
+            0, 0.5, (n_problems, populations[one.power[0]].n if one.power[0] in populations else 1)
+        )
         for name, one in circuit.states.items()
+        if isinstance(one, LowPass)
     }
     return rng.normal(size=(n_problems, N_SAMPLES, N_INPUTS)), weights, states
 
 
+REWARDED = changed(
+    THREE_LAYERS,
+    populations={"critic": Rate(1, "tanh")},
+    projections={"value": Projection("y", "critic", 1.0, plastic=True, learning_rate=0.7)},
+    states={
+        "R": Signal(of="critic"), "theta": LowPass("y**2", 4.0), "R_mean": LowPass("R", 6.0),
+        "level": Signal(0.6), "surprise": LowPass("R**2", 3.0),
+    },
+)  # fmt: skip
+SHOWN_BY_SIGNAL = Circuit(
+    {"x": Rate(N_INPUTS), "y": Rate(1)},
+    {"feedforward": Projection("x", "y", 1.0, plastic=True)},
+    {"label": Signal(of="y"), "R": Signal(-0.4)},
+)
 CIRCUITS = {
+    "signals and their means": REWARDED,
+    "signals of one neuron": SHOWN_BY_SIGNAL,
     "two layers": TWO_LAYERS,
     "a running mean": WITH_MEAN,
     "two thresholds": WITH_THRESHOLD,
@@ -167,6 +186,86 @@ def test_gradients_are_those_of_the_losses(name: str, kind: str, batch: int) -> 
         assert size == pytest.approx(naive.central_differences(along, np.zeros(1))[0], rel=1e-6), part
 
 
+@pytest.mark.parametrize("batch", SCHEDULES)
+@pytest.mark.parametrize("kind", ["quadratic", "functions"])
+def test_signals_have_the_values_that_a_run_is_given(kind: str, batch: int) -> None:
+    schedule, circuit = SCHEDULES[batch], REWARDED
+    rules = {slot: formula(circuit, slot, kind) for slot in circuit.slots}
+    inputs, weights, states = work(circuit, 3)
+    level = np.random.default_rng(3).normal(size=(3, N_SAMPLES))
+    options = {"states": states, "signals": {"level": level}}
+    found = rate.meta_gradient(circuit, rules, inputs, weights, schedule, squared, **options)
+    for p in range(3):
+        start = {key: value[p] for key, value in {**weights, **states}.items()}
+        expected = naive_rate.rate_circuit(circuit, rules, inputs[p], start, schedule, {"level": level[p]})
+        for part, value in expected.items():
+            np.testing.assert_allclose(
+                found.outcome.final[part][p], value, rtol=1e-9, atol=1e-12, err_msg=part
+            )
+    for slot, rule in rules.items():
+        expected = naive.central_differences(
+            lambda z, slot=slot, rule=rule: float(
+                squared(
+                    rate.simulate(
+                        circuit, {**rules, slot: rule.with_constants(z)}, inputs, weights, schedule, **options
+                    ).final
+                )[0].sum()
+            ),
+            rule.constants,
+        )
+        np.testing.assert_allclose(found.gradients[slot].sum(0), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_given_signal_is_one_more_input_that_no_synapse_brings() -> None:
+    """The same as a population that is shown, to the bit."""
+    told = replace(SHOWN_BY_SIGNAL, states={"R": Signal()})
+    shown = Circuit(
+        {"x": Rate(N_INPUTS), "r": Rate(1), "y": Rate(1)},
+        told.projections,
+        {"R": Signal(of="r")},
+    )
+    inputs, weights, _ = work(told, 5)
+    level = np.random.default_rng(4).normal(size=(5, N_SAMPLES))
+    both = np.concatenate([inputs, level[:, :, None]], axis=2)
+    rules = {"feedforward": formula(told, "feedforward", "functions")}
+    first = rate.simulate(told, rules, inputs, weights, SCHEDULES[4], signals={"R": level}).final
+    second = rate.simulate(shown, rules, both, weights, SCHEDULES[4]).final
+    np.testing.assert_array_equal(first["feedforward"], second["feedforward"])
+    fixed, initial = (
+        rate.simulate(
+            replace(told, states={"R": Signal(at)}), rules, inputs, weights, SCHEDULES[4], signals=of
+        )
+        for at, of in ((0.0, {"R": 0.7}), (0.7, {}))
+    )
+    np.testing.assert_array_equal(fixed.final["feedforward"], initial.final["feedforward"])
+
+
+def test_reward_makes_a_neuron_do_what_it_is_rewarded_for() -> None:
+    """A node that is perturbed learns by reward times perturbation times input, see Williams (1992)."""
+    circuit = Circuit(
+        {"x": Rate(2), "y": Rate(1)},
+        {"synapses": Projection("x", "y", 1.0, plastic=True)},
+        {"R": Signal(), "noise": Signal(), "R_mean": LowPass("R", 50.0)},
+    )
+    names = circuit.slots["synapses"].names
+    advantage = (Op.SUB, names.index("R"), names.index("R_mean"))
+    n = len(names)
+    rule = circuit.slots["synapses"].program(
+        [], [advantage, (Op.MUL, n, names.index("noise")), (Op.MUL, n + 1, names.index("x"))]
+    )
+    rng, target = np.random.default_rng(0), np.array([0.8, -0.5])
+    weights, states = np.zeros((1, 1, 2)), {"R_mean": np.zeros((1, 1))}
+    for _ in range(3000):
+        x, noise = rng.normal(size=(1, 1, 2)), 0.3 * rng.normal()
+        reward = -((x[0, 0] @ (weights[0, 0] - target) + noise) ** 2)
+        end = rate.simulate(
+            circuit, {"synapses": rule}, x, {"synapses": weights}, Schedule.online(1, 1, 0.1), states=states,
+            signals={"R": reward, "noise": noise},
+        ).final  # fmt: skip
+        weights, states = end["synapses"], {"R_mean": end["R_mean"]}
+    np.testing.assert_allclose(weights[0, 0], target, atol=0.15)
+
+
 def test_many_sweeps_settle() -> None:
     """Outputs of a linear population that settles are those of the fixed point y = W x + V y."""
     circuit = Circuit(
@@ -221,7 +320,7 @@ def test_checkpoints_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch,
     numba.set_num_threads(1)
     one = run()
     numba.set_num_threads(before)
-    monkeypatch.setattr(_rate_plans, "CIRCUIT_TRAJECTORY_BYTES", 0)
+    monkeypatch.setattr(_interpreted, "TRAJECTORY_BYTES", 0)
     sparse = run()
     for slot, gradient in full.gradients.items():
         assert gradient.tobytes() == one.gradients[slot].tobytes()
@@ -250,7 +349,11 @@ X, Y, FULL = Rate(2), Rate(1), Projection("x", "y", 1.0, plastic=True)
         (lambda: Circuit({"x": X, "y": Y}, {"p": replace(FULL, hierarchical=True)}), "within a population"),
         (lambda: Circuit({"x": X, "y": Y}, {"p": replace(FULL, symbol="2w")}), "called by a plain name"),
         (lambda: Circuit({"x": X, "y": Y}, {"y": FULL}), "name of its own"),
-        (lambda: Circuit({"x": X, "y": Y}, {"p": FULL}, {"R": Signal()}), "of the type LowPass"),
+        (lambda: Circuit({"x": X, "y": Y}, {"p": FULL}, {"R": Trace("x", 2.0)}), "types LowPass and Signal"),
+        (lambda: Circuit({"x": X, "y": Y}, {"p": FULL}, {"R": Signal(of="x")}), "population of one neuron"),
+        (lambda: Circuit({"x": X, "y": Y}, {"p": FULL}, {"R": Signal(of="z")}), "population of one neuron"),
+        (lambda: Circuit({"x": X, "y": Y}, {"p": FULL}, {"R": Signal(np.nan)}), "begins with a finite"),
+        (lambda: Circuit({"E": LIF(1)}, {}, {"R": Signal(of="E")}), "in rate circuits alone"),
         (lambda: Circuit({"x": X, "y": Y}, {"p": FULL}, {"m": LowPass("u", 2.0)}), "low pass of 'u'"),
         (lambda: Circuit({"x": X, "y": Y}, {"p": FULL}, {"m": LowPass("y**0", 2.0)}), "low pass of"),
         (lambda: Circuit({"x": X, "y": Y}, {"p": FULL}, {"m": LowPass("y", 0.5)}), "at least one step"),
@@ -278,6 +381,25 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         ({"weights": {"V": weights["lateral"]}}, "Initial weights are of feedforward, lateral"),
         ({"states": {"phi": states["theta"]}}, "Initial states are of theta, cube"),
         ({"states": {"theta": states["theta"][:1]}}, "Initial states of theta have shape"),
+        ({"signals": {"theta": 0.0}}, "Signals to be given are none"),
+        (
+            {"circuit": SHOWN_BY_SIGNAL, "rules": {}, "weights": {}, "states": {}, "signals": {"label": 0.0}},
+            "Signals to be given are R",
+        ),
+        (
+            {
+                "circuit": SHOWN_BY_SIGNAL,
+                "rules": {},
+                "weights": {},
+                "states": {},
+                "signals": {"R": [1.0, 2.0]},
+            },
+            "a value for each sample",
+        ),
+        (
+            {"circuit": SHOWN_BY_SIGNAL, "rules": {}, "weights": {}, "states": {}, "signals": {"R": np.nan}},
+            "R must be finite",
+        ),
         ({"circuit": Circuit({"E": LIF(2)}, {})}, "simulations of rate circuits"),
         ({"circuit": Circuit({"x": X}, {})}, "to which no projection goes, and others"),
     ):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from circuit_examples import balanced_run
 from test_circuit import assert_like_twin
 
 from discover.rule import Rule
-from discover.tasks._balance import kernel_rule
-from discover.tasks._recurrent_balance import balanced_network, simulated
+from discover.tasks._recurrent_balance import balanced_network
+from discover.tasks._spiking_runs import kernel_rule
 from sims.spike_rules import ActivityLimits, LinearSpikeRule
 from sims.spike_splines import SplineSpikeRule, TraceSplines
 from sims.spiking import Stop
@@ -49,7 +50,7 @@ def test_weights_and_spikes_are_those_of_the_naive_twin(name):
 
 
 def test_connections_have_their_probability_and_the_two_indices_agree():
-    outcome = simulated(LinearSpikeRule.vogels(5.0), balanced_network(400, 100, 0.1), 1e-4)
+    outcome = balanced_run(LinearSpikeRule.vogels(5.0), balanced_network(400, 100, 0.1), 1e-4)
     layout = outcome.state.layout
     assert sum(len(one) for one in layout.synapses.values()) == pytest.approx(500 * 500 * 0.1, rel=0.03)
     plastic, wiring = layout.synapses["IE"], layout.wiring
@@ -75,7 +76,7 @@ def test_subsets_are_sorted_and_of_their_size(probability):
 
 
 def test_vogels_rule_brings_a_network_to_its_rate():
-    outcome = simulated(LinearSpikeRule.vogels(6.25), SMALL, 20.0, 12.0, seed=1)
+    outcome = balanced_run(LinearSpikeRule.vogels(6.25), SMALL, 20.0, 12.0, seed=1)
     assert outcome.stop == Stop.RAN
     assert outcome.measured["E"].mean_rate_hz == pytest.approx(6.25, rel=0.2)
     assert outcome.measured["E"].mean_interval_cv > 0.5
@@ -85,7 +86,7 @@ def test_vogels_rule_brings_a_network_to_its_rate():
 def test_the_same_seed_gives_the_same_network_and_another_another():
     rule = LinearSpikeRule.vogels(5.0)
     first, again, other = (
-        simulated(rule, TINY, 0.3, seed=seed).state.weights("IE") for seed in (3, 3, 4)
+        balanced_run(rule, TINY, 0.3, seed=seed).state.weights("IE") for seed in (3, 3, 4)
     )  # fmt: skip
     np.testing.assert_array_equal(first, again)
     assert len(first) != len(other) or np.any(first != other)
@@ -93,25 +94,25 @@ def test_the_same_seed_gives_the_same_network_and_another_another():
 
 def test_activity_out_of_its_range_stops_a_run():
     limits = ActivityLimits(1.0, 20.0, 0.2, 0.2)
-    wild = simulated(LinearSpikeRule(0, 0, 0, 0), TINY, 2.0, 1.0, limits=limits)
+    wild = balanced_run(LinearSpikeRule(0, 0, 0, 0), TINY, 2.0, 1.0, limits=limits)
     assert wild.stop == Stop.TOO_ACTIVE
     assert wild.completed == pytest.approx(0.2)
     assert not wild.measured
     silent = balanced_network(24, 6, 0.4, **LIVELY, background_pa=0.0)
-    quiet = simulated(LinearSpikeRule(0, 0, 0, 0), silent, 2.0, 1.0, limits=limits)
+    quiet = balanced_run(LinearSpikeRule(0, 0, 0, 0), silent, 2.0, 1.0, limits=limits)
     assert quiet.stop == Stop.TOO_QUIET
 
 
 def test_a_weight_that_is_no_number_ends_the_run():
     rule = kernel_rule(Rule.parse({"on_pre": "log(w - 10)"}))
-    outcome = simulated(rule, TINY, 0.5)
+    outcome = balanced_run(rule, TINY, 0.5)
     assert outcome.stop == Stop.NOT_A_NUMBER
     assert outcome.completed < 1
 
 
 def test_drift_is_the_change_over_the_second_half_of_the_window():
     rule = LinearSpikeRule.vogels(5.0)
-    whole, half = (simulated(rule, TINY, seconds, 0.1, seed=2) for seconds in (0.3, 0.2))
+    whole, half = (balanced_run(rule, TINY, seconds, 0.1, seed=2) for seconds in (0.3, 0.2))
     change = whole.state.weights("IE") - half.state.weights("IE")
     np.testing.assert_allclose(whole.weight_drift["IE"], change / 0.1, rtol=1e-9, atol=1e-12)
     assert np.std(change) > 0.01
@@ -135,4 +136,4 @@ def test_impossible_networks_are_refused(change, message):
 @pytest.mark.parametrize(("duration", "start"), [(0.0, 0.0), (1.0, 1.0), (float("inf"), 0.0), (1.0, -1.0)])
 def test_impossible_times_are_refused(duration, start):
     with pytest.raises(ValueError, match="run"):
-        simulated(LinearSpikeRule.vogels(5.0), TINY, duration, start)
+        balanced_run(LinearSpikeRule.vogels(5.0), TINY, duration, start)

@@ -79,8 +79,14 @@ def test_gradient_of_constants_is_that_of_the_losses(text):
         np.testing.assert_allclose(exact[:, n], (up - down) / 2e-6, rtol=1e-5, atol=1e-8)
 
 
-def test_gradient_of_a_table_is_that_of_the_losses():
-    start = table()
+def without_squares():
+    """A table that is linear in input and weight."""
+    powers = np.add.outer(np.arange(3), np.arange(3))[:, None, :, None]
+    return np.where(powers <= 1, table(), 0.0)
+
+
+@pytest.mark.parametrize("start", [table(), without_squares()], ids=["all terms", "linear"])
+def test_gradient_of_a_table_is_that_of_the_losses(start):
     exact = meta_gradient(start, INPUTS, WEIGHTS, THRESHOLDS, SCHEDULE, TAU, squared)
     np.testing.assert_allclose(exact.losses, squared(run(start).weights)[0])
     for n in range(81):
@@ -88,6 +94,17 @@ def test_gradient_of_a_table_is_that_of_the_losses():
         step[n] = 1e-6
         up, down = (squared(run(start + s * step.reshape(start.shape)).weights)[0] for s in (1, -1))
         np.testing.assert_allclose(exact.gradients[:, n], (up - down) / 2e-6, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("rule", [table(), without_squares()], ids=["all terms", "linear"])
+def test_problems_alone_end_as_problems_side_by_side(rule):
+    """Few problems do not share vectors; their gradients are the same."""
+    all_five, two = (
+        meta_gradient(rule, INPUTS[:n], WEIGHTS[:n], THRESHOLDS[:n], SCHEDULE, TAU, squared) for n in (5, 2)
+    )
+    np.testing.assert_allclose(all_five.losses[:2], two.losses, rtol=1e-11)
+    np.testing.assert_allclose(all_five.gradients[:2], two.gradients, rtol=1e-9, atol=1e-12)
+    assert np.abs(two.gradients).min(axis=0).max() > 0.01
 
 
 def test_a_blow_up_says_how_soon_and_has_no_gradient():

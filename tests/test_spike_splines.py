@@ -5,10 +5,11 @@ from __future__ import annotations
 import naive_circuit as naive
 import numpy as np
 import pytest
+from circuit_examples import balanced_run
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import BSpline
 
-from discover.tasks._recurrent_balance import balanced_network, simulated
+from discover.tasks._recurrent_balance import balanced_network
 from sims.rules import Op, Program
 from sims.spike_rules import LinearSpikeRule, SpikeRule
 from sims.spike_splines import SplineSpikeRule, TraceSplines
@@ -78,7 +79,7 @@ def test_splines_that_are_straight_lines_run_like_the_published_family() -> None
     assert_array_equal(one.n_spikes, other.n_spikes)
     assert_allclose(one.inhibitory_weights, other.inhibitory_weights, rtol=1e-9, atol=1e-12)
     network = balanced_network(24, 6, 0.4, 0.2, weight=0.5, excitatory_ns=2.0)
-    runs = [simulated(rule, network, 0.3, seed=4) for rule in (linear, splines)]
+    runs = [balanced_run(rule, network, 0.3, seed=4) for rule in (linear, splines)]
     assert_array_equal(runs[0].rates_hz["E"], runs[1].rates_hz["E"])
     weights = [run.state.weights("IE") for run in runs]
     assert_allclose(*weights, rtol=1e-9, atol=1e-12)

@@ -12,6 +12,7 @@ import pytest
 from circuit_examples import programs as texts_as_programs
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sims.circuit import LIF
 from sims.rules import Op, Program
 from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
 from sims.spike_splines import SplineSpikeRule, TraceSplines
@@ -79,7 +80,7 @@ def same(one: FeedforwardOutcome, other: FeedforwardOutcome) -> None:
 # ----------------------------------------------------------------------------------- order in a step
 
 FORCED = FeedforwardCircuit(
-    n_excitatory=1, n_inhibitory=1, n_channels=1, excitatory_unit=1e5, tau_excitatory_ms=0.005,
+    n_excitatory=1, n_inhibitory=1, n_channels=1, excitatory_unit=1e5, neuron=LIF(1, tau_excitatory_ms=0.005),
     inhibitory_unit=0.0, learning_rate=1.0, largest_inhibitory=1e6,
 )  # fmt: skip
 """The excitatory input makes the neuron spike in the next step; the inhibitory one only learns."""
@@ -446,7 +447,6 @@ def test_errors_say_what_is_wrong(changes: dict, message: str) -> None:
         (lambda: FeedforwardCircuit(dt_ms=0.0), "dt_ms"),
         (lambda: FeedforwardCircuit(base_rate_hz=math.inf), "base_rate_hz"),
         (lambda: FeedforwardCircuit(n_channels=0), "n_channels"),
-        (lambda: FeedforwardCircuit(reset_mv=0.0), "reset"),
         (lambda: FeedforwardProblems([[1.0]], [[1.0]], [0], [1.0], [1]), "has a channel"),
         (lambda: FeedforwardProblems([[1.0]], [[-1.0]], [0, 0], [1.0], [1]), "not negative"),
         (lambda: FeedforwardProblems([[1.0]], [[1.0]], [0, 0], [1.0], [-1]), "seed"),

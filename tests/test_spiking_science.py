@@ -8,6 +8,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+from sims.circuit import LIF
 from sims.rules import Op, Program
 from sims.spike_rules import ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
 from sims.spiking import (
@@ -101,7 +102,7 @@ def at_dt(events: InputSpikes, refinement: int) -> InputSpikes:
 
 def test_the_voltage_converges_in_first_order() -> None:
     """Spikes act from the next step on, and conductances stay constant in it: an error proportional to dt."""
-    circuit = replace(CIRCUIT, threshold_mv=1e3)
+    circuit = replace(CIRCUIT, neuron=LIF(1, threshold_mv=1e3))
     problems = published_problems(circuit, seeds=[3], inhibitory_weight=1.0)
     events = draw_input_spikes(circuit, problems, 0.5)[0]
     refinements = np.array([1, 2, 4, 8, 64])

@@ -23,7 +23,8 @@ from pipelines.config import load_json, load_toml
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = (ROOT / "docs" / "new_task.md").read_text(encoding="utf-8")
-CODE, TOML = (re.search(rf"```{kind}\n(.*?)```", DOCS, re.DOTALL).group(1) for kind in ("python", "toml"))
+CODES, TOMLS = (re.findall(rf"```{kind}\n(.*?)```", DOCS, re.DOTALL) for kind in ("python", "toml"))
+(CODE, SPIKING_CODE), (TOML, SPIKING_TOML, *_) = CODES, TOMLS
 
 SMALL = """
 n_samples = 40
@@ -80,8 +81,18 @@ def example(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_example_is_short():
+@pytest.fixture
+def spiking_example(tmp_path, monkeypatch):
+    """The spiking task of the same page, likewise."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "together.py").write_text(SPIKING_CODE, encoding="utf-8")
+    (tmp_path / "together.toml").write_text(SPIKING_TOML, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_examples_are_short():
     assert len((CODE + TOML).strip().splitlines()) < 60
+    assert len(SPIKING_CODE.strip().splitlines()) < 60
 
 
 def test_the_example_is_a_task_whose_reference_solves_it(example):
@@ -233,6 +244,58 @@ def test_the_example_runs_through_all_stages_and_notices_a_change(example):
     (example / "clusters.py").write_text(CODE.replace("0.5 *", "0.6 *"), encoding="utf-8")
     changed = CliRunner().invoke(app, ["simulate", "clusters.toml"])
     assert "done in" in changed.output
+
+
+@pytest.mark.slow
+def test_the_spiking_example_finds_a_rule_that_beats_the_published_ones(spiking_example):
+    ran = CliRunner().invoke(app, ["run", "together.toml"])
+    assert ran.exit_code == 0, ran.output
+    folder = spiking_example / "results" / "together"
+    task = get_task(load_toml(spiking_example / "together.toml").task)
+    front = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
+    fresh = task.draw(task.settings_type(), 8, np.random.SeedSequence(99))
+    found = task.losses(Rule.parse(chosen["slots"]), fresh)
+    for rule in known_rules_of(task).values():
+        assert found.mean() < task.losses(rule, fresh).mean() - 0.2
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Finding the inputs that spike together" in page
+    shown = CliRunner().invoke(app, ["report", "together.toml"])
+    assert shown.exit_code == 0, shown.output
+
+
+def test_recovery_of_a_task_without_gradients_is_refused_with_what_does_it(spiking_example):
+    result = CliRunner().invoke(app, ["recover", "together.py:Together", "--inputs", "40", "--seeds", "1"])
+    assert result.exit_code == 2
+    assert "discover study FILE.toml" in result.output.replace("\n", " ")
+
+
+BROKEN_SPIKING = {
+    "no circuit": ('return {"circuit": circuit,', 'return {"network": circuit,', 'Circuit as "circuit"'),
+    "another projection": ('projection = "synapses"', 'projection = "EE"', "projections are synapses"),
+    "no trace": (
+        'Trace(("inputs", "neuron"), 20.0)',
+        'Trace("inputs", 20.0)',
+        r"Trace\(\('inputs', 'neuron'\)",
+    ),
+    "no number": ("return 1 - weights[together]", "return weights - weights[together]", "one finite number"),
+    "no finite number": ("return 1 - weights[together]", "return np.nan - weights[together]", "got nan"),
+    "another measure": (
+        '{"strongest": problem',
+        '{"rate": problem',
+        "states the measures loss, strongest, but",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(BROKEN_SPIKING))
+def test_a_mistake_in_a_spiking_task_is_one_clear_error_before_a_run(spiking_example, case):
+    before, after, message = BROKEN_SPIKING[case]
+    assert before in SPIKING_CODE
+    (spiking_example / "together.py").write_text(SPIKING_CODE.replace(before, after), encoding="utf-8")
+    task = get_task(load_toml(spiking_example / "together.toml").task)
+    with pytest.raises(TaskError, match=message):
+        task.check(task.settings_type(duration_s=1.0, measured_s=0.5))
 
 
 def test_artefacts_that_name_a_path_are_read_without_it(example):

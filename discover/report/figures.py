@@ -179,7 +179,7 @@ def stability_figure(path: RulePath, label: str = "share of restarts that chose 
 
 
 def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
-    """Draw loss against updates: the median, eight of ten problems; the last rule lies under the others."""
+    """Draw loss along the inner loop: median and eight of ten problems; the last rule is under the others."""
     figure = new_figure(3.7)
     axes = figure.add_subplot()
     looks = ((BLUE, "-", 1.8), (ORANGE, "-", 4.5))
@@ -199,7 +199,7 @@ def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
             zorder=layer,
         )
     _loss_axis(axes, [float(value) for curve in curves for value in (curve.median.min(), curve.median.max())])
-    axes.set(xlabel="updates", ylabel="loss on fresh problems")
+    axes.set(xlabel="steps of the inner loop", ylabel="loss on fresh problems")
     axes.locator_params(axis="x", nbins=5)
     axes.margins(x=0)
     _legend_above(figure, axes)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.errors import TaskError
 from discover.known_rules import KnownRule
-from discover.predict import linear_parameters
 from discover.rule import Rule
-from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE, Slot
+from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE
 from discover.tasks._balance_folds import IRREGULAR, balance_folds
-from discover.tasks._balance_loss import GRACE, HIGHEST_HZ, rate_loss
+from discover.tasks._balance_loss import GRACE, rate_loss
 from discover.tasks._balance_problems import (
     LARGEST_INHIBITORY,
     BalanceProblems,
@@ -25,54 +23,40 @@ from discover.tasks._balance_problems import (
     retuned,
     strength_by_channel,
 )
-from discover.tasks._recurrent_balance import RecurrentProblems, RecurrentSettings, evaluate_recurrent
-from discover.tasks.base import Answer, Fold, Task, VisitedStates, rule_of
-from discover.traces import drawn_traces, trace_at
+from discover.tasks._recurrent_balance import (
+    RecurrentSettings,
+    balanced_network,
+    measures_at_stop,
+    measures_of,
+)
+from discover.tasks._spike_states import N_SEGMENTS, WINDOW_MS, SpikeTrains, picked_states, states_at_spikes
+from discover.tasks._spiking_runs import HIGHEST_HZ, usual_limits
+from discover.tasks.base import Fold, VisitedStates
+from discover.tasks.spiking import NOTHING, SpikingProblems, SpikingTask, points_of_curve
+from discover.traces import drawn_traces
 
 if TYPE_CHECKING:
+    from sims.circuit import Circuit
     from sims.spike_rules import ActivityLimits, ExcitatoryPlasticity, LinearSpikeRule, SpikeRule
     from sims.spike_splines import SplineSpikeRule
     from sims.spiking import FeedforwardOutcome
+    from sims.spiking_circuit import CircuitOutcome
 
-__all__ = ["BalanceTask", "SpikeTrains", "kernel_rule", "losses_of", "tuning_of"]
+__all__ = ["BalanceTask", "SpikeTrains", "losses_of", "tuning_of"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-N_SEGMENTS = 10
-"""States are sampled at the ends of so many parts of the inner loop."""
 
-SHORTEST_PART_S = 1.0
-"""In less time a rate of a few Hz cannot be told."""
-
-WINDOW_MS = 100.0
-"""How long before the end of a part the spikes are drawn at which states are sampled."""
-
-
-@dataclass(frozen=True)
-class SpikeTrains:
-    """Spikes of one run, in time order.
-
-    Attributes
-    ----------
-    pre_ms : ndarray, shape (n_pre_spikes,)
-        Of all inhibitory inputs.
-    source : ndarray of int, shape (n_pre_spikes,)
-        Which of them.
-    post_ms : ndarray, shape (n_post_spikes,)
-    """
-
-    pre_ms: FloatArray
-    source: IntArray
-    post_ms: FloatArray
-
-
-class BalanceTask(Task):
+class BalanceTask(SpikingTask):
     """A neuron that should fire at a target rate, with inhibition tuned like excitation.
 
-    Subclasses name themselves and say which rule, if any, excitatory synapses follow.
+    Subclasses name themselves and say which rule, if any, excitatory synapses follow. Recurrent networks, in
+    which rules are tried, run as the circuits of any spiking task do; the neuron with its channels has a
+    simulation of its own, in which many rules see the same input spikes.
     """
 
+    projection: ClassVar[str] = "IE"
     known_rules: ClassVar[tuple[str, ...]] = (
         "vogels",
         "stdp-additive",
@@ -81,7 +65,6 @@ class BalanceTask(Task):
         "stdp-multiplicative",
         "stdp-inhibitory",
     )
-    slots: ClassVar[tuple[Slot, ...]] = (ON_PRE, ON_POST, TAU_PRE, TAU_POST)
     reference: ClassVar[str] = "vogels"
     measures: ClassVar[Mapping[str, str]] = {
         "loss": "squared distance from the target rate over rate plus 2 Hz, plus 1 - r of the currents",
@@ -97,11 +80,6 @@ class BalanceTask(Task):
         "interval_cv": IRREGULAR,
         "fano_factor": IRREGULAR,
     }
-    takes_trace_splines: ClassVar[bool] = True
-
-    def answer_for(self, settings: Any) -> Answer:
-        """Say that a whole manifold of rules balances a neuron."""
-        return "many forms"
 
     def excitation(self, settings: Any) -> ExcitatoryPlasticity | None:
         """Return what excitatory synapses follow; None where they stay as they are."""
@@ -110,15 +88,49 @@ class BalanceTask(Task):
     def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
         """Draw problems, or networks for settings of these; the n-th is the same however many are drawn."""
         if isinstance(settings, RecurrentSettings):
-            return RecurrentProblems.draw(settings, n_problems, seed)
+            return super().draw(settings, n_problems, seed)
         return drawn(settings, n_problems, seed)
 
-    def losses(
-        self, rule: Rule | SplineSpikeRule | FloatArray, problems: Any, n_steps: int | None = None
-    ) -> FloatArray:
-        """Loss of each problem after the inner loop, shape (n_problems,)."""
-        losses: FloatArray = self.losses_of_rules([rule], problems, n_steps)[0]
-        return losses
+    def draw_problem(self, settings: Any, rng: np.random.Generator) -> Mapping[str, Any]:
+        """Return the recurrent network, whose connections are drawn from the seed."""
+        circuit = balanced_network(
+            settings.n_excitatory,
+            settings.n_inhibitory,
+            settings.connection_probability,
+            settings.learning_rate,
+        )
+        return {"circuit": circuit, "target_hz": settings.target_hz}
+
+    def loss(self, outcome: CircuitOutcome, problem: Mapping[str, Any]) -> float:
+        """Return the loss of a recurrent network, which is of its rate alone."""
+        return float(rate_loss(np.array([outcome.measured["E"].mean_rate_hz]), problem["target_hz"])[0])
+
+    def loss_at_stop(self, outcome: CircuitOutcome, problem: Mapping[str, Any]) -> float:
+        """Return the loss of a recurrent network that was stopped."""
+        worst = rate_loss(np.array([HIGHEST_HZ]), problem["target_hz"])[0]
+        return float(worst + GRACE * (1 - outcome.completed))
+
+    def measure(self, outcome: CircuitOutcome, problem: Mapping[str, Any]) -> Mapping[str, float]:
+        """Return the measures of a recurrent network."""
+        return measures_of(outcome, problem["target_hz"])
+
+    def measures_at_stop(self, outcome: CircuitOutcome, problem: Mapping[str, Any]) -> Mapping[str, float]:
+        """Return the measures of a recurrent network that was stopped."""
+        return measures_at_stop(problem["target_hz"])
+
+    def limits(self, circuit: Circuit, seconds: float) -> Mapping[str, ActivityLimits]:
+        """When a recurrent network is stopped: .1-100 Hz in a window of 1 s, after the first 5 s."""
+        from sims.spike_rules import ActivityLimits
+
+        return {"E": ActivityLimits(0.1, HIGHEST_HZ, 1.0, 5.0)}
+
+    def check(self, settings: Any) -> None:
+        """Do nothing: what the task states is tested."""
+
+    def constant_factor(self, settings: Any) -> float:
+        """Return by what the constant term of the update at presynaptic spikes is multiplied."""
+        factor: float = settings.constant_factor
+        return factor
 
     def losses_of_rules(
         self,
@@ -127,22 +139,17 @@ class BalanceTask(Task):
         n_steps: int | None = None,
     ) -> FloatArray:
         """Losses of several rules that all see the same input spikes, shape (n_rules, n_problems)."""
-        if isinstance(problems, RecurrentProblems):
-            return np.array([one["loss"] for one in self.evaluate_rules(rules, problems)])
+        if isinstance(problems, SpikingProblems):
+            return super().losses_of_rules(rules, problems, n_steps)
         seconds = problems.settings.duration_s
         if n_steps is not None:
             seconds = n_steps * problems.circuit.dt_ms / 1000.0
         return losses_of(self._run(rules, problems, seconds), problems.settings)
 
-    def evaluate(self, rule: Rule | KnownRule, problems: Any) -> dict[str, FloatArray]:
-        """Measures of each problem after the inner loop; a run that stopped has the worst value of each."""
-        return self.evaluate_rules([rule], problems)[0]
-
     def evaluate_rules(self, rules: Sequence[Any], problems: Any) -> list[dict[str, FloatArray]]:
         """Measures of several rules that all see the same input spikes, or run in the same networks."""
-        if isinstance(problems, RecurrentProblems):
-            forms = [self._kernel_rule(rule, problems.settings) for rule in rules]
-            return evaluate_recurrent(forms, problems)
+        if isinstance(problems, SpikingProblems):
+            return self._measured(rules, problems)
         outcome = self._run(rules, problems, problems.settings.duration_s)
         if problems.settings.retuned:
             outcome = self._run(
@@ -159,18 +166,11 @@ class BalanceTask(Task):
     def learning_curve(
         self, rule: Rule | KnownRule, problems: Any, n_points: int
     ) -> tuple[IntArray, FloatArray]:
-        """Loss along the inner loop: steps (n_points,) and losses (n_points, n_problems).
-
-        The first entry is the loss with the initial weights; every later one is measured in one of
-        ``n_points - 1`` equal parts, one after the other. Parts last a second or more: where the inner loop
-        is too short for that there are fewer points.
-        """
-        n_points = max(2, min(n_points, 1 + int(problems.settings.duration_s / SHORTEST_PART_S)))
-        seconds = problems.settings.duration_s / (n_points - 1)
-        parts = list(self._parts(rule, problems, n_points - 1, seconds))
+        """Loss along the inner loop, in steps; see :meth:`SpikingTask.learning_curve`."""
+        n_points, seconds = points_of_curve(problems.settings.duration_s, n_points)
+        parts = list(self._outcomes(rule, problems, n_points - 1, seconds))
         losses = [losses_of(outcome, problems.settings)[0] for outcome in parts]
-        frozen = Rule.from_coefficients({ON_PRE.name: {}, ON_POST.name: {}})
-        start = losses_of(self._run([frozen], problems, seconds), problems.settings)[0]
+        start = losses_of(self._run([NOTHING], problems, seconds), problems.settings)[0]
         steps = problems.circuit.steps(1000.0 * seconds) * np.arange(n_points)
         return steps, np.array([start, *losses])
 
@@ -205,23 +205,15 @@ class BalanceTask(Task):
         seed: np.random.SeedSequence,
     ) -> dict[str, VisitedStates]:
         """States at spikes near the ends of equal parts of the inner loop; runs that stop give none."""
-        rng = np.random.default_rng(seed)
-        form = self._kernel_rule(rule, problems.settings)
+        form = self.form_of(rule, problems.settings)
         seconds = problems.settings.duration_s / N_SEGMENTS
-        rows: dict[str, list[FloatArray]] = {ON_PRE.name: [], ON_POST.name: []}
-        for number, outcome in enumerate(self._parts(rule, problems, N_SEGMENTS, seconds, keep=20_000)):
+        found = []
+        for number, outcome in enumerate(self._outcomes(rule, problems, N_SEGMENTS, seconds, keep=20_000)):
+            step = problems.circuit.steps(1000.0 * seconds * (number + 1))
             for problem in np.flatnonzero(outcome.stop[0] == 0).tolist():
-                for slot, seen in _states_at_end(form, problems, problem, number, outcome, seconds).items():
-                    end = problems.circuit.steps(1000.0 * seconds * (number + 1))
-                    where = np.broadcast_to([float(problem), float(end)], (len(seen), 2))
-                    rows[slot].append(np.concatenate([seen, where], axis=1))
-        states = {}
-        for slot, parts in rows.items():
-            table = np.concatenate(parts) if parts else np.empty((0, 4))
-            if len(table):
-                table = table[np.sort(rng.integers(len(table), size=n_states))]
-            states[slot] = VisitedStates(table[:, :2], table[:, 2].astype(int), table[:, 3].astype(int))
-        return states
+                states = _states_at_end(form, problems, problem, number, outcome, seconds)
+                found.append((states, problem, step))
+        return picked_states(found, n_states, seed)
 
     def outcome(self, rules: Sequence[Rule], problems: Any) -> FeedforwardOutcome:
         """Simulate the inner loop of all rules and problems, first axes (n_rules, n_problems)."""
@@ -235,11 +227,11 @@ class BalanceTask(Task):
         settings, circuit = problems.settings, problems.circuit
         start = problems.at(0, problems.inhibitory_weights)
         outcome = simulate_feedforward(
-            [self._kernel_rule(rule, settings)],
+            [self.form_of(rule, settings)],
             start,
             settings.duration_s,
             circuit=circuit,
-            limits=_limits(settings.duration_s),
+            limits=usual_limits(settings.duration_s),
             excitatory=self.excitation(settings),
             keep_spikes=int(2 * HIGHEST_HZ * settings.duration_s),
         )
@@ -270,11 +262,11 @@ class BalanceTask(Task):
 
         settings = problems.settings
         measured = min(settings.measured_s, seconds)
-        forms = [self._kernel_rule(rule, settings) for rule in rules]
+        forms = [self.form_of(rule, settings) for rule in rules]
         options: dict[str, Any] = {
             "measure_from_s": seconds - measured,
             "circuit": problems.circuit,
-            "limits": _limits(seconds),
+            "limits": usual_limits(seconds),
             "excitatory": self.excitation(settings),
         }
         if weights is None:
@@ -287,7 +279,7 @@ class BalanceTask(Task):
             ]
         )
 
-    def _parts(
+    def _outcomes(
         self,
         rule: Rule | KnownRule | SplineSpikeRule | FloatArray,
         problems: Any,
@@ -298,7 +290,7 @@ class BalanceTask(Task):
         """Yield the outcomes of parts of a run, each of which begins with the weights of the last."""
         from sims.spiking import simulate_feedforward
 
-        form = self._kernel_rule(rule, problems.settings)
+        form = self.form_of(rule, problems.settings)
         weights = problems.inhibitory_weights
         for number in range(n_parts):
             outcome = simulate_feedforward(
@@ -306,7 +298,7 @@ class BalanceTask(Task):
                 problems.at(number, weights),
                 seconds,
                 circuit=problems.circuit,
-                limits=_limits(seconds),
+                limits=usual_limits(seconds),
                 excitatory=self.excitation(problems.settings),
                 keep_spikes=keep,
             )
@@ -314,60 +306,6 @@ class BalanceTask(Task):
             weights = _sound(outcome.inhibitory_weights[0])
             if outcome.excitatory_weights is not None:
                 problems = replace(problems, excitatory_weights=np.nan_to_num(outcome.excitatory_weights[0]))
-
-    def _kernel_rule(self, rule: Any, settings: Any) -> SpikeRule | LinearSpikeRule | SplineSpikeRule:
-        from sims.spike_splines import SplineSpikeRule
-
-        if isinstance(rule, SplineSpikeRule):
-            if settings.constant_factor != 1.0:
-                raise TaskError("A rule without a formula has no constant term that would set its target.")
-            return rule
-        whole = rule.rule if isinstance(rule, KnownRule) else rule
-        if not isinstance(whole, Rule):
-            whole = rule_of(self, np.asarray(whole))
-        return kernel_rule(whole, settings.constant_factor)
-
-
-def kernel_rule(rule: Rule, constant_factor: float = 1.0) -> SpikeRule | LinearSpikeRule:
-    """Return what the simulators run for a rule of a spiking synapse.
-
-    Parameters
-    ----------
-    rule : Rule
-    constant_factor : float
-        Multiplies the constant term of the update at presynaptic spikes, if there is one.
-    """
-    from sims.spike_rules import LinearSpikeRule, SpikeRule
-
-    linear = linear_parameters(rule)
-    if linear is not None:
-        return LinearSpikeRule(
-            constant_factor * linear.alpha,
-            linear.beta,
-            linear.gamma,
-            linear.kappa,
-            linear.tau_pre,
-            linear.tau_post,
-        )
-    if constant_factor != 1.0 and rule.is_polynomial:
-        table = rule.coefficients()
-        pre = {
-            term: value * (constant_factor if term == "1" else 1)
-            for term, value in table[ON_PRE.name].items()
-        }
-        rule = Rule.from_coefficients({**table, ON_PRE.name: pre})
-    on_pre, on_post = (
-        rule.program(slot.name) if slot.name in rule.slots else None for slot in (ON_PRE, ON_POST)
-    )
-    return SpikeRule(on_pre, on_post, rule.constant(TAU_PRE.name), rule.constant(TAU_POST.name))
-
-
-def _limits(seconds: float) -> ActivityLimits:
-    """When a run is stopped: its activity has left .1-100 Hz in a quarter of it, after the first quarter."""
-    from sims.spike_rules import ActivityLimits
-
-    window = max(seconds / 4, min(seconds, 2.0))
-    return ActivityLimits(lowest_hz=0.1, highest_hz=HIGHEST_HZ, window_s=window, grace_s=window)
 
 
 def _sound(weights: FloatArray) -> FloatArray:
@@ -442,15 +380,5 @@ def _states_at_end(
     outputs: FloatArray = 1000.0 * outcome.spike_times_s[0, problem]
     outputs = outputs[np.isfinite(outputs)]
     weights = outcome.inhibitory_weights[0, problem]
-    recent = np.flatnonzero(times > 1000.0 * seconds - WINDOW_MS)
-    post = trace_at(outputs, times[recent], rule.tau_post_ms, counts_ties=False)
-    at_pre = np.stack([post, weights[sources[recent]]], axis=1)
-    at_post = np.empty((0, 2))
-    if len(outputs):
-        last: FloatArray = outputs[-1:]
-        pre = [
-            float(trace_at(times[sources == n], last, rule.tau_pre_ms, counts_ties=True)[0])
-            for n in range(circuit.n_inhibitory)
-        ]
-        at_post = np.stack([np.array(pre), weights], axis=1)
-    return {ON_PRE.name: at_pre, ON_POST.name: at_post}
+    trains = SpikeTrains(times, sources, outputs)
+    return states_at_spikes(rule, trains, None, weights, 1000.0 * seconds - WINDOW_MS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GRACE", "HIGHEST_HZ", "rate_loss"]
+__all__ = ["GRACE", "rate_loss"]
 
 FloatArray = NDArray[np.float64]
 
@@ -14,9 +14,6 @@ SOFT_HZ = 2.0
 
 GRACE = 10.0
 """A run that stopped at once costs so much more than one that stopped at its end."""
-
-HIGHEST_HZ = 100.0
-"""A run with a higher rate is stopped."""
 
 
 def rate_loss(rate_hz: FloatArray, target_hz: float) -> FloatArray:

@@ -27,9 +27,10 @@ from discover.errors import RuleError, TaskError
 from discover.expression import Node, polynomial_node, polynomial_terms
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, POST_SPIKE, PRE_SPIKE, TAU_POST, TAU_PRE, TAU_SLOW_POST, get_slot
-from discover.tasks._balance import BalanceTask, kernel_rule
+from discover.tasks._balance import BalanceTask
 from discover.tasks._balance_folds import LONGER, TOLERANCES, balance_folds
 from discover.tasks._balance_problems import BalanceSettings
+from discover.tasks._spiking_runs import kernel_rule
 from discover.tasks.base import Fold
 
 if TYPE_CHECKING:

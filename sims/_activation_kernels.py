@@ -1,0 +1,40 @@
+"""What neurons of rate circuits make of their drive, and powers of activity."""
+
+from sims._compiled import helper
+from sims._lanes import lane, n_lanes, where_at_least, with_lane, zero_of
+from sims._operations import TANH, value_of
+
+LINEAR, TANGENT, RECTIFIED = range(3)
+"""Activations, in the order of :data:`sims.populations.ACTIVATIONS`."""
+
+
+@helper
+def activated(kind, value):
+    """Answer to a drive."""
+    if kind == TANGENT:
+        out = value
+        for g in range(n_lanes(value)):
+            out = with_lane(out, g, value_of(TANH, lane(value, g), 0.0, 0))
+        return out
+    if kind == RECTIFIED:
+        return where_at_least(0.0, value, zero_of(value), value)
+    return value
+
+
+@helper
+def activation_slope(kind, answer):
+    """Derivative of an activation where it gave `answer`."""
+    if kind == TANGENT:
+        return 1.0 - answer * answer
+    if kind == RECTIFIED:
+        return where_at_least(0.0, answer, zero_of(answer), 1.0)
+    return zero_of(answer) + 1.0
+
+
+@helper
+def power_of(value, exponent):
+    """A whole power, at least the first."""
+    power = value
+    for _ in range(exponent - 1):
+        power = power * value
+    return power
