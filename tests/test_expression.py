@@ -26,6 +26,7 @@ from discover.expression import (
     parse,
     polynomial_node,
     polynomial_terms,
+    scaled,
     simplify_structure,
     to_latex,
     to_sympy,
@@ -416,6 +417,26 @@ def test_sympy_round_trip_keeps_the_value(node):
         return
     if is_well_conditioned(node):
         assert_same_values(evaluate(again, POINTS), evaluate(node, POINTS), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2*w*(0.5 - 0.25*tanh(y))*x", "x*w*(1 - 0.5*tanh(y))"),
+        ("-2*w*(0.5 - 0.3*abs(y))", "-w*(1 - 0.6*abs(y))"),
+        ("0.5*w*(tanh(y) - 3*x)", "0.5*w*(tanh(y) - 3*x)"),  # inside there would be a number more
+        ("0.5*x*(tanh(y) - 0.3)/(y + 2)", "0.5*x*(tanh(y) - 0.3)/(2 + y)"),
+        ("3*x*(2*tanh(y) - 0.5)/(2*y + 4)", "x*(6*tanh(y) - 1.5)/(4 + 2*y)"),
+    ],
+)
+def test_a_number_enters_a_sum_whose_terms_all_have_one(text, written):
+    node = canonical(parse(text, VARIABLES), VARIABLES)
+    assert str(node) == written
+    values = dict(zip(VARIABLES, np.random.default_rng(0).normal(size=(3, 20)), strict=True))
+    np.testing.assert_allclose(evaluate(node, values), evaluate(parse(text, VARIABLES), values), rtol=1e-12)
+    doubled = scaled(node, 2.5)
+    assert doubled.complexity <= node.complexity + 2
+    np.testing.assert_allclose(evaluate(doubled, values), 2.5 * evaluate(node, values), rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -49,18 +49,34 @@ def scaled(node: Node, factor: float) -> Node:
     Examples
     --------
     >>> from discover.expression import parse
-    >>> str(scaled(parse("0.5*x*tanh(y) - 3*w", ("x", "y", "w")), 2.0))
+    >>> names = ("x", "y", "w")
+    >>> str(scaled(parse("0.5*x*tanh(y) - 3*w", names), 2.0))
     'x*tanh(y) - 6*w'
+    >>> str(scaled(parse("w*(1.5 - 2*abs(y))", names), 2.0))
+    'w*(3 - 4*abs(y))'
     """
     node = simplify_structure(node)
     if node.op not in ("add", "sub"):
-        return _scaled(const(factor).value, node)
+        return _with_number(const(factor).value, node)
     shape, children = flat_operands(node)
     total: Node | None = None
     for sign, child in zip(shape, children, strict=True):
-        term = _scaled(-factor if sign == "-" else factor, child)
+        term = _with_number(-factor if sign == "-" else factor, child)
         total = term if total is None else _add(total, term)
     return const(0.0) if total is None else total
+
+
+def _with_number(value: float, node: Node) -> Node:
+    """Return ``value*node``; the number enters a sum in the product where it costs nothing there."""
+    number, body = _split_coefficient(_scaled(value, node))
+    shape, children = flat_operands(body) if body.op in ("mul", "div") else (("*",), [body])
+    numerators = [place for place, sign in enumerate(shape) if sign == "*"]
+    number, entered = _within_a_sum(number, [children[place] for place in numerators])
+    factors = dict(enumerate(children)) | dict(zip(numerators, entered, strict=True))
+    product = factors[0]
+    for place, sign in enumerate(shape[1:], start=1):
+        product = Node("mul" if sign == "*" else "div", (product, factors[place]))
+    return _scaled(number, product)
 
 
 def _one_pass(node: Node) -> Node:
@@ -227,8 +243,9 @@ def canonical(node: Node, variables: Sequence[str]) -> Node:
     """Return the one form that stands for an expression and its rearrangements.
 
     A polynomial becomes its expanded sum, low degrees first; anything else is simplified by
-    :func:`simplify_structure`, equal terms and equal factors are gathered, and operands whose order does not
-    matter are sorted. Values are the same up to rounding wherever the expression is finite.
+    :func:`simplify_structure`, equal terms and equal factors are gathered, a number in front of a product
+    enters a sum whose terms all have one, and operands whose order does not matter are sorted. Values are the
+    same up to rounding wherever the expression is finite.
 
     Parameters
     ----------
@@ -244,6 +261,8 @@ def canonical(node: Node, variables: Sequence[str]) -> Node:
     'x*y - w*y**2'
     >>> str(canonical(parse("tanh(y)*x", names), names))
     'x*tanh(y)'
+    >>> str(canonical(parse("2*w*(0.1 - 0.3*abs(y))", names), names))
+    'w*(0.2 - 0.6*abs(y))'
     """
     for _ in range(_MAX_PASSES):
         form = _polynomial_form(node, variables) or _sorted(simplify_structure(node), variables)
@@ -380,7 +399,8 @@ def _sorted_product(shape: Sequence[str], children: Sequence[Node], ranks: dict[
             coefficient *= child.value
         else:
             (factors if sign == "*" else divisors).append(child)
-    factors = sorted(_gathered(factors), key=rank)
+    coefficient, factors = _within_a_sum(coefficient, _gathered(factors))
+    factors.sort(key=rank)
     divisors.sort(key=rank)
     product = factors[0] if factors else const(1.0)
     for factor in factors[1:]:
@@ -389,6 +409,20 @@ def _sorted_product(shape: Sequence[str], children: Sequence[Node], ranks: dict[
     for divisor in divisors:
         product = Node("div", (product, divisor))
     return product
+
+
+def _within_a_sum(coefficient: float, factors: list[Node]) -> tuple[float, list[Node]]:
+    """Let a number in front of a product enter the first sum in which each term has a number already."""
+    size = abs(coefficient)
+    for place, factor in enumerate(factors):
+        if size == 1.0 or factor.op not in ("add", "sub"):
+            continue
+        shape, terms = flat_operands(factor)
+        values = [_split_coefficient(term)[0] for term in terms]
+        if all(abs(value) != 1.0 and 0.0 < abs(size * value) < math.inf for value in values):
+            entered = _sorted_sum(shape, [_scaled(size, term) for term in terms])
+            return math.copysign(1.0, coefficient), [*factors[:place], entered, *factors[place + 1 :]]
+    return coefficient, factors
 
 
 def _gathered(factors: Sequence[Node]) -> list[Node]:
