@@ -422,7 +422,7 @@ def test_sympy_round_trip_keeps_the_value(node):
 @pytest.mark.parametrize(
     ("text", "written"),
     [
-        ("2*w*(0.5 - 0.25*tanh(y))*x", "x*w*(1 - 0.5*tanh(y))"),
+        ("2*w*(0.5 - 0.25*tanh(y))*x", "w*x*(1 - 0.5*tanh(y))"),
         ("-2*w*(0.5 - 0.3*abs(y))", "-w*(1 - 0.6*abs(y))"),
         ("0.5*w*(tanh(y) - 3*x)", "0.5*w*(tanh(y) - 3*x)"),  # inside there would be a number more
         ("0.5*x*(tanh(y) - 0.3)/(y + 2)", "0.5*x*(tanh(y) - 0.3)/(2 + y)"),
