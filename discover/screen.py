@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
-from discover.tasks._memory_measures import CLASSES, MemorySettings, is_sound, loss_of, verdict_on
+from discover.tasks.memory_measures import CLASSES, MemorySettings, is_sound, loss_of, verdict_on
+from sims.memory import PROJECTIONS
 
 if TYPE_CHECKING:
     from sims.spiking_circuit import Network
@@ -51,7 +52,6 @@ PRIOR: Mapping[str, tuple[float, float]] = {
 }
 """Parameters of a rule and the ranges in which they are uniform; time constants in ms."""
 
-PROJECTIONS = ("EE", "EI", "IE", "II")
 PARAMETERS = tuple(f"{projection}_{name}" for projection in PROJECTIONS for name in PRIOR)
 """Names of the 24 parameters of a quartet."""
 

@@ -13,7 +13,7 @@ Confavreux et al. (2025), "Memory by a thousand rules", bioRxiv 2025.05.28.65658
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -21,19 +21,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sims._checks import check_numbers
+from sims._groups import run_groups
 from sims.circuit_state import CircuitState
 from sims.memory import FAMILIAR, INPUT, NOVEL, PROJECTIONS, MemoryCircuit, Stimulus
 from sims.rules import Program
+from sims.spike_measures import AT_BOUND
 from sims.spike_rules import ActivityLimits, Stop
 from sims.spike_splines import TraceSplines
 from sims.spiking_circuit import Network, Spikes
 
-__all__ = ["MemoryOutcome", "MemoryProtocol", "MemoryTest", "pooled_interval_cv", "run_memory"]
+__all__ = [
+    "MemoryOutcome",
+    "MemoryProtocol",
+    "MemoryTest",
+    "pooled_interval_cv",
+    "run_memories",
+    "run_memory",
+]
 
 FloatArray = NDArray[np.float64]
-
-AT_BOUND = 1e-3
-"""A weight is at a bound when it is nearer to it than this fraction of the largest weight."""
 
 HIGHEST_HZ, WINDOW_S = 100.0, 2.0
 """A run ends where excitatory neurons are above this rate for so long."""
@@ -207,6 +213,33 @@ def run_memory(
         if goes_on is not None and not goes_on(tests[-1]):
             break
     return outcome()
+
+
+def run_memories(
+    rules: Sequence[Mapping[str, Program | TraceSplines | float]],
+    settings: MemoryCircuit,
+    protocol: MemoryProtocol,
+    seeds: Sequence[int],
+    goes_on: Callable[[MemoryTest], bool] | None = None,
+) -> list[list[MemoryOutcome]]:
+    """Run each rule in the network of each seed, on threads; for each rule the outcomes of all networks.
+
+    Parameters and what is raised are those of :func:`run_memory`.
+    """
+    networks = [Network(settings.circuit(seed), seed) for seed in seeds]
+    found: dict[int, MemoryOutcome] = {}
+
+    def run(first: int, last: int) -> None:
+        for number in range(first, last):
+            rule, n = divmod(number, len(seeds))
+            found[number] = run_memory(
+                rules[rule], settings, protocol, network=networks[n], seed=seeds[n], goes_on=goes_on
+            )
+
+    n_runs = len(rules) * len(seeds)
+    n_steps = networks[0].circuit.steps(1000.0 * protocol.duration_s) if networks else 0
+    run_groups(run, n_runs, n_runs * n_steps * settings.sizes[0])
+    return [[found[rule * len(seeds) + n] for n in range(len(seeds))] for rule in range(len(rules))]
 
 
 class _Course:

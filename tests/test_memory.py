@@ -14,9 +14,9 @@ from discover.export import exported
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
 from discover.screen import PARAMETERS, quartet_rules
-from discover.tasks._memory_measures import MemorySettings, is_sound, loss_of, measures_of, verdict_on
 from discover.tasks.base import coefficients_of, known_rules_of
 from discover.tasks.memory import TASK, circuit_rules
+from discover.tasks.memory_measures import MemorySettings, is_sound, loss_of, measures_of, verdict_on
 from sims.memory import (
     FAMILIAR,
     INPUT,

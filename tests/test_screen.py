@@ -20,7 +20,7 @@ from discover.screen import (
     quartet_rules,
     run_screen,
 )
-from discover.tasks._memory_measures import MemorySettings, loss_of, verdict_on
+from discover.tasks.memory_measures import MemorySettings, loss_of, verdict_on
 from pipelines.cli import app
 from pipelines.screen import ScreenFiles, counts_as_text, read_table, run_and_write, stable_quartets
 from sims.memory_protocol import run_memory

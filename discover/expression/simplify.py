@@ -414,10 +414,9 @@ def _sorted_product(shape: Sequence[str], children: Sequence[Node], ranks: dict[
 def _within_a_sum(coefficient: float, factors: list[Node]) -> tuple[float, list[Node]]:
     """Let a number in front of a product enter the first sum in which each term has a number already."""
     size = abs(coefficient)
-    for place, factor in enumerate(factors):
-        if size == 1.0 or factor.op not in ("add", "sub"):
-            continue
-        shape, terms = flat_operands(factor)
+    sums = [place for place, factor in enumerate(factors) if factor.op in ("add", "sub") and size != 1.0]
+    for place in sums:
+        shape, terms = flat_operands(factors[place])
         values = [_split_coefficient(term)[0] for term in terms]
         if all(abs(value) != 1.0 and 0.0 < abs(size * value) < math.inf for value in values):
             entered = _sorted_sum(shape, [_scaled(size, term) for term in terms])

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from discover.report.style import BLUE, GREY, ORANGE, VERMILLION, new_figure, save, styled
 from discover.screen import class_shares
-from discover.tasks._memory_measures import MemorySettings
+from discover.tasks.memory_measures import MemorySettings
 
 __all__ = ["classes_figure", "preference_figure", "write_figures"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from discover.tasks._memory_measures import MemorySettings
 from discover.tasks.base import Fold
+from discover.tasks.memory_measures import MemorySettings
 
 __all__ = ["memory_folds"]
 

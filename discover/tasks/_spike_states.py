@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sims.spike_splines import SplineSpikeRule
     from sims.synapses import Synapses
 
-__all__ = ["N_SEGMENTS", "WINDOW_MS", "SpikeTrains", "picked_states", "states_at_spikes"]
+__all__ = ["N_SEGMENTS", "WINDOW_MS", "SpikeTrains", "drawn_states", "picked_states", "states_at_spikes"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -107,10 +107,12 @@ def picked_states(
         for slot, seen in seen_by_slot.items():
             where = np.broadcast_to([float(problem), float(step)], (len(seen), 2))
             rows[slot].append(np.concatenate([seen, where], axis=1))
-    states = {}
-    for slot, parts in rows.items():
-        table = np.concatenate(parts) if parts else np.empty((0, 4))
-        if len(table):
-            table = table[np.sort(rng.integers(len(table), size=n_states))]
-        states[slot] = VisitedStates(table[:, :2], table[:, 2].astype(int), table[:, 3].astype(int))
-    return states
+    return {slot: drawn_states(parts, n_states, rng) for slot, parts in rows.items()}
+
+
+def drawn_states(parts: Sequence[FloatArray], n_states: int, rng: np.random.Generator) -> VisitedStates:
+    """Draw states from rows of (trace, weight, problem, step)."""
+    table = np.concatenate(parts) if parts else np.empty((0, 4))
+    if len(table):
+        table = table[np.sort(rng.integers(len(table), size=n_states))]
+    return VisitedStates(table[:, :2], table[:, 2].astype(int), table[:, 3].astype(int))

@@ -8,7 +8,7 @@ Confavreux et al. (2025), "Memory by a thousand rules", bioRxiv 2025.05.28.65658
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,9 +19,12 @@ from discover.known_rules import KnownRule
 from discover.rule import Rule
 from discover.slots import Slot, of_projection
 from discover.tasks._memory_folds import memory_folds
-from discover.tasks._memory_measures import MemorySettings, is_sound, loss_of, measures_of
+from discover.tasks._spike_states import drawn_states
 from discover.tasks.base import Answer, Fold, Task, VisitedStates, rule_of
+from discover.tasks.memory_measures import MemorySettings, is_sound, loss_of, measures_of
+from discover.tasks.spiking import SpikingProblems
 from discover.traces import drawn_traces
+from sims.memory import PROJECTIONS
 
 if TYPE_CHECKING:
     from sims.memory_protocol import MemoryOutcome
@@ -31,8 +34,6 @@ __all__ = ["PROJECTIONS", "TASK", "MemoryProblems", "MemoryTask", "circuit_rules
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-PROJECTIONS = ("EE", "EI", "IE", "II")
 
 USUAL_HZ = 3.0
 """Rate of neurons in a network that works, at which states are drawn."""
@@ -44,32 +45,14 @@ WINDOW_S, RECENT_STEPS = 0.5, 1000
 """What is recorded before such an end, and how old the last spike of a sampled synapse may be."""
 
 
-@dataclass(frozen=True)
-class MemoryProblems:
-    """Networks with other connections, receptive fields and spikes of inputs.
-
-    Attributes
-    ----------
-    seeds : ndarray of int, shape (n_problems,)
-    settings : MemorySettings
-    """
-
-    seeds: IntArray
-    settings: MemorySettings
-
-    @property
-    def n_problems(self) -> int:
-        """Number of networks."""
-        return len(self.seeds)
+class MemoryProblems(SpikingProblems):
+    """Networks with other connections, receptive fields and spikes of inputs."""
 
     @property
     def n_steps(self) -> int:
         """Length of a run up to the last test, in steps of 0.1 ms."""
-        return round(10_000 * self.settings.protocol().duration_s)
-
-    def subset(self, indices: Sequence[int] | IntArray) -> MemoryProblems:
-        """Return some of the networks."""
-        return MemoryProblems(self.seeds[np.asarray(indices)], self.settings)
+        seconds: float = self.settings.protocol().duration_s
+        return round(10_000 * seconds)
 
 
 class MemoryTask(Task):
@@ -103,8 +86,7 @@ class MemoryTask(Task):
 
     def draw(self, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> MemoryProblems:
         """Draw networks; the n-th is the same however many are drawn."""
-        seeds = [int(child.generate_state(1)[0]) for child in seed.spawn(n_problems)]
-        return MemoryProblems(np.array(seeds, dtype=np.int64), settings)
+        return MemoryProblems.draw(settings, n_problems, seed)
 
     def losses(self, rule: Any, problems: Any, n_steps: int | None = None) -> FloatArray:
         """Loss of each network, shape (n_problems,)."""
@@ -190,40 +172,19 @@ class MemoryTask(Task):
                     seen = _states_at_end(slot, network, outcome, rules)
                     where = np.broadcast_to([float(problem), float(state.step)], (len(seen), 2))
                     rows[slot].append(np.concatenate([seen, where], axis=1))
-        states = {}
-        for slot, parts in rows.items():
-            table = np.concatenate(parts) if parts else np.empty((0, 4))
-            if len(table):
-                table = table[np.sort(rng.integers(len(table), size=n_states))]
-            states[slot] = VisitedStates(table[:, :2], table[:, 2].astype(int), table[:, 3].astype(int))
-        return states
+        return {slot: drawn_states(parts, n_states, rng) for slot, parts in rows.items()}
 
     def _as_rule(self, rule: Any) -> Rule:
         whole = rule.rule if isinstance(rule, KnownRule) else rule
         return whole if isinstance(whole, Rule) else rule_of(self, np.asarray(whole))
 
     def _run(self, rules: Sequence[Any], problems: Any) -> list[list[MemoryOutcome]]:
-        """Run all rules in all networks, on threads."""
-        from sims._groups import run_groups
-        from sims.memory_protocol import run_memory
-        from sims.spiking_circuit import Network
+        from sims.memory_protocol import run_memories
 
-        settings, protocol = problems.settings.circuit(), problems.settings.protocol()
+        settings = problems.settings
         forms = [circuit_rules(self._as_rule(rule)) for rule in rules]
         seeds = problems.seeds.tolist()
-        networks = [Network(settings.circuit(seed), seed) for seed in seeds]
-        found: dict[int, MemoryOutcome] = {}
-
-        def run(first: int, last: int) -> None:
-            for number in range(first, last):
-                rule, n = divmod(number, len(seeds))
-                found[number] = run_memory(
-                    forms[rule], settings, protocol, network=networks[n], seed=seeds[n], goes_on=is_sound
-                )
-
-        n_runs = len(rules) * len(seeds)
-        run_groups(run, n_runs, n_runs * problems.n_steps * settings.sizes[0])
-        return [[found[rule * len(seeds) + n] for n in range(len(seeds))] for rule in range(len(rules))]
+        return run_memories(forms, settings.circuit(), settings.protocol(), seeds, is_sound)
 
 
 def circuit_rules(rule: Rule) -> dict[str, Any]:
