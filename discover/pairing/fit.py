@@ -152,7 +152,7 @@ class PairingFit:
         """Share of the draws in which the chosen rule has a term."""
         counts: Counter[Term] = Counter()
         for form, n in self.forms_of_draws:
-            counts.update(dict.fromkeys(form, n))
+            counts.update(dict.fromkeys(sorted(form, key=str), n))
         return {term: n / self.n_draws for term, n in counts.items()}
 
     def rank_of(self, terms: Sequence[Term]) -> int:

@@ -170,6 +170,11 @@ class Trial:
             )
         ]
 
+    def judged_on(self, problems: Any, judged: Sequence[Judged]) -> list[Judged]:
+        """Return candidates with their losses on other problems."""
+        losses = self.task.losses_of_rules([one.rule for one in judged], problems)
+        return [replace(one, losses=own) for one, own in zip(judged, losses, strict=True)]
+
     def margin(self, judged: Sequence[Judged]) -> float:
         """Return the loss by which a simpler rule may be worse."""
         finite = [one.loss for one in judged if np.isfinite(one.loss)]

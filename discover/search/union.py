@@ -55,9 +55,10 @@ def search(
     formula where the fit has one, each of whose curves is a problem of its own too, else the dense fitted
     rule. Their fronts and the rules of the L1 path are united, and of several descriptions of one update the
     simplest stays. Each form runs in the network: its constants are refined there by exact gradients or
-    CMA-ES, its speed is set, and further problems give the loss by which the front is built and the rule is
-    chosen. All of the front is then made simpler as far as it goes, and what comes of it competes. Losses to
-    quote come from a third set of problems.
+    CMA-ES, its speed is set, and further problems show which forms to go on with. All that is good is made
+    simpler as far as it goes, and what comes of it competes. The front is built and the rule chosen by losses
+    on problems that had no part in any of this: the lowest of many losses is low by luck as well, and terms
+    that fit the problems of the selection must not pass for better. Losses to quote come from yet others.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def search(
     chosen = started(engines, progress)
     root = np.random.SeedSequence(seed)
     train_seed, heldout_seed, state_seed, engine_seed, refine_seed = root.spawn(5)
-    loop_seed, test_seed = root.spawn(2)
+    loop_seed, test_seed, choice_seed = root.spawn(3)
     network = settings.network
     progress(0.0, "drawing problems")
     train = task.draw(problem_settings, network.n_train, train_seed)
@@ -129,6 +130,9 @@ def search(
         inner = part(progress, start, end)
         judged = _gone_on(trial, judged, lesson, lesson_of(number + 1), ask, inner)
     progress(0.95, "measuring losses on problems of their own")
+    choice = task.draw(problem_settings, network.n_heldout, choice_seed)
+    judged = trial.judged_on(choice, judged)
+    teacher_loss = float(task.losses(lesson.teacher, choice).mean())
     margin = trial.margin(judged)
     candidates = _candidates(task, judged, task.draw(problem_settings, network.n_test, test_seed), margin)
     front = ParetoFront(
@@ -143,7 +147,7 @@ def search(
     steps = next(one.steps for one, candidate in candidates if candidate is front.chosen)
     if network.simplify > 0:
         progress(0.97, "rounding constants")
-        _, last = rounded(task, front.chosen.rule, heldout, margin)
+        _, last = rounded(task, front.chosen.rule, choice, margin)
         steps = (*steps, *last)
     progress(1.0, "front of candidates")
     return replace(front, simplifications=steps)
