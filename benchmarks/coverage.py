@@ -28,7 +28,7 @@ Reaches = tuple[FloatArray, FloatArray]
 
 RUNS = ("oja", "bcm", "pca-network", "ica", "ica-uniform", "mca", "whitening", "ei-balance", "ei-coplastic")
 SPIKING = "ei-"
-SIZES, SPIKING_SIZES = (64, 128, 256, 512, ENOUGH), (48, 96)
+SIZES, SPIKING_SIZES = (64, 256, 512, 1024, ENOUGH), (48, 96)
 N_RESAMPLES = 999
 BLOCK = 2000
 """Problems that are simulated at once."""

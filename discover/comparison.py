@@ -80,7 +80,7 @@ class CompareSettings:
         Problems on which behaviours are compared.
     n_judged : "auto" or int
         Problems on which the chosen rule is judged beside known rules, the baseline, and itself without its
-        parts. "auto" are as many as intervals need to cover, 1,024, where losses have gradients, which says
+        parts. "auto" are as many as intervals need to cover, 2,048, where losses have gradients, which says
         that a simulation takes next to no time, and `n_problems` elsewhere.
     n_tuning : "auto" or int
         Further problems, on which speeds and the constants of known rules are fitted before rules are

@@ -5,8 +5,8 @@ cost ten or a hundred times as much. The percentile bootstrap covers too rarely 
 without such a problem has both a low mean and a low spread. The interval here reaches, at each of its ends,
 to the farther of two: Student's, and that of the studentised bootstrap. The latter follows the skewness of
 the sample and holds where Student's does not; the former holds where tails are heavy on both sides, and
-skewness is no more than chance. With 1,024 problems or more, 95 % intervals of the losses of all rate tasks,
-and of their differences to known rules, cover between 94 % and 98 %.
+skewness is no more than chance. With 2,048 problems or more, 95 % intervals of all measures of rate tasks,
+and of their differences to known rules, cover between 92 % and 98 %.
 
 A difference is judged by its whole interval and a margin, the largest difference that does not matter:
 *equivalent* where the interval lies within the margin on both sides of zero, *better* or *worse* where it
@@ -50,8 +50,8 @@ Verdict = Literal["better", "worse", "equivalent", "undecided"]
 CONFIDENCE = 0.95
 """Probability with which an interval covers."""
 
-ENOUGH = 1024
-"""Problems with which the intervals of all rate tasks cover within three percent of what they say."""
+ENOUGH = 2048
+"""Problems with which intervals of all measures of rate tasks cover within three percent of what they say."""
 
 N_RESAMPLES = 2000
 FEWEST = 10

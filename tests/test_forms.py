@@ -32,11 +32,25 @@ def test_updates_that_differ_are_candidates_of_their_own():
     assert len(distinct(*texts)) == len(texts)  # the last is the first with the other sign
 
 
+def test_a_few_states_near_a_blow_up_do_not_make_one_rule_of_two():
+    """There `w*y**2` outweighs all else, and the law must not be taken for its second term alone."""
+    far = np.array([[1.0, 200.0, 60.0], [-0.5, 300.0, 80.0]])
+    states = np.concatenate([STATES, far])
+    samples = {"feedforward": Samples(("x", "y", "w"), states, states[:, 0])}
+    assert len(distinct("w*y**2", "w*y**2 - x*y", states=samples)) == 2
+    assert len(distinct("w*y**2", "w*y**2 - 1e-5*x*y", states=samples)) == 1
+
+
 def test_agreement_is_the_relative_distance_at_the_best_multiple():
     rule, other = Rule.parse("x*y"), Rule.parse("3*x*y + 0.3*w")
     mine, theirs = (update_on(one, VISITED) for one in (rule, other))
     a, b = mine["feedforward"], theirs["feedforward"]
-    expected = min(np.linalg.norm(a - m * b) for m in np.linspace(0, 1, 20_001)) / np.linalg.norm(a)
+    sizes = np.maximum(np.abs(a), np.median(np.abs(a)))
+    multiples = np.linspace(0, 1, 20_001)
+    expected = max(
+        min(np.linalg.norm(p - m * q) for m in multiples) / np.linalg.norm(p)
+        for p, q in ((a, b), (a / sizes, b / sizes))
+    )
     assert agreement(rule, mine, theirs) == pytest.approx(expected, rel=1e-4)
     assert agreement(rule, mine, {"feedforward": -b}) == 1.0
 

@@ -112,6 +112,10 @@ def update_on(rule: Rule, states: Mapping[str, Samples]) -> dict[str, FloatArray
 def agreement(rule: Rule, values: Mapping[str, FloatArray], others: Mapping[str, FloatArray]) -> float:
     """Return how far an update is from another at its best multiples, as a share of its own size.
 
+    The larger of two shares counts: that of the whole, and that where no state counts for more than a usual
+    one. Where a network was about to blow up, a few states outweigh all others together, and two rules that
+    differ everywhere else would pass for one.
+
     Parameters
     ----------
     rule : Rule
@@ -123,14 +127,22 @@ def agreement(rule: Rule, values: Mapping[str, FloatArray], others: Mapping[str,
     for group in slots_by_synapses(rule):
         mine = _joined(values, group)
         theirs = _joined(others, group)
-        power, size = float(theirs @ theirs), float(mine @ mine)
-        multiple = float(mine @ theirs) / power if power > 0 else 0.0
-        if size == 0.0 or multiple <= 0.0:
-            worst = max(worst, 0.0 if size == power == 0.0 else 1.0)
-            continue
-        residual = mine - multiple * theirs
-        worst = max(worst, float(np.sqrt(residual @ residual / size)))
+        usual = float(np.median(np.abs(mine))) if len(mine) else 0.0
+        worst = max(worst, _distance(mine, theirs))
+        if usual > 0.0:
+            sizes = np.maximum(np.abs(mine), usual)
+            worst = max(worst, _distance(mine / sizes, theirs / sizes))
     return worst
+
+
+def _distance(mine: FloatArray, theirs: FloatArray) -> float:
+    """Distance from the nearest positive multiple of another vector, as a share of the length; at most 1."""
+    power, size = float(theirs @ theirs), float(mine @ mine)
+    multiple = float(mine @ theirs) / power if power > 0 else 0.0
+    if size == 0.0 or multiple <= 0.0:
+        return 0.0 if size == power == 0.0 else 1.0
+    residual = mine - multiple * theirs
+    return float(np.sqrt(residual @ residual / size))
 
 
 def _joined(values: Mapping[str, FloatArray], group: Sequence[str]) -> FloatArray:

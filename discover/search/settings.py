@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from discover.errors import ConfigError, EngineError, RuleError
 from discover.expression import COSTS, Complexity, Node, parse, postorder
+from discover.intervals import ENOUGH
 from discover.slots import SLOTS
 
 __all__ = [
@@ -225,10 +226,10 @@ class NetworkSettings:
     n_states : int
         Visited states that the engines fit.
     n_train, n_heldout, n_test : int
-        Problems on which constants are refined, on which candidates are chosen and made simpler, and on which
-        the losses that are reported are measured.
+        Problems on which constants are refined, on which candidates are selected and made simpler, and as
+        many others on which the rule is chosen, and those on which the losses that are reported are measured.
     n_tuning : int
-        Of the problems on which candidates are chosen, those on which the speed of each is set.
+        Of the problems on which candidates are selected, those on which the speed of each is set.
     n_refined : int
         Candidates whose constants are refined: those on the front of loss and complexity before refinement
         first, then those on the front of the others, and so on.
@@ -245,7 +246,7 @@ class NetworkSettings:
     n_states: Annotated[int, Ge(50), Le(1_000_000)] = 1500
     n_train: Annotated[int, Ge(2), Le(100_000)] = 32
     n_heldout: Annotated[int, Ge(4), Le(100_000)] = 512
-    n_test: Annotated[int, Ge(4), Le(100_000)] = 1024  # enough for intervals that cover
+    n_test: Annotated[int, Ge(4), Le(100_000)] = ENOUGH
     n_tuning: Annotated[int, Ge(1), Le(100_000)] = 128
     n_refined: Annotated[int, Ge(0), Le(10_000)] = 24
     refine_steps: Annotated[int, Ge(0), Le(100_000)] = 60

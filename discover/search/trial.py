@@ -1,7 +1,7 @@
 """Forms tried in the network: refined, set to their best speed, and judged on problems of their own.
 
-Three sets of problems are never mixed. Constants are *fitted* on the first; speeds are set, parts taken away
-and the rule *chosen* on the second; what is *reported* of the candidates in the end comes from the third.
+Sets of problems are never mixed. Constants are *fitted* on the first; speeds are set and parts taken away on
+the second; the rule is *chosen* on as many others; what is *reported* in the end comes from the last.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Judged:
     train_loss : float
         Mean over the problems that its constants were fitted on.
     losses : ndarray, shape (n_problems,)
-        On the problems on which candidates are chosen.
+        On the problems on which candidates are selected, and in the end on those of the choice.
     steps : tuple of Simplification
         How it came from a rule that was less simple, and what else was tried on it.
     """
@@ -77,7 +77,7 @@ class Judged:
 
     @property
     def loss(self) -> float:
-        """Mean over the problems on which candidates are chosen."""
+        """Mean over the problems that :attr:`losses` are of."""
         return float(self.losses.mean())
 
 
@@ -89,7 +89,7 @@ class Trial:
     ----------
     counted : CountedTask
     train, heldout : Problems
-        To fit constants on, and to choose on.
+        To fit constants on, and to select on.
     states : mapping from slot name to Samples
         What synapses visit.
     settings : SearchSettings
