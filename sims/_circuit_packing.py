@@ -121,7 +121,7 @@ class Layout:
             row += [int(projection.transmits_first), circuit.steps(projection.delay_ms), n_starts]
             row += [n_weights - n_synapses, n_incoming_starts, circuit.steps(projection.interval_ms or 0.0)]
             table.append(row + [0] * 6)
-            numbers.append(_projection_numbers(projection))
+            numbers.append(_projection_numbers(projection, circuit.bounds(name)))
             starts.append(synapses.start + n_synapses)
             targets.append(synapses.target)
             n_starts += len(synapses.start)
@@ -480,12 +480,11 @@ def _cell_numbers(circuit: Circuit, cell: Any) -> list[float]:
     ]  # fmt: skip
 
 
-def _projection_numbers(projection: Projection) -> list[float]:
+def _projection_numbers(projection: Projection, bounds: tuple[float, float]) -> list[float]:
     unit = projection.unit_ns
     if projection.is_uniform:
         unit *= float(np.asarray(projection.weight))
-    low, high = (projection.lowest, projection.highest) if projection.plastic else (-math.inf, math.inf)
-    return [unit, projection.learning_rate, low, high]
+    return [unit, projection.learning_rate, *bounds]
 
 
 def _joined(arrays: list[Any], dtype: Any) -> NDArray[Any]:

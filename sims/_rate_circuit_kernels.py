@@ -6,7 +6,8 @@ by *sweeps* while the sample is shown, ``y <- f(drive + V y)`` from ``y = f(driv
 through time, from the activity at the sample before: ``r <- r + (f(drive + V r) - r) / tau``. Weights and
 states do not change while the samples of a step are shown. After that every weight changes by the mean of its
 rule over the samples, and every state that is a running mean of ``r**n`` by ``(mean of r**n - state) / tau``,
-both from what they were before the step.
+both from what they were before the step. Last, weights that have bounds are brought back between them; those
+that were brought back depend on nothing.
 
 The circuit is data: numbers that say where each population, projection and rule begins in flat arrays. All
 that changes of a group of problems is one array ``state (n_places[, LANES])``: weights, one projection after
@@ -29,7 +30,7 @@ import numpy as np
 from sims._activation_kernels import LINEAR, activated, activation_slope, power_of
 from sims._borrowed import borrowed
 from sims._compiled import helper
-from sims._lanes import load, store, zero_of
+from sims._lanes import load, store, where_at_least, zero_of
 from sims._quadratic_kernels import (
     QuadraticRule,
     accumulate,
@@ -77,6 +78,8 @@ class Circuit(NamedTuple):
     leaks: np.ndarray  # (n_populations,): 1 / tau
     projections: np.ndarray  # (n_projections, N_PROJECTION)
     rates: np.ndarray  # (n_projections,): factors of the learning rate
+    bounds: np.ndarray  # (n_projections, 2): weights are kept between these
+    is_bounded: bool  # whether one of them is finite
     means: np.ndarray  # (n_means, 4): place in the state, first unit, number, exponent
     mean_rates: np.ndarray  # (n_means,): 1 / tau
     tables: np.ndarray  # (n_projections, 3, 9)
@@ -103,6 +106,7 @@ class Space(NamedTuple):
     slopes: np.ndarray  # (2 * n_units[, LANES])
     means: np.ndarray  # (n_places of means[, LANES])
     change: np.ndarray  # (n_places[, LANES])
+    unbounded: np.ndarray  # (n_places[, LANES]): after a step, before bounds
 
 
 @helper
@@ -110,9 +114,10 @@ def borrowed_circuit(circuit):
     """Return the circuit with arrays whose users are not counted."""
     return Circuit(
         borrowed(circuit.cells), borrowed(circuit.leaks), borrowed(circuit.projections),
-        borrowed(circuit.rates), borrowed(circuit.means), borrowed(circuit.mean_rates),
-        borrowed(circuit.tables), borrowed(circuit.outputs), borrowed(circuit.code), borrowed(circuit.reads),
-        borrowed(circuit.constants), circuit.n_units, circuit.n_given, circuit.n_means, circuit.together,
+        borrowed(circuit.rates), borrowed(circuit.bounds), circuit.is_bounded, borrowed(circuit.means),
+        borrowed(circuit.mean_rates), borrowed(circuit.tables), borrowed(circuit.outputs),
+        borrowed(circuit.code), borrowed(circuit.reads), borrowed(circuit.constants), circuit.n_units,
+        circuit.n_given, circuit.n_means, circuit.together,
     )  # fmt: skip
 
 
@@ -398,8 +403,49 @@ def _learn(circuit, low, high, batch, eta, state, space):
 
 
 @helper
+def _bound(circuit, state, norm):
+    """Bring weights between their bounds; return their squared norm, no number if that before is none."""
+    norm = 0.0 * norm
+    for p in range(circuit.projections.shape[0]):
+        projection, lowest, highest = circuit.projections[p], circuit.bounds[p, 0], circuit.bounds[p, 1]
+        if projection[FORM] == STILL:
+            continue
+        for k in range(projection[N_POST]):
+            w = _weights(projection, state, k)
+            for i in range(w.shape[0]):
+                value = load(w, (i,))
+                value = where_at_least(lowest, value, lowest, value)
+                value = where_at_least(value, highest, highest, value)
+                store(w, (i,), value)
+                norm = norm + value * value
+    return norm
+
+
+@helper
+def _pull_bounds(circuit, state, adjoint):
+    """Set the adjoint to zero where a weight of the state lies outside of its bounds."""
+    for p in range(circuit.projections.shape[0]):
+        projection, lowest, highest = circuit.projections[p], circuit.bounds[p, 0], circuit.bounds[p, 1]
+        if projection[FORM] == STILL:
+            continue
+        for k in range(projection[N_POST]):
+            w, a = _weights(projection, state, k), _weights(projection, adjoint, k)
+            for i in range(w.shape[0]):
+                value, slope = load(w, (i,)), load(a, (i,))
+                slope = where_at_least(value, lowest, slope, zero_of(slope))
+                store(a, (i,), where_at_least(highest, value, slope, zero_of(slope)))
+
+
+@helper
 def advance(circuit, samples, order, row, state, eta, space):
     """Take one step; return the squared norm of plastic weights, which is no number if a state is none."""
+    norm = _advance(circuit, samples, order, row, state, eta, space)
+    return _bound(circuit, state, norm) if circuit.is_bounded else norm
+
+
+@helper
+def _advance(circuit, samples, order, row, state, eta, space):
+    """Take one step but for bounds."""
     batch, n_units, units = order.shape[1], circuit.n_units, space.units
     clear(space.means)
     norm = zero_of(load(state, (0,)))
@@ -651,6 +697,11 @@ def _pull_answer(circuit, n_samples, state, space):
 def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
     """Pull the adjoint of a state back through one step, in place; add what the rules share in it."""
     batch, n_units, units, pulls = order.shape[1], circuit.n_units, space.units, space.pulls
+    if circuit.is_bounded:
+        for i in range(state.shape[0]):
+            store(space.unbounded, (i,), load(state, (i,)))
+        _advance(circuit, samples, order, row, space.unbounded, eta, space)
+        _pull_bounds(circuit, space.unbounded, adjoint)
     clear(space.change)
     high = batch
     while high > 0:

@@ -176,7 +176,7 @@ def _opened(constants, workspace):
         borrowed(workspace.registers), borrowed(workspace.adjoints), borrowed(workspace.drive),
         borrowed(workspace.units), borrowed(workspace.pulls), borrowed(workspace.answers),
         borrowed(workspace.sweeps), borrowed(workspace.slopes), borrowed(workspace.means),
-        borrowed(workspace.change),
+        borrowed(workspace.change), borrowed(workspace.unbounded),
     )  # fmt: skip
     zero = zero_of(load(space.registers, (0,)))
     for n in range(constants.shape[0]):

@@ -64,6 +64,8 @@ class Layout:
         ends = list(accumulate([0, *(prod(shape) for shape in self.shapes.values())]))
         self.place = dict(zip(self.shapes, ends, strict=False))
         self.n_places = ends[-1]
+        self.bounds = np.array([circuit.bounds(name) for name in circuit.projections]).reshape(-1, 2)
+        self.is_bounded = bool(np.isfinite(self.bounds).any())
         self.hierarchical = {name for name, one in circuit.projections.items() if one.hierarchical}
         self.is_neuron = self._is_neuron()
 
@@ -83,6 +85,7 @@ class Layout:
             and neuron.activation == "linear"
             and self.circuit.projections[names[0]].pre in self.given
             and self.circuit.projections[names[0]].learning_rate == 1.0
+            and not self.is_bounded
         )
 
     def kind(self, projection: Projection) -> int:
@@ -134,6 +137,9 @@ class Layout:
                         f"Initial {what} of {name} have shape {expected} for these inputs, got "
                         f"{np.shape(value)}."
                     )
+        for name, (low, high) in zip(projections, self.bounds, strict=True):
+            if name in weights and not np.all((weights[name] >= low) & (weights[name] <= high)):
+                raise ValueError(f"Initial weights of {name} are from {low} to {high}, got others.")
         others = {name: projection.weight for name, projection in projections.items()}
         return self.packed({**weights, **states}, n_problems, others)
 

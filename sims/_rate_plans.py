@@ -222,6 +222,7 @@ class _CircuitPlan(KernelPlan):
             "slopes": (2 * layout.n_units,),
             "means": (n_means,),
             "change": (n_places,),
+            "unbounded": (n_places if layout.is_bounded else 0,),
         }
 
     def by_slot(self, result: FloatArray) -> Values:
@@ -311,7 +312,8 @@ class _CircuitPlan(KernelPlan):
         outputs = [parts[name].outputs if name in parts else NO_OUTPUTS for name in projections]
         return kernels.Circuit(
             _whole(cells, kernels.N_CELL), np.array(leaks), _whole(rows, kernels.N_PROJECTION),
-            np.array([float(one.learning_rate) for one in projections.values()]), _whole(means, 4),
+            np.array([float(one.learning_rate) for one in projections.values()]), layout.bounds,
+            layout.is_bounded, _whole(means, 4),
             np.array([1.0 / one.tau for one in layout.circuit.states.values() if isinstance(one, LowPass)]),
             np.array(tables), np.array(outputs, dtype=np.int64),
             np.concatenate([NO_CODE, *(part.code for part in parts.values())]), _whole(reads, 3),

@@ -91,8 +91,9 @@ class Projection:
         From a spike until it arrives.
     plastic : bool
         Whether rules may change the weights.
-    lowest, highest : float
-        Plastic weights are kept between these.
+    lowest, highest : float, optional
+        Plastic weights are kept between these; by default from 0 on where neurons spike, and anywhere in a
+        rate circuit.
     learning_rate : float
         Factor of all changes of weights.
     transmits_first : bool
@@ -119,7 +120,7 @@ class Projection:
     unit_ns: float = 1.0
     delay_ms: float = 0.0
     plastic: bool = False
-    lowest: float = 0.0
+    lowest: float | None = None
     highest: float = math.inf
     learning_rate: float = 1.0
     transmits_first: bool = False
@@ -140,7 +141,7 @@ class Projection:
         for name in ("unit_ns", "delay_ms", "learning_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{what} has a {name} that is not negative, got {getattr(self, name)}.")
-        if not self.lowest < self.highest:
+        if self.lowest is not None and not self.lowest < self.highest:
             raise ValueError(f"{what} has lowest < highest, got {self.lowest} and {self.highest}.")
         if self.interval_ms is not None and not (self.plastic and 0 < self.interval_ms < math.inf):
             raise ValueError(f"{what} has an interval only if it is plastic, and a positive one.")
@@ -311,6 +312,14 @@ class Circuit:
         """Return the number of steps nearest to a time."""
         return round(milliseconds / self.dt_ms)
 
+    def bounds(self, projection: str) -> tuple[float, float]:
+        """Return the lowest and highest weight of a projection; without limits where it is not plastic."""
+        ends = self.projections[projection]
+        if not ends.plastic:
+            return -math.inf, math.inf
+        least = -math.inf if self.is_rate else 0.0
+        return least if ends.lowest is None else ends.lowest, ends.highest
+
     @cached_property
     def slots(self) -> Mapping[str, Slot]:
         """The slots of all plastic projections, by name."""
@@ -403,6 +412,9 @@ class Circuit:
                     f"Projection {key} goes {side} {name!r}; the populations are "
                     f"{', '.join(self.populations)}." + _suggestion(name, self.populations)
                 )
+        low, high = self.bounds(key)
+        if np.any(np.less(projection.weight, low)) or np.any(np.greater(projection.weight, high)):
+            raise ValueError(f"Projection {key} begins with weights from {low} to {high}, got others.")
         if self.is_rate:
             self._check_rate_projection(key, projection)
             return
@@ -410,9 +422,6 @@ class Circuit:
             raise ValueError(
                 f"Projection {key} is of a spiking circuit, which has no hierarchy and no symbol."
             )
-        weight, (low, high) = projection.weight, (projection.lowest, projection.highest)
-        if projection.plastic and (np.any(np.less(weight, low)) or np.any(np.greater(weight, high))):
-            raise ValueError(f"Projection {key} begins with weights from {low} to {high}, got others.")
         if projection.post not in self.neurons:
             raise ValueError(f"Projection {key} goes to {projection.post}, whose neurons have no membrane.")
         if projection.interval_ms is not None and self.steps(projection.interval_ms) < 1:
@@ -438,9 +447,9 @@ class Circuit:
     def _check_rate_projection(self, key: str, projection: Projection) -> None:
         if projection.probability != 1:
             raise ValueError(f"Projection {key} of a rate circuit has the probability 1: all are connected.")
-        known = ("pre", "post", "probability", "weight", "plastic", "learning_rate", "hierarchical", "symbol")
+        unknown = ("wiring", "onto", "unit_ns", "delay_ms", "transmits_first", "interval_ms")
         for one in fields(Projection):
-            if one.name not in known and getattr(projection, one.name) != one.default:
+            if one.name in unknown and getattr(projection, one.name) != one.default:
                 raise ValueError(f"Projection {key} has {one.name}, which rate circuits do not have.")
         if key in self.populations:
             raise ValueError(f"A projection has a name of its own; {key} is used twice.")

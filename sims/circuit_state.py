@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,12 +53,12 @@ class CircuitState:
         ValueError
             If they are of another shape or not within the bounds of the projection.
         """
-        place, ends = self._slice(projection), self.layout.circuit.projections[projection]
+        place = self._slice(projection)
         values = np.asarray(weights, dtype=np.float64)
         n = place.stop - place.start
         if values.shape not in ((), (n,)):
             raise ValueError(f"Projection {projection} has {n} weights, got the shape {values.shape}.")
-        low, high = (ends.lowest, ends.highest) if ends.plastic else (-math.inf, math.inf)
+        low, high = self.layout.circuit.bounds(projection)
         if not np.all(np.isfinite(values)) or np.any(values < low) or np.any(values > high):
             raise ValueError(f"Weights of {projection} are finite and from {low} to {high}, got others.")
         arrays = _copied(self.arrays)

@@ -194,7 +194,7 @@ class MemoryCircuit:
                 name[0], name[1], self.connection_probability,
                 weight=self.excitatory_weight if excites else self.inhibitory_weight,
                 onto="excitatory" if excites else "inhibitory", unit_ns=leak / self.connections,
-                delay_ms=self.delay_ms, plastic=True, highest=self.largest_weight,
+                delay_ms=self.delay_ms, plastic=True, lowest=0.0, highest=self.largest_weight,
                 learning_rate=self.learning_rate, transmits_first=True,
             )  # fmt: skip
         return Circuit(populations, projections, {"x": Trace(("E", "I"), 20.0)})

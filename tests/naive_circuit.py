@@ -255,7 +255,7 @@ class Twin:
             if what == "w":
                 p = self.circuit.projections[name]
                 weight = self.weights[name][s] + p.learning_rate * change
-                self.weights[name][s] = min(max(weight, p.lowest), p.highest)
+                self.weights[name][s] = float(np.clip(weight, *self.circuit.bounds(name)))
             else:
                 self.eligible[what][s] += change
 

@@ -89,7 +89,7 @@ def rate_circuit(
                             seen[variable.name] = values[variable.state][n]
                     change[k, i] += program_value(rule, {one: seen[one] for one in rule.variables})
             rate = schedule.learning_rate * projection.learning_rate
-            changed[name] = values[name] + rate * change / len(shown)
+            changed[name] = np.clip(values[name] + rate * change / len(shown), *circuit.bounds(name))
         for name, state in circuit.states.items():
             if not isinstance(state, LowPass):
                 continue

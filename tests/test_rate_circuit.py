@@ -86,7 +86,10 @@ def work(circuit: Circuit, n_problems: int, seed: int = 0) -> tuple[np.ndarray, 
     rng = np.random.default_rng(seed)
     populations = circuit.populations
     weights = {
-        name: 0.3 * rng.normal(size=(n_problems, populations[one.post].n, populations[one.pre].n))
+        name: np.clip(
+            0.3 * rng.normal(size=(n_problems, populations[one.post].n, populations[one.pre].n)),
+            *(0.9 * bound for bound in circuit.bounds(name)),
+        )
         for name, one in circuit.projections.items()
     }
     states = {
@@ -113,7 +116,20 @@ SHOWN_BY_SIGNAL = Circuit(
     {"feedforward": Projection("x", "y", 1.0, plastic=True)},
     {"label": Signal(of="y"), "R": Signal(-0.4)},
 )
+BOUNDED = changed(
+    WITH_THRESHOLD,
+    projections={
+        "feedforward": Projection("x", "y", 1.0, weight=0.1, plastic=True, lowest=-0.45, highest=0.45),
+        "lateral": replace(TWO_LAYERS.projections["lateral"], weight=0.1, highest=0.5, learning_rate=2.0),
+    },
+)
+BOUNDED_NEURON = changed(
+    neuron(N_INPUTS),
+    projections={"feedforward": replace(BOUNDED.projections["feedforward"], lowest=-0.4, highest=0.4)},
+)
 CIRCUITS = {
+    "bounds": BOUNDED,
+    "bounds of one neuron": BOUNDED_NEURON,
     "signals and their means": REWARDED,
     "signals of one neuron": SHOWN_BY_SIGNAL,
     "two layers": TWO_LAYERS,
@@ -184,6 +200,23 @@ def test_gradients_are_those_of_the_losses(name: str, kind: str, batch: int) -> 
             return total(rules, *((moved, states) if part in weights else (weights, moved)))
 
         assert size == pytest.approx(naive.central_differences(along, np.zeros(1))[0], rel=1e-6), part
+
+
+def test_weights_end_at_their_bounds() -> None:
+    inputs, weights, _ = work(BOUNDED_NEURON, 8)
+    hebb = {"feedforward": BOUNDED_NEURON.slots["feedforward"].program([], [(int(Op.MUL), 0, 1)], 3)}
+    found = rate.meta_gradient(
+        BOUNDED_NEURON, hebb, inputs, weights, Schedule.whole_sample(N_SAMPLES, 400, 0.5), squared
+    )
+    final = found.outcome.final["feedforward"]
+    assert np.all(found.outcome.blow_up == -1), "Hebb's rule, which grows without end elsewhere"
+    assert np.all(np.abs(final) <= 0.4)
+    assert (np.abs(final) == 0.4).mean() > 0.9
+    settled = (np.abs(final) == 0.4).all(axis=(1, 2))
+    assert settled.any()
+    assert not found.initial_adjoint["feedforward"][settled].any()
+    with pytest.raises(ValueError, match=r"from -0\.4 to 0\.4"):
+        rate.simulate(BOUNDED_NEURON, hebb, inputs, {"feedforward": weights["feedforward"] + 1}, SCHEDULES[1])
 
 
 @pytest.mark.parametrize("batch", SCHEDULES)

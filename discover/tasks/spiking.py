@@ -366,8 +366,9 @@ class SpikingTask(Task):
             ends, synapses = self._ends(network), network.synapses[self.projection]
             start = None
             if weights_rng is not None:
-                high = ends.highest if isfinite(ends.highest) else 2.0 * max(float(np.max(ends.weight)), 1.0)
-                start = weights_rng.uniform(ends.lowest, high, len(synapses))
+                low, high = network.circuit.bounds(self.projection)
+                high = high if isfinite(high) else 2.0 * max(float(np.max(ends.weight)), 1.0)
+                start = weights_rng.uniform(low, high, len(synapses))
             parts = self._parts(rule, problems.settings, network, seed_of_run, n_parts, seconds, start)
             for part, outcome in enumerate(parts, start=1):
                 if outcome.stop == 0:
