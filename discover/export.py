@@ -128,6 +128,11 @@ def _brian2(rule: Rule) -> str:
         from discover.export_pairing import brian2_of_pairs
 
         return brian2_of_pairs(rule)
+    if any("." in slot for slot in rule.slots):
+        from discover.export_memory import MEMORY_SLOTS, brian2_of_memory
+
+        if set(rule.slots) <= MEMORY_SLOTS:
+            return brian2_of_memory(rule)
     if not set(rule.slots) <= {ON_PRE.name, ON_POST.name, TAU_PRE.name, TAU_POST.name}:
         raise RuleError(
             "Brian2 simulates spiking neurons, and this rule is for a rate network. Forms for it: latex, "

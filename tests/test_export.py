@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,11 @@ from strategies import trees
 from discover.errors import RuleError
 from discover.export import FORMATS, brian2_update, exported
 from discover.expression import parse
+from discover.known_rules import KNOWN_RULES
 from discover.rule import Rule
+from discover.tasks import get_task
+from discover.tasks.memory import circuit_rules
+from sims.memory_protocol import run_memory
 
 SPIKING = Rule.parse({"on_pre": "x_post - 0.25", "on_post": "x_pre", "tau_pre": "30"})
 RATE = Rule.parse({"feedforward": "x*tanh(y) - w*max(y, 0)**2", "lateral": "-0.5*y_pre*y_post/(1 + abs(v))"})
@@ -87,6 +93,21 @@ def test_brian2_script_is_whole():
     assert "tau_pre, tau_post = 30.0 * ms, 20.0 * ms" in text
 
 
+QUARTET = Rule.parse(
+    {"EE.on_pre": "0.3 - x_post", "EE.tau_post": "80", "IE.on_pre": "x_post - 0.12", "IE.on_post": "x_pre"}
+)
+
+
+def test_brian2_script_of_four_projections_is_whole():
+    text = exported(QUARTET, "brian2")
+    compile(text, "exported", "exec")
+    assert '"EE": ("0.3 - trace_out", "0", 20.0, 80.0),' in text
+    assert '"IE": ("trace_out - 0.12", "trace_in", 20.0, 20.0),' in text
+    assert '"EI": ("0", "0", 20.0, 20.0),' in text
+    with pytest.raises(RuleError, match="spiking neurons"):
+        exported(Rule.parse({"EE.on_pre": "x_post", "feedforward": "x*y"}), "brian2")
+
+
 def test_a_comment_cannot_end_its_line():
     text = exported(SPIKING, "python", "harmless\nimport os")
     assert text.splitlines()[0] == "# harmless import os"
@@ -111,3 +132,29 @@ def test_brian2_runs_the_script_as_written(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "output rate:" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("brian2")
+def test_brian2_runs_the_network_of_four_projections_as_written(tmp_path):
+    """A small copy, for a shorter time; its rate is that of this program's network."""
+    rule = KNOWN_RULES["confavreux-quartet"].rule
+    text = exported(rule, "brian2")
+    shortened = text.replace("training, test = 30.0, 10.0, 1.0", "training, test = 1.0, 0.5, 0.2")
+    assert shortened != text
+    script = tmp_path / "quartet.py"
+    script.write_text(shortened, encoding="utf-8")
+    (tmp_path / "brian_preferences").write_text("codegen.target = 'numpy'\n", encoding="utf-8")
+    command = [sys.executable, str(script), "1", "0.125"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [float(rate) for rate in re.findall(r"[EI] ([0-9.]+) Hz", done.stdout)]
+    assert len(found) == 2
+    settings = get_task("memory").settings_type(size=0.125, connections=0.7, breaks_s=(1.0,))
+    protocol = replace(settings.protocol(), background_s=1.0, training_s=0.5, test_s=0.2)
+    ours = [
+        run_memory(circuit_rules(rule), settings.circuit(), protocol, seed=seed).tests[0].rate_hz
+        for seed in range(3)
+    ]
+    for name, rate in zip("EI", found, strict=True):
+        assert rate == pytest.approx(np.mean([one[name] for one in ours]), rel=0.25)
