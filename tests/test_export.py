@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,9 +16,9 @@ from discover.export import FORMATS, brian2_update, exported
 from discover.expression import parse
 from discover.known_rules import KNOWN_RULES
 from discover.rule import Rule
-from discover.tasks import get_task
 from discover.tasks.memory import circuit_rules
-from sims.memory_protocol import run_memory
+from sims.memory import MemoryCircuit
+from sims.memory_protocol import MemoryProtocol, run_memory
 
 SPIKING = Rule.parse({"on_pre": "x_post - 0.25", "on_post": "x_pre", "tau_pre": "30"})
 RATE = Rule.parse({"feedforward": "x*tanh(y) - w*max(y, 0)**2", "lateral": "-0.5*y_pre*y_post/(1 + abs(v))"})
@@ -149,12 +148,10 @@ def test_brian2_runs_the_network_of_four_projections_as_written(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-2000:]
     found = [float(rate) for rate in re.findall(r"[EI] ([0-9.]+) Hz", done.stdout)]
-    assert len(found) == 2
-    settings = get_task("memory").settings_type(size=0.125, connections=0.7, breaks_s=(1.0,))
-    protocol = replace(settings.protocol(), background_s=1.0, training_s=0.5, test_s=0.2)
-    ours = [
-        run_memory(circuit_rules(rule), settings.circuit(), protocol, seed=seed).tests[0].rate_hz
-        for seed in range(3)
-    ]
+    assert len(found) == 2, done.stdout
+    circuit = MemoryCircuit(size=0.125, connections=0.7)
+    protocol = MemoryProtocol(background_s=1.0, training_s=0.5, test_s=0.2, breaks_s=(1.0,))
+    rules = circuit_rules(rule)
+    ours = [run_memory(rules, circuit, protocol, seed=seed).tests[0].rate_hz for seed in range(3)]
     for name, rate in zip("EI", found, strict=True):
         assert rate == pytest.approx(np.mean([one[name] for one in ours]), rel=0.25)
