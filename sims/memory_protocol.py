@@ -28,10 +28,11 @@ from sims.rules import Program
 from sims.spike_measures import AT_BOUND
 from sims.spike_rules import ActivityLimits, Stop
 from sims.spike_splines import TraceSplines
-from sims.spiking_circuit import Network, Spikes
+from sims.spiking_circuit import CircuitOutcome, Network, Spikes
 
 __all__ = [
     "MemoryOutcome",
+    "MemoryPiece",
     "MemoryProtocol",
     "MemoryTest",
     "pooled_interval_cv",
@@ -43,6 +44,9 @@ FloatArray = NDArray[np.float64]
 
 HIGHEST_HZ, WINDOW_S = 100.0, 2.0
 """A run ends where excitatory neurons are above this rate for so long."""
+
+WATCHED_S = 1.0
+"""Who watches a run is shown pieces of this length at most."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,32 @@ class MemoryOutcome:
     state: CircuitState = field(repr=False)
 
 
+@dataclass(frozen=True)
+class MemoryPiece:
+    """A piece of a run, for who watches it.
+
+    Attributes
+    ----------
+    start_s, seconds : float
+        When it begins, without the tests before it, and how long it is.
+    stimulus : Stimulus or None
+        What is shown.
+    is_test : bool
+        Whether the network goes on from before it.
+    spikes : mapping of str to Spikes
+        Of both populations.
+    state : CircuitState
+        At its end.
+    """
+
+    start_s: float
+    seconds: float
+    stimulus: Stimulus | None
+    is_test: bool
+    spikes: Mapping[str, Spikes] = field(repr=False)
+    state: CircuitState = field(repr=False)
+
+
 def run_memory(
     rules: Mapping[str, Program | TraceSplines | float],
     settings: MemoryCircuit,
@@ -172,6 +202,7 @@ def run_memory(
     network: Network | None = None,
     seed: int = 0,
     goes_on: Callable[[MemoryTest], bool] | None = None,
+    watch: Callable[[MemoryPiece], None] | None = None,
 ) -> MemoryOutcome:
     """Train a network and test it after each break.
 
@@ -189,8 +220,10 @@ def run_memory(
         Of the network, its initial state and all spikes of inputs.
     goes_on : callable, optional
         Is shown each test after a break; where it says no the run ends.
+    watch : callable, optional
+        Is shown every piece of the run, of one second at most. Activity is then limited over one second.
     """
-    run = _Course(rules, settings, network or Network(settings.circuit(seed), seed), seed)
+    run = _Course(rules, settings, network or Network(settings.circuit(seed), seed), seed, watch)
     tests: list[MemoryTest] = []
     before = None
 
@@ -251,8 +284,10 @@ class _Course:
         settings: MemoryCircuit,
         network: Network,
         seed: int,
+        watch: Callable[[MemoryPiece], None] | None,
     ) -> None:
         self.state, self.stop, self.seconds = network.initial_state(seed), Stop.RAN, 0.0
+        self._watch = watch
         self._rules, self._settings, self._network = rules, settings, network
         self._grace_s = WINDOW_S
         self._latest: Spikes | None = None
@@ -260,13 +295,18 @@ class _Course:
 
     def goes(self, seconds: float, stimulus: Stimulus | None = None, *, record: bool = False) -> bool:
         """Run for some time; return whether the network is still sound."""
+        while self._watch is not None and seconds > WATCHED_S + 1e-9:
+            if not self.goes(WATCHED_S, stimulus):
+                return False
+            seconds -= WATCHED_S
         limits = ActivityLimits(0.0, HIGHEST_HZ, min(WINDOW_S, seconds), min(self._grace_s, seconds))
         self._grace_s = 0.0
         outcome = self._network.run(
             self._rules, self.state, seconds, rates_hz={INPUT: self._settings.rates_hz(stimulus)},
-            limits={"E": limits}, record=["E"] if record else (),
+            limits={"E": limits}, record=self._recorded(record),
         )  # fmt: skip
         self.state, self.stop = outcome.state, outcome.stop
+        self._show(stimulus, seconds, outcome)
         self.seconds += outcome.completed * seconds
         self._latest = outcome.spikes.get("E")
         self._rates = {name: float(outcome.rates_hz[name].mean()) for name in ("E", "I")}
@@ -284,8 +324,9 @@ class _Course:
         for stimulus in (protocol.novel, protocol.familiar):
             outcome = self._network.run(
                 self._rules, self.state, protocol.test_s,
-                rates_hz={INPUT: self._settings.rates_hz(stimulus)},
+                rates_hz={INPUT: self._settings.rates_hz(stimulus)}, record=self._recorded(False),
             )  # fmt: skip
+            self._show(stimulus, protocol.test_s, outcome, is_test=True)
             n_spikes = int(outcome.state.arrays.counts[0])
             shown.append(n_spikes / self._settings.sizes[0] / protocol.test_s)
         weights = {name: self.state.weights(name) for name in PROJECTIONS}
@@ -297,6 +338,16 @@ class _Course:
             {name: float(np.mean(one < margin)) for name, one in weights.items()},
             {name: float(np.mean(one > largest - margin)) for name, one in weights.items()}, *shown,
         )  # fmt: skip
+
+    def _recorded(self, needed: bool) -> Sequence[str]:
+        return ("E", "I") if self._watch is not None else ("E",) if needed else ()
+
+    def _show(
+        self, stimulus: Stimulus | None, seconds: float, outcome: CircuitOutcome, is_test: bool = False
+    ) -> None:
+        if self._watch is not None:
+            piece = MemoryPiece(self.seconds, seconds, stimulus, is_test, outcome.spikes, outcome.state)
+            self._watch(piece)
 
 
 def pooled_interval_cv(spikes: Spikes) -> float:

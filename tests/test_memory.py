@@ -12,6 +12,7 @@ from naive_memory import fields_twin, interval_cv_twin, memory_twin
 from discover.errors import RuleError, TaskError
 from discover.export import exported
 from discover.known_rules import get_known_rule
+from discover.report.memory import Watched, without
 from discover.rule import Rule
 from discover.screen import PARAMETERS, quartet_rules
 from discover.tasks.base import coefficients_of, known_rules_of
@@ -28,6 +29,7 @@ from sims.memory import (
 )
 from sims.memory_protocol import (
     MemoryOutcome,
+    MemoryPiece,
     MemoryProtocol,
     MemoryTest,
     pooled_interval_cv,
@@ -419,3 +421,73 @@ def test_every_stage_runs(smoke_runs):
     validation = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
     assert {"networks", "full-size", "overlap"} <= set(validation["tolerances"])
     assert "EE pre" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------------- the report
+
+
+def test_who_watches_a_run_sees_all_of_it_and_changes_nothing() -> None:
+    rules = quartet_rules(PUBLISHED)
+    pieces: list[MemoryPiece] = []
+    plain = run_memory(rules, TINY, SHORT, seed=3)
+    seen = run_memory(rules, TINY, SHORT, seed=3, watch=pieces.append)
+    assert plain.stop == seen.stop == Stop.RAN
+    assert (plain.before, plain.tests) == (seen.before, seen.tests)
+    own = [piece for piece in pieces if not piece.is_test]
+    assert sum(piece.seconds for piece in own) == pytest.approx(SHORT.duration_s)
+    assert max(piece.seconds for piece in pieces) <= 1.0 + 1e-9
+    assert [piece.start_s for piece in own] == pytest.approx(
+        np.cumsum([0.0, *(piece.seconds for piece in own)])[:-1]
+    )
+    assert sum(piece.stimulus == SHORT.familiar for piece in own if piece.stimulus) == 3
+    assert [piece.stimulus for piece in pieces if piece.is_test] == 3 * [SHORT.novel, SHORT.familiar]
+    last = pieces[-1]
+    n_spikes = len(last.spikes["E"].step)
+    assert n_spikes / TINY.sizes[0] / SHORT.test_s == plain.tests[-1].familiar_hz
+
+
+def test_what_the_report_draws_is_what_was_seen() -> None:
+    """Rates count all spikes, and weights are those of the assembly and of all others."""
+    network, pieces = Network(TINY.circuit(3), 3), []
+    watched = Watched(network, SHORT)
+
+    def watch(piece: MemoryPiece) -> None:
+        pieces.append(piece)
+        watched(piece)
+
+    run_memory(quartet_rules(PUBLISHED), TINY, SHORT, network=network, seed=3, watch=watch)
+    for name, n in zip("EI", TINY.sizes, strict=True):
+        total = sum(len(piece.spikes[name].step) for piece in pieces)
+        widths = np.concatenate(
+            [
+                np.full(n_bins, piece.seconds / n_bins)
+                for piece in pieces
+                for n_bins in [max(1, round(piece.seconds / 0.1))]
+            ]
+        )
+        assert np.sum(np.array(watched.rates_hz[name]) * widths) * n == pytest.approx(total)
+    ends = network.synapses["EE"]
+    weights = next(piece for piece in reversed(pieces) if not piece.is_test).state.weights("EE")
+    member = watched.is_member
+    assert member.sum() == 1
+    inside = [member[i] and member[j] for i, j in zip(ends.source, ends.target, strict=True)]
+    expected = weights[np.logical_not(inside)].mean()
+    assert watched.weights["EE"][-1][1] == pytest.approx(expected)
+    shown = [which for _, _, which in watched.spans]
+    assert shown.count("novel") == 3
+    assert shown.count("familiar") == 6
+    assert list(watched.windows) == [
+        "before training", "familiar,\nfirst time", "novel,\nfirst test", "familiar,\nfirst test"
+    ]  # fmt: skip
+
+
+def test_a_rule_without_a_projection_keeps_the_others() -> None:
+    rule = get_known_rule("confavreux-quartet").rule
+    assert rule is not None
+    for name in PROJECTIONS:
+        left = without(rule, name)
+        assert left is not None
+        assert {slot.partition(".")[0] for slot in left.slots} == {*PROJECTIONS} - {name}
+    alone = Rule.parse({"IE.on_pre": "x_post - 0.2"})
+    assert without(alone, "IE") is None
+    assert without(alone, "EE") is None

@@ -32,6 +32,7 @@ def write_report(run_folder: Path) -> Path:
     from discover.report.curves import checked_settings, learning_curves
     from discover.report.figures import draw_figures
     from discover.report.files import write_bytes
+    from discover.report.memory import memory_section
     from discover.report.page import render_page
     from discover.report.portrait import portrait_section
     from discover.report.reading import read_run
@@ -55,6 +56,7 @@ def write_report(run_folder: Path) -> Path:
         teacher_section(run, figures),
         portrait_section(run, task, settings, rules, figures),
         study_section(run),
+        memory_section(run, task, settings, figures),
     )
     page = run_folder / "report.html"
     write_bytes(page, render_page(run, task, curves, figures, *sections).encode())

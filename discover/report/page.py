@@ -23,6 +23,7 @@ from discover.report.figures import FIGURES, SPENT, ordered_names
 from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
 from discover.report.matrix import matrix_columns, matrix_rows
+from discover.report.memory import MemorySection
 from discover.report.portrait import PortraitSection
 from discover.report.reading import Candidate, Run
 from discover.report.seed_study import StudySection
@@ -56,6 +57,7 @@ def render_page(
     teacher: TeacherSection | None = None,
     portrait: PortraitSection | None = None,
     study: StudySection | None = None,
+    memory: MemorySection | None = None,
 ) -> str:
     """Return the report as HTML that holds everything it shows.
 
@@ -74,6 +76,8 @@ def render_page(
         What is said of the phase portrait, where it was drawn.
     study : StudySection, optional
         What is said of other seeds, where there is a study of the same settings.
+    memory : MemorySection, optional
+        What is said of networks with four plastic projections only.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -128,6 +132,7 @@ def render_page(
             for name in (
                 *FIGURES,
                 *(spiking.figures if spiking is not None else ()),
+                *(memory.figures if memory is not None else ()),
                 *([teacher.figure] if teacher is not None else []),
                 *([portrait.figure] if portrait is not None else []),
                 *([SPENT] if run.front.spent else []),
@@ -137,6 +142,7 @@ def render_page(
         teacher=teacher,
         portrait=portrait,
         study=study,
+        memory=memory,
         matrix_columns=[(name, _title(name)) for name in matrix_columns(run)],
         matrix_rows=matrix_rows(run),
         seconds=sum(stage.seconds for stage in run.manifest.stages.values()),
