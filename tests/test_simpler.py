@@ -17,7 +17,7 @@ from discover.search.engine import Samples
 from discover.search.refine import refined
 from discover.search.settings import NetworkSettings, SearchSettings
 from discover.search.simpler import reductions, rounded, snapped, step
-from discover.search.trial import CountedTask, Trial
+from discover.search.trial import CountedTask, Judged, Trial, merged
 from discover.tasks import collect, get_task
 
 TASK = get_task("oja")
@@ -79,6 +79,21 @@ def test_everything_needless_goes_and_what_is_needed_stays() -> None:
     assert [step.accepted for step in last.steps[:-1]] == [True] * (len(last.steps) - 1)
     assert not last.steps[-1].accepted  # what else was tried costs too much
     assert last.steps[-1].cost > 0.02
+
+
+def test_a_form_that_got_stuck_takes_the_constants_of_one_that_did_not() -> None:
+    """The law with poor constants is there already when a term is taken away from a better rule."""
+    one = trial(NETWORK)
+    (better,) = one.judged([(Rule.parse("0.4*x*y - 0.4*w*y**2 + 0.0001*w"), ("terms",))])
+    law = Rule.parse("0.05*x*y - 0.05*w*y**2")
+    losses = TASK.losses(law, HELDOUT)
+    train = float(TASK.losses(law, TRAIN).mean())
+    stuck = Judged(law, law.complexity, ("operon",), "", train, losses)
+    assert stuck.loss > 2 * better.loss
+    found = merged(one.simplified([stuck, better], silent))
+    (now,) = [each for each in found if each.form == stuck.form]
+    assert now.loss < 1.2 * better.loss
+    assert now.train_loss < train
 
 
 def test_a_formula_is_behind_its_teacher_by_a_tenth_of_its_loss_or_by_the_margin() -> None:

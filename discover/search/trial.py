@@ -209,16 +209,19 @@ class Trial:
         return judged
 
     def _made_simpler(self, parent: Judged, judged: list[Judged]) -> list[Judged]:
-        network = self.settings.network
-        known = {one.form for one in judged}
-        smaller = [
-            one for one in smaller_forms(parent.rule, self.states)
-            if (skeleton(one), one.complexity_by(self.settings.measure)) not in known
-        ]  # fmt: skip
+        # A form that is there already may have got stuck: with constants that it inherits it can do better.
+        known: dict[tuple[str, float], float] = {}
+        for one in judged:
+            known[one.form] = min(one.train_loss, known.get(one.form, np.inf))
+        smaller = smaller_forms(parent.rule, self.states)
         if not smaller:
             return judged
         means = self.mean_losses(smaller)
-        order = [n for n in np.argsort(means, kind="stable").tolist() if means[n] < network.hopeless]
+        forms = [(skeleton(one), one.complexity_by(self.settings.measure)) for one in smaller]
+        order = [
+            n for n in np.argsort(means, kind="stable").tolist()
+            if means[n] < min(self.settings.network.hopeless, known.get(forms[n], np.inf))
+        ]  # fmt: skip
         best_ones = [smaller[n] for n in order[:N_SIMPLER]]
         found = self.judged([(one, _proposers(one, parent, judged)) for one in best_ones], SIMPLER)
         if not found:
