@@ -2,7 +2,7 @@
 
 Run with ``python -m benchmarks.coverage``. The chosen rule of a reference result and the reference rule of
 its task run on many problems once; the mean over all of them is what intervals of samples should hold. Every
-measure of the chosen rule is looked at, and the difference of the losses of both rules.
+measure of the chosen rule is looked at, and the difference of both rules.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from discover.tasks import get_task
 from discover.tasks.base import known_rules_of
 
 FloatArray = NDArray[np.float64]
+Range = tuple[float, float]
 Reaches = tuple[FloatArray, FloatArray]
 """Lower and upper ends of the intervals of many samples."""
 
@@ -30,12 +31,13 @@ RUNS = ("oja", "bcm", "pca-network", "ica", "ica-uniform", "mca", "whitening", "
 SPIKING = "ei-"
 SIZES, SPIKING_SIZES = (64, 256, 512, 1024, ENOUGH), (48, 96)
 N_RESAMPLES = 999
+DIFFERENCE = "difference of "
 BLOCK = 2000
 """Problems that are simulated at once."""
 
 
-def values_of_run(folder: Path, n_problems: int) -> Mapping[str, FloatArray]:
-    """Return the measures of the chosen rule, and how much its losses differ from the reference rule's."""
+def values_of_run(folder: Path, n_problems: int) -> Mapping[str, tuple[FloatArray, Range | None]]:
+    """Return measures of the chosen rule and how much they differ from the reference rule's, with ranges."""
     config, front = (json.loads((folder / name).read_text()) for name in ("config.json", "front.json"))
     task = get_task(config["task"])
     settings = task.settings_type(
@@ -50,14 +52,19 @@ def values_of_run(folder: Path, n_problems: int) -> Mapping[str, FloatArray]:
     for start in range(0, n_problems, BLOCK):
         problems = task.draw(settings, min(BLOCK, n_problems - start), np.random.SeedSequence([99, start]))
         chosen, known = task.evaluate_rules(rules, problems)
-        parts.append({**chosen, "difference": chosen["loss"] - known["loss"]})
+        parts.append({**chosen, **{f"{DIFFERENCE}{name}": chosen[name] - known[name] for name in chosen}})
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {name: values for name, values in joined.items() if np.isfinite(values).all()}
+    ranges: dict[str, Range] = {}
+    for name, (least, most) in task.possible.items():
+        ranges |= {name: (least, most), f"{DIFFERENCE}{name}": (least - most, most - least)}
+    finite = {name: values for name, values in joined.items() if np.isfinite(values).all()}
+    return {name: (values, ranges.get(name)) for name, values in finite.items()}
 
 
-def ours(samples: FloatArray) -> Reaches:
+def ours(samples: FloatArray, possible: Range | None) -> Reaches:
     """Return the intervals of :mod:`discover.intervals`."""
-    found = intervals({str(n): row for n, row in enumerate(samples)}).values()
+    rows = {str(n): row for n, row in enumerate(samples)}
+    found = intervals(rows, possible={} if possible is None else dict.fromkeys(rows, possible)).values()
     low, high = np.array([[one.low, one.high] for one in found]).T
     return low, high
 
@@ -112,23 +119,21 @@ def main() -> None:
     parser.add_argument("--spiking-problems", type=int, default=1000, help="the same of spiking tasks")
     parser.add_argument("--runs", nargs="+", default=RUNS, metavar="RUN")
     parser.add_argument("--samples", type=int, default=2000, help="samples that coverage is the mean of")
+    parser.add_argument("--sizes", type=int, nargs="+", help="problems in a sample")
     parser.add_argument("--reference", type=Path, default=Path("results/reference"))
     options = parser.parse_args()
-    methods: Mapping[str, Callable[[FloatArray], Any]] = {
-        "Student": students,
-        "Johnson": johnsons,
-        "ours": ours,
-    }
+    methods: Mapping[str, Callable[[FloatArray], Any]] = {"Student": students, "Johnson": johnsons}
     print("| run | of | skew | problems | Student | Johnson | percentile | BCa | bootstrap-t | ours |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     rng = np.random.default_rng(7)
     for run in options.runs:
         is_spiking = run.startswith(SPIKING)
         n_problems = options.spiking_problems if is_spiking else options.problems
-        for name, values in values_of_run(options.reference / run, n_problems).items():
-            for size in SPIKING_SIZES if is_spiking else SIZES:
+        for name, (values, possible) in values_of_run(options.reference / run, n_problems).items():
+            for size in options.sizes or (SPIKING_SIZES if is_spiking else SIZES):
                 samples = values[rng.integers(len(values), size=(options.samples, size))]
-                found = {**{key: method(samples) for key, method in methods.items()}, **bootstrapped(samples)}
+                found = {key: method(samples) for key, method in methods.items()}
+                found |= {**bootstrapped(samples), "ours": ours(samples, possible)}
                 mean = values.mean()
                 held = {key: np.mean((low <= mean) & (mean <= high)) for key, (low, high) in found.items()}
                 order = ("Student", "Johnson", "percentile", "BCa", "bootstrap-t", "ours")

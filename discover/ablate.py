@@ -115,6 +115,6 @@ def ablate(
     ablations = []
     measures = task.evaluate_rules(list(rules.values()), problems)
     for number, ((name, one), measured) in enumerate(zip(rules.items(), measures, strict=True)):
-        ablations.append(Ablation(name, one, intervals(measured)))
+        ablations.append(Ablation(name, one, intervals(measured, possible=task.possible)))
         progress((number + 1) / len(rules), f"ablation: {name}")
     return tuple(ablations)

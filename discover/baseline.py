@@ -128,7 +128,7 @@ def beside_baseline(
     progress(0.3, "all candidates beside the baseline")
     measured = task.evaluate_rules([*rules.values(), *candidates.values()], problems)
     rows = tuple(
-        Row(name, rule, intervals(measures))
+        Row(name, rule, intervals(measures, possible=task.possible))
         for (name, rule), measures in zip(rules.items(), measured, strict=False)
     )
     losses = measured[0]["loss"]

@@ -240,11 +240,12 @@ def _fitted(
 def _standing(task: Task, measure: str, found: FloatArray, known: FloatArray, joint: float) -> Standing:
     higher_is_better = measure in task.higher_is_better
     plausible = task.plausible.get(measure)
-    means = interval(known), interval(found)
+    possible = task.possible.get(measure)
+    means = interval(known, possible=possible), interval(found, possible=possible)
     if plausible is not None:
         found, known = (_outside(values, *plausible) for values in (found, known))
     margin = margin_between(found, known, best=1.0 if higher_is_better else 0.0)
-    difference = paired(found, known, joint)
+    difference = paired(found, known, joint, possible)
     return Standing(*means, difference, margin, verdict(difference, margin, higher_is_better))
 
 

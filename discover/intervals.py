@@ -5,8 +5,11 @@ cost ten or a hundred times as much. The percentile bootstrap covers too rarely 
 without such a problem has both a low mean and a low spread. The interval here reaches, at each of its ends,
 to the farther of two: Student's, and that of the studentised bootstrap. The latter follows the skewness of
 the sample and holds where Student's does not; the former holds where tails are heavy on both sides, and
-skewness is no more than chance. With 2,048 problems or more, 95 % intervals of all measures of rate tasks,
-and of their differences to known rules, cover between 92 % and 98 %.
+skewness is no more than chance. Of a measure that is all but perfect on nearly all problems a sample may lack
+the rare others altogether, and no resample of it can know of them: where the range of a measure is known, its
+interval reaches at least to what the mean would be with one more problem at either end. With 2,048 problems
+or more, 95 % intervals of all measures of rate tasks, and of their differences to known rules, cover between
+92 % and 98 %, or more where that range decides.
 
 A difference is judged by its whole interval and a margin, the largest difference that does not matter:
 *equivalent* where the interval lies within the margin on both sides of zero, *better* or *worse* where it
@@ -25,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -45,6 +49,7 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
+Range = tuple[float, float]
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 CONFIDENCE = 0.95
@@ -78,7 +83,12 @@ class Metric:
     high: float | None
 
 
-def interval(values: FloatArray, confidence: float = CONFIDENCE, n_resamples: int = N_RESAMPLES) -> Metric:
+def interval(
+    values: FloatArray,
+    confidence: float = CONFIDENCE,
+    n_resamples: int = N_RESAMPLES,
+    possible: Range | None = None,
+) -> Metric:
     """Return the mean of a measure with an interval that covers also where tails are heavy and skewed.
 
     The resamples depend on the number of values alone, so the same values always have the same interval.
@@ -90,6 +100,8 @@ def interval(values: FloatArray, confidence: float = CONFIDENCE, n_resamples: in
         Probability that the interval covers. The bootstrap resolves tails of about two in `n_resamples`.
     n_resamples : int
         Resamples of the values.
+    possible : (float, float), optional
+        Lowest and highest value that the measure can have.
 
     Returns
     -------
@@ -100,12 +112,17 @@ def interval(values: FloatArray, confidence: float = CONFIDENCE, n_resamples: in
     >>> found = interval(np.array([1.0, 2.0, 3.0]))
     >>> print(f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})")
     2.00 (-0.48 to 4.48)
+    >>> interval(np.ones(99), possible=(0.0, 1.0)).low
+    0.99
     """
-    return intervals({"": values}, confidence, n_resamples)[""]
+    return intervals({"": values}, confidence, n_resamples, {} if possible is None else {"": possible})[""]
 
 
 def intervals(
-    values: Mapping[str, FloatArray], confidence: float = CONFIDENCE, n_resamples: int = N_RESAMPLES
+    values: Mapping[str, FloatArray],
+    confidence: float = CONFIDENCE,
+    n_resamples: int = N_RESAMPLES,
+    possible: Mapping[str, Range] = MappingProxyType({}),
 ) -> dict[str, Metric]:
     """Return the interval of each of several measures of the same problems, see :func:`interval`.
 
@@ -114,6 +131,8 @@ def intervals(
     values : mapping from str to ndarray, shape (n_problems,)
     confidence : float
     n_resamples : int
+    possible : mapping from str to pair of float
+        Lowest and highest possible value of measures of which these are known.
 
     Returns
     -------
@@ -128,12 +147,17 @@ def intervals(
             below = above = np.full(len(rows), np.nan)
         else:
             below, above = _distances((rows - means[:, None]).T, confidence, n_resamples)
+        n_more = rows.shape[1] + 1
         for name, mean, low, high in zip(finite, means, means - below, means + above, strict=True):
+            least, most = possible.get(name, (np.inf, -np.inf))
+            low, high = min(low, mean + (least - mean) / n_more), max(high, mean + (most - mean) / n_more)
             found[name] = Metric(float(mean), _or_none(low), _or_none(high))
     return found
 
 
-def paired(found: FloatArray, known: FloatArray, confidence: float = CONFIDENCE) -> Metric:
+def paired(
+    found: FloatArray, known: FloatArray, confidence: float = CONFIDENCE, possible: Range | None = None
+) -> Metric:
     """Return the interval of the mean of ``found - known``, problem by problem.
 
     Parameters
@@ -141,9 +165,12 @@ def paired(found: FloatArray, known: FloatArray, confidence: float = CONFIDENCE)
     found, known : ndarray, shape (n_problems,)
         A measure of two rules on the same problems.
     confidence : float
+    possible : (float, float), optional
+        Lowest and highest value that the measure can have.
     """
+    most = None if possible is None else possible[1] - possible[0]
     with np.errstate(invalid="ignore"):
-        return interval(found - known, confidence)
+        return interval(found - known, confidence, possible=None if most is None else (-most, most))
 
 
 def verdict(difference: Metric, margin: float, higher_is_better: bool = False) -> Verdict:

@@ -304,7 +304,7 @@ def _try_fold(
     results = {}
     for name, number in numbers.items():
         values = {**at_best[number], PAIRED_DIFFERENCE: at_best[number]["loss"] - known_losses}
-        metrics = intervals(values, settings.confidence, settings.n_bootstrap)
+        metrics = intervals(values, settings.confidence, settings.n_bootstrap, task.possible)
         verdict, reason = _judged(fold, metrics, reference, settings.margin)
         metrics[AT_RATE_OF_FIT] = _mean_alone(as_given[number]["loss"])
         results[name] = FoldResult(

@@ -79,6 +79,23 @@ def test_few_problems_of_a_skewed_measure_give_wide_intervals() -> None:
     assert coverage(values, mean) > student + 0.04
 
 
+@pytest.mark.parametrize("rarity", [500, 1500, 5000])
+def test_intervals_allow_for_rare_problems_that_a_sample_lacks(rarity: int) -> None:
+    rng = np.random.default_rng(rarity)
+    failed = rng.random((1000, 1024)) < 1 / rarity
+    values = np.where(failed, rng.uniform(0.2, 0.9, failed.shape), 1.0 - 1e-4 * rng.random(failed.shape))
+    mean = (1 - 1 / rarity) * (1 - 0.5e-4) + 0.55 / rarity
+    names = [str(n) for n in range(len(values))]
+    rows = dict(zip(names, values, strict=True))
+    known = intervals(rows, possible=dict.fromkeys(names, (0.0, 1.0))).values()
+    assert np.mean([one.low <= mean <= one.high for one in known]) > 0.92
+    blind = intervals(rows).values()
+    assert np.mean([one.low <= mean <= one.high for one in blind]) < 0.92
+    ahead = [paired(one, np.ones(1024), possible=(0.0, 1.0)) for one in values[:200]]
+    assert np.mean([one.low <= mean - 1 <= one.high for one in ahead]) > 0.92
+    assert all(one.high >= 1 / 1025 + one.mean * 1024 / 1025 - 1e-12 for one in ahead)
+
+
 def test_the_interval_of_ordinary_values_is_that_of_the_textbook() -> None:
     values = np.random.default_rng(1).normal(2.0, 3.0, ENOUGH)
     low, high = stats.t.interval(0.95, ENOUGH - 1, values.mean(), values.std(ddof=1) / np.sqrt(ENOUGH))

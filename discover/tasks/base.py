@@ -152,6 +152,9 @@ class Task(ABC):
     plausible : mapping from str to pair of float
         Ranges of measures within which every value is as good as any other; outside a measure is the worse
         the farther it is from the range.
+    possible : mapping from str to pair of float
+        Lowest and highest possible value of measures that are all but perfect on most problems, for intervals
+        that allow for rare problems which a sample lacks.
     takes_splines : bool
         Whether the network runs rules without a formula, in its only slot: losses, gradient and visit take a
         :class:`sims.rules.SplineRule`, and gradients are with respect to the coefficients of its splines.
@@ -174,6 +177,7 @@ class Task(ABC):
     measures: ClassVar[Mapping[str, str]]
     higher_is_better: ClassVar[tuple[str, ...]] = ()
     plausible: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    possible: ClassVar[Mapping[str, tuple[float, float]]] = {}
     takes_splines: ClassVar[bool] = False
     takes_trace_splines: ClassVar[bool] = False
     sign_symmetric: ClassVar[bool] = False

@@ -78,6 +78,7 @@ class MemoryTask(Task):
         "at_bound": "largest share of a projection's weights at the upper bound",
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("stable", "novelty", "preference", "early_preference")
+    possible: ClassVar[Mapping[str, tuple[float, float]]] = {"stable": (0.0, 1.0), "novelty": (0.0, 1.0)}
     plausible: ClassVar[Mapping[str, tuple[float, float]]] = {"rate": (0.1, 100.0), "interval_cv": (0.7, 3.0)}
 
     def answer_for(self, settings: Any) -> Answer:

@@ -148,6 +148,7 @@ class NeuronTask(RateTask):
         "norm_error": "absolute difference of the weights' norm from one",
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("cosine",)
+    possible: ClassVar[Mapping[str, tuple[float, float]]] = {"cosine": (0.0, 1.0)}
     worst: ClassVar[Mapping[str, float]] = {}
     takes_splines: ClassVar[bool] = True
 
