@@ -61,7 +61,7 @@ def named(folder: Path, way: str) -> dict[str, Any]:
     lesson_of, settings_of = WAYS[way]
     config = load_json(folder / "config.json")
     path = folder / "path.json"
-    fit = artefacts.read_as(path, artefacts.RulePath, FitResult.from_json, "Run the fit first.")
+    fit = FitResult.from_json(artefacts.read_json(path, artefacts.RulePath, "Run the fit first."))
     started = time.perf_counter()
     front = search(
         get_task(config.task),

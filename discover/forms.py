@@ -6,13 +6,13 @@ a default.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from discover.seed_study import Study as StudyContent
 from discover.slots import SLOTS
+from discover.stored import Count, NotNegative
 
 __all__ = [
     "Ablation",
@@ -21,15 +21,11 @@ __all__ = [
     "Compared",
     "Comparison",
     "Contest",
-    "Count",
     "Distances",
     "Evidence",
     "Fold",
-    "Front",
-    "FrontCandidate",
     "Manifold",
     "Metric",
-    "NotNegative",
     "Part",
     "PathPoint",
     "RulePath",
@@ -40,8 +36,6 @@ __all__ = [
 ]
 
 Coefficients = dict[str, dict[str, float]]
-Count = Annotated[int, Ge(0)]
-NotNegative = Annotated[float, Ge(0)]
 
 
 class Artefact(BaseModel):
@@ -174,72 +168,6 @@ class RulePath(Artefact):
     def chosen_point(self) -> PathPoint:
         """The point that was chosen."""
         return self.points[self.chosen]
-
-
-class Reported(Part):
-    """A loss on problems that were used for nothing else, with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-    n_problems: Count
-
-
-class FrontCandidate(Part):
-    """One candidate: its expressions by slot, its complexity and losses, and where it came from."""
-
-    id: str
-    slots: dict[str, str]
-    complexity: NotNegative
-    train_loss: float
-    heldout_loss: float
-    heldout_error: NotNegative | None = None
-    provenance: Any
-    on_front: bool
-    test: Reported | None = None
-
-
-class SimplerRule(Part):
-    """A step to a simpler rule: the held-out loss that it costs, and whether that is within its error."""
-
-    what: str
-    before: dict[str, str]
-    after: dict[str, str]
-    cost: float
-    error: float
-    accepted: bool
-
-
-class SpentSimulations(Part):
-    """What one way to search reached for how many simulated problems."""
-
-    way: str
-    n_simulated: Count
-    heldout_loss: float
-    trace: list[list[float]]
-
-
-class Front(Artefact):
-    """``front.json``: candidates of the symbolic search, the chosen one, and why."""
-
-    kind = "front"
-    task: str
-    engine: list[str]
-    candidates: list[FrontCandidate]
-    chosen: str
-    reason: str
-    simplifications: list[SimplerRule] = []
-    spent: list[SpentSimulations] = []
-    teacher_loss: float | None = None
-
-    @model_validator(mode="after")
-    def _names_fit(self) -> Self:
-        names = [one.id for one in self.candidates]
-        if len(set(names)) < len(names):
-            raise ValueError("two candidates have one name")
-        if self.chosen not in names:
-            raise ValueError(f"no candidate has the name {self.chosen[:40]!r}, which it calls chosen")
-        return self
 
 
 class Metric(Part):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import BeforeValidator, Field, Strict
 
-from discover.checked import Fields
-from discover.errors import ArtefactError, TaskError, did_you_mean
-from discover.rule import Rule
+from discover.errors import TaskError, did_you_mean
+from discover.stored import Artefact, Count, NotNegative, RuleText, Stored, left_out
 
 __all__ = [
     "SELECTORS",
     "Candidate",
     "ParetoFront",
+    "Provenance",
     "Reported",
     "Simplification",
     "Spent",
@@ -104,8 +105,12 @@ def chance(differences: ArrayLike, margin: float) -> float:
     return min(N_ERRORS * float(values.std(ddof=1) / np.sqrt(len(values))), MOST_MARGINS * margin)
 
 
+def _of_one_engine(provenance: object) -> object:
+    return Provenance((provenance,)) if isinstance(provenance, str) else provenance
+
+
 @dataclass(frozen=True)
-class Reported:
+class Reported(Stored):
     """A loss on problems that neither fitting nor choosing has seen.
 
     Attributes
@@ -118,11 +123,36 @@ class Reported:
     mean: float
     low: float
     high: float
-    n_problems: int
+    n_problems: Count
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Provenance(Stored):
+    """Where a candidate came from; as text in words.
+
+    Attributes
+    ----------
+    proposed_by : tuple of str
+        Engines that proposed its form; ``l1-path`` is the coefficient fit.
+    refined_by : str
+        What its constants were refined by; empty if by nothing.
+
+    Examples
+    --------
+    >>> print(Provenance(("l1-path", "terms"), "meta-gradient"))
+    proposed by l1-path, terms; refined by meta-gradient
+    """
+
+    proposed_by: Annotated[tuple[str, ...], Strict(False)]  # a list has become one of Python's by then
+    refined_by: str = ""
+
+    def __str__(self) -> str:
+        parts = {"proposed by": ", ".join(self.proposed_by), "refined by": self.refined_by}
+        return "; ".join(f"{what} {whom}" for what, whom in parts.items() if whom)
+
+
+@dataclass(frozen=True)
+class Candidate(Stored):
     """A rule with what is known of it.
 
     Attributes
@@ -130,90 +160,56 @@ class Candidate:
     id : str
         Name within a front, such as ``c03``.
     rule : Rule
+    complexity : float
+        What the rule costs to say; that of :attr:`discover.rule.Rule.complexity` unless told otherwise.
     train_loss, heldout_loss : float
         Mean meta-loss over the problems its constants were refined on, and over those it was chosen on.
     heldout_error : float
-        Standard error of the held-out mean.
-    proposed_by : tuple of str
-        Engines that proposed its form; ``l1-path`` is the coefficient fit.
-    refined_by : str
-        What its constants were refined by; empty if by nothing.
+        Standard error of the held-out mean; 0 where it is not known.
+    provenance : Provenance
+        Some older runs have the name of an engine alone.
+    on_front : bool
+        Whether no other candidate of its front beats it.
     allowance : float or None
         Difference to the lowest held-out loss that chance explains, see :func:`chance`; None where the losses
         of single problems are not known.
     test : Reported or None
         Loss on problems that were used for nothing else: the one to quote.
-    complexity : float
-        What the rule costs to say; that of :attr:`discover.rule.Rule.complexity` unless told otherwise.
     """
 
     id: str
-    rule: Rule
+    rule: Annotated[RuleText, Field(alias="slots")]
+    complexity: NotNegative = field(default=0, kw_only=True)
     train_loss: float
     heldout_loss: float
-    heldout_error: float
-    proposed_by: tuple[str, ...]
-    refined_by: str = ""
-    allowance: float | None = None
-    test: Reported | None = None
-    complexity: float = 0
+    heldout_error: Annotated[NotNegative, BeforeValidator(lambda error: error or 0.0)] = 0.0
+    provenance: Annotated[Provenance, BeforeValidator(_of_one_engine)] = field(kw_only=True)
+    on_front: bool = field(default=False, kw_only=True, compare=False)
+    allowance: Annotated[float | None, left_out] = None
+    test: Annotated[Reported | None, left_out] = None
 
     def __post_init__(self) -> None:
         given = self.complexity or self.rule.complexity
         object.__setattr__(self, "complexity", round(given) if given == round(given) else given)
 
-    def to_json(self, on_front: bool) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "id": self.id,
-            "slots": self.rule.to_dict(),
-            "complexity": self.complexity,
-            "train_loss": self.train_loss,
-            "heldout_loss": self.heldout_loss,
-            "heldout_error": self.heldout_error,
-            "provenance": {"proposed_by": list(self.proposed_by), "refined_by": self.refined_by},
-            "on_front": on_front,
-            **({} if self.allowance is None else {"allowance": self.allowance}),
-            **({} if self.test is None else {"test": asdict(self.test)}),
-        }
+    @property
+    def loss(self) -> float:
+        """The loss to quote: on test problems; of fronts without such problems the held-out loss."""
+        return self.heldout_loss if self.test is None else self.test.mean
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Candidate:
-        """Read what :meth:`to_json` gave.
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval of :attr:`loss`; one standard error where it is held out."""
+        return self.heldout_loss - self.heldout_error if self.test is None else self.test.low
 
-        Raises
-        ------
-        ArtefactError
-            If something is missing or of another type.
-        RuleError
-            If an expression is not a rule.
-        """
-        return cls._from_fields(Fields(data, "candidate"))
-
-    @classmethod
-    def _from_fields(cls, fields: Fields) -> Candidate:
-        provenance = fields.part("provenance")
-        return cls(
-            fields.text("id"),
-            Rule.parse(fields.named_texts("slots")),
-            fields.number("train_loss"),
-            fields.number("heldout_loss"),
-            fields.number("heldout_error", 0.0),
-            provenance.texts("proposed_by"),
-            provenance.text("refined_by"),
-            fields.number("allowance") if fields.has("allowance") else None,
-            _reported(fields.part("test")) if fields.has("test") else None,
-            fields.number("complexity", 0),
-        )
-
-
-def _reported(fields: Fields) -> Reported:
-    mean, low, high = (fields.number(name) for name in ("mean", "low", "high"))
-    return Reported(mean, low, high, fields.count("n_problems"))
+    @property
+    def high(self) -> float:
+        """Upper end, like :attr:`low`."""
+        return self.heldout_loss + self.heldout_error if self.test is None else self.test.high
 
 
 @dataclass(frozen=True)
-class Simplification:
+class Simplification(Stored):
     """A step from a rule to a simpler one, and what it costs.
 
     Attributes
@@ -229,45 +225,15 @@ class Simplification:
     """
 
     what: str
-    before: Rule
-    after: Rule
+    before: RuleText
+    after: RuleText
     cost: float
     error: float
     accepted: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "what": self.what,
-            "before": self.before.to_dict(),
-            "after": self.after.to_dict(),
-            "cost": self.cost,
-            "error": self.error,
-            "accepted": self.accepted,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Simplification:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        ArtefactError
-            If something is missing or of another type.
-        RuleError
-            If an expression is not a rule.
-        """
-        return cls._from_fields(Fields(data, "step"))
-
-    @classmethod
-    def _from_fields(cls, fields: Fields) -> Simplification:
-        before, after = (Rule.parse(fields.named_texts(name)) for name in ("before", "after"))
-        losses = fields.number("cost"), fields.number("error")
-        return cls(fields.text("what"), before, after, *losses, fields.flag("accepted"))
-
 
 @dataclass(frozen=True)
-class Spent:
+class Spent(Stored):
     """What one way to search reached, and at what price.
 
     Attributes
@@ -283,44 +249,18 @@ class Spent:
     """
 
     way: str
-    n_simulated: int
+    n_simulated: Count
     heldout_loss: float
     trace: tuple[tuple[int, float], ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "way": self.way,
-            "n_simulated": self.n_simulated,
-            "heldout_loss": self.heldout_loss,
-            "trace": [list(point) for point in self.trace],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Spent:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        ArtefactError
-            If something is missing or of another type.
-        """
-        return cls._from_fields(Fields(data, "spent"))
-
-    @classmethod
-    def _from_fields(cls, fields: Fields) -> Spent:
-        points = fields.lists("trace")
-        if any(len(point) != 2 for point in points):
-            raise ArtefactError(f"{fields.where}: trace: every point has a number of problems and a loss.")
-        trace = tuple((int(count), float(loss)) for count, loss in points)
-        return cls(fields.text("way"), fields.count("n_simulated"), fields.number("heldout_loss"), trace)
-
 
 @dataclass(frozen=True)
-class ParetoFront:
-    """Candidates of a search, and which of them is taken.
+class ParetoFront(Artefact):
+    """``front.json``: candidates of a search, and which of them was taken.
 
-    Parameters
+    :meth:`of` takes one of them.
+
+    Attributes
     ----------
     task : str
     engines : tuple of str
@@ -328,6 +268,10 @@ class ParetoFront:
     candidates : tuple of Candidate
         All of them; those that another beats in one of complexity and held-out loss without losing in the
         other are not on the front.
+    chosen_id : str
+        Name of the candidate that was taken.
+    reason : str
+        Why it was taken.
     selector : str
         Name of the way to choose, one of :data:`SELECTORS`.
     resolution : float
@@ -342,39 +286,73 @@ class ParetoFront:
     Raises
     ------
     TaskError
-        If there is no candidate or no such selector.
-
-    Examples
-    --------
-    >>> oja = Candidate("c1", Rule.parse("x*y - w*y**2"), 0.10, 0.11, 0.01, ("terms",))
-    >>> more = Candidate("c2", Rule.parse("x*y - w*y**2 + 0.01*w"), 0.10, 0.105, 0.01, ("operon",))
-    >>> ParetoFront("oja", ("terms", "operon"), (oja, more)).chosen.id
-    'c1'
+        If there is no candidate or no such selector, two candidates have one name, or none has that of the
+        chosen one.
     """
 
+    kind = "front"
     task: str
-    engines: tuple[str, ...]
+    engines: Annotated[tuple[str, ...], Field(alias="engine")]
     candidates: tuple[Candidate, ...]
+    chosen_id: Annotated[str, Field(alias="chosen")]
+    reason: str
     selector: str = "1se"
     resolution: float = 0.0
     simplifications: tuple[Simplification, ...] = ()
     spent: tuple[Spent, ...] = ()
-    teacher_loss: float | None = None
+    teacher_loss: Annotated[float | None, left_out] = None
 
     def __post_init__(self) -> None:
-        if not self.candidates:
-            raise TaskError("A front needs at least one candidate.")
-        if self.selector not in SELECTORS:
-            hint = did_you_mean(self.selector, SELECTORS)
-            raise TaskError(
-                f"There is no selector {self.selector!r}. Selectors: {', '.join(SELECTORS)}.{hint}"
-            )
+        _check(self.candidates, self.selector)
+        names = [one.id for one in self.candidates]
+        if len(set(names)) < len(names):
+            raise TaskError("Two candidates have one name.")
+        if self.chosen_id not in names:
+            raise TaskError(f"No candidate has the name {self.chosen_id[:40]!r}, which it calls chosen.")
+
+    @classmethod
+    def of(
+        cls,
+        task: str,
+        engines: tuple[str, ...],
+        candidates: Iterable[Candidate],
+        selector: str = "1se",
+        resolution: float = 0.0,
+        **more: Any,
+    ) -> ParetoFront:
+        """Choose among candidates.
+
+        Parameters
+        ----------
+        task, engines, candidates, selector, resolution, **more
+            As for the class.
+
+        Raises
+        ------
+        TaskError
+            If there is no candidate or no such selector, or two candidates have one name.
+
+        Examples
+        --------
+        >>> by = Provenance(("terms",))
+        >>> oja = Candidate("c1", Rule.parse("x*y - w*y**2"), 0.10, 0.11, 0.01, provenance=by)
+        >>> more = Candidate("c2", Rule.parse("x*y - w*y**2 + w"), 0.10, 0.105, 0.01, provenance=by)
+        >>> ParetoFront.of("oja", ("terms",), (oja, more)).chosen.id
+        'c1'
+        """
+        candidates = tuple(candidates)
+        _check(candidates, selector)
+        ordered = sorted(candidates, key=lambda one: one.id)
+        front = pareto_front((one.complexity, one.heldout_loss, one) for one in ordered)
+        chosen, reason = SELECTORS[selector](front, resolution)
+        on_front = {one.id for one in front}
+        marked = tuple(replace(one, on_front=one.id in on_front) for one in candidates)
+        return cls(task, engines, marked, chosen.id, reason, selector, resolution, **more)
 
     @property
     def front(self) -> tuple[Candidate, ...]:
         """The candidates that no other beats, simplest first."""
-        ordered = sorted(self.candidates, key=lambda one: one.id)
-        return tuple(pareto_front((one.complexity, one.heldout_loss, one) for one in ordered))
+        return tuple(sorted((one for one in self.candidates if one.on_front), key=lambda one: one.complexity))
 
     def __iter__(self) -> Iterator[Candidate]:
         """Go through :attr:`front`, simplest first."""
@@ -385,54 +363,18 @@ class ParetoFront:
 
     @property
     def chosen(self) -> Candidate:
-        """The candidate that the selector takes."""
-        return SELECTORS[self.selector](self.front, self.resolution)[0]
+        """The candidate that was taken."""
+        return next(one for one in self.candidates if one.id == self.chosen_id)
 
     @property
-    def reason(self) -> str:
-        """Why it was taken."""
-        return SELECTORS[self.selector](self.front, self.resolution)[1]
+    def is_tested(self) -> bool:
+        """Whether the losses to quote come from problems that were used for nothing else."""
+        return all(one.test is not None for one in self.candidates)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        on_front = {candidate.id for candidate in self.front}
-        return {
-            "task": self.task,
-            "engine": list(self.engines),
-            "candidates": [candidate.to_json(candidate.id in on_front) for candidate in self.candidates],
-            "chosen": self.chosen.id,
-            "reason": self.reason,
-            "selector": self.selector,
-            "resolution": self.resolution,
-            "simplifications": [step.to_json() for step in self.simplifications],
-            "spent": [one.to_json() for one in self.spent],
-            **({} if self.teacher_loss is None else {"teacher_loss": self.teacher_loss}),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ParetoFront:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        ArtefactError
-            If something is missing or of another type.
-        RuleError
-            If an expression is not a rule.
-        TaskError
-            If there is no candidate or no such selector.
-        """
-        fields = Fields(data, "front")
-        return cls(
-            fields.text("task"),
-            fields.texts("engine"),
-            tuple(Candidate._from_fields(one) for one in fields.parts("candidates")),
-            fields.text("selector", "1se"),
-            fields.number("resolution", 0.0),
-            tuple(Simplification._from_fields(one) for one in fields.parts("simplifications", ())),
-            tuple(Spent._from_fields(one) for one in fields.parts("spent", ())),
-            fields.number("teacher_loss") if fields.has("teacher_loss") else None,
-        )
+    @property
+    def loss_name(self) -> str:
+        """What the losses to quote are."""
+        return "loss on test problems" if self.is_tested else "held-out loss"
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row a candidate, expressions in columns ``slot:<name>``."""
@@ -445,11 +387,19 @@ class ParetoFront:
                 **data,
                 "proposed_by": " ".join(provenance["proposed_by"]),
                 "refined_by": provenance["refined_by"],
-                "chosen": data["id"] == self.chosen.id,
+                "chosen": data["id"] == self.chosen_id,
                 **flat,
             }
             rows.append(row)
         return rows
+
+
+def _check(candidates: Sequence[Candidate], selector: str) -> None:
+    if not candidates:
+        raise TaskError("A front needs at least one candidate.")
+    if selector not in SELECTORS:
+        hint = did_you_mean(selector, SELECTORS)
+        raise TaskError(f"There is no selector {selector[:40]!r}. Selectors: {', '.join(SELECTORS)}.{hint}")
 
 
 def _one_standard_error(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, str]:

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -21,21 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from discover.checked import open_plain, parse_json, printable, read_plain, shortened
-from discover.errors import ArtefactError, DiscoverError, RunFailed
-from discover.forms import Artefact, Comparison, Front, Manifold, RulePath, Study, Validation
+from discover.checked import open_plain, parse_json, read_plain, shortened
+from discover.errors import ArtefactError, RunFailed
+from discover.forms import Artefact, Comparison, Manifold, RulePath, Study, Validation
+from discover.stored import Form, adapter, complaint
 
 __all__ = [
     "Artefact",
     "Comparison",
-    "Front",
     "Manifold",
     "RulePath",
     "Study",
     "Validation",
     "checksum",
     "read_arrays",
-    "read_as",
     "read_form",
     "read_json",
     "remove_leftovers",
@@ -53,8 +52,7 @@ MAX_ARRAY_BYTES = 4_000_000_000
 
 _TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9]+\.tmp")
 
-_Read = TypeVar("_Read")
-_Form = TypeVar("_Form", bound=Artefact)
+_Form = TypeVar("_Form", bound=Form)
 
 
 def checksum(path: Path, remedy: str = "") -> str:
@@ -75,7 +73,7 @@ def checksum(path: Path, remedy: str = "") -> str:
     return digest.hexdigest()
 
 
-def write_json(path: Path, artefact: type[Artefact], content: Mapping[str, Any]) -> None:
+def write_json(path: Path, artefact: type[Form], content: Mapping[str, Any]) -> None:
     """Write a JSON artefact with its schema, whole or not at all.
 
     Parameters
@@ -83,7 +81,7 @@ def write_json(path: Path, artefact: type[Artefact], content: Mapping[str, Any])
     path : Path
         Where to.
     artefact : type
-        Its form, for example :class:`Front`.
+        Its form, for example :class:`discover.pareto.ParetoFront`.
     content : mapping
         Everything but ``schema``; NumPy numbers and arrays are written as numbers and lists.
 
@@ -96,16 +94,16 @@ def write_json(path: Path, artefact: type[Artefact], content: Mapping[str, Any])
     """
     text = to_text({"schema": _schema(artefact), **content})
     try:
-        artefact.model_validate(json.loads(text))
+        adapter(artefact).validate_json(text)
     except ValidationError as error:
         raise RunFailed(
-            f"{path.name} was not written, because its content breaks its own form ({_complaint(error)}). "
+            f"{path.name} was not written, because its content breaks its own form ({complaint(error)}). "
             "This is a fault of the program, not of your input: please report it."
         ) from error
     write_text(path, text)
 
 
-def read_json(path: Path, artefact: type[Artefact], remedy: str = "") -> dict[str, Any]:
+def read_json(path: Path, artefact: type[Form], remedy: str = "") -> dict[str, Any]:
     """Read a JSON artefact and check its form.
 
     Parameters
@@ -147,8 +145,9 @@ def read_form(path: Path, artefact: type[_Form], remedy: str = "") -> _Form:
 
 
 def _checked(path: Path, artefact: type[_Form], remedy: str) -> tuple[dict[str, Any], _Form]:
+    data = _read_bytes(path, remedy)
     try:
-        content = parse_json(_read_bytes(path, remedy))
+        content = parse_json(data)
     except ValueError as error:
         raise ArtefactError(
             f"{path} is truncated or was edited: it is not valid JSON ({error}). {remedy}".rstrip()
@@ -157,38 +156,11 @@ def _checked(path: Path, artefact: type[_Form], remedy: str) -> tuple[dict[str, 
         raise ArtefactError(f"{path} was edited: a JSON object is expected. {remedy}".rstrip())
     _check_schema(path, content.pop("schema", None), artefact.kind, artefact.version, remedy)
     try:
-        return content, artefact.model_validate(content)
+        return content, adapter(artefact).validate_json(data)
     except ValidationError as error:
         raise ArtefactError(
-            f"{path} was edited or is damaged: {_complaint(error)}. {remedy}".rstrip()
+            f"{path} was edited or is damaged: {complaint(error)}. {remedy}".rstrip()
         ) from None
-
-
-def read_as(
-    path: Path,
-    artefact: type[Artefact],
-    from_json: Callable[[Mapping[str, Any]], _Read],
-    remedy: str = "",
-) -> _Read:
-    """Read a JSON artefact and make of it what it describes.
-
-    Parameters
-    ----------
-    path, artefact, remedy
-        As for :func:`read_json`.
-    from_json : callable
-        Makes it, such as ``ParetoFront.from_json``; its errors are told with the name of the file.
-
-    Raises
-    ------
-    ArtefactError
-        When the file cannot be read or describes something that cannot be.
-    """
-    content = read_json(path, artefact, remedy)
-    try:
-        return from_json(content)
-    except DiscoverError as error:
-        raise ArtefactError(f"{path} was edited or is damaged: {error} {remedy}".rstrip()) from None
 
 
 def to_text(content: Mapping[str, Any]) -> str:
@@ -347,7 +319,7 @@ def _unreadable(path: Path, error: OSError, remedy: str = "") -> ArtefactError:
     return ArtefactError(f"{path} cannot be read: {error.strerror or error}. {remedy}".rstrip())
 
 
-def _schema(artefact: type[Artefact]) -> str:
+def _schema(artefact: type[Form]) -> str:
     return f"{PROJECT}/{artefact.kind}/{artefact.version}"
 
 
@@ -364,13 +336,6 @@ def _check_schema(path: Path, schema: object, kind: str, version: int, remedy: s
             f"{path} has version {parts[2]} of its form and this program reads up to version {version}: "
             "it was written by a newer release. Upgrade plasticity-discovery to read it."
         )
-
-
-def _complaint(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(printable(str(part), 40) for part in first["loc"]) or "content"
-    text = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {text[0].lower()}{text[1:]}"
 
 
 def _plain(value: object) -> object:

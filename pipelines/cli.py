@@ -138,11 +138,12 @@ def search(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Stage 3: search for expressions, build the Pareto front (front.json)."""
-    from pipelines.artefacts import Front, read_json
+    from discover.pareto import ParetoFront
+    from pipelines.artefacts import read_json
     from pipelines.show import found_lines
 
     found = _stage("search", name, fresh, update, threads, results, engine, objective)
-    for line in found_lines(read_json(found.folder / "front.json", Front)):
+    for line in found_lines(read_json(found.folder / "front.json", ParetoFront)):
         typer.echo(line.strip())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from discover.errors import ArtefactError, ConfigError, RuleError, did_you_mean
+from discover.pareto import ParetoFront
 from pipelines import artefacts
 from pipelines.events import Reporter
 from pipelines.infer_config import TASK, DataConfig, InferConfig, is_recorded, named_pairs, run_name
@@ -193,7 +194,7 @@ def _work(
         artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
         manifest.write(config, wanted.threads, "infer", None)
         artefacts.write_json(folder / "path.json", artefacts.RulePath, found.path.to_json(TASK))
-        artefacts.write_json(folder / "front.json", artefacts.Front, front)
+        artefacts.write_json(folder / "front.json", ParetoFront, front)
         artefacts.write_csv(folder / "front.csv", found.front.rows())
         artefacts.write_json(folder / "validation.json", artefacts.Validation, trials.content)
         artefacts.write_json(folder / "comparison.json", artefacts.Comparison, comparison)
@@ -275,7 +276,7 @@ def _is_up_to_date(manifest: Manifest, wanted: StageRecord) -> bool:
 
 def notes_of(folder: Path) -> list[str]:
     """Return what a person should know of how the data were split."""
-    front = artefacts.read_json(folder / "front.json", artefacts.Front)
+    front = artefacts.read_json(folder / "front.json", ParetoFront)
     facts = front["recorded"]
     notes = []
     if not facts["groups_stated"]:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from discover.checked import printable
 from discover.errors import ArtefactError, did_you_mean
+from discover.pareto import ParetoFront
+from discover.stored import Form
 from pipelines import artefacts
 from pipelines.manifest import ManifestFile
 from pipelines.show import (
@@ -36,8 +38,6 @@ SORTS: Mapping[str, str] = {
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _GREEK = {"theta": "θ", "tau": "τ"}
 _GREEK_WORD = re.compile(r"(?<![A-Za-z0-9])(theta|tau)(?![A-Za-z0-9])")
-
-_Artefact = TypeVar("_Artefact", bound=artefacts.Artefact)
 
 
 # --------------------------------------------------------------------------------------------------- fronts
@@ -75,14 +75,12 @@ def front_as_asked(folder: Path, sort: str, select: str) -> str:
 
 
 def _selected(folder: Path, front: Mapping[str, Any], select: str) -> tuple[str, str]:
-    from dataclasses import replace
-
-    from discover.pareto import SELECTORS, ParetoFront
+    from discover.pareto import SELECTORS
 
     if select in SELECTORS:
-        path = folder / "front.json"
-        chosen = replace(artefacts.read_as(path, artefacts.Front, ParetoFront.from_json), selector=select)
-        return chosen.chosen.id, chosen.reason
+        one = artefacts.read_form(folder / "front.json", ParetoFront)
+        other = ParetoFront.of(one.task, one.engines, one.candidates, select, one.resolution)
+        return other.chosen_id, other.reason
     candidates = {one["id"]: one for one in front["candidates"]}
     if select == "cv":
         tried = _read(folder, "validation.json", artefacts.Validation, "validate")["candidates"]
@@ -140,9 +138,7 @@ def show_text(folder: Path, name: str = "") -> str:
     name = name or front["chosen"]
     _checked_candidate(folder, name, candidates)
     one = candidates[name]
-    rule = artefacts.read_as(
-        folder / "front.json", artefacts.Front, lambda _: Rule.parse(one["slots"]), _remedy(folder, "search")
-    )
+    rule = Rule.parse(one["slots"])
     role = "chosen" if name == front["chosen"] else "on the front" if one["on_front"] else "beaten by another"
     error = f" ± {one['heldout_error']:.2g}" if "heldout_error" in one else ""
     lines = [
@@ -302,7 +298,7 @@ def export_text(folder: Path, candidate: str, to: str) -> str:
     from discover.rule import Rule
 
     remedy = f"Make it: `discover search {folder} --fresh`, or all stages: `discover run`."
-    content = artefacts.read_json(folder / "front.json", artefacts.Front, remedy)
+    content = artefacts.read_json(folder / "front.json", ParetoFront, remedy)
     rules = {one["id"]: one["slots"] for one in content["candidates"]}
     chosen = candidate or content["chosen"]
     if chosen not in rules:
@@ -427,10 +423,10 @@ def _manifest_text(folder: Path) -> str | None:
 
 
 def _front(folder: Path) -> dict[str, Any]:
-    return _read(folder, "front.json", artefacts.Front, "search")
+    return _read(folder, "front.json", ParetoFront, "search")
 
 
-def _read(folder: Path, name: str, kind: type[_Artefact], stage: str) -> dict[str, Any]:
+def _read(folder: Path, name: str, kind: type[Form], stage: str) -> dict[str, Any]:
     return artefacts.read_json(folder / name, kind, _remedy(folder, stage))
 
 
@@ -438,5 +434,5 @@ def _remedy(folder: Path, stage: str) -> str:
     return f"Make it: `discover {stage} {folder} --fresh`, or all stages: `discover run {folder}`."
 
 
-def _optional(folder: Path, name: str, kind: type[_Artefact]) -> dict[str, Any] | None:
+def _optional(folder: Path, name: str, kind: type[Form]) -> dict[str, Any] | None:
     return artefacts.read_json(folder / name, kind) if (folder / name).exists() else None

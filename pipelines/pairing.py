@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from discover.errors import ArtefactError
+from discover.pareto import ParetoFront
 from pipelines import artefacts
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def search(context: Context) -> Outcome:
     ]
 
     def write() -> None:
-        artefacts.write_json(context.folder / "front.json", artefacts.Front, content)
+        artefacts.write_json(context.folder / "front.json", ParetoFront, content)
         artefacts.write_csv(context.folder / "front.csv", table)
 
     return Outcome(write, engine=engine_names)
@@ -229,7 +230,7 @@ def compare(context: Context) -> Outcome:
 
     parts, settings = _protocols(context.folder), context.config.problems
     bench = _bench(parts, context)
-    front = context.read("front.json", artefacts.Front)
+    front = context.read("front.json", ParetoFront)
     forms = _forms(context)
     ranked = {name: one for name, form in forms.items() if (one := bench.judged(form)) is not None}
     chosen = front["chosen"]
@@ -286,7 +287,7 @@ def _forms(context: Context, on_front: bool = False) -> dict[str, Form]:
     """Return the forms of the candidates, or of those on the front and the chosen one."""
     from discover.pairing.stored import form_from_json
 
-    front = context.read("front.json", artefacts.Front)
+    front = context.read("front.json", ParetoFront)
     try:
         return {
             one["id"]: form_from_json(one.get("form"))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from discover.checked import printable
-from discover.errors import ArtefactError, RuleError
 from discover.known_rules import KNOWN_RULES
 from discover.outcome import OUTCOMES, Outcome, family_of, outcome_for_a_law
+from discover.pareto import ParetoFront
 from discover.rule import Rule
 from discover.seed_study import FAILED, NOT_COMPARED, Estimate, SeedRow, Share, Study
 from discover.tasks.base import Answer
@@ -91,12 +91,9 @@ def row_of(folder: Path, seed: int, aim: Sought, stages: Sequence[str]) -> SeedR
     ArtefactError
         When a file is missing or damaged.
     """
-    front = artefacts.read_json(folder / "front.json", artefacts.Front)
+    front = artefacts.read_json(folder / "front.json", ParetoFront)
     candidate = next(one for one in front["candidates"] if one["id"] == front["chosen"])
-    try:
-        rule = Rule.parse(candidate["slots"])
-    except RuleError as error:
-        raise ArtefactError(f"{folder / 'front.json'} holds a rule that is none: {error}") from error
+    rule = Rule.parse(candidate["slots"])
     comparison = (
         artefacts.read_json(folder / "comparison.json", artefacts.Comparison) if "compare" in stages else {}
     )

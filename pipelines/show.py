@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from discover.checked import printable
+from discover.pareto import ParetoFront
 from pipelines import artefacts
 
 _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
@@ -198,7 +199,7 @@ def summary_text(folder: Path) -> str:
     ArtefactError
         When an artefact is missing or damaged.
     """
-    front = artefacts.read_json(folder / "front.json", artefacts.Front)
+    front = artefacts.read_json(folder / "front.json", ParetoFront)
     validation = artefacts.read_json(folder / "validation.json", artefacts.Validation)
     parts = [front_text(front)]
     if (validated := validation["candidates"].get(front["chosen"])) is not None:
@@ -215,7 +216,7 @@ def comparison_text(folder: Path) -> str:
     ArtefactError
         When an artefact is missing or damaged.
     """
-    chosen = artefacts.read_json(folder / "front.json", artefacts.Front)["chosen"]
+    chosen = artefacts.read_json(folder / "front.json", ParetoFront)["chosen"]
     comparison = artefacts.read_json(folder / "comparison.json", artefacts.Comparison)
     parts = []
     if (compared := comparison["candidates"].get(chosen)) is not None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from discover.errors import ArtefactError, RuleError
+from discover.errors import ArtefactError
 from discover.progress import Progress
 from discover.seed_study import find_study
 from pipelines import artefacts
@@ -28,7 +28,9 @@ from pipelines.sources import code_hash
 if TYPE_CHECKING:
     from discover.fit import FitResult
     from discover.journal import Journal
+    from discover.pareto import ParetoFront
     from discover.rule import Rule
+    from discover.stored import Form
 
 __all__ = ["STAGES", "Context", "Outcome", "Stage", "are_up_to_date", "code_of", "run_stages", "stage_seed"]
 
@@ -77,18 +79,26 @@ class Context:
 
         return JournaledTask(get_task(self.config.task), self.journal)
 
-    def read(self, name: str, artefact: type[artefacts.Artefact]) -> dict[str, Any]:
+    def read(self, name: str, artefact: type[Form]) -> dict[str, Any]:
         """Read an artefact of the run."""
         return artefacts.read_json(self.folder / name, artefact, _remedy(name, self.folder))
+
+    @property
+    def front(self) -> ParetoFront:
+        """The candidates of the run."""
+        from discover.pareto import ParetoFront
+
+        return artefacts.read_form(
+            self.folder / "front.json", ParetoFront, _remedy("front.json", self.folder)
+        )
 
     def read_path(self) -> FitResult:
         """Read what the fit found."""
         from discover.fit import FitResult
 
         path = self.folder / "path.json"
-        return artefacts.read_as(
-            path, artefacts.RulePath, FitResult.from_json, _remedy("path.json", self.folder)
-        )
+        artefacts.read_json(path, artefacts.RulePath, _remedy("path.json", self.folder))
+        return FitResult.from_json(artefacts.read_json(path, artefacts.RulePath))
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,7 @@ def fit(context: Context) -> Outcome:
 
 def search(context: Context) -> Outcome:
     """Search for expressions beyond the basis: ``front.json`` and ``front.csv``."""
+    from discover.pareto import ParetoFront
     from discover.search import search as search_front
 
     config, folder = context.config, context.folder
@@ -175,7 +186,7 @@ def search(context: Context) -> Outcome:
     content = front.to_json()
 
     def write() -> None:
-        artefacts.write_json(folder / "front.json", artefacts.Front, content)
+        artefacts.write_json(folder / "front.json", ParetoFront, content)
         artefacts.write_csv(folder / "front.csv", front.rows())
 
     return Outcome(write, engine=list(content["engine"]))
@@ -205,7 +216,7 @@ def compare(context: Context) -> Outcome:
     ends = ((0, 0.5), (0.5, 0.6), (0.6, 0.9), (0.9, 1))
     first, second, third, fourth = (part(context.progress, *pair) for pair in ends)
     result = compare_candidates(task, config.problems, candidates, config.compare, context.seed, first)
-    name = context.read("front.json", artefacts.Front)["chosen"]
+    name = context.front.chosen_id
     path_of_fit = context.read_path()
     chosen = candidates[name]
     n_judged, n_tuning, refine_steps = config.compare.effort(task)
@@ -511,20 +522,8 @@ def _unfit(name: str, path: Path, state: str) -> ArtefactError:
 
 def _candidates(context: Context) -> dict[str, Rule]:
     """Return the rules on the front, and the chosen one, by their names."""
-    from discover.rule import Rule
-
-    front = context.read("front.json", artefacts.Front)
-    try:
-        return {
-            candidate["id"]: Rule.parse(candidate["slots"])
-            for candidate in front["candidates"]
-            if candidate["on_front"] or candidate["id"] == front["chosen"]
-        }
-    except RuleError as error:
-        remedy = _remedy("front.json", context.folder)
-        raise ArtefactError(
-            f"{context.folder / 'front.json'} holds a rule that is none: {error} {remedy}"
-        ) from error
+    front = context.front
+    return {one.id: one.rule for one in front.candidates if one.on_front or one.id == front.chosen_id}
 
 
 def _producer(file: str) -> str:

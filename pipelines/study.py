@@ -53,15 +53,14 @@ class Study:
         from discover.fit.result import FitResult
 
         remedy = self._remedy("fit")
-        return artefacts.read_as(self.folder / "path.json", artefacts.RulePath, FitResult.from_json, remedy)
+        return FitResult.from_json(artefacts.read_json(self.folder / "path.json", artefacts.RulePath, remedy))
 
     @cached_property
     def front(self) -> ParetoFront:
         """Candidates of the symbolic search, and the choice among them."""
         from discover.pareto import ParetoFront
 
-        remedy = self._remedy("search")
-        return artefacts.read_as(self.folder / "front.json", artefacts.Front, ParetoFront.from_json, remedy)
+        return artefacts.read_form(self.folder / "front.json", ParetoFront, self._remedy("search"))
 
     @cached_property
     def validation(self) -> Validation:

@@ -222,10 +222,10 @@ def resolved(data: bytes, folder: Path) -> None:
 
 def path(data: bytes, folder: Path) -> None:
     from discover.fit import FitResult
-    from pipelines.artefacts import RulePath, read_as
+    from pipelines.artefacts import RulePath, read_json
 
     def everything() -> None:
-        result = read_as(folder / "path.json", RulePath, FitResult.from_json)
+        result = FitResult.from_json(read_json(folder / "path.json", RulePath))
         str((result.rule, result.dense, result.to_json()))
 
     _run_folder(folder, "path", data)
@@ -243,10 +243,10 @@ def _bare(data: bytes, from_json: Callable[[Any], object]) -> None:
 
 def front(data: bytes, folder: Path) -> None:
     from discover.pareto import ParetoFront
-    from pipelines.artefacts import Front, read_as
+    from pipelines.artefacts import read_form
 
     def everything() -> None:
-        result = read_as(folder / "front.json", Front, ParetoFront.from_json)
+        result = read_form(folder / "front.json", ParetoFront)
         str((result.rows(), result.chosen, result.reason))
 
     _run_folder(folder, "front", data)

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discover.errors import ArtefactError, RunFailed
+from discover.pareto import ParetoFront
 from pipelines import artefacts
 from pipelines.artefacts import (
     Comparison,
-    Front,
     RulePath,
     Validation,
     checksum,
@@ -88,7 +88,7 @@ COMPARISON: dict[str, Any] = {
         }
     }
 }
-GOOD = {RulePath: PATH, Front: FRONT, Validation: VALIDATION, Comparison: COMPARISON}
+GOOD = {RulePath: PATH, ParetoFront: FRONT, Validation: VALIDATION, Comparison: COMPARISON}
 
 
 @pytest.mark.parametrize(("kind", "content"), GOOD.items(), ids=lambda one: getattr(one, "kind", ""))
@@ -130,7 +130,7 @@ def test_a_missing_key_is_refused(tmp_path: Path) -> None:
     content = {key: value for key, value in FRONT.items() if key != "candidates"}
     path.write_text(json.dumps({"schema": "plasticity-discovery/front/1", **content}))
     with pytest.raises(ArtefactError, match="candidates: field required"):
-        read_json(path, Front)
+        read_json(path, ParetoFront)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_infinite_numbers_are_refused(tmp_path: Path) -> None:
     text = json.dumps({"schema": "plasticity-discovery/front/1", **FRONT}).replace("0.02", "1e999")
     path.write_text(text)
     with pytest.raises(ArtefactError, match="finite"):
-        read_json(path, Front)
+        read_json(path, ParetoFront)
 
 
 def test_missing_folders_and_over_long_files_are_said(
@@ -215,7 +215,7 @@ def test_any_bytes_are_refused_by_both_readers(data: bytes) -> None:
     path = Path(os.environ["NUMBA_CACHE_DIR"]).with_name("any-bytes")
     path.write_bytes(data)
     with pytest.raises(ArtefactError):
-        read_json(path, Front)
+        read_json(path, ParetoFront)
     with pytest.raises(ArtefactError):
         read_arrays(path, "trajectories")
     path.unlink()

@@ -169,11 +169,12 @@ def test_both_ways_are_set_side_by_side() -> None:
         own = [
             each.heldout_loss
             for each in front.candidates
-            if (CLOSED_LOOP in each.proposed_by) == (way == CLOSED_LOOP)
-            and SIMPLER not in each.refined_by  # what was made of both ways' candidates later is neither's
+            if (CLOSED_LOOP in each.provenance.proposed_by) == (way == CLOSED_LOOP)
+            and SIMPLER
+            not in each.provenance.refined_by  # what was made of both ways' candidates later is neither's
         ]
         assert one.heldout_loss <= min(own) + 1e-12
-    assert any(CLOSED_LOOP in one.proposed_by for one in front.candidates)
+    assert any(CLOSED_LOOP in one.provenance.proposed_by for one in front.candidates)
     assert ParetoFront.from_json(front.to_json()) == front
     assert len(spent_figure(front.spent).axes[0].lines) == 2
 

@@ -112,7 +112,9 @@ def test_operon_and_terms_are_united() -> None:
     pytest.importorskip("pyoperon", reason="pyoperon has no wheel for this platform")
     found = infer(recorded("x*tanh(y) - 0.5*w*y**2", 0.05, n=800), engines=("terms", "operon"))
     same_structure(found.rule, "x*tanh(y) - {a}*w*y**2", (0.5,), relative=0.05)
-    assert {"terms", "operon"} <= {name for one in found.front.candidates for name in one.proposed_by}
+    assert {"terms", "operon"} <= {
+        name for one in found.front.candidates for name in one.provenance.proposed_by
+    }
 
 
 def test_the_same_seed_gives_the_same_front() -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from discover.errors import ArtefactError
 from discover.inference.regressor import RuleRegressor
 from discover.inference.settings import InferSettings
+from discover.pareto import ParetoFront
 from discover.report.recorded import write_recorded_report
 from discover.rule import Rule
 from pipelines import artefacts
@@ -59,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_artefacts_have_the_forms_of_those_of_simulated_runs(run: Path) -> None:
     kinds = {
         "path.json": artefacts.RulePath,
-        "front.json": artefacts.Front,
+        "front.json": ParetoFront,
         "validation.json": artefacts.Validation,
         "comparison.json": artefacts.Comparison,
     }
@@ -79,7 +80,7 @@ def test_all_artefacts_have_the_forms_of_those_of_simulated_runs(run: Path) -> N
 
 
 def test_units_of_headings_reach_constants_and_report(run: Path) -> None:
-    front = artefacts.read_json(run / "front.json", artefacts.Front)
+    front = artefacts.read_json(run / "front.json", ParetoFront)
     chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
     assert chosen["constant_units"] == ["nS/(Hz**2*s)", "1/(Hz**2*s)"]
     page = (run / "report.html").read_text(encoding="utf-8")
@@ -205,7 +206,7 @@ def test_weak_data_make_a_whole_run(tmp_path: Path) -> None:
     code, output = discover("infer", tmp_path / "weak.npz", *options, "--polynomial", "--results", tmp_path)
     assert code == 0, output
     assert "no weight was differentiated" in output
-    front = artefacts.read_json(tmp_path / "weak" / "front.json", artefacts.Front)
+    front = artefacts.read_json(tmp_path / "weak" / "front.json", ParetoFront)
     chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
     coefficients = Rule.parse(chosen["slots"]).coefficients()["feedforward"]
     assert set(coefficients) == {"x"}

@@ -18,6 +18,7 @@ from discover.inference.chance import by_chance_alone, rearranged
 from discover.inference.recordings import Recordings
 from discover.inference.regressor import RuleRegressor
 from discover.inference.smooth import flexible_predictions, smooth_predictions
+from discover.pareto import ParetoFront
 from discover.report.recorded import write_recorded_report
 from pipelines import artefacts
 
@@ -222,7 +223,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_rule_is_said_in_the_artefact_the_front_and_the_report(run: Path) -> None:
-    verdict = artefacts.read_json(run / "front.json", artefacts.Front)["recorded"]["verdict"]
+    verdict = artefacts.read_json(run / "front.json", ParetoFront)["recorded"]["verdict"]
     assert verdict["supported"] is False
     assert verdict["form_missing"] is False
     assert verdict["chance"]["n"] == 199
@@ -235,7 +236,7 @@ def test_no_rule_is_said_in_the_artefact_the_front_and_the_report(run: Path) -> 
 
 
 def test_another_candidate_does_not_inherit_the_verdict(run: Path) -> None:
-    front = artefacts.read_json(run / "front.json", artefacts.Front)
+    front = artefacts.read_json(run / "front.json", ParetoFront)
     other = next(one["id"] for one in front["candidates"] if one["on_front"] and one["id"] != front["chosen"])
     assert "verdict:" not in discover("show", run, other)[1]
 

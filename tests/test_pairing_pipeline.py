@@ -19,6 +19,7 @@ from discover.export import exported
 from discover.pairing import PairingSettings, Protocol, read_protocols, shipped_protocols
 from discover.pairing.protocols import burst_times
 from discover.pairing.rules import weights_by
+from discover.pareto import ParetoFront
 from discover.report.pairing import write_pairing_report
 from discover.rule import Rule
 from discover.tasks import get_task
@@ -55,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_artefacts_have_the_forms_of_all_runs(run: Path) -> None:
     path = artefacts.read_json(run / "path.json", artefacts.RulePath)
-    front = artefacts.read_json(run / "front.json", artefacts.Front)
+    front = artefacts.read_json(run / "front.json", ParetoFront)
     validation = artefacts.read_json(run / "validation.json", artefacts.Validation)
     comparison = artefacts.read_json(run / "comparison.json", artefacts.Comparison)
     sizes = {one["n_terms"]: one for one in path["pairing"]["sizes"]}
@@ -171,7 +172,7 @@ def test_a_table_of_ones_own_goes_all_the_way_with_a_group_held_out(tmp_path: Pa
     assert code == 0, output
     folder = tmp_path / "mine"
     held = artefacts.read_json(folder / "validation.json", artefacts.Validation)["pairing"]["held"]
-    chosen = artefacts.read_json(folder / "front.json", artefacts.Front)["chosen"]
+    chosen = artefacts.read_json(folder / "front.json", ParetoFront)["chosen"]
     (only,) = held[chosen]["groups"]
     assert (only["name"], only["n"]) == (group, 2)
     assert only["chi2"] >= 0

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discover.errors import TaskError
-from discover.pareto import Candidate, ParetoFront, chance, pareto_front
+from discover.pareto import Candidate, ParetoFront, Provenance, chance, pareto_front
 from discover.rule import Rule
 
 
 def candidate(number, text, loss, error=0.01):
-    return Candidate(f"c{number}", Rule.parse(text), loss, loss, error, ("terms",), "meta-gradient")
+    return Candidate(
+        f"c{number}", Rule.parse(text), loss, loss, error, provenance=Provenance(("terms",), "meta-gradient")
+    )
 
 
 SIMPLE = candidate(1, "x*y", 0.5)
@@ -24,28 +26,28 @@ ALL = (BEST, WORSE, SIMPLE, OJA)
 
 
 def test_front_holds_what_no_other_beats():
-    assert [one.id for one in ParetoFront("oja", (), ALL).front] == ["c1", "c2", "c4"]
+    assert [one.id for one in ParetoFront.of("oja", (), ALL).front] == ["c1", "c2", "c4"]
 
 
 def test_equal_candidates_do_not_both_stand_on_the_front():
     twin = candidate(9, "y*x - w*y**2", 0.105)
-    assert [one.id for one in ParetoFront("oja", (), (OJA, twin)).front] == ["c2"]
+    assert [one.id for one in ParetoFront.of("oja", (), (OJA, twin)).front] == ["c2"]
 
 
 @pytest.mark.parametrize(("selector", "chosen"), [("1se", "c2"), ("lowest", "c4"), ("elbow", "c2")])
 def test_selectors(selector, chosen):
-    front = ParetoFront("oja", ("terms",), ALL, selector)
+    front = ParetoFront.of("oja", ("terms",), ALL, selector)
     assert front.chosen.id == chosen
     assert front.reason
 
 
 def test_one_standard_error_depends_on_the_error():
     sharp = candidate(4, "x*y - w*y**2 + 0.01*w", 0.1, error=0.001)
-    assert ParetoFront("oja", (), (SIMPLE, OJA, sharp)).chosen.id == "c4"
+    assert ParetoFront.of("oja", (), (SIMPLE, OJA, sharp)).chosen.id == "c4"
 
 
 def test_front_survives_json():
-    front = ParetoFront("oja", ("terms", "operon"), ALL)
+    front = ParetoFront.of("oja", ("terms", "operon"), ALL)
     data = front.to_json()
     again = ParetoFront.from_json(data)
     assert again.to_json() == data
@@ -55,17 +57,19 @@ def test_front_survives_json():
 
 def test_impossible_fronts_are_refused():
     with pytest.raises(TaskError, match="at least one"):
-        ParetoFront("oja", (), ())
+        ParetoFront.of("oja", (), ())
     with pytest.raises(TaskError, match="Did you mean 'elbow'"):
-        ParetoFront("oja", (), ALL, "elbo")
+        ParetoFront.of("oja", (), ALL, "elbo")
 
 
 def test_losses_within_the_resolution_are_equal():
-    simple = Candidate("c1", Rule.parse("x*y - w*y**2"), 0.1, 0.112, 0.001, ("terms",))
-    better = Candidate("c2", Rule.parse("x*y - w*y**2 + 0.01*w"), 0.1, 0.105, 0.001, ("terms",))
-    assert ParetoFront("oja", ("terms",), (simple, better)).chosen is better
-    front = ParetoFront("oja", ("terms",), (simple, better), resolution=0.01)
-    assert front.chosen is simple
+    simple = Candidate("c1", Rule.parse("x*y - w*y**2"), 0.1, 0.112, 0.001, provenance=Provenance(("terms",)))
+    better = Candidate(
+        "c2", Rule.parse("x*y - w*y**2 + 0.01*w"), 0.1, 0.105, 0.001, provenance=Provenance(("terms",))
+    )
+    assert ParetoFront.of("oja", ("terms",), (simple, better)).chosen == better
+    front = ParetoFront.of("oja", ("terms",), (simple, better), resolution=0.01)
+    assert front.chosen == simple
     assert "within the resolution (0.01)" in front.reason
     assert ParetoFront.from_json(front.to_json()).chosen == simple
 
@@ -74,12 +78,12 @@ def test_paired_choice_takes_the_simplest_that_chance_or_the_resolution_allows()
     def entry(candidate_, allowance):
         return replace(candidate_, allowance=allowance)
 
-    wide = ParetoFront("oja", (), (entry(SIMPLE, 0.1), entry(OJA, 0.006), entry(BEST, 0.0)), "paired")
+    wide = ParetoFront.of("oja", (), (entry(SIMPLE, 0.1), entry(OJA, 0.006), entry(BEST, 0.0)), "paired")
     assert wide.chosen.id == "c2"
     assert "what chance explains (0.006)" in wide.reason
-    sharp = ParetoFront("oja", (), (entry(SIMPLE, 0.1), entry(OJA, 0.004), entry(BEST, 0.0)), "paired")
+    sharp = ParetoFront.of("oja", (), (entry(SIMPLE, 0.1), entry(OJA, 0.004), entry(BEST, 0.0)), "paired")
     assert sharp.chosen.id == "c4"
-    assert replace(sharp, resolution=0.0051).chosen.id == "c2"
+    assert ParetoFront.of("oja", (), sharp.candidates, "paired", 0.0051).chosen.id == "c2"
 
 
 def test_chance_is_two_standard_errors_of_the_mean_difference():

@@ -59,9 +59,11 @@ def test_chosen_rule_has_the_terms_of_oja(front):
 
 def test_front_says_who_ran_and_who_found_the_rule(front):
     assert front.engines == ("operon", "terms")
-    assert "l1-path" in front.chosen.proposed_by
-    assert set(front.chosen.proposed_by) & {"operon", "terms"}
-    assert front.chosen.refined_by.split(", ")[0] == "meta-gradient"  # and perhaps parts taken away
+    assert "l1-path" in front.chosen.provenance.proposed_by
+    assert set(front.chosen.provenance.proposed_by) & {"operon", "terms"}
+    assert (
+        front.chosen.provenance.refined_by.split(", ")[0] == "meta-gradient"
+    )  # and perhaps parts taken away
 
 
 def problems_of_the_choice():

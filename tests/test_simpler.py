@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import trees
 
-from discover.pareto import Candidate, ParetoFront, Simplification
+from discover.pareto import Candidate, ParetoFront, Provenance, Simplification
 from discover.progress import silent
 from discover.rule import Rule
 from discover.search.engine import Samples
@@ -174,6 +174,6 @@ def test_simple_constants_are_left_alone() -> None:
 def test_steps_are_kept_in_the_front(cost: float, accepted: bool) -> None:
     rules = Rule.parse("0.39*x*y - w"), Rule.parse("0.4*x*y - w")
     one = Simplification("constants rounded", *rules, cost, 0.1, accepted)
-    candidate = Candidate("c01", rules[0], 0.1, 0.1, 0.01, ("terms",))
-    front = ParetoFront("oja", ("terms",), (candidate,), simplifications=(one,))
+    candidate = Candidate("c01", rules[0], 0.1, 0.1, 0.01, provenance=Provenance(("terms",)))
+    front = ParetoFront.of("oja", ("terms",), (candidate,), simplifications=(one,))
     assert ParetoFront.from_json(front.to_json()) == front

@@ -17,7 +17,7 @@ from discover.inference.recordings import MIN_ROWS, Recordings
 from discover.inference.scores import Score, allowances, scored
 from discover.inference.settings import InferSettings
 from discover.inference.verdict import Verdict, judged
-from discover.pareto import Candidate, ParetoFront
+from discover.pareto import Candidate, ParetoFront, Provenance
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search._constants import fit_constants
@@ -237,13 +237,12 @@ def _front(
                 score.train_loss,
                 score.loss,
                 score.error,
-                names,
-                LEAST_SQUARES if constants(node) else "",
                 allowed[number],
+                provenance=Provenance(names, LEAST_SQUARES if constants(node) else ""),
             )
         )
     resolution = max(settings.resolution * ordered[best][2].loss, settings.floor)
-    front = ParetoFront(TASK, engines, tuple(candidates), "paired", resolution)
+    front = ParetoFront.of(TASK, engines, candidates, "paired", resolution)
     return front, by_name
 
 

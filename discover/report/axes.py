@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from discover.report.reading import Front
+from discover.pareto import ParetoFront
 
 __all__ = ["front_range", "is_spread"]
 
@@ -21,7 +21,7 @@ def is_spread(losses: Sequence[float]) -> bool:
     return bool(losses) and min(losses) > 0 and max(losses) > 10 * min(losses)
 
 
-def front_range(front: Front) -> tuple[bool, float, float]:
+def front_range(front: ParetoFront) -> tuple[bool, float, float]:
     """Return whether the axis of a front's losses is logarithmic, and its ends.
 
     There is room below for the mark of the chosen rule, because nothing ever lies under a front. The ends of

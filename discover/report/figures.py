@@ -12,11 +12,11 @@ from matplotlib.patches import Rectangle
 
 from discover.expression import parse, to_latex
 from discover.forms import PathPoint, Validated
-from discover.pareto import Spent
+from discover.pareto import ParetoFront, Spent
 from discover.report.axes import front_range, is_spread
 from discover.report.curves import LearningCurve
 from discover.report.formula import rule_text
-from discover.report.reading import Front, RulePath, Run
+from discover.report.reading import RulePath, Run
 from discover.report.style import (
     BLACK,
     BLUE,
@@ -69,7 +69,7 @@ def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> Non
             save(spent_figure(run.front.spent), folder, SPENT)
 
 
-def front_figure(front: Front) -> Figure:
+def front_figure(front: ParetoFront) -> Figure:
     """Draw complexity against loss, the front as a staircase, an arrow at the chosen rule."""
     figure = new_figure(3.9)
     axes = figure.add_subplot()
@@ -209,7 +209,7 @@ def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
 _OUTCOMES = {"passed": (BLUE, "✓"), "failed": (ORANGE, "✗"), "undecided": (GREY, "?")}
 
 
-def folds_figure(validation: Mapping[str, Validated], front: Front) -> Figure:
+def folds_figure(validation: Mapping[str, Validated], front: ParetoFront) -> Figure:
     """Draw which rule passed which fold; the mark says it, the colour repeats it."""
     names = ordered_names(validation, front)
     folds = list(dict.fromkeys(fold.name for name in names for fold in validation[name].folds))
@@ -249,7 +249,7 @@ def spent_figure(spent: Sequence[Spent]) -> Figure:
     return figure
 
 
-def ordered_names(validation: Mapping[str, Validated], front: Front) -> list[str]:
+def ordered_names(validation: Mapping[str, Validated], front: ParetoFront) -> list[str]:
     """Return the validated rules: the chosen one, the other candidates, the known rules."""
     candidates = [one.id for one in front.candidates]
     chosen = [front.chosen.id] if front.chosen.id in validation else []

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from discover.pareto import Candidate, ParetoFront
 from discover.report.axes import front_range
 from discover.report.formula import rule_text
-from discover.report.reading import Candidate, Front
 from discover.report.style import BLUE, GREY, VERMILLION
 
 __all__ = ["front_plot"]
@@ -18,7 +18,7 @@ _LONGEST_FORMULA = 160
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#20252B"}
 
 
-def front_plot(front: Front) -> dict[str, Any]:
+def front_plot(front: ParetoFront) -> dict[str, Any]:
     """Return traces and layout; each point carries its candidate's position in the front as custom data."""
     numbered = list(enumerate(front.candidates))
     on_front = [(number, one) for number, one in numbered if one.on_front]
@@ -99,7 +99,7 @@ def _wrapped(text: str, width: int = 42) -> str:
     return "<br>".join(escape(line) for line in lines)
 
 
-def _layout(front: Front) -> dict[str, Any]:
+def _layout(front: ParetoFront) -> dict[str, Any]:
     chosen = front.chosen
     logarithmic, low, high = front_range(front)
     axis = {"gridcolor": "#E3E6EA", "linecolor": "#444B55", "ticks": "outside", "zeroline": False}

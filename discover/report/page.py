@@ -18,6 +18,7 @@ from discover.errors import RuleError
 from discover.forms import Compared, Contest, Distances, Evidence, Fold, Metric
 from discover.intervals import ENOUGH
 from discover.known_rules import KNOWN_RULES, KnownRule
+from discover.pareto import Candidate
 from discover.report.curves import N_PROBLEMS, LearningCurve
 from discover.report.figures import FIGURES, SPENT, ordered_names
 from discover.report.formula import rule_html, rule_text
@@ -25,7 +26,7 @@ from discover.report.front_plot import front_plot
 from discover.report.matrix import matrix_columns, matrix_rows
 from discover.report.memory import MemorySection
 from discover.report.portrait import PortraitSection
-from discover.report.reading import Candidate, Run
+from discover.report.reading import Run
 from discover.report.seed_study import StudySection
 from discover.report.spiking import SpikingSection
 from discover.report.style import data_uri

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from discover.checked import parse_json, printable, read_plain
+from discover.checked import parse_json, read_plain
 from discover.errors import ArtefactError, DiscoverError, RuleError
 from discover.fit import Teacher
 from discover.forms import (
@@ -17,20 +17,17 @@ from discover.forms import (
     Baseline,
     Compared,
     Contest,
-    Count,
-    FrontCandidate,
     Part,
     Validated,
     Validation,
 )
 from discover.forms import Comparison as Comparisons
-from discover.forms import Front as WrittenFront
 from discover.forms import RulePath as WrittenPath
-from discover.pareto import Simplification, Spent
-from discover.rule import Rule
+from discover.pareto import ParetoFront
 from discover.slots import get_slot, term_exponents
+from discover.stored import Count, adapter, complaint
 
-__all__ = ["Candidate", "Front", "Manifest", "RulePath", "Run", "read_optional", "read_run"]
+__all__ = ["Manifest", "RulePath", "Run", "read_optional", "read_run"]
 
 MAX_BYTES = 256_000_000
 """An artefact longer than this is refused unread."""
@@ -38,7 +35,7 @@ MAX_BYTES = 256_000_000
 VERSION = 1
 """Version of the artefacts' forms that this program reads."""
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_Model = TypeVar("_Model")
 
 
 class Config(Part):
@@ -68,73 +65,6 @@ class RulePath(WrittenPath):
         return None if data is None else Teacher.from_json(data)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One candidate of the front, its expressions read.
-
-    Attributes
-    ----------
-    id : str
-    rule : Rule
-    complexity : float
-    train_loss, heldout_loss : float
-        On the problems that constants were fitted on, and on those that the rule was chosen on.
-    heldout_error : float or None
-        Standard error of the held-out mean.
-    loss, low, high : float
-        The loss to quote: on problems that were used for nothing else, with its 95 % interval. A front that
-        was written before there were such problems has the held-out loss here, with its standard error.
-    provenance : str
-        Where it came from, in words.
-    on_front : bool
-    """
-
-    id: str
-    rule: Rule
-    complexity: float
-    train_loss: float
-    heldout_loss: float
-    heldout_error: float | None
-    loss: float
-    low: float
-    high: float
-    provenance: str
-    on_front: bool
-
-
-@dataclass(frozen=True)
-class Front:
-    """``front.json``: candidates on the front first, simplest first.
-
-    Attributes
-    ----------
-    engines : tuple of str
-    candidates : tuple of Candidate
-    chosen : Candidate
-    reason : str
-    simplifications : tuple of Simplification
-    spent : tuple of Spent
-    teacher_loss : float or None
-        Of the teacher that engines were to name, on the problems that the rule was chosen on.
-    is_tested : bool
-        Whether the losses to quote come from problems that were used for nothing else.
-    """
-
-    engines: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
-    chosen: Candidate
-    reason: str
-    simplifications: tuple[Simplification, ...] = ()
-    spent: tuple[Spent, ...] = ()
-    teacher_loss: float | None = None
-    is_tested: bool = False
-
-    @property
-    def loss_name(self) -> str:
-        """What the losses to quote are."""
-        return "loss on test problems" if self.is_tested else "held-out loss"
-
-
 class _Stage(Part):
     seconds: float
     threads: int = 1
@@ -159,7 +89,7 @@ class Run:
     folder : Path
     config : Config
     path : RulePath
-    front : Front
+    front : ParetoFront
     validation : mapping from str to Validated
         By candidate, and by name of known rules.
     confidence : float or None
@@ -179,7 +109,7 @@ class Run:
     folder: Path
     config: Config
     path: RulePath
-    front: Front
+    front: ParetoFront
     validation: Mapping[str, Validated]
     confidence: float | None
     margin: float | None
@@ -241,68 +171,13 @@ def _path(folder: Path) -> RulePath:
     return path
 
 
-def _front(folder: Path) -> Front:
-    raw = _read(folder, "front.json", WrittenFront, "search")
-    try:
-        candidates = [_candidate(one) for one in raw.candidates]
-        steps = [Simplification.from_json(step.model_dump()) for step in raw.simplifications]
-        spent = tuple(Spent.from_json(one.model_dump()) for one in raw.spent)
-    except RuleError as error:
-        raise _damaged(folder, "front.json", f"it holds a rule that is none ({error})", "search") from None
-    except ArtefactError as error:
-        raise _damaged(folder, "front.json", str(error).rstrip("."), "search") from None
-    candidates.sort(key=lambda one: (not one.on_front, one.complexity, one.heldout_loss, one.id))
-    chosen = next((one for one in candidates if one.id == raw.chosen), None)
-    if chosen is None:
-        fault = f"no candidate has the name {raw.chosen[:40]!r}, which it calls chosen"
-        raise _damaged(folder, "front.json", fault, "search")
-    is_tested = all(one.test is not None for one in raw.candidates)
-    return Front(
-        tuple(raw.engine),
-        tuple(candidates),
-        chosen,
-        raw.reason,
-        tuple(steps),
-        spent,
-        raw.teacher_loss,
-        is_tested,
+def _front(folder: Path) -> ParetoFront:
+    """Read the front; candidates on it come first, the simplest of them before the others."""
+    front = _read(folder, "front.json", ParetoFront, "search")
+    by_rank = sorted(
+        front.candidates, key=lambda one: (not one.on_front, one.complexity, one.heldout_loss, one.id)
     )
-
-
-def _candidate(raw: FrontCandidate) -> Candidate:
-    return Candidate(
-        raw.id,
-        Rule.parse(raw.slots),
-        raw.complexity,
-        raw.train_loss,
-        raw.heldout_loss,
-        raw.heldout_error,
-        *_loss_to_quote(raw),
-        _provenance_text(raw.provenance),
-        raw.on_front,
-    )
-
-
-def _loss_to_quote(raw: FrontCandidate) -> tuple[float, float, float]:
-    if raw.test is not None:
-        return raw.test.mean, raw.test.low, raw.test.high
-    error = raw.heldout_error or 0.0
-    return raw.heldout_loss, raw.heldout_loss - error, raw.heldout_loss + error
-
-
-def _provenance_text(provenance: object) -> str:
-    """Return in words who proposed a candidate and what refined it."""
-    if isinstance(provenance, Mapping):
-        known = {"proposed_by": "proposed by", "refined_by": "refined by"}
-        parts = [(known.get(str(key), str(key)), _listed(value)) for key, value in provenance.items()]
-        return "; ".join(f"{key} {text}" for key, text in parts if text)
-    return _listed(provenance)
-
-
-def _listed(value: object) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(str(item) for item in value)
-    return "" if value is None else str(value)
+    return replace(front, candidates=tuple(by_rank))
 
 
 def _read(folder: Path, name: str, model: type[_Model], stage: str) -> _Model:
@@ -321,13 +196,12 @@ def _read(folder: Path, name: str, model: type[_Model], stage: str) -> _Model:
     if isinstance(content, dict):
         _refuse_later_version(folder / name, content.get("schema"))
     try:
-        return model.model_validate(content)
+        read: _Model = adapter(model).validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(printable(str(part), 40) for part in first["loc"]) or "content"
-        raise _damaged(folder, name, f"{where}: {first['msg']}", stage) from None
+        raise _damaged(folder, name, complaint(error), stage) from None
     except DiscoverError as error:
         raise _damaged(folder, name, str(error).rstrip("."), stage) from None
+    return read
 
 
 def _refuse_later_version(path: Path, schema: object) -> None:

@@ -18,12 +18,13 @@ from discover.checked import read_plain
 from discover.errors import ArtefactError
 from discover.expression import constants
 from discover.known_rules import KNOWN_RULES
+from discover.pareto import Candidate
 from discover.report import page as parts
 from discover.report.figures import folds_figure, front_figure, ordered_names, path_figure, stability_figure
 from discover.report.files import write_bytes
 from discover.report.formula import rule_html, rule_text
 from discover.report.front_plot import front_plot
-from discover.report.reading import Candidate, Run, read_optional, read_run
+from discover.report.reading import Run, read_optional, read_run
 from discover.report.style import BLACK, BLUE, GREY, ORANGE, data_uri, new_figure, save, styled
 
 __all__ = ["RECORDED_FIGURES", "write_recorded_report"]

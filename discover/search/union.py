@@ -13,7 +13,7 @@ from discover.errors import RunFailed
 from discover.expression import Node
 from discover.fit import FitResult
 from discover.intervals import interval
-from discover.pareto import Candidate, ParetoFront, Reported, Spent, chance, pareto_front
+from discover.pareto import Candidate, ParetoFront, Provenance, Reported, Spent, chance, pareto_front
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
@@ -135,16 +135,16 @@ def search(
     teacher_loss = float(task.losses(lesson.teacher, choice).mean())
     margin = trial.margin(judged)
     candidates = _candidates(task, judged, task.draw(problem_settings, network.n_test, test_seed), margin)
-    front = ParetoFront(
+    front = ParetoFront.of(
         task.name,
         tuple(engine.name for engine in chosen),
-        tuple(one for _, one in candidates),
+        (one for _, one in candidates),
         settings.selector,
         margin,
         spent=spent,
         teacher_loss=teacher_loss,
     )
-    steps = next(one.steps for one, candidate in candidates if candidate is front.chosen)
+    steps = next(one.steps for one, candidate in candidates if candidate.id == front.chosen_id)
     if network.simplify > 0:
         progress(0.97, "rounding constants")
         _, last = rounded(task, front.chosen.rule, choice, margin)
@@ -231,8 +231,7 @@ def _candidates(
             train_loss=one.train_loss,
             heldout_loss=one.loss,
             heldout_error=_error(one.losses),
-            proposed_by=one.proposed_by,
-            refined_by=one.refined_by,
+            provenance=Provenance(one.proposed_by, one.refined_by),
             allowance=chance(one.losses - best.losses, margin),
             test=_reported(task.losses(one.rule, test)),
             complexity=one.complexity,
