@@ -1,4 +1,4 @@
-"""Reading what may have been written by somebody else: bytes of plain files, JSON, and fields of plain data.
+"""Reading what may have been written by somebody else: bytes of plain files, and JSON.
 
 Whatever such content holds, the outcome is the content or one error of this package with the place of the
 fault. Nothing of it is evaluated, and work and memory are bounded by its length.
@@ -11,15 +11,12 @@ import math
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from discover.errors import ArtefactError
-
 __all__ = [
     "MAX_DEPTH",
-    "Fields",
     "open_plain",
     "parse_json",
     "printable",
@@ -140,150 +137,6 @@ def _check_plain(content: object) -> None:
                 raise ValueError("a number is not finite")
         elif isinstance(value, int) and abs(value) >= _INT64:
             raise ValueError(f"a whole number has {value.bit_length()} bits, and 63 must hold it")
-
-
-class Fields:
-    """Fields of plain data, each read with the type that it must have.
-
-    Parameters
-    ----------
-    data : object
-        What was read; a table is expected.
-    where : str
-        What to call it in messages.
-
-    Raises
-    ------
-    ArtefactError
-        By the constructor and all methods: if a field is missing or of another type.
-
-    Examples
-    --------
-    >>> Fields({"losses": [0.5, "?"]}, "point 3").numbers("losses")
-    Traceback (most recent call last):
-    ...
-    discover.errors.ArtefactError: point 3: losses[1]: a finite number is expected, but it is '?'.
-    """
-
-    def __init__(self, data: object, where: str) -> None:
-        if not isinstance(data, Mapping):
-            raise _unexpected(where, "a table", data)
-        self.data = data
-        self.where = where
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """Return a text."""
-        return _text(self._value(name, default), self._place(name))
-
-    def texts(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Return a list of texts."""
-        return self._each(name, _text, default)
-
-    def number(self, name: str, default: float | None = None) -> float:
-        """Return a finite number."""
-        return _number(self._value(name, default), self._place(name))
-
-    def numbers(self, name: str) -> tuple[float, ...]:
-        """Return a list of finite numbers."""
-        return self._each(name, _number)
-
-    def count(self, name: str, default: int | None = None, below: int = _INT64) -> int:
-        """Return a whole number from 0 to `below`, without `below` itself."""
-        value = _count(self._value(name, default), self._place(name))
-        if value >= below:
-            raise ArtefactError(f"{self._place(name)}: there is no {value}, only {below} are there.")
-        return value
-
-    def counts(self, name: str) -> tuple[int, ...]:
-        """Return a list of whole numbers that are not negative."""
-        return self._each(name, _count)
-
-    def flag(self, name: str) -> bool:
-        """Return true or false."""
-        value = self._value(name)
-        if not isinstance(value, bool):
-            raise _unexpected(self._place(name), "true or false", value)
-        return value
-
-    def part(self, name: str, default: Mapping[str, Any] | None = None) -> Fields:
-        """Return a table's fields."""
-        return Fields(self._value(name, default), self._place(name))
-
-    def parts(self, name: str, default: Sequence[Any] | None = None) -> tuple[Fields, ...]:
-        """Return the fields of a list of tables."""
-        return self._each(name, Fields, default)
-
-    def lists(self, name: str) -> tuple[tuple[float, ...], ...]:
-        """Return a list of lists of finite numbers."""
-        return self._each(name, lambda value, where: _each(value, where, _number))
-
-    def named_texts(self, name: str) -> dict[str, str]:
-        """Return a table of texts."""
-        part = self.part(name)
-        return {key: part.text(key) for key in part}
-
-    def named_numbers(self, name: str) -> dict[str, float]:
-        """Return a table of finite numbers."""
-        part = self.part(name)
-        return {key: part.number(key) for key in part}
-
-    def named_tables(self, name: str) -> dict[str, dict[str, float]]:
-        """Return a table of tables of finite numbers."""
-        part = self.part(name)
-        return {key: part.named_numbers(key) for key in part}
-
-    def has(self, name: str) -> bool:
-        """Say whether there is such a field and it is not None."""
-        return self.data.get(name) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        for key in self.data:
-            yield _text(key, f"{self.where}: a name")
-
-    def _place(self, name: str) -> str:
-        shown = printable(name, _LONGEST_NAME)
-        return f"{self.where}: {shown}" if ":" not in self.where else f"{self.where}.{shown}"
-
-    def _value(self, name: str, default: object = None) -> object:
-        if name not in self.data and default is None:
-            raise ArtefactError(f"{self._place(name)}: this is missing.")
-        return self.data.get(name, default)
-
-    def _each(
-        self, name: str, read: Callable[[Any, str], _Part], default: object = None
-    ) -> tuple[_Part, ...]:
-        return _each(self._value(name, default), self._place(name), read)
-
-
-def _each(value: object, where: str, read: Callable[[Any, str], _Part]) -> tuple[_Part, ...]:
-    if not isinstance(value, list | tuple):
-        raise _unexpected(where, "a list", value)
-    return tuple(read(item, f"{where}[{number}]") for number, item in enumerate(value))
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str):
-        raise _unexpected(where, "a text", value)
-    return value
-
-
-def _number(value: object, where: str) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) < float("inf"):  # type: ignore[arg-type]
-        raise _unexpected(where, "a finite number", value)
-    if isinstance(value, int) and abs(value) >= _INT64:
-        raise _unexpected(where, "a number of at most 63 bits", value)
-    return value  # type: ignore[return-value]
-
-
-def _count(value: object, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _INT64:
-        raise _unexpected(where, "a whole number from 0", value)
-    return value
-
-
-def _unexpected(where: str, expected: str, value: object) -> ArtefactError:
-    return ArtefactError(f"{where}: {expected} is expected, but it is {shortened(value)}.")
 
 
 def printable(text: str, length: int | None = None) -> str:

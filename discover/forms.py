@@ -6,13 +6,12 @@ a default.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from discover.seed_study import Study as StudyContent
-from discover.slots import SLOTS
-from discover.stored import Count, NotNegative
+from discover.stored import Count
 
 __all__ = [
     "Ablation",
@@ -27,15 +26,11 @@ __all__ = [
     "Manifold",
     "Metric",
     "Part",
-    "PathPoint",
-    "RulePath",
     "Standing",
     "Study",
     "Validated",
     "Validation",
 ]
-
-Coefficients = dict[str, dict[str, float]]
 
 
 class Artefact(BaseModel):
@@ -50,124 +45,6 @@ class Part(BaseModel):
     """A part of an artefact."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class PathPoint(Part):
-    """One rule of the path along the L1 penalty."""
-
-    penalty: float
-    coefficients: Coefficients
-    n_terms: Count
-    train_loss: float
-    heldout_loss: float
-    heldout_error: NotNegative | None = None
-    restart: int = 0
-    origin: str = "path"
-
-    @property
-    def terms(self) -> dict[tuple[str, str], float]:
-        """Coefficients by slot and term; constants of the synapse are none."""
-        return {
-            (slot, term): value
-            for slot, terms in self.coefficients.items()
-            if (kind := slot.rpartition(".")[2]) not in SLOTS or not SLOTS[kind].is_constant
-            for term, value in terms.items()
-        }
-
-
-class Spline(Part):
-    """Coefficients of the B-splines for one pair of powers."""
-
-    pre: Count
-    weight: Count
-    coefficients: list[float]
-
-
-class TeacherPoint(Part):
-    """One rule without a formula: its splines between `low` and `high`, and its losses."""
-
-    penalty: float
-    low: float
-    high: float
-    blocks: list[Spline]
-    n_blocks: Count
-    train_loss: float
-    heldout_loss: float
-    heldout_error: float
-    restart: Count
-
-
-class TeacherCurves(Part):
-    """Rules without a formula from all restarts, the chosen one, and why."""
-
-    slot: str
-    points: list[TeacherPoint]
-    chosen: Count
-    reason: str
-    choices: list[Count]
-
-
-class TraceSpline(Part):
-    """Coefficients of the B-splines of a trace for one slot and power of the weight."""
-
-    slot: str
-    weight: Count
-    coefficients: list[float]
-
-
-class SpikeTeacherPoint(Part):
-    """One rule of spiking synapses without a formula: its splines, their ranges, and its losses."""
-
-    penalty: float
-    tau_pre: float
-    tau_post: float
-    ranges: dict[str, list[float]]
-    blocks: list[TraceSpline]
-    n_blocks: Count
-    train_loss: float
-    heldout_loss: float
-    heldout_error: float
-    restart: Count
-
-
-class SpikeTeacherCurves(Part):
-    """Rules of spiking synapses without a formula from all restarts, the chosen one, and why."""
-
-    kind: Literal["spiking"]
-    points: list[SpikeTeacherPoint]
-    chosen: Count
-    reason: str
-    choices: list[Count]
-
-
-class Restart(Part):
-    """What one restart chose."""
-
-    coefficients: Coefficients = {}
-
-
-class RulePath(Artefact):
-    """``path.json``: rules along the L1 penalty, the chosen one, and why."""
-
-    kind = "path"
-    task: str
-    points: list[PathPoint]
-    chosen: Count
-    reason: str
-    restarts: list[Restart]
-    term_stability: Coefficients
-    teacher: TeacherCurves | SpikeTeacherCurves | None = None
-
-    @model_validator(mode="after")
-    def _chosen_is_there(self) -> Self:
-        if self.chosen >= len(self.points):
-            raise ValueError(f"there is no point {self.chosen}, which it calls chosen")
-        return self
-
-    @property
-    def chosen_point(self) -> PathPoint:
-        """The point that was chosen."""
-        return self.points[self.chosen]
 
 
 class Metric(Part):

@@ -105,8 +105,11 @@ def chance(differences: ArrayLike, margin: float) -> float:
     return min(N_ERRORS * float(values.std(ddof=1) / np.sqrt(len(values))), MOST_MARGINS * margin)
 
 
-def _of_one_engine(provenance: object) -> object:
-    return Provenance((provenance,)) if isinstance(provenance, str) else provenance
+def _as_table(provenance: object) -> object:
+    """Some older runs have the name of an engine alone, or none."""
+    if provenance is None or isinstance(provenance, str):
+        return Provenance(() if provenance is None else (provenance,))
+    return provenance
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,6 @@ class Candidate(Stored):
     heldout_error : float
         Standard error of the held-out mean; 0 where it is not known.
     provenance : Provenance
-        Some older runs have the name of an engine alone.
     on_front : bool
         Whether no other candidate of its front beats it.
     allowance : float or None
@@ -183,7 +185,7 @@ class Candidate(Stored):
     train_loss: float
     heldout_loss: float
     heldout_error: Annotated[NotNegative, BeforeValidator(lambda error: error or 0.0)] = 0.0
-    provenance: Annotated[Provenance, BeforeValidator(_of_one_engine)] = field(kw_only=True)
+    provenance: Annotated[Provenance, BeforeValidator(_as_table)] = field(kw_only=True)
     on_front: bool = field(default=False, kw_only=True, compare=False)
     allowance: Annotated[float | None, left_out] = None
     test: Annotated[Reported | None, left_out] = None

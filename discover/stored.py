@@ -13,8 +13,15 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
 from annotated_types import Ge
-from pydantic import ConfigDict, Field, GetPydanticSchema, TypeAdapter, ValidationError
-from pydantic_core import core_schema
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
 
 from discover.checked import printable
 from discover.errors import ArtefactError
@@ -36,13 +43,8 @@ Count = Annotated[int, Ge(0)]
 NotNegative = Annotated[float, Ge(0)]
 RuleText = Annotated[
     Rule,
-    GetPydanticSchema(
-        lambda _, handler: core_schema.no_info_after_validator_function(
-            Rule.parse,
-            handler(dict[str, str]),
-            serialization=core_schema.plain_serializer_function_ser_schema(Rule.to_dict),
-        )
-    ),
+    GetPydanticSchema(lambda _, handler: handler(Annotated[dict[str, str], AfterValidator(Rule.parse)])),
+    PlainSerializer(Rule.to_dict),
 ]
 """A rule; in JSON a table with the text of each slot."""
 
@@ -77,8 +79,8 @@ class Stored:
     )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        plain: dict[str, Any] = adapter(type(self)).dump_python(self, by_alias=True)
+        """Return plain data; NumPy's numbers are left as they are."""
+        plain: dict[str, Any] = adapter(type(self)).dump_python(self, by_alias=True, warnings=False)
         return plain
 
     @classmethod

@@ -23,14 +23,13 @@ from pydantic import ValidationError
 
 from discover.checked import open_plain, parse_json, read_plain, shortened
 from discover.errors import ArtefactError, RunFailed
-from discover.forms import Artefact, Comparison, Manifold, RulePath, Study, Validation
+from discover.forms import Artefact, Comparison, Manifold, Study, Validation
 from discover.stored import Form, adapter, complaint
 
 __all__ = [
     "Artefact",
     "Comparison",
     "Manifold",
-    "RulePath",
     "Study",
     "Validation",
     "checksum",

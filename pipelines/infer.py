@@ -159,6 +159,7 @@ def _work(
 ) -> None:
     import numpy as np
 
+    from discover.fit.result import FitResult
     from discover.inference.beside import compare_recorded
     from discover.inference.laws import infer
     from discover.inference.trials import try_recordings
@@ -193,7 +194,7 @@ def _work(
         }
         artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
         manifest.write(config, wanted.threads, "infer", None)
-        artefacts.write_json(folder / "path.json", artefacts.RulePath, found.path.to_json(TASK))
+        artefacts.write_json(folder / "path.json", FitResult, found.path.written(TASK).to_json())
         artefacts.write_json(folder / "front.json", ParetoFront, front)
         artefacts.write_csv(folder / "front.csv", found.front.rows())
         artefacts.write_json(folder / "validation.json", artefacts.Validation, trials.content)

@@ -199,7 +199,9 @@ def _tested(candidate: Mapping[str, Any]) -> str:
 
 def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
     """Coefficients of a polynomial with their range over the restarts that chose the term."""
-    path = _optional(folder, "path.json", artefacts.RulePath)
+    from discover.fit.result import FitResult
+
+    path = _optional(folder, "path.json", FitResult)
     if not rule.is_polynomial:
         values = ", ".join(f"{value:.4g}" for value in rule.constants())
         yield f"constants: {values or 'none'} (restarts know coefficients of polynomials only)"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from discover.errors import ArtefactError
+from discover.fit.result import FitResult
 from discover.pareto import ParetoFront
 from pipelines import artefacts
 
@@ -94,7 +95,7 @@ def fit(context: Context) -> Outcome:
         },
     }
     path = context.folder / "path.json"
-    return Outcome(lambda: artefacts.write_json(path, artefacts.RulePath, content))
+    return Outcome(lambda: artefacts.write_json(path, FitResult, content))
 
 
 def search(context: Context) -> Outcome:
@@ -113,7 +114,7 @@ def search(context: Context) -> Outcome:
     if not search.pysr.output_folder:
         folder = str(context.folder / PYSR_FOLDER)
         search = replace(search, pysr=replace(search.pysr, output_folder=folder))
-    path = context.read("path.json", artefacts.RulePath)
+    path = context.read("path.json", FitResult)
     bench = _bench(parts, context)
     engines = started(config.engines, context.progress)
     once = replace(settings, n_permutations=0, n_draws=0)

@@ -94,11 +94,9 @@ class Context:
 
     def read_path(self) -> FitResult:
         """Read what the fit found."""
-        from discover.fit import FitResult
+        from discover.fit.result import FitResult
 
-        path = self.folder / "path.json"
-        artefacts.read_json(path, artefacts.RulePath, _remedy("path.json", self.folder))
-        return FitResult.from_json(artefacts.read_json(path, artefacts.RulePath))
+        return artefacts.read_form(self.folder / "path.json", FitResult, _remedy("path.json", self.folder))
 
 
 @dataclass(frozen=True)
@@ -157,11 +155,12 @@ def simulate(context: Context) -> Outcome:
 def fit(context: Context) -> Outcome:
     """Fit the coefficients of the polynomial basis along the L1 path: ``path.json``."""
     from discover.fit import fit as fit_path
+    from discover.fit.result import FitResult
 
     config = context.config
     result = fit_path(context.task, config.problems, config.fit, context.seed, context.progress)
     path = context.folder / "path.json"
-    return Outcome(lambda: artefacts.write_json(path, artefacts.RulePath, result.to_json()))
+    return Outcome(lambda: artefacts.write_json(path, FitResult, result.to_json()))
 
 
 def search(context: Context) -> Outcome:

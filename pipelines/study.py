@@ -52,8 +52,7 @@ class Study:
         """The coefficient fit: rules along the L1 penalty, and the teacher where there is one."""
         from discover.fit.result import FitResult
 
-        remedy = self._remedy("fit")
-        return FitResult.from_json(artefacts.read_json(self.folder / "path.json", artefacts.RulePath, remedy))
+        return artefacts.read_form(self.folder / "path.json", FitResult, self._remedy("fit"))
 
     @cached_property
     def front(self) -> ParetoFront:

@@ -222,10 +222,10 @@ def resolved(data: bytes, folder: Path) -> None:
 
 def path(data: bytes, folder: Path) -> None:
     from discover.fit import FitResult
-    from pipelines.artefacts import RulePath, read_json
+    from pipelines.artefacts import read_form
 
     def everything() -> None:
-        result = FitResult.from_json(read_json(folder / "path.json", RulePath))
+        result = read_form(folder / "path.json", FitResult)
         str((result.rule, result.dense, result.to_json()))
 
     _run_folder(folder, "path", data)

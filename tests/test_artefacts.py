@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discover.errors import ArtefactError, RunFailed
+from discover.fit import FitResult
 from discover.pareto import ParetoFront
 from pipelines import artefacts
 from pipelines.artefacts import (
     Comparison,
-    RulePath,
     Validation,
     checksum,
     read_arrays,
@@ -88,7 +88,7 @@ COMPARISON: dict[str, Any] = {
         }
     }
 }
-GOOD = {RulePath: PATH, ParetoFront: FRONT, Validation: VALIDATION, Comparison: COMPARISON}
+GOOD = {FitResult: PATH, ParetoFront: FRONT, Validation: VALIDATION, Comparison: COMPARISON}
 
 
 @pytest.mark.parametrize(("kind", "content"), GOOD.items(), ids=lambda one: getattr(one, "kind", ""))
@@ -103,8 +103,8 @@ def test_what_was_written_is_read(
 
 def test_equal_content_makes_equal_bytes_and_numpy_numbers_are_numbers(tmp_path: Path) -> None:
     one, other = tmp_path / "one.json", tmp_path / "other.json"
-    write_json(one, RulePath, {**PATH, "more": np.int64(3), "extra": np.array([0.1, 0.2])})
-    write_json(other, RulePath, {**PATH, "more": 3, "extra": [0.1, 0.2]})
+    write_json(one, FitResult, {**PATH, "more": np.int64(3), "extra": np.array([0.1, 0.2])})
+    write_json(other, FitResult, {**PATH, "more": 3, "extra": [0.1, 0.2]})
     assert one.read_bytes() == other.read_bytes()
     assert checksum(one) == checksum(other)
 
@@ -121,7 +121,7 @@ def test_a_wrong_type_is_refused(tmp_path: Path, change: dict[str, Any]) -> None
     with pytest.raises(
         ArtefactError, match=r"path\.json was edited or is damaged: .* Make it again\."
     ) as caught:
-        read_json(path, RulePath, "Make it again.")
+        read_json(path, FitResult, "Make it again.")
     assert "\n" not in str(caught.value)
 
 
@@ -149,17 +149,17 @@ def test_another_schema_is_refused(tmp_path: Path, schema: object, message: str)
     path = tmp_path / "path.json"
     path.write_text(json.dumps({"schema": schema, **PATH}))
     with pytest.raises(ArtefactError, match=message):
-        read_json(path, RulePath)
+        read_json(path, FitResult)
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "path.json"
-    write_json(path, RulePath, PATH)
+    write_json(path, FitResult, PATH)
     data = path.read_bytes().rstrip()
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
         with pytest.raises(ArtefactError, match="truncated or was edited"):
-            read_json(path, RulePath)
+            read_json(path, FitResult)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "NaN", "[]", "3", '{"a": Infinity}', "\x00", "{} {}"])
@@ -167,14 +167,14 @@ def test_text_that_is_no_artefact_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "path.json"
     path.write_text(text)
     with pytest.raises(ArtefactError):
-        read_json(path, RulePath)
+        read_json(path, FitResult)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "path.json"
     path.write_bytes(b'{"schema": "\xff\xfe"}')
     with pytest.raises(ArtefactError):
-        read_json(path, RulePath)
+        read_json(path, FitResult)
 
 
 def test_infinite_numbers_are_refused(tmp_path: Path) -> None:
@@ -189,24 +189,24 @@ def test_missing_folders_and_over_long_files_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ArtefactError, match=r"There is no file .*path\.json\. Make it\."):
-        read_json(tmp_path / "path.json", RulePath, "Make it.")
+        read_json(tmp_path / "path.json", FitResult, "Make it.")
     with pytest.raises(ArtefactError, match="cannot be read"):
-        read_json(tmp_path, RulePath)
+        read_json(tmp_path, FitResult)
     with pytest.raises(ArtefactError, match="There is no file"):
         checksum(tmp_path / "none")
     path = tmp_path / "path.json"
-    write_json(path, RulePath, PATH)
+    write_json(path, FitResult, PATH)
     monkeypatch.setattr(artefacts, "MAX_BYTES", 10)
     with pytest.raises(ArtefactError, match="longer than 10 bytes"):
-        read_json(path, RulePath)
+        read_json(path, FitResult)
 
 
 def test_content_that_breaks_its_form_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "path.json"
-    write_json(path, RulePath, PATH)
+    write_json(path, FitResult, PATH)
     before = path.read_bytes()
     with pytest.raises(RunFailed, match=r"points\.0\.n_terms"):
-        write_json(path, RulePath, {**PATH, "points": [{**PATH["points"][0], "n_terms": -1}]})
+        write_json(path, FitResult, {**PATH, "points": [{**PATH["points"][0], "n_terms": -1}]})
     assert path.read_bytes() == before
 
 
@@ -296,14 +296,14 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     path = tmp_path / "path.json"
-    write_json(path, RulePath, PATH)
+    write_json(path, FitResult, PATH)
     before = path.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(artefacts.os, step, no_space)
         with pytest.raises(
             ArtefactError, match=r"cannot be written: No space left .* Earlier results are as they were"
         ):
-            write_json(path, RulePath, {**PATH, "task": "other"})
+            write_json(path, FitResult, {**PATH, "task": "other"})
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["path.json"]
 
@@ -346,19 +346,19 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_really_full_file_system_keeps_earlier_results(mounted: Path) -> None:
     path = mounted / "path.json"
-    write_json(path, RulePath, PATH)
+    write_json(path, FitResult, PATH)
     before = path.read_bytes()
     with pytest.raises(ArtefactError, match="No space left on device"):
-        write_json(path, RulePath, {**PATH, "reason": "x" * 200_000})
+        write_json(path, FitResult, {**PATH, "reason": "x" * 200_000})
     assert path.read_bytes() == before
     assert [file.name for file in mounted.iterdir()] == ["path.json"]
 
 
 def test_a_really_read_only_file_system_keeps_earlier_results(mounted: Path) -> None:
     path = mounted / "path.json"
-    write_json(path, RulePath, PATH)
+    write_json(path, FitResult, PATH)
     before = path.read_bytes()
     subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True, capture_output=True)
     with pytest.raises(ArtefactError, match="Read-only file system"):
-        write_json(path, RulePath, {**PATH, "task": "other"})
+        write_json(path, FitResult, {**PATH, "task": "other"})
     assert path.read_bytes() == before

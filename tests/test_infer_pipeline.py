@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from discover.errors import ArtefactError
+from discover.fit import FitResult
 from discover.inference.regressor import RuleRegressor
 from discover.inference.settings import InferSettings
 from discover.pareto import ParetoFront
@@ -59,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_all_artefacts_have_the_forms_of_those_of_simulated_runs(run: Path) -> None:
     kinds = {
-        "path.json": artefacts.RulePath,
+        "path.json": FitResult,
         "front.json": ParetoFront,
         "validation.json": artefacts.Validation,
         "comparison.json": artefacts.Comparison,

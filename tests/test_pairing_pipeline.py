@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from discover.errors import ArtefactError, ConfigError, TaskError
 from discover.export import exported
+from discover.fit import FitResult
 from discover.pairing import PairingSettings, Protocol, read_protocols, shipped_protocols
 from discover.pairing.protocols import burst_times
 from discover.pairing.rules import weights_by
@@ -55,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_artefacts_have_the_forms_of_all_runs(run: Path) -> None:
-    path = artefacts.read_json(run / "path.json", artefacts.RulePath)
+    path = artefacts.read_json(run / "path.json", FitResult)
     front = artefacts.read_json(run / "front.json", ParetoFront)
     validation = artefacts.read_json(run / "validation.json", artefacts.Validation)
     comparison = artefacts.read_json(run / "comparison.json", artefacts.Comparison)

@@ -201,7 +201,7 @@ def test_no_text_of_an_artefact_becomes_markup(tmp_path: Path) -> None:
     content["front"]["candidates"][2]["id"] = content["front"]["chosen"] = HOSTILE
     content["front"]["reason"] = content["path"]["reason"] = HOSTILE
     content["front"]["engine"] = [HOSTILE]
-    content["front"]["candidates"][0]["provenance"] = {HOSTILE: [HOSTILE]}
+    content["front"]["candidates"][0]["provenance"] = {"proposed_by": [HOSTILE], "refined_by": HOSTILE}
     failed = fold(HOSTILE, HOSTILE, 0.4, passed=False, reason=HOSTILE)
     failed["metrics"][HOSTILE] = failed["metrics"]["loss"]
     tried = {"folds": [failed], "passed": False}
@@ -373,12 +373,12 @@ def test_a_truncated_artefact_is_named(tmp_path: Path) -> None:
     ("artefact", "keys", "value", "message"),
     [
         ("front", ("chosen",), "c99", "no candidate has the name 'c99'"),
-        ("front", ("candidates", 0, "slots", "feedforward"), "<script>", "holds a rule that is none"),
+        ("front", ("candidates", 0, "slots", "feedforward"), "<script>", "candidates.0.slots: unexpected"),
         ("front", ("candidates", 0, "heldout_loss"), float("inf"), "Infinity is not a JSON number"),
         ("front", ("candidates", 0, "heldout_loss"), "0.1", "candidates.0.heldout_loss"),
         ("front", ("schema",), "plasticity-discovery/front/2", "written by a newer release"),
         ("path", ("chosen",), 99, "there is no point 99"),
-        ("path", ("points", 0, "coefficients", "feedforward"), {"q": 1.0}, "holds a term that is none"),
+        ("path", ("points", 0, "coefficients", "feedforward"), {"q": 1.0}, "unknown variable 'q'"),
         ("validation", ("candidates", "c02", "folds"), None, "candidates.c02.folds"),
         ("config", ("problems", "n_inputs"), "two", "problems.n_inputs"),
     ],

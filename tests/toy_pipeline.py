@@ -15,6 +15,7 @@ import pytest
 from annotated_types import Ge, Gt
 
 from discover.errors import TaskError, did_you_mean
+from discover.fit.result import FitResult
 
 TOML = """\
 schema = 1
@@ -95,10 +96,6 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         return self.content
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Result:
-        return cls(content)
-
     def rows(self) -> list[dict[str, Any]]:
         return [{"id": one["id"], "complexity": one["complexity"]} for one in self.content["candidates"]]
 
@@ -143,7 +140,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
     toy.toml.write_text(TOML)
     modules = {
         "discover.tasks": {"get_task": get_task, "task_names": lambda: ["toy"], "collect": collector(toy)},
-        "discover.fit": {"fit": fitter(toy), "FitResult": Result, "FitSettings": FitSettings},
+        "discover.fit": {"fit": fitter(toy), "FitSettings": FitSettings},
         "discover.validate": {"validate": validator(toy), "ValidateSettings": ValidateSettings},
         "discover.ablate": {"ablate": lambda task, problems, rule, n_problems, seed, progress: ()},
         "discover.baseline": {"beside_baseline": lambda *arguments: Result(BASELINE)},
@@ -214,7 +211,7 @@ def searcher(toy: Toy) -> Callable[..., Result]:
     def search(
         task: Task,
         settings: Problems,
-        fitted: Result,
+        fitted: FitResult,
         arrays: dict[str, np.ndarray],
         options: Any,
         seed: int,
@@ -222,7 +219,7 @@ def searcher(toy: Toy) -> Callable[..., Result]:
         engines: tuple[str, ...],
     ) -> Result:
         toy.called("search", seed, progress)
-        assert fitted.content["chosen"] == 0
+        assert fitted.chosen == 0
         assert set(arrays) == {"x"}
         return Result(
             {

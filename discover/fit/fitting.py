@@ -14,7 +14,7 @@ from discover.fit.choosing import choose
 from discover.fit.objective import Objective, judged
 from discover.fit.optimiser import minimiser
 from discover.fit.path import Path
-from discover.fit.result import FitResult, PathPoint
+from discover.fit.result import FitResult, PathPoint, Restart
 from discover.fit.settings import FitSettings
 from discover.fit.teacher import teach
 from discover.progress import Progress, part, silent
@@ -145,14 +145,9 @@ def _allowed(task: Task, terms: Mapping[str, Sequence[str]] | None) -> BoolArray
     return np.concatenate(parts)
 
 
-def _summary(choice: PathPoint) -> dict[str, Any]:
-    return {
-        "restart": choice.restart,
-        "coefficients": {slot: dict(terms) for slot, terms in choice.coefficients.items()},
-        "n_terms": choice.n_terms,
-        "train_loss": choice.train_loss,
-        "heldout_loss": choice.heldout_loss,
-    }
+def _summary(choice: PathPoint) -> Restart:
+    losses = choice.train_loss, choice.heldout_loss
+    return Restart(choice.restart, choice.coefficients, choice.n_terms, *losses)
 
 
 def _stability(task: Task, choices: Sequence[PathPoint]) -> dict[str, dict[str, float]]:

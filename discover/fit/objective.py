@@ -184,13 +184,9 @@ def judged(
 ) -> PathPoint:
     """Return the point of some coefficients with its losses on the problems and on held-out ones."""
     tables = rule_of(task, coefficients).coefficients()
-    return PathPoint(
-        penalty=penalty,
-        coefficients={slot.name: tables[slot.name] for slot in task.slots},
-        restart=restart,
-        origin=origin,
-        **losses_on(task, coefficients, problems, heldout),
-    )
+    by_slot = {slot.name: tables[slot.name] for slot in task.slots}
+    losses = losses_on(task, coefficients, problems, heldout)
+    return PathPoint(penalty, by_slot, *losses, restart, origin)
 
 
 def _vector(task: Task, terms: Mapping[str, Mapping[str, float]]) -> FloatArray:

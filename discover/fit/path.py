@@ -270,14 +270,11 @@ class Path(Generic[P]):
         return found
 
 
-def losses_on(task: Any, rule: Any, problems: Any, heldout: Any) -> dict[str, float]:
+def losses_on(task: Any, rule: Any, problems: Any, heldout: Any) -> tuple[float, float, float]:
     """Return a rule's mean losses on problems and on held-out ones, and the standard error of the latter."""
     train, losses = task.losses(rule, problems), task.losses(rule, heldout)
-    return {
-        "train_loss": float(train.mean()),
-        "heldout_loss": float(losses.mean()),
-        "heldout_error": float(losses.std(ddof=1) / np.sqrt(len(losses))),
-    }
+    error = losses.std(ddof=1) / np.sqrt(len(losses))
+    return float(train.mean()), float(losses.mean()), float(error)
 
 
 def _of_blocks(objective: Blocks[Any], values: NDArray[Any], constants: Any) -> NDArray[Any]:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Lt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    GetPydanticSchema,
+    Strict,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
-from discover.checked import Fields
-from discover.errors import ArtefactError, RuleError
+from discover.errors import RuleError, TaskError
 from discover.rule import Rule
-from discover.slots import ON_POST, ON_PRE, get_slot
+from discover.slots import ON_POST, ON_PRE, get_slot, term_exponents
+from discover.stored import Artefact, Count, NotNegative, Stored, left_out
 from sims.rules import SplineRule
 
 if TYPE_CHECKING:
@@ -23,11 +35,10 @@ __all__ = [
     "TRACE_SLOTS",
     "FitResult",
     "PathPoint",
+    "Restart",
     "Teacher",
     "TeacherPoint",
 ]
-
-Coefficients = Mapping[str, Mapping[str, float]]
 
 N_POWERS = 2
 """Powers of the weight in teachers of spiking synapses: 0 and 1."""
@@ -38,11 +49,28 @@ TRACE_BLOCKS: tuple[tuple[str, int], ...] = tuple(
 )
 """Blocks of a teacher of spiking synapses: slot and power of the weight."""
 
-SPIKING = "spiking"
+_SPIKING = "spiking"
+
+
+Coefficients = Mapping[str, Mapping[str, float]]
+Error = Annotated[NotNegative, BeforeValidator(lambda error: error or 0.0)]
+"""A standard error; 0 where a run does not know it."""
+
+
+def _of_a_rule(tables: Coefficients) -> Coefficients:
+    Rule.from_coefficients(tables)
+    return tables
+
+
+def _of_slots(tables: Coefficients) -> Coefficients:
+    for slot, terms in tables.items():
+        for term in terms:
+            term_exponents(term, get_slot(slot))
+    return tables
 
 
 @dataclass(frozen=True)
-class PathPoint:
+class PathPoint(Stored):
     """One rule on the path.
 
     Attributes
@@ -51,10 +79,12 @@ class PathPoint:
         Weight of the L1 norm that selected the terms.
     coefficients : mapping from slot to mapping from term to float
         Refitted without penalty.
+    n_terms : int
+        Number of terms, over all slots; constants of the synapse are none.
     train_loss, heldout_loss : float
         Mean loss over the problems it was fitted on, and over those it was chosen on.
     heldout_error : float
-        Standard error of the held-out mean.
+        Standard error of the held-out mean; 0 where it is not known.
     restart : int
         Which random start it came from.
     origin : str
@@ -63,49 +93,110 @@ class PathPoint:
     """
 
     penalty: float
-    coefficients: Coefficients
+    coefficients: Annotated[Coefficients, AfterValidator(_of_a_rule)]
+    n_terms: Count = field(default=0, kw_only=True)
     train_loss: float
     heldout_loss: float
-    heldout_error: float
-    restart: int
+    heldout_error: Error = 0.0
+    restart: Count = 0
     origin: str = "path"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_terms", len(self.terms))
+
     @property
-    def n_terms(self) -> int:
-        """Number of terms, over all slots; constants of the synapse are none."""
-        return len(self.support)
+    def terms(self) -> dict[tuple[str, str], float]:
+        """Coefficients by slot and term; constants of the synapse are none."""
+        return {
+            (slot, term): value
+            for slot, terms in self.coefficients.items()
+            if not get_slot(slot).is_constant
+            for term, value in terms.items()
+        }
 
     @property
     def support(self) -> frozenset[tuple[str, str]]:
         """The terms, as pairs of slot and name."""
-        return frozenset(
-            (slot, term)
-            for slot, terms in self.coefficients.items()
-            if not get_slot(slot).is_constant
-            for term in terms
-        )
+        return frozenset(self.terms)
 
     @property
     def rule(self) -> Rule:
         """The rule."""
         return Rule.from_coefficients(self.coefficients)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "penalty": self.penalty,
-            "coefficients": {slot: dict(terms) for slot, terms in self.coefficients.items()},
-            "n_terms": self.n_terms,
-            "train_loss": self.train_loss,
-            "heldout_loss": self.heldout_loss,
-            "heldout_error": self.heldout_error,
-            "restart": self.restart,
-            "origin": self.origin,
-        }
+
+@dataclass(frozen=True)
+class _Spline(Stored):
+    """Coefficients of the B-splines for one pair of powers."""
+
+    pre: Annotated[Count, Lt(3)]
+    weight: Annotated[Count, Lt(3)]
+    coefficients: list[float]
+
+
+@dataclass(frozen=True)
+class _RateSplines(Stored):
+    """How a rule of rate neurons without a formula is written."""
+
+    low: float
+    high: float
+    blocks: list[_Spline]
+
+    def rule(self) -> SplineRule:
+        """Return the rule."""
+        table = np.zeros((3, 3, _n_coefficients(self.blocks)))
+        for block in self.blocks:
+            table[block.pre, block.weight] = block.coefficients
+        return SplineRule(self.low, self.high, table)
+
+
+@dataclass(frozen=True)
+class _TraceSpline(Stored):
+    """Coefficients of the B-splines of a trace for one slot and power of the weight."""
+
+    slot: Literal["on_pre", "on_post"]
+    weight: Annotated[Count, Lt(N_POWERS)]
+    coefficients: list[float]
+
+
+@dataclass(frozen=True)
+class _SpikingSplines(Stored):
+    """How a rule of spiking synapses without a formula is written."""
+
+    tau_pre: float
+    tau_post: float
+    ranges: dict[Literal["on_pre", "on_post"], Annotated[tuple[float, float], Strict(False)]]
+    blocks: list[_TraceSpline]
+
+    def rule(self) -> SplineSpikeRule:
+        """Return the rule."""
+        from sims.spike_splines import SplineSpikeRule, TraceSplines
+
+        tables = {slot: np.zeros((N_POWERS, _n_coefficients(self.blocks))) for slot in self.ranges}
+        for block in self.blocks:
+            if block.slot not in tables:
+                raise RuleError("The splines of a spiking rule belong to a slot that has a range.")
+            tables[block.slot][block.weight] = block.coefficients
+        updates = {slot: TraceSplines(*self.ranges[slot], table) for slot, table in tables.items()}
+        return SplineSpikeRule(updates.get("on_pre"), updates.get("on_post"), self.tau_pre, self.tau_post)
+
+
+def _n_coefficients(blocks: Sequence[_Spline | _TraceSpline]) -> int:
+    lengths = {len(block.coefficients) for block in blocks}
+    if len(lengths) > 1:
+        raise RuleError("The splines of one rule have one number of coefficients.")
+    return lengths.pop() if lengths else 4
+
+
+_Splines = Annotated[
+    Annotated[_RateSplines, Tag("rates")] | Annotated[_SpikingSplines, Tag(_SPIKING)],
+    Discriminator(lambda table: _SPIKING if "tau_pre" in table else "rates"),
+    AfterValidator(lambda splines: splines.rule()),
+]
 
 
 @dataclass(frozen=True, eq=False)
-class TeacherPoint:
+class TeacherPoint(Stored):
     """One rule without a formula.
 
     Attributes
@@ -121,12 +212,31 @@ class TeacherPoint:
         Which random start it came from.
     """
 
-    rule: Any
+    rule: Annotated[Any, GetPydanticSchema(lambda _, handler: handler(_Splines))]
     penalty: float
     train_loss: float
     heldout_loss: float
-    heldout_error: float
-    restart: int
+    heldout_error: Error
+    restart: Count
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, table: Any) -> Any:
+        """In JSON the rule's own fields stand among the others."""
+        return {**table, "rule": table} if isinstance(table, dict) else table
+
+    @model_serializer(mode="plain")
+    def _spread(self) -> dict[str, Any]:
+        own = _rate_splines if isinstance(self.rule, SplineRule) else _spiking_splines
+        return {
+            "penalty": self.penalty,
+            **own(self),
+            "n_blocks": self.n_terms,
+            "train_loss": self.train_loss,
+            "heldout_loss": self.heldout_loss,
+            "heldout_error": self.heldout_error,
+            "restart": self.restart,
+        }
 
     @property
     def blocks(self) -> tuple[tuple[Any, int], ...]:
@@ -150,36 +260,8 @@ class TeacherPoint:
         splines = self.splines(slot)
         return splines is not None and power < splines.n_powers and bool(splines.coefficients[power].any())
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        own = _rate_rule_to_json if isinstance(self.rule, SplineRule) else _spiking_rule_to_json
-        return {
-            "penalty": self.penalty,
-            **own(self),
-            "n_blocks": self.n_terms,
-            "train_loss": self.train_loss,
-            "heldout_loss": self.heldout_loss,
-            "heldout_error": self.heldout_error,
-            "restart": self.restart,
-        }
 
-    @classmethod
-    def _from_fields(cls, fields: Fields, is_spiking: bool) -> TeacherPoint:
-        try:
-            rule = _spiking_rule(fields) if is_spiking else _rate_rule(fields)
-        except ValueError as error:
-            raise RuleError(str(error)) from None
-        return cls(
-            rule=rule,
-            penalty=fields.number("penalty"),
-            train_loss=fields.number("train_loss"),
-            heldout_loss=fields.number("heldout_loss"),
-            heldout_error=fields.number("heldout_error"),
-            restart=fields.count("restart"),
-        )
-
-
-def _rate_rule_to_json(point: TeacherPoint) -> dict[str, Any]:
+def _rate_splines(point: TeacherPoint) -> dict[str, Any]:
     rule = point.rule
     blocks = [
         {"pre": i, "weight": k, "coefficients": rule.coefficients[i, k].tolist()} for i, k in point.blocks
@@ -187,18 +269,7 @@ def _rate_rule_to_json(point: TeacherPoint) -> dict[str, Any]:
     return {"low": rule.low, "high": rule.high, "blocks": blocks}
 
 
-def _rate_rule(fields: Fields) -> SplineRule:
-    splines = [
-        (block.count("pre", below=3), block.count("weight", below=3), block.numbers("coefficients"))
-        for block in fields.parts("blocks")
-    ]
-    table = np.zeros((3, 3, _n_coefficients(splines)))
-    for i, k, coefficients in splines:
-        table[i, k] = coefficients
-    return SplineRule(fields.number("low"), fields.number("high"), table)
-
-
-def _spiking_rule_to_json(point: TeacherPoint) -> dict[str, Any]:
+def _spiking_splines(point: TeacherPoint) -> dict[str, Any]:
     there = {slot: splines for slot in TRACE_SLOTS if (splines := point.splines(slot)) is not None}
     blocks = [
         {"slot": slot, "weight": power, "coefficients": there[slot].coefficients[power].tolist()}
@@ -212,61 +283,47 @@ def _spiking_rule_to_json(point: TeacherPoint) -> dict[str, Any]:
     }
 
 
-def _spiking_rule(fields: Fields) -> SplineSpikeRule:
-    from sims.spike_splines import SplineSpikeRule, TraceSplines
-
-    splines = [
-        (block.text("slot"), block.count("weight", below=N_POWERS), block.numbers("coefficients"))
-        for block in fields.parts("blocks")
-    ]
-    ranges = fields.part("ranges")
-    tables = {slot: np.zeros((N_POWERS, _n_coefficients(splines))) for slot in ranges}
-    if not tables.keys() <= set(TRACE_SLOTS):
-        raise RuleError(f"The splines of a spiking rule stand in {' and '.join(TRACE_SLOTS)}.")
-    for slot, power, coefficients in splines:
-        if slot not in tables:
-            raise RuleError("The splines of a spiking rule belong to a slot that has a range.")
-        tables[slot][power] = coefficients
-    updates = {slot: TraceSplines(*_ends(ranges, slot), table) for slot, table in tables.items()}
-    taus = fields.number("tau_pre"), fields.number("tau_post")
-    return SplineSpikeRule(updates.get(ON_PRE.name), updates.get(ON_POST.name), *taus)
-
-
-def _n_coefficients(splines: Sequence[tuple[Any, int, Sequence[float]]]) -> int:
-    lengths = {len(coefficients) for _, _, coefficients in splines}
-    if len(lengths) > 1:
-        raise RuleError("The splines of one rule have one number of coefficients.")
-    return lengths.pop() if lengths else 4
-
-
-def _ends(ranges: Fields, slot: str) -> tuple[float, float]:
-    ends = ranges.numbers(slot)
-    if len(ends) != 2:
-        raise RuleError(f"The range of the splines in {slot} has two ends, got {len(ends)}.")
-    return ends[0], ends[1]
+_unless_empty = Field(exclude_if=lambda text: not text)
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Teacher(Stored):
     """What was learned without a formula: the points of all starts and the chosen one.
 
     Attributes
     ----------
+    kind : str
+        ``spiking`` for rules of spiking synapses, which act at the spikes of both sides; else empty.
+    slot : str
+        Where a rule of rate neurons acts.
     points : tuple of TeacherPoint
     chosen : int
     reason : str
     choices : tuple of int
         Position of each start's own choice; their spread is the band around the curves.
-    slot : str
-        Where a rule of rate neurons acts; empty for rules of spiking synapses, which act at the spikes of
-        both sides.
+
+    Raises
+    ------
+    TaskError
+        If it names a point that is not there.
+    RuleError
+        If a slot is none, or the rules are not those of such a slot.
     """
 
+    kind: Annotated[Literal["", "spiking"], _unless_empty] = field(default="", kw_only=True)
+    slot: Annotated[str, _unless_empty] = field(default="", kw_only=True)
     points: tuple[TeacherPoint, ...]
-    chosen: int
+    chosen: Count
     reason: str
-    choices: tuple[int, ...]
-    slot: str = ""
+    choices: tuple[Count, ...]
+
+    def __post_init__(self) -> None:
+        if not all(place < len(self.points) for place in (self.chosen, *self.choices)):
+            raise TaskError("A point is called chosen that is not there.")
+        slot = get_slot(self.slot).name if self.slot else ""
+        if any(isinstance(point.rule, SplineRule) != bool(slot) for point in self.points):
+            raise RuleError("Splines of rates belong to a slot, and those of traces to spiking synapses.")
+        object.__setattr__(self, "kind", "" if slot else _SPIKING)
 
     @property
     def is_spiking(self) -> bool:
@@ -278,40 +335,29 @@ class Teacher:
         """The chosen point."""
         return self.points[self.chosen]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            **({"kind": SPIKING} if self.is_spiking else {"slot": self.slot}),
-            "points": [point.to_json() for point in self.points],
-            "chosen": self.chosen,
-            "reason": self.reason,
-            "choices": list(self.choices),
-        }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Teacher:
-        """Read what :meth:`to_json` gave.
+@dataclass(frozen=True)
+class Restart(Stored):
+    """What one random start chose.
 
-        Raises
-        ------
-        ArtefactError
-            If something is missing, of another type, or names a point that is not there.
-        RuleError
-            If coefficients are not those of splines, or a slot is none.
-        """
-        fields = Fields(data, "teacher")
-        is_spiking = data.get("kind") == SPIKING
-        points = tuple(TeacherPoint._from_fields(point, is_spiking) for point in fields.parts("points"))
-        chosen, choices = fields.count("chosen"), fields.counts("choices")
-        if not all(place < len(points) for place in (chosen, *choices)):
-            raise ArtefactError(f"{fields.where}: a point is called chosen that is not there.")
-        slot = "" if is_spiking else get_slot(fields.text("slot")).name
-        return cls(points, chosen, fields.text("reason"), choices, slot)
+    Attributes
+    ----------
+    restart : int
+    coefficients : mapping from slot to mapping from term to float
+    n_terms : int
+    train_loss, heldout_loss : float
+    """
+
+    restart: Count = 0
+    coefficients: Coefficients = field(default_factory=dict)
+    n_terms: Annotated[Count | None, left_out] = None
+    train_loss: Annotated[float | None, left_out] = None
+    heldout_loss: Annotated[float | None, left_out] = None
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """The path and its chosen point.
+class FitResult(Artefact):
+    """``path.json``: the path and its chosen point.
 
     Attributes
     ----------
@@ -322,26 +368,42 @@ class FitResult:
         Position of the chosen point.
     reason : str
         Why it was chosen.
-    restarts : tuple of mapping
-        For each restart its number, its own choice and that choice's losses and terms.
+    restarts : tuple of Restart
     term_stability : mapping from slot to mapping from term to float
         Share of restarts whose own choice has the term; terms that no restart chose are left out.
     teacher : Teacher, optional
         A rule without a formula, for the same problems.
+
+    Raises
+    ------
+    TaskError
+        If the chosen point is not there, or no point is one of the path itself.
     """
 
+    kind = "path"
     task: str
     points: tuple[PathPoint, ...]
-    chosen: int
+    chosen: Count
     reason: str
-    restarts: tuple[Mapping[str, Any], ...]
-    term_stability: Coefficients
-    teacher: Teacher | None = None
+    restarts: tuple[Restart, ...]
+    term_stability: Annotated[Coefficients, AfterValidator(_of_slots)]
+    teacher: Annotated[Teacher | None, left_out] = None
+
+    def __post_init__(self) -> None:
+        if not any(point.origin == "path" for point in self.points):
+            raise TaskError("None of its points is a point of the path itself.")
+        if self.chosen >= len(self.points):
+            raise TaskError(f"There is no point {self.chosen}, which it calls chosen.")
+
+    @property
+    def chosen_point(self) -> PathPoint:
+        """The chosen point."""
+        return self.points[self.chosen]
 
     @property
     def rule(self) -> Rule:
         """The chosen rule."""
-        return self.points[self.chosen].rule
+        return self.chosen_point.rule
 
     @property
     def dense(self) -> PathPoint:
@@ -349,54 +411,3 @@ class FitResult:
         least = min(point.penalty for point in self.points if point.origin == "path")
         dense = [point for point in self.points if point.origin == "path" and point.penalty == least]
         return min(dense, key=lambda point: point.heldout_loss)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        teacher = {} if self.teacher is None else {"teacher": self.teacher.to_json()}
-        return {
-            "task": self.task,
-            "points": [point.to_json() for point in self.points],
-            "chosen": self.chosen,
-            "reason": self.reason,
-            "restarts": [dict(restart) for restart in self.restarts],
-            "term_stability": {slot: dict(terms) for slot, terms in self.term_stability.items()},
-            **teacher,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FitResult:
-        """Read what :meth:`to_json` gave.
-
-        Raises
-        ------
-        ArtefactError
-            If something is missing or of another type.
-        RuleError
-            If a term is not one of the basis, or the teacher is none.
-        """
-        fields = Fields(data, "path")
-        points = tuple(
-            PathPoint(
-                penalty=point.number("penalty"),
-                coefficients=point.named_tables("coefficients"),
-                train_loss=point.number("train_loss"),
-                heldout_loss=point.number("heldout_loss"),
-                heldout_error=point.number("heldout_error", 0.0),
-                restart=point.count("restart", 0),
-                origin=point.text("origin", "path"),
-            )
-            for point in fields.parts("points")
-        )
-        for point in points:
-            Rule.from_coefficients(point.coefficients)
-        if not any(point.origin == "path" for point in points):
-            raise ArtefactError("path: points: none of them is a point of the path itself.")
-        return cls(
-            fields.text("task"),
-            points,
-            fields.count("chosen", below=len(points)),
-            fields.text("reason"),
-            tuple(restart.data for restart in fields.parts("restarts")),
-            fields.named_tables("term_stability"),
-            Teacher.from_json(data["teacher"]) if fields.has("teacher") else None,
-        )

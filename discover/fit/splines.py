@@ -132,9 +132,8 @@ class Curves(Blocks[TeacherPoint]):
 
     def judged(self, rule: Any, heldout: Any, penalty: float, restart: int, origin: str) -> TeacherPoint:
         """Return a rule with its losses."""
-        return TeacherPoint(
-            rule, penalty, restart=restart, **losses_on(self.task, rule, self.problems, heldout)
-        )
+        losses = losses_on(self.task, rule, self.problems, heldout)
+        return TeacherPoint(rule, penalty, *losses, restart)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,9 @@ def teach(
             seeds += seed.spawn(1)
             n_asked += 1
     chosen, reason = choose(points, own.resolution)
-    return Teacher(tuple(points), chosen, reason, tuple(choices), "" if is_spiking else task.slots[0].name)
+    return Teacher(
+        tuple(points), chosen, reason, tuple(choices), slot="" if is_spiking else task.slots[0].name
+    )
 
 
 def _is_confirmed(losses: Sequence[float], reached: float) -> bool:

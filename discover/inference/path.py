@@ -16,12 +16,13 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.expression import Node, monomial_text, polynomial_node
+from discover.fit.result import FitResult
+from discover.fit.result import PathPoint as Written
 from discover.inference.recordings import Recordings
 from discover.inference.scores import Score, choose, scored
 from discover.inference.settings import InferSettings
@@ -103,29 +104,21 @@ class DataPath:
         terms = {self.exponents[term]: value for term, value in point.coefficients.items()}
         return polynomial_node(terms, self.variables)
 
-    def to_json(self, task: str) -> dict[str, Any]:
+    def written(self, task: str) -> FitResult:
         """Return the content of ``path.json``."""
         points = [
-            {
-                "penalty": point.penalty,
-                "coefficients": {self.slot.name: dict(point.coefficients)},
-                "n_terms": point.n_terms,
-                "train_loss": point.score.train_loss,
-                "heldout_loss": point.score.loss,
-                "heldout_error": point.score.error,
-                "restart": 0,
-                "origin": point.origin,
-            }
+            Written(
+                point.penalty,
+                {self.slot.name: point.coefficients},
+                point.score.train_loss,
+                point.score.loss,
+                point.score.error,
+                origin=point.origin,
+            )
             for point in self.points
         ]
-        return {
-            "task": task,
-            "points": points,
-            "chosen": self.chosen,
-            "reason": self.reason,
-            "restarts": [],
-            "term_stability": {self.slot.name: dict(self.stability)},
-        }
+        stability = {self.slot.name: self.stability}
+        return FitResult(task, tuple(points), self.chosen, self.reason, (), stability)
 
 
 def basis(n_variables: int, degree: int, max_terms: int) -> list[Exponents]:

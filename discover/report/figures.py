@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from discover.expression import parse, to_latex
-from discover.forms import PathPoint, Validated
+from discover.fit.result import FitResult, PathPoint
+from discover.forms import Validated
 from discover.pareto import ParetoFront, Spent
 from discover.report.axes import front_range, is_spread
 from discover.report.curves import LearningCurve
 from discover.report.formula import rule_text
-from discover.report.reading import RulePath, Run
+from discover.report.reading import Run
 from discover.report.style import (
     BLACK,
     BLUE,
@@ -128,7 +129,7 @@ def front_figure(front: ParetoFront) -> Figure:
     return figure
 
 
-def path_figure(path: RulePath) -> Figure:
+def path_figure(path: FitResult) -> Figure:
     """Draw coefficients and held-out loss against the penalty, for the restart of the chosen point."""
     chosen = path.chosen_point
     points = _walked(path)
@@ -149,7 +150,7 @@ def path_figure(path: RulePath) -> Figure:
     return figure
 
 
-def stability_figure(path: RulePath, label: str = "share of restarts that chose the term") -> Figure:
+def stability_figure(path: FitResult, label: str = "share of restarts that chose the term") -> Figure:
     """Draw, for each term, the share of restarts (or of what the label says) whose own choice has it."""
     shares = {
         (slot, term): share for slot, terms in path.term_stability.items() for term, share in terms.items()
@@ -281,7 +282,7 @@ class _Positions:
         axes.set_xticks([place for place, _ in places], [text for _, text in places])
 
 
-def _walked(path: RulePath) -> list[PathPoint]:
+def _walked(path: FitResult) -> list[PathPoint]:
     """Points of the chosen point's restart, along the penalty."""
     chosen = path.chosen_point
     walked = [one for one in path.points if one.restart == chosen.restart and one.origin == "path"]
@@ -314,12 +315,12 @@ def _draw_coefficients(
     axes.set_ylabel("coefficient")
 
 
-def _draw_losses(axes: Axes, path: RulePath, points: Sequence[PathPoint], positions: _Positions) -> None:
+def _draw_losses(axes: Axes, path: FitResult, points: Sequence[PathPoint], positions: _Positions) -> None:
     chosen = path.chosen_point
     axes.errorbar(
         [positions(point.penalty) for point in points],
         [point.heldout_loss for point in points],
-        yerr=[point.heldout_error or 0.0 for point in points],
+        yerr=[point.heldout_error for point in points],
         fmt="o-",
         color=GREY,
         markersize=4,

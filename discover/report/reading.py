@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError
 
 from discover.checked import parse_json, read_plain
-from discover.errors import ArtefactError, DiscoverError, RuleError
-from discover.fit import Teacher
+from discover.errors import ArtefactError, DiscoverError
+from discover.fit.result import FitResult
 from discover.forms import (
     Ablation,
     Baseline,
@@ -22,12 +22,10 @@ from discover.forms import (
     Validation,
 )
 from discover.forms import Comparison as Comparisons
-from discover.forms import RulePath as WrittenPath
 from discover.pareto import ParetoFront
-from discover.slots import get_slot, term_exponents
 from discover.stored import Count, adapter, complaint
 
-__all__ = ["Manifest", "RulePath", "Run", "read_optional", "read_run"]
+__all__ = ["Manifest", "Run", "read_optional", "read_run"]
 
 MAX_BYTES = 256_000_000
 """An artefact longer than this is refused unread."""
@@ -54,17 +52,6 @@ class Config(Part):
         return {"problems": self.problems, **stages}
 
 
-class RulePath(WrittenPath):
-    """``path.json``, with the teacher as the fit made it."""
-
-    teacher: Any = None  # Teacher or None
-
-    @field_validator("teacher", mode="before")
-    @classmethod
-    def _read_teacher(cls, data: Any) -> Teacher | None:
-        return None if data is None else Teacher.from_json(data)
-
-
 class _Stage(Part):
     seconds: float
     threads: int = 1
@@ -88,7 +75,7 @@ class Run:
     ----------
     folder : Path
     config : Config
-    path : RulePath
+    path : FitResult
     front : ParetoFront
     validation : mapping from str to Validated
         By candidate, and by name of known rules.
@@ -108,7 +95,7 @@ class Run:
 
     folder: Path
     config: Config
-    path: RulePath
+    path: FitResult
     front: ParetoFront
     validation: Mapping[str, Validated]
     confidence: float | None
@@ -133,7 +120,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         config=_read(folder, "config.json", Config, "run"),
-        path=_path(folder),
+        path=_read(folder, "path.json", FitResult, "fit"),
         front=_front(folder),
         validation=validation.candidates,
         confidence=validation.confidence,
@@ -155,20 +142,6 @@ def read_optional(folder: Path, name: str, model: type[_Model], command: str) ->
         When it is damaged, or written by a later version.
     """
     return _read(folder, name, model, command) if (folder / name).exists() else None
-
-
-def _path(folder: Path) -> RulePath:
-    path = _read(folder, "path.json", RulePath, "fit")
-    if path.chosen >= len(path.points):
-        raise _damaged(folder, "path.json", f"there is no point {path.chosen}, which it calls chosen", "fit")
-    try:
-        for coefficients in (*(point.coefficients for point in path.points), path.term_stability):
-            for slot, terms in coefficients.items():
-                for term in terms:
-                    term_exponents(term, get_slot(slot))
-    except RuleError as error:
-        raise _damaged(folder, "path.json", f"it holds a term that is none ({error})", "fit") from None
-    return path
 
 
 def _front(folder: Path) -> ParetoFront:
