@@ -336,9 +336,10 @@ class ParetoFront(Artefact):
 
         Examples
         --------
+        >>> from discover.rule import Rule
         >>> by = Provenance(("terms",))
         >>> oja = Candidate("c1", Rule.parse("x*y - w*y**2"), 0.10, 0.11, 0.01, provenance=by)
-        >>> more = Candidate("c2", Rule.parse("x*y - w*y**2 + w"), 0.10, 0.105, 0.01, provenance=by)
+        >>> more = Candidate("c2", Rule.parse("x*y - w*y**2 + 0.01*w"), 0.1, 0.105, 0.01, provenance=by)
         >>> ParetoFront.of("oja", ("terms",), (oja, more)).chosen.id
         'c1'
         """
