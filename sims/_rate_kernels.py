@@ -34,7 +34,8 @@ from sims._quadratic_kernels import (
     quadratic_coefficients,
     update,
 )
-from sims._rate_circuit_kernels import Circuit, Space, advance, borrowed_circuit, clear, clear_drive, retreat
+from sims._rate_circuit_kernels import advance, retreat
+from sims._rate_tables import Circuit, Space, borrowed_circuit, clear, clear_drive
 from sims._spline_kernels import SplineRule, pull_spline, spline_coefficients
 
 # ------------------------------------------------------------------------- one neuron, either type of rule

@@ -240,7 +240,7 @@ class _CircuitPlan(KernelPlan):
         return int(variable.place == "pre"), (layout.place[name], int(variable.place != "global"))
 
     def _packed(self) -> Any:
-        from sims import _rate_circuit_kernels as kernels
+        from sims import _rate_tables as flat
 
         layout, parts = self.layout, self.parts
         projections = layout.circuit.projections
@@ -261,8 +261,8 @@ class _CircuitPlan(KernelPlan):
             )
             leaks.append(1.0 / (one.tau or 1.0))
         forms = {
-            "table": kernels.TABLE, "of state": kernels.OF_STATE, "collapsed": kernels.COLLAPSED,
-            "of synapses": kernels.OF_SYNAPSES,
+            "table": flat.TABLE, "of state": flat.OF_STATE, "collapsed": flat.COLLAPSED,
+            "of synapses": flat.OF_SYNAPSES,
         }  # fmt: skip
         rows: list[list[int]] = []
         reads: list[tuple[int, int]] = []
@@ -277,7 +277,7 @@ class _CircuitPlan(KernelPlan):
             ]  # fmt: skip
             drive += n_post
             if part is None:
-                rows.append([*row, kernels.STILL, *(kernels.N_PROJECTION - len(row) - 1) * [0]])
+                rows.append([*row, flat.STILL, *(flat.N_PROJECTION - len(row) - 1) * [0]])
                 continue
             start = len(reads)
             # Of the postsynaptic neuron or of all, of the presynaptic neuron, signals of the sample.
@@ -299,7 +299,7 @@ class _CircuitPlan(KernelPlan):
         registers = np.zeros(self.n_registers)
         for row, name in zip(rows, projections, strict=True):
             if name in parts:
-                first, constants = row[kernels.REGISTERS] + 1, parts[name].constants
+                first, constants = row[flat.REGISTERS] + 1, parts[name].constants
                 registers[first : first + len(constants)] = constants
         means = []
         for name, state in layout.circuit.states.items():
@@ -310,8 +310,8 @@ class _CircuitPlan(KernelPlan):
                 )
         tables = [parts[name].table if name in parts else NO_TABLE for name in projections]
         outputs = [parts[name].outputs if name in parts else NO_OUTPUTS for name in projections]
-        return kernels.Circuit(
-            _whole(cells, kernels.N_CELL), np.array(leaks), _whole(rows, kernels.N_PROJECTION),
+        return flat.Circuit(
+            _whole(cells, flat.N_CELL), np.array(leaks), _whole(rows, flat.N_PROJECTION),
             np.array([float(one.learning_rate) for one in projections.values()]), layout.bounds,
             layout.is_bounded, _whole(means, 4),
             np.array([1.0 / one.tau for one in layout.circuit.states.values() if isinstance(one, LowPass)]),
@@ -365,7 +365,7 @@ class _KernelRun:
 
     def _workspace(self) -> Any:
         """Memory for the groups that a thread runs one after the other."""
-        from sims._rate_circuit_kernels import Space
+        from sims._rate_tables import Space
 
         return Space(*(np.empty((*self._sizes.get(name, (0,)), *self._lane_axis)) for name in Space._fields))
 
