@@ -245,7 +245,7 @@ class Spent(Stored):
     n_simulated : int
         Problems that were simulated, with or without a gradient.
     heldout_loss : float
-        Lowest held-out loss of its candidates.
+        Lowest loss of its candidates on the problems that they were selected on.
     trace : tuple of (int, float)
         Simulated problems so far, and the lowest loss on the problems of the search, wherever it fell.
     """

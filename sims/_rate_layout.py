@@ -138,7 +138,7 @@ class Layout:
                         f"{np.shape(value)}."
                     )
         for name, (low, high) in zip(projections, self.bounds, strict=True):
-            if name in weights and not np.all((weights[name] >= low) & (weights[name] <= high)):
+            if name in weights and np.any(np.less(weights[name], low) | np.greater(weights[name], high)):
                 raise ValueError(f"Initial weights of {name} are from {low} to {high}, got others.")
         others = {name: projection.weight for name, projection in projections.items()}
         return self.packed({**weights, **states}, n_problems, others)

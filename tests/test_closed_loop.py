@@ -162,12 +162,13 @@ def test_both_ways_are_set_side_by_side() -> None:
         TASK, SMALL, found, collect(TASK, SMALL, 0), replace(TINY, objective="task", network=network), 3,
         engines=("terms",),
     )  # fmt: skip
+    selection = TASK.draw(SMALL, 8, np.random.SeedSequence(3).spawn(5)[1])
     ways = {one.way: one for one in front.spent}
     assert list(ways) == ["engines on the teacher's update", CLOSED_LOOP]
     for way, one in ways.items():
         assert one.n_simulated > 100
         own = [
-            each.heldout_loss
+            TASK.losses(each.rule, selection).mean()
             for each in front.candidates
             if (CLOSED_LOOP in each.provenance.proposed_by) == (way == CLOSED_LOOP)
             and SIMPLER

@@ -33,7 +33,7 @@ def task_rule(name: str) -> Rule:
 
 @pytest.fixture(scope="module")
 def contests() -> dict[str, Contest]:
-    found = contest(TASK, SETTINGS, PAIR, 400, seed=1, n_tuning=32, refine_steps=30)
+    found = contest(TASK, SETTINGS, PAIR, 800, seed=1, n_tuning=32, refine_steps=30)
     content = {"candidates": {}, "contests": [one.to_json() for one in found]}
     Comparison.model_validate({"schema": "plasticity-discovery/comparison/1", **content})
     json.dumps(content, allow_nan=False)
