@@ -33,7 +33,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 __all__ = [
     "CONFIDENCE",
@@ -228,6 +227,8 @@ def _or_none(value: float) -> float | None:
 
 def _distances(centred: FloatArray, confidence: float, n_resamples: int) -> tuple[FloatArray, FloatArray]:
     """How far below and above the mean intervals reach; `centred` has the shape (n_values, n_measures)."""
+    from scipy.stats import t as student  # settings import this module, and must not wait for SciPy
+
     n_values = len(centred)
     tail = (1 - confidence) / 2
     squares = centred**2
