@@ -145,9 +145,6 @@ class OjaTask(NeuronTask):
         "explained_variance": "variance along the weights over that along the component",
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("cosine", "explained_variance")
-    possible: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "cosine": (0.0, 1.0), "explained_variance": (0.0, 1.0)
-    }  # fmt: skip
     worst: ClassVar[Mapping[str, float]] = {"subspace_error": float(np.sqrt(2))}
     problems_type: ClassVar[type[NeuronProblems]] = OjaProblems
 
