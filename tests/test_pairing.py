@@ -123,6 +123,8 @@ def test_with_free_time_constants_it_is_the_minimal_triplet_rule_too() -> None:
     assert found.chosen.left_out_r2 >= 0.79
     assert pair_of(found).left_out_r2 < 0.1
     assert found.shares[MINIMAL_TRIPLET[1]] > 0.5
+    in_order = dict.fromkeys(term for form, _ in found.forms_of_draws for term in sorted(form, key=str))
+    assert list(found.shares) == list(in_order), "files depend on the order, which a set's must not decide"
     down, up = (found.chosen.coefficients[found.chosen.terms.index(term)] for term in MINIMAL_TRIPLET)
     assert down < 0 < up
     assert found.chance == 0.025
