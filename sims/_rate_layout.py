@@ -137,7 +137,7 @@ class Layout:
                         f"Initial {what} of {name} have shape {expected} for these inputs, got "
                         f"{np.shape(value)}."
                     )
-        for name, (low, high) in zip(projections, self.bounds, strict=True):
+        for name, (low, high) in zip(projections, self.bounds, strict=True) if self.is_bounded else ():
             if name in weights and np.any(np.less(weights[name], low) | np.greater(weights[name], high)):
                 raise ValueError(f"Initial weights of {name} are from {low} to {high}, got others.")
         others = {name: projection.weight for name, projection in projections.items()}

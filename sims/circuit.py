@@ -447,9 +447,12 @@ class Circuit:
     def _check_rate_projection(self, key: str, projection: Projection) -> None:
         if projection.probability != 1:
             raise ValueError(f"Projection {key} of a rate circuit has the probability 1: all are connected.")
-        unknown = ("wiring", "onto", "unit_ns", "delay_ms", "transmits_first", "interval_ms")
+        known = (
+            "pre", "post", "probability", "weight", "plastic", "lowest", "highest", "learning_rate",
+            "hierarchical", "symbol",
+        )  # fmt: skip
         for one in fields(Projection):
-            if one.name in unknown and getattr(projection, one.name) != one.default:
+            if one.name not in known and getattr(projection, one.name) != one.default:
                 raise ValueError(f"Projection {key} has {one.name}, which rate circuits do not have.")
         if key in self.populations:
             raise ValueError(f"A projection has a name of its own; {key} is used twice.")
