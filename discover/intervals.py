@@ -259,7 +259,7 @@ def _resamples(n_values: int, n_resamples: int) -> Iterator[FloatArray]:
     size = max(1, LARGEST_BLOCK // n_values)
     for start in range(0, n_resamples, size):
         n_block = min(size, n_resamples - start)
-        yield (_counts if size >= n_resamples else _drawn)(n_values, start, n_block)
+        yield (_kept if n_values <= ENOUGH else _drawn)(n_values, start, n_block)
 
 
 def _drawn(n_values: int, start: int, n_block: int) -> FloatArray:
@@ -269,5 +269,5 @@ def _drawn(n_values: int, start: int, n_block: int) -> FloatArray:
     return counts.reshape(n_block, n_values).astype(np.float64)
 
 
-_counts = lru_cache(maxsize=2)(_drawn)
+_kept = lru_cache(maxsize=4)(_drawn)
 """Small enough to be kept: many measures of the same number of problems use the same resamples."""

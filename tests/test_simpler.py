@@ -96,6 +96,17 @@ def test_a_form_that_got_stuck_takes_the_constants_of_one_that_did_not() -> None
     assert now.train_loss < train
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_a_speed_that_suits_few_problems_is_not_taken_where_it_is_worse_on_all(place: int) -> None:
+    order = np.roll(np.arange(24), -place)
+    heldout = HELDOUT.subset(order)
+    one = replace(trial(NetworkSettings(refine_steps=0, n_tuning=1)), heldout=heldout)
+    rule = Rule.parse("0.4*x*y - 0.4*w*y**2")
+    (found,) = one.judged([(rule, ("terms",))])
+    np.testing.assert_array_equal(found.losses, TASK.losses(found.rule, heldout))
+    assert found.loss <= TASK.losses(rule, heldout).mean()
+
+
 def test_a_formula_is_behind_its_teacher_by_a_tenth_of_its_loss_or_by_the_margin() -> None:
     one = trial(NETWORK)
     good, bad = one.judged([(Rule.parse("x*y - w*y**2"), ("terms",)), (Rule.parse("x*y - w*y"), ("terms",))])

@@ -150,10 +150,8 @@ class Trial:
             progress(0.9 * number / len(entries), f"candidate {number} of {len(entries)}")
         if not better:
             return []
-        speeds = tuned_speeds(self.task, better, self.tuning, *FITTED)
-        best = [at_speeds(rule, one) for rule, one in zip(better, speeds, strict=True)]
+        best, heldout = self._at_best_speeds(better)
         train = self.task.losses_of_rules(best, self.train).mean(axis=1)
-        heldout = self.task.losses_of_rules(best, self.heldout)
         self.counted.note(float(train.min()))
         way = META_GRADIENT if self.task.has_gradient else META_EVOLUTION
         return [
@@ -169,6 +167,18 @@ class Trial:
                 entries, better, best, train, heldout, strict=True
             )
         ]
+
+    def _at_best_speeds(self, rules: Sequence[Rule]) -> tuple[list[Rule], FloatArray]:
+        """Rules at the speeds found on the tuning problems, or as they were where that is better on all."""
+        speeds = tuned_speeds(self.task, rules, self.tuning, *FITTED)
+        best = [at_speeds(rule, one) for rule, one in zip(rules, speeds, strict=True)]
+        losses = self.task.losses_of_rules(best, self.heldout)
+        moved = [n for n, rule in enumerate(rules) if best[n] != rule]
+        before = self.task.losses_of_rules([rules[n] for n in moved], self.heldout) if moved else ()
+        for n, own in zip(moved, before, strict=True):
+            if own.mean() <= losses[n].mean():
+                best[n], losses[n] = rules[n], own
+        return best, losses
 
     def judged_on(self, problems: Any, judged: Sequence[Judged]) -> list[Judged]:
         """Return candidates with their losses on other problems."""
