@@ -8,6 +8,7 @@ TASK ?= oja
 RESULTS ?= results
 VENV ?= .venv
 TESTS ?= fast
+WORKERS ?= auto
 
 BIN := $(VENV)/bin
 DISCOVER := $(BIN)/discover
@@ -131,8 +132,9 @@ study: $(RUN_STAMP) ## the whole pipeline from many seeds, how often it names th
 # ---------------------------------------------------------------------------------------------------- checks
 
 .PHONY: test test-kill fuzz lint docs bench repro reference reference-studies clean distclean
-test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too)
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest $(if $(filter all,$(TESTS)),,-m 'not slow')
+test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too; WORKERS=4: as many processes)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+		$(if $(filter all,$(TESTS)),,-m 'not slow')
 
 KILLS ?= 30
 test-kill: $(DEV_STAMP) ## kill runs at random moments, go on, compare (KILLS=30: about five minutes)

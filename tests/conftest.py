@@ -57,8 +57,9 @@ def brian2() -> None:
 
 @pytest.fixture(scope="session")
 def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> smoke.SmokeRuns:
-    """Finished runs of the smoke pipelines, each made when a test first asks for it."""
-    return smoke.SmokeRuns(tmp_path_factory.mktemp("smoke"))
+    """Finished runs of the smoke pipelines, each made when a test first asks for it, in any process."""
+    own = tmp_path_factory.getbasetemp()
+    return smoke.SmokeRuns((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "smoke")
 
 
 @pytest.fixture

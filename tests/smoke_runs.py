@@ -1,10 +1,11 @@
-"""Runs of the smoke pipelines, each made once a session and shared by the tests that read its results."""
+"""Runs of the smoke pipelines, each made once and shared by the tests of all processes that read its results."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
 from typer.testing import CliRunner
 
 PIPELINES = Path(__file__).resolve().parent.parent / "pipelines"
@@ -20,17 +21,19 @@ class SmokeRuns:
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self._finished: set[str] = set()
+        self.results.mkdir(exist_ok=True)
 
     def folder(self, pipeline: str) -> Path:
         """Return the folder of a finished run, such as of ``oja-smoke``."""
-        if pipeline not in self._finished:
-            from pipelines.cli import app
+        finished = self.results / f"{pipeline}.finished"
+        with FileLock(self.results / f"{pipeline}.lock"):
+            if not finished.exists():
+                from pipelines.cli import app
 
-            toml = str(PIPELINES / f"{pipeline}.toml")
-            run = CliRunner().invoke(app, ["run", toml, "--results", str(self.results)])
-            assert run.exit_code == 0, run.output
-            self._finished.add(pipeline)
+                toml = str(PIPELINES / f"{pipeline}.toml")
+                run = CliRunner().invoke(app, ["run", toml, "--results", str(self.results)])
+                assert run.exit_code == 0, run.output
+                finished.touch()
         return self.results / pipeline
 
     def copy(self, pipeline: str, results: Path) -> Path:
