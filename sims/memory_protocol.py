@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,9 @@ class MemoryProtocol:
         Before training.
     training_s, on_s, off_s : float
         During training the familiar stimulus is on and off in turn, for so long each.
+    also : tuple of Stimulus
+        Further stimuli that are learned, in turn with the familiar one. Training is so many times longer that
+        each is shown as often as the familiar one would be alone. Tests do not ask for them.
     test_s : float
         How long a stimulus is shown in a test.
     breaks_s : tuple of float
@@ -79,6 +82,7 @@ class MemoryProtocol:
     off_s: float = 0.01
     test_s: float = 1.0
     breaks_s: tuple[float, ...] = (1.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0)
+    also: tuple[Stimulus, ...] = ()
 
     def __post_init__(self) -> None:
         check_numbers(
@@ -95,13 +99,18 @@ class MemoryProtocol:
     @property
     def duration_s(self) -> float:
         """From the start to the last test, tests not counted."""
-        return self.background_s + self.training_s + self.breaks_s[-1]
+        return self.background_s + self.trained_s + self.breaks_s[-1]
+
+    @property
+    def trained_s(self) -> float:
+        """Length of training, with the time for further stimuli."""
+        return self.training_s * (1 + len(self.also))
 
     def training(self) -> Iterator[tuple[Stimulus | None, float]]:
         """Yield the pieces of training: what is shown, and for how long."""
-        left = self.training_s
+        left, turns = self.trained_s, cycle((self.familiar, *self.also))
         while left > 1e-9:
-            for stimulus, seconds in ((self.familiar, self.on_s), (None, self.off_s)):
+            for stimulus, seconds in ((next(turns), self.on_s), (None, self.off_s)):
                 piece = min(seconds, left)
                 if piece > 1e-9:
                     yield stimulus, piece
@@ -233,7 +242,7 @@ def run_memory(
 
     if not run.rests(protocol.background_s):
         return outcome()
-    before = run.test(-protocol.training_s, protocol)
+    before = run.test(-protocol.trained_s, protocol)
     for stimulus, seconds in protocol.training():
         if not run.goes(seconds, stimulus):
             return outcome()

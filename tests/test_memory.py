@@ -150,6 +150,22 @@ def test_training_is_on_and_off_in_turn():
     assert [seconds for stimulus, seconds in pieces if stimulus is None] == pytest.approx([0.01] * 9)
 
 
+def test_several_familiar_stimuli_are_shown_in_turn_and_each_as_long_as_one():
+    settings = MemorySettings(n_familiar=3)
+    protocol = settings.protocol()
+    assert settings.protocol().duration_s == MemorySettings().protocol().duration_s + 20.0
+    shown = [stimulus for stimulus, _ in protocol.training() if stimulus is not None]
+    assert len(shown) == 30
+    assert len(set(shown)) == 3
+    assert shown[:3] == shown[3:6] == [protocol.familiar, *protocol.also]
+    inputs = [set(range(one.first, one.first + one.n)) for one in (*set(shown), protocol.novel)]
+    assert len(set.union(*inputs)) == sum(map(len, inputs))
+    several = replace(SHORT, also=(Stimulus(60, 20, 100.0),))
+    outcome = run_memory(quartet_rules(PUBLISHED.ravel()), TINY, several, seed=3)
+    assert outcome.completed == 1.0
+    assert outcome.before.break_s == -2 * SHORT.training_s
+
+
 def test_a_run_ends_where_it_blows_up_and_where_a_test_says_no():
     wild = PUBLISHED.copy()
     wild[0] = [20.0, 20.0, 2.0, 2.0, 2.0, 2.0]  # excitation that always grows

@@ -46,4 +46,5 @@ def _conditions(settings: MemorySettings) -> Iterator[tuple[str, str, MemorySett
     for word, factor in (("low", 0.8), ("high", 1.25)):
         rate = round(factor * settings.input_rate_hz, 3)
         yield f"input-{word}", f"inputs of {rate:g} Hz", replace(settings, input_rate_hz=rate)
+    yield "capacity", "three familiar stimuli, learned in turn", replace(settings, n_familiar=3)
     yield "overlap", "stimuli that share half of their inputs", replace(settings, overlap=0.5)

@@ -129,7 +129,7 @@ class MemoryTask(Task):
             shorter = replace(settings, breaks_s=breaks, late_s=min(settings.late_s, breaks[-1]))
             rows.append([loss_of(_up_to(one, n), shorter) for one in outcomes])
         start = settings.background_s
-        after = [start + settings.training_s + time for time in settings.breaks_s]
+        after = [start + settings.protocol().trained_s + time for time in settings.breaks_s]
         return np.rint(10_000 * np.array([start, *after])).astype(np.int64), np.array(rows)
 
     def folds(self, settings: Any) -> tuple[Fold, ...]:

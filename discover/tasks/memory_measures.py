@@ -69,6 +69,8 @@ SMALLEST = 1e-3
 """A criterion that is failed costs at least this."""
 
 FAMILIAR_FIRST, NOVEL_FIRST = 7500, 2000
+ALSO_FIRST = (4750, 0)
+"""First inputs of the stimuli: the familiar one, the novel one, and others that are learned as well."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class MemorySettings:
         Tests from this time on are late ones, which ask for the memory.
     goal : float
         Preference for the novel stimulus from which on nothing is gained.
+    n_familiar : int
+        Stimuli that are learned in turn, each for `training_s`; tests ask for the first.
     """
 
     size: Annotated[float, Gt(0), Le(1)] = 0.125
@@ -110,6 +114,7 @@ class MemorySettings:
     breaks_s: Annotated[tuple[Annotated[float, Ge(1), Le(1_000_000)], ...], MinLen(1)] = (1.0, 10.0, 60.0)
     late_s: Annotated[float, Ge(1), Le(1_000_000)] = 60.0
     goal: Annotated[float, Gt(0), Le(2)] = 0.3
+    n_familiar: Annotated[int, Ge(1), Le(1 + len(ALSO_FIRST))] = 1
 
     def __post_init__(self) -> None:
         if self.late_s > self.breaks_s[-1]:
@@ -139,6 +144,7 @@ class MemorySettings:
         from sims.memory_protocol import MemoryProtocol
 
         n, rate = self.stimulus_inputs, self.stimulus_hz
+        also = tuple(Stimulus(first, n, rate) for first in ALSO_FIRST[: self.n_familiar - 1])
         moved = FAMILIAR_FIRST - round((1.0 - self.overlap) * n)
         novel = moved if self.overlap > 0 else NOVEL_FIRST
         return MemoryProtocol(
@@ -147,6 +153,7 @@ class MemorySettings:
             self.background_s,
             self.training_s,
             breaks_s=self.breaks_s,
+            also=also,
         )
 
 
