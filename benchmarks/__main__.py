@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import by_hand, in_jax
+from benchmarks.memory import memory
 from benchmarks.problems import (
     interpreted_lateral,
     network_work,
@@ -223,6 +224,7 @@ def main() -> None:
         "gradient_cost": gradient_cost(sizes, arguments.repeats),
         "network_gradient_cost": network_gradient_cost(arguments.repeats),
         "spiking": spiking(max(3, arguments.repeats // 3)),
+        "memory": memory(max(3, arguments.repeats // 5)),
     }
     for name, part in parts.items():
         print(table(name, part), end="\n\n")
