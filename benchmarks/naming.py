@@ -61,7 +61,7 @@ def named(folder: Path, way: str) -> dict[str, Any]:
     lesson_of, settings_of = WAYS[way]
     config = load_json(folder / "config.json")
     path = folder / "path.json"
-    fit = artefacts.read_form(path, FitResult, "Run the fit first.")
+    fit = artefacts.read_stored(path, FitResult, "Run the fit first.")
     started = time.perf_counter()
     front = search(
         get_task(config.task),

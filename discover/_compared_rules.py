@@ -18,6 +18,7 @@ __all__ = [
     "StructuralVerdict",
     "Term",
     "angle_degrees",
+    "by_text",
     "constant_ratios",
     "flipped",
     "is_odd",
@@ -26,6 +27,7 @@ __all__ = [
     "structural_verdict",
     "synapses_of",
     "table",
+    "term_ratios",
     "term_text",
     "without",
 ]
@@ -118,6 +120,25 @@ def structural_verdict(
     if terms and terms.keys() < known.keys():
         return "missing terms"
     return None
+
+
+def term_ratios(terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[str, float]:
+    """Return the terms relative to the known rule's first one at the same synapses, as ``w*y**2 : x*y``."""
+    ratios: dict[str, float] = {}
+    for synapses in dict.fromkeys(synapses_of(term) for term in terms):
+        first = next((term for term in known if term in terms and synapses_of(term) == synapses), None)
+        if first is not None:
+            ratios |= {
+                f"{term_text(term)} : {term_text(first)}": value / terms[first]
+                for term, value in terms.items()
+                if synapses_of(term) == synapses and term != first
+            }
+    return ratios
+
+
+def by_text(terms: Mapping[Term, float]) -> dict[str, float]:
+    """Return a table by the texts of its terms."""
+    return {term_text(term): value for term, value in terms.items()}
 
 
 def term_text(term: Term) -> str:

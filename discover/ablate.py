@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from discover.intervals import Metric, intervals
+from discover.forms import MeasuredRule
+from discover.intervals import intervals
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import get_slot
 from discover.tasks.base import Task
 
-__all__ = ["COMPLETE", "Ablation", "ablate", "ablated_rules"]
-
-FloatArray = NDArray[np.float64]
+__all__ = ["COMPLETE", "ablate", "ablated_rules"]
 
 COMPLETE = "complete rule"
 """Name of the rule with nothing taken away."""
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """A rule with something taken away, run in the task's network.
-
-    Attributes
-    ----------
-    name : str
-        What was left or taken away, such as ``feedforward alone`` or ``without w*y**2``.
-    rule : Rule
-    metrics : mapping from str to Metric
-        The task's measures, means over problems with 95 % intervals.
-    """
-
-    name: str
-    rule: Rule
-    metrics: Mapping[str, Metric]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content as it goes into ``comparison.json``."""
-        metrics = {measure: asdict(metric) for measure, metric in self.metrics.items()}
-        return {"name": self.name, "slots": self.rule.to_dict(), "metrics": metrics}
 
 
 def ablated_rules(rule: Rule) -> dict[str, Rule]:
@@ -91,7 +64,7 @@ def ablate(
     n_problems: int,
     seed: int,
     progress: Progress = silent,
-) -> tuple[Ablation, ...]:
+) -> tuple[MeasuredRule, ...]:
     """Run a rule and what is left of it without each of its parts, all on the same problems.
 
     Parameters
@@ -106,7 +79,7 @@ def ablate(
 
     Returns
     -------
-    tuple of Ablation
+    tuple of MeasuredRule
         The complete rule first.
     """
     (draw_seed,) = np.random.SeedSequence(seed).spawn(1)
@@ -115,6 +88,6 @@ def ablate(
     ablations = []
     measures = task.evaluate_rules(list(rules.values()), problems)
     for number, ((name, one), measured) in enumerate(zip(rules.items(), measures, strict=True)):
-        ablations.append(Ablation(name, one, intervals(measured, possible=task.possible)))
+        ablations.append(MeasuredRule(name, one, intervals(measured, possible=task.possible)))
         progress((number + 1) / len(rules), f"ablation: {name}")
     return tuple(ablations)

@@ -8,14 +8,20 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.checked import printable
+from discover.errors import ArtefactError
+from discover.stored import checked_schema, read_bytes
 
-__all__ = ["read_archive"]
+__all__ = ["read_archive", "read_arrays"]
+
+MAX_ARRAY_BYTES = 4_000_000_000
+"""Arrays that would unpack to more than this are refused."""
 
 _DAMAGED = (
     ValueError,
@@ -68,6 +74,33 @@ def read_archive(data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
     except _DAMAGED as error:
         fault = printable(str(error), 200)
         raise ValueError(f"it is no archive of plain NumPy arrays ({fault})") from None
+    return arrays
+
+
+def read_arrays(path: Path, kind: str, version: int = 1, remedy: str = "") -> dict[str, NDArray[Any]]:
+    """Read the named arrays of an artefact; objects (pickles) are never loaded.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What its ``schema`` must say that it is, such as ``trajectories``.
+    version : int
+        Latest version of its form that is read.
+    remedy : str
+        A sentence for error texts: how to make the file anew.
+
+    Raises
+    ------
+    ArtefactError
+        When the file is missing, unreadable, truncated, of another kind, or from the future.
+    """
+    try:
+        arrays = read_archive(read_bytes(path, remedy), MAX_ARRAY_BYTES)
+    except ValueError as error:
+        raise ArtefactError(f"{path} is truncated or was edited: {error}. {remedy}".rstrip()) from None
+    schema = arrays.pop("schema", None)
+    checked_schema(path, str(schema) if schema is not None else None, kind, version, remedy)
     return arrays
 
 

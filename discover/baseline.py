@@ -9,7 +9,6 @@ baseline.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,75 +17,19 @@ from numpy.typing import NDArray
 from discover.contest import margin_between
 from discover.errors import RuleError
 from discover.fit import FitResult
+from discover.forms import Baseline, MeasuredRule
 from discover.intervals import Metric, intervals, joint_confidence, paired, verdict
 from discover.multiple import best_multiple
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.tasks.base import Task, update_slots
 
-__all__ = ["BesideBaseline", "Row", "baseline_rule", "beside_baseline"]
+__all__ = ["baseline_rule", "beside_baseline"]
 
 FloatArray = NDArray[np.float64]
 
 MOST_TUNING = 64
 """Problems on which the rate of rescaling is chosen, at most."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One rule.
-
-    Attributes
-    ----------
-    name : str
-        What it is, in words.
-    rule : Rule
-    metrics : mapping from str to Metric
-        The task's measures, means over problems with 95 % intervals.
-    """
-
-    name: str
-    rule: Rule
-    metrics: Mapping[str, Metric]
-
-
-@dataclass(frozen=True)
-class BesideBaseline:
-    """The found rules beside the baseline, all on the same fresh problems.
-
-    Attributes
-    ----------
-    rows : tuple of Row
-        The baseline, the best polynomial of the coefficient fit, and the chosen rule.
-    differences : mapping from str to Metric
-        Candidate -> its loss minus the baseline's, problem by problem. The intervals cover all together with
-        a probability of 95 % (Bonferroni).
-    beaten_by : tuple of str
-        Candidates whose whole interval lies below zero by more than the margin of a contest.
-    text : str
-        What that means, in a sentence.
-    """
-
-    rows: tuple[Row, ...]
-    differences: Mapping[str, Metric]
-    beaten_by: tuple[str, ...]
-    text: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content as it goes into ``comparison.json``."""
-        return {
-            "rows": [
-                {
-                    "name": row.name,
-                    "slots": row.rule.to_dict(),
-                    "metrics": {name: asdict(metric) for name, metric in row.metrics.items()},
-                }
-                for row in self.rows
-            ],
-            "differences": {name: asdict(metric) for name, metric in self.differences.items()},
-            "beaten_by": list(self.beaten_by),
-            "text": self.text,
-        }
 
 
 def beside_baseline(
@@ -98,7 +41,7 @@ def beside_baseline(
     n_problems: int,
     seed: int,
     progress: Progress = silent,
-) -> BesideBaseline:
+) -> Baseline:
     """Run the candidates, the baseline and the best polynomial on the same fresh problems.
 
     Parameters
@@ -117,7 +60,7 @@ def beside_baseline(
 
     Returns
     -------
-    BesideBaseline
+    Baseline
     """
     tune_seed, draw_seed = np.random.SeedSequence([seed, len("baseline")]).spawn(2)
     progress(0.0, "the baseline")
@@ -128,7 +71,7 @@ def beside_baseline(
     progress(0.3, "all candidates beside the baseline")
     measured = task.evaluate_rules([*rules.values(), *candidates.values()], problems)
     rows = tuple(
-        Row(name, rule, intervals(measures, possible=task.possible))
+        MeasuredRule(name, rule, intervals(measures, possible=task.possible))
         for (name, rule), measures in zip(rules.items(), measured, strict=False)
     )
     losses = measured[0]["loss"]
@@ -139,8 +82,11 @@ def beside_baseline(
         if verdict(differences[candidate], margin_between(measures["loss"], losses)) == "better":
             beaten_by.append(candidate)
     progress(1.0, "beside the baseline")
-    return BesideBaseline(
-        rows, differences, tuple(beaten_by), _text(name, rows, differences, beaten_by, chosen)
+    return Baseline(
+        rows=rows,
+        differences=differences,
+        beaten_by=tuple(beaten_by),
+        text=_text(name, rows, differences, beaten_by, chosen),
     )
 
 
@@ -183,7 +129,7 @@ def _rescaling(task: Task, factor: float) -> Rule | None:
 
 def _text(
     baseline: str,
-    rows: tuple[Row, ...],
+    rows: tuple[MeasuredRule, ...],
     differences: Mapping[str, Metric],
     beaten_by: Collection[str],
     chosen: str,

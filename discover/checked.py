@@ -1,4 +1,4 @@
-"""Reading what may have been written by somebody else: bytes of plain files, and JSON.
+"""Files and JSON that may have been written by somebody else, and files that are written whole or not at all.
 
 Whatever such content holds, the outcome is the content or one error of this package with the place of the
 fault. Nothing of it is evaluated, and work and memory are bounded by its length.
@@ -12,6 +12,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,13 +24,13 @@ __all__ = [
     "read_plain",
     "shortened",
     "values_in",
+    "write_whole",
 ]
 
 MAX_DEPTH = 60
 """Deepest nesting of lists and tables in data that are read."""
 
 _INT64 = 2**63
-_LONGEST_NAME = 60
 
 _Part = TypeVar("_Part")
 
@@ -66,6 +67,40 @@ def read_plain(path: Path, n_bytes: int) -> bytes:
     """
     with os.fdopen(open_plain(path), "rb") as file:
         return file.read(n_bytes)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file by way of a temporary one beside it, so that no reader ever sees half of it.
+
+    Raises
+    ------
+    OSError
+        When the folder or the file cannot be written; a file that was there before is left as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):  # the folder may be the very thing that cannot be written
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows cannot open a folder
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def parse_json(data: bytes | str) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -22,18 +22,19 @@ from discover._compared_rules import (
     RATIO_TOLERANCE,
     Term,
     angle_degrees,
+    by_text,
     constant_ratios,
     flipped,
     is_odd,
     projection,
     rule_of_terms,
     structural_verdict,
-    synapses_of,
     table,
-    term_text,
+    term_ratios,
     without,
 )
 from discover.errors import RuleError
+from discover.forms import Compared, Comparison, Distances, Evidence
 from discover.intervals import ENOUGH
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
@@ -44,9 +45,6 @@ from discover.tasks.base import Task, known_networks_of, known_rules_of
 
 __all__ = [
     "CompareSettings",
-    "Compared",
-    "ComparisonResult",
-    "Match",
     "Verdict",
     "compare",
     "compare_candidates",
@@ -124,112 +122,11 @@ class CompareSettings:
         return n_judged, n_tuning, steps
 
 
-@dataclass(frozen=True)
-class Match:
-    """A candidate beside one known rule.
+class _Match(NamedTuple):
+    """A candidate compared with one known rule."""
 
-    Attributes
-    ----------
-    coefficient : float or None
-        Angle in degrees between the vectors of expanded coefficients, in the slot where it is largest; None
-        unless both are polynomials.
-    functional : float or None
-        ``1 - cos**2`` of the angle between the updates on the frozen states, 1 when they point apart, in the
-        slot where it is largest; None where fewer than half of the states give finite updates.
-    behavioural : float
-        Mean absolute difference of the losses along the inner loop, the candidate at the known rule's scales.
-    verdict : str
-    scales : mapping from str to float
-        Slot -> factor on the known rule that fits the candidate best: slots have learning rates of their
-        own. Slots in which no factor is defined are missing.
-    flipped : bool
-        Whether the known rule was taken with outputs and feed-forward weights of the other sign.
-    ratios : mapping from str to float
-        The candidate's terms relative to the known rule's first one at the same synapses, as
-        ``w*y**2 : x*y``, and its constants of the synapse relative to the known rule's.
-    extra_terms, missing_terms : mapping from str to float
-        Terms with their coefficients, in the candidate and in the known rule.
-    idle_terms, negligible_terms : mapping from str to float
-        Terms of the candidate that were left out.
-    """
-
-    coefficient: float | None
-    functional: float | None
-    behavioural: float
-    verdict: Verdict
-    scales: Mapping[str, float]
-    flipped: bool
-    ratios: Mapping[str, float]
-    extra_terms: Mapping[str, float]
-    missing_terms: Mapping[str, float]
-    idle_terms: Mapping[str, float]
-    negligible_terms: Mapping[str, float]
-
-    def distances(self) -> dict[str, float | None]:
-        """Return the three distances by name."""
-        return {
-            "coefficient": self.coefficient,
-            "functional": self.functional,
-            "behavioural": self.behavioural,
-        }
-
-    def evidence(self) -> dict[str, Any]:
-        """Return the numbers behind the verdict."""
-        return {
-            "scales": dict(self.scales),
-            "flipped": self.flipped,
-            "ratios": dict(self.ratios),
-            "extra_terms": dict(self.extra_terms),
-            "missing_terms": dict(self.missing_terms),
-            "idle_terms": dict(self.idle_terms),
-            "negligible_terms": dict(self.negligible_terms),
-        }
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A candidate beside all known rules of a task.
-
-    Attributes
-    ----------
-    nearest : str or None
-        The known rule that `verdict` is about.
-    verdict : str
-    matches : mapping from str to Match
-    """
-
-    nearest: str | None
-    verdict: Verdict
-    matches: Mapping[str, Match]
-
-
-@dataclass(frozen=True)
-class ComparisonResult:
-    """Candidates beside the known rules."""
-
-    task: str
-    candidates: Mapping[str, Compared]
-    settings: CompareSettings
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of ``comparison.json``."""
-        return {
-            "task": self.task,
-            "ratio_tolerance": self.settings.ratio_tolerance,
-            "alike": self.settings.alike,
-            "candidates": {
-                name: {
-                    "nearest": compared.nearest,
-                    "verdict": compared.verdict,
-                    "distances": {known: match.distances() for known, match in compared.matches.items()},
-                    "evidence": {
-                        known: {"verdict": match.verdict, **match.evidence()}
-                        for known, match in compared.matches.items()
-                    },
-                }
-                for name, compared in self.candidates.items()
-            },
-        }
+    distances: Distances
+    evidence: Evidence
 
 
 def compare_candidates(
@@ -239,7 +136,7 @@ def compare_candidates(
     compare_settings: CompareSettings | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> ComparisonResult:
+) -> Comparison:
     """Compare candidates with the known rules that can run in a task's network.
 
     Parameters
@@ -254,7 +151,7 @@ def compare_candidates(
 
     Returns
     -------
-    ComparisonResult
+    Comparison
 
     Raises
     ------
@@ -272,9 +169,19 @@ def compare_candidates(
         matches = {other: _match(bench, rule, known_rule) for other, known_rule in known.items()}
         nearest = _nearest(rule, known, matches)
         matches |= {other: _match_of_behaviour(bench, rule, one) for other, one in networks.items()}
-        result[name] = Compared(nearest, matches[nearest].verdict if nearest else "different", matches)
+        result[name] = Compared(
+            nearest,
+            matches[nearest].evidence.verdict if nearest else "different",
+            {other: match.distances for other, match in matches.items()},
+            {other: match.evidence for other, match in matches.items()},
+        )
     progress(1.0, f"{len(candidates)} rules compared")
-    return ComparisonResult(task.name, result, bench.settings)
+    return Comparison(
+        task=task.name,
+        ratio_tolerance=bench.settings.ratio_tolerance,
+        alike=bench.settings.alike,
+        candidates=result,
+    )
 
 
 def compare(rule: Rule | str, task: str = "oja", seed: int = 0) -> Compared:
@@ -369,7 +276,7 @@ class _Bench:
         return float(self.curve(rule)[-1].mean()) < 1.0
 
 
-def _match(bench: _Bench, rule: Rule, known: Rule) -> Match:
+def _match(bench: _Bench, rule: Rule, known: Rule) -> _Match:
     update = bench.update(rule)
     variants = [(known, False)]
     if (mirrored := flipped(known)) != known:
@@ -386,37 +293,25 @@ def _match(bench: _Bench, rule: Rule, known: Rule) -> Match:
         verdict = "same up to scale"
     if verdict is None:
         verdict = "behaves alike" if bench.alike(scaled, variant, behavioural) else "different"
-    return Match(
-        coefficient=terms.angle,
-        functional=functional,
-        behavioural=behavioural,
+    evidence = Evidence(
         verdict=verdict,
         scales=scales,
         flipped=flip,
         ratios=terms.ratios,
-        extra_terms=_named(terms.extra),
-        missing_terms=_named(terms.missing),
-        idle_terms=_named(terms.idle),
-        negligible_terms=_named(terms.negligible),
+        extra_terms=by_text(terms.extra),
+        missing_terms=by_text(terms.missing),
+        idle_terms=by_text(terms.idle),
+        negligible_terms=by_text(terms.negligible),
     )
+    return _Match(Distances(terms.angle, functional, behavioural), evidence)
 
 
-def _match_of_behaviour(bench: _Bench, rule: Rule, known: KnownRule) -> Match:
+def _match_of_behaviour(bench: _Bench, rule: Rule, known: KnownRule) -> _Match:
     """Compare with a rule that runs in a network of its own, both at the learning rate of the task."""
     difference = bench.difference(rule, known)
-    return Match(
-        coefficient=None,
-        functional=None,
-        behavioural=difference,
-        verdict="behaves alike" if bench.alike(rule, known, difference) else "different",
-        scales={},
-        flipped=False,
-        ratios={},
-        extra_terms={},
-        missing_terms={},
-        idle_terms={},
-        negligible_terms={},
-    )
+    verdict: Verdict = "behaves alike" if bench.alike(rule, known, difference) else "different"
+    evidence = Evidence(verdict=verdict, scales={}, flipped=False, idle_terms={}, negligible_terms={})
+    return _Match(Distances(behavioural=difference), evidence)
 
 
 def _projection(
@@ -473,7 +368,7 @@ def _compare_terms(bench: _Bench, rule: Rule, known: Rule) -> _Terms:
             terms, known_terms, constant_ratios(rule, known), bench.settings.ratio_tolerance
         ),
         angle=angle_degrees(all_terms, known_terms),
-        ratios=_ratios(all_terms, known_terms) | constant_ratios(rule, known),
+        ratios=term_ratios(all_terms, known_terms) | constant_ratios(rule, known),
         extra=extra,
         missing=missing,
         idle=idle,
@@ -501,24 +396,7 @@ def _idle(bench: _Bench, terms: Mapping[Term, float], known: Mapping[Term, float
     return odd if changes <= bench.settings.idle else {}
 
 
-def _ratios(terms: Mapping[Term, float], known: Mapping[Term, float]) -> dict[str, float]:
-    ratios: dict[str, float] = {}
-    for synapses in dict.fromkeys(synapses_of(term) for term in terms):
-        first = next((term for term in known if term in terms and synapses_of(term) == synapses), None)
-        if first is not None:
-            ratios |= {
-                f"{term_text(term)} : {term_text(first)}": value / terms[first]
-                for term, value in terms.items()
-                if synapses_of(term) == synapses and term != first
-            }
-    return ratios
-
-
-def _named(terms: Mapping[Term, float]) -> dict[str, float]:
-    return {term_text(term): value for term, value in terms.items()}
-
-
-def _nearest(rule: Rule, known: Mapping[str, Rule], matches: Mapping[str, Match]) -> str | None:
+def _nearest(rule: Rule, known: Mapping[str, Rule], matches: Mapping[str, _Match]) -> str | None:
     """Return the known rule to name, or None when all updates point elsewhere.
 
     First comes one with the same terms, then one that behaves alike, then the closest in update and
@@ -533,9 +411,9 @@ def _nearest(rule: Rule, known: Mapping[str, Rule], matches: Mapping[str, Match]
 _RANKS = ("same up to scale", "same terms", "behaves alike", "close", "related", "similar", "unlike")
 
 
-def _order(match: Match) -> tuple[int, float]:
-    functional = _or_infinite(match.functional)
-    rank: str = match.verdict
+def _order(match: _Match) -> tuple[int, float]:
+    functional = _or_infinite(match.distances.functional)
+    rank = match.evidence.verdict
     if rank not in _RANKS:
         if functional <= RELATED:
             rank = "close"
@@ -543,7 +421,7 @@ def _order(match: Match) -> tuple[int, float]:
             rank = "related"
         else:
             rank = "similar" if functional < 1 else "unlike"
-    return _RANKS.index(rank), functional + match.behavioural
+    return _RANKS.index(rank), functional + _or_infinite(match.distances.behavioural)
 
 
 def _or_infinite(value: float | None) -> float:

@@ -13,21 +13,21 @@ rules were shown to differ by less than that, and where neither this nor the con
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RuleError
-from discover.intervals import Metric, Verdict, interval, joint_confidence, paired, verdict
+from discover.forms import Contest, Standing
+from discover.intervals import interval, joint_confidence, paired, verdict
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.speeds import AS_GIVEN, Speeds, at_speeds, evaluate_at, tuned_speeds
 from discover.tasks.base import Task, all_known_of
 
-__all__ = ["Contest", "Standing", "contest", "contest_text", "margin_between"]
+__all__ = ["contest", "contest_text", "margin_between"]
 
 FloatArray = NDArray[np.float64]
 
@@ -42,69 +42,6 @@ BATCH = 16
 
 LAST_RATIO = 1.03
 """Neighbouring multiples that are told apart."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One measure of a known rule beside the found one's.
-
-    Attributes
-    ----------
-    known, found : Metric
-        Means with 95 % intervals.
-    difference : Metric
-        The found rule's minus the known one's, problem by problem; of a measure with a plausible range, of
-        the distances from that. The intervals of all differences in a contest cover together with a
-        probability of 95 % (Bonferroni).
-    margin : float
-        The largest difference that does not matter.
-    verdict : {"better", "worse", "equivalent", "undecided"}
-        What the difference says of the found rule, see :func:`discover.intervals.verdict`.
-    """
-
-    known: Metric
-    found: Metric
-    difference: Metric
-    margin: float
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Contest:
-    """The found rule beside one known rule.
-
-    Attributes
-    ----------
-    name : str
-        The known rule.
-    also : tuple of str
-        Further names under which the task knows the same update.
-    speed : float
-        Multiple of the task's learning rate at which the published form suits the task best; of the first
-        kind of synapses where there are several.
-    speeds, found_speeds : mapping from str to float
-        Synapses -> multiple, of the known rule and of the found one.
-    refitted : mapping from str to str
-        Slot -> the known rule with the constants that suit the task best. Empty for a rule with a network of
-        its own, of which the learning rate alone is fitted.
-    measures : mapping from str to Standing
-        Those that both have; the known rule with its constants fitted.
-    as_published : mapping from str to Standing
-        The same with the published constants, at the best multiples.
-    """
-
-    name: str
-    also: tuple[str, ...]
-    speed: float
-    speeds: Speeds
-    found_speeds: Speeds
-    refitted: Mapping[str, str]
-    measures: Mapping[str, Standing]
-    as_published: Mapping[str, Standing]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content as it goes into ``comparison.json``."""
-        return {**asdict(self), "also": list(self.also)}
 
 
 def contest(
@@ -174,7 +111,7 @@ def contest(
                 speed=next(iter(at.values()), 1.0),
                 speeds=at,
                 found_speeds=found_speeds,
-                refitted=refitted.to_dict() if isinstance(refitted, Rule) else {},
+                refitted=refitted if isinstance(refitted, Rule) else None,
                 measures=with_constants,
                 as_published=as_published,
             )
@@ -241,12 +178,18 @@ def _standing(task: Task, measure: str, found: FloatArray, known: FloatArray, jo
     higher_is_better = measure in task.higher_is_better
     plausible = task.plausible.get(measure)
     possible = task.possible.get(measure)
-    means = interval(known, possible=possible), interval(found, possible=possible)
+    known_mean, found_mean = interval(known, possible=possible), interval(found, possible=possible)
     if plausible is not None:
         found, known = (_outside(values, *plausible) for values in (found, known))
     margin = margin_between(found, known, best=1.0 if higher_is_better else 0.0)
     difference = paired(found, known, joint, possible)
-    return Standing(*means, difference, margin, verdict(difference, margin, higher_is_better))
+    return Standing(
+        known=known_mean,
+        found=found_mean,
+        difference=difference,
+        margin=margin,
+        verdict=verdict(difference, margin, higher_is_better),
+    )
 
 
 def _outside(values: FloatArray, lowest: float, highest: float) -> FloatArray:

@@ -34,6 +34,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.stored import Stored
+
 __all__ = [
     "CONFIDENCE",
     "ENOUGH",
@@ -66,7 +68,7 @@ LARGEST_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Stored):
     """Mean of a measure over problems, with its interval.
 
     Attributes

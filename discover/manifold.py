@@ -10,10 +10,11 @@ combinations of parameters the task leaves free.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
@@ -24,12 +25,13 @@ from discover.predict import LinearParameters, mean_field_rate
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.spread import losses_of_population, spread
+from discover.stored import Artefact, NumberOrNaN, Stored
 from discover.tasks._balance import BalanceTask, SpikeTrains, losses_of, tuning_of
 from discover.tasks._balance_problems import BalanceProblems, mean_input_rate
 from discover.tasks.base import Task
 from discover.traces import trace_at
 
-__all__ = ["Direction", "ManifoldResult", "Solution", "covariances", "judged", "manifold", "surface_rules"]
+__all__ = ["Direction", "Manifold", "Solution", "covariances", "judged", "manifold", "surface_rules"]
 
 FloatArray = NDArray[np.float64]
 
@@ -53,7 +55,7 @@ SPREAD = 0.5
 
 
 @dataclass(frozen=True)
-class Solution:
+class Solution(Stored):
     """One rule of the published family, in simulation and in theory.
 
     Attributes
@@ -73,25 +75,17 @@ class Solution:
     """
 
     parameters: LinearParameters
-    loss: float
-    simulated_hz: float
-    predicted_hz: float
-    corrected_hz: float
-    tuning: float
+    loss: NumberOrNaN
+    simulated_hz: NumberOrNaN
+    predicted_hz: NumberOrNaN
+    corrected_hz: NumberOrNaN
+    tuning: NumberOrNaN
     converged: bool
     on_surface: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data; what is not a number becomes None."""
-        content = asdict(self)
-        return {
-            name: None if isinstance(value, float) and not np.isfinite(value) else value
-            for name, value in content.items()
-        }
-
 
 @dataclass(frozen=True)
-class Direction:
+class Direction(Stored):
     """A principal direction of the set of converged rules.
 
     Attributes
@@ -107,8 +101,8 @@ class Direction:
 
 
 @dataclass(frozen=True)
-class ManifoldResult:
-    """What many restarts found.
+class Manifold(Artefact):
+    """``manifold.json``: what many restarts found, compared with what a mean field predicts.
 
     Attributes
     ----------
@@ -117,6 +111,8 @@ class ManifoldResult:
         Target, and mean rate of an inhibitory input.
     tolerance : float
         Of the surface.
+    converged_loss : float
+        Held-out loss up to which a restart has converged.
     searched : tuple of Solution
         From the whole loss, one a restart.
     rate_only : tuple of Solution
@@ -125,25 +121,26 @@ class ManifoldResult:
         Rules drawn from the surface and simulated.
     directions : tuple of Direction
         Of the converged ones of `searched`, the widest first.
+    answers : mapping from str to str
+        What the study says, in words.
     """
 
+    kind = "manifold"
     task: str
-    target_hz: float
-    pre_hz: float
+    target_hz: Annotated[float, Gt(0)]
+    pre_hz: Annotated[float, Gt(0)]
     tolerance: float
+    converged_loss: float = field(default=CONVERGED, kw_only=True)
     searched: tuple[Solution, ...]
     rate_only: tuple[Solution, ...]
     surface: tuple[Solution, ...]
     directions: tuple[Direction, ...]
+    answers: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def share_on_surface(self) -> float:
-        """Share of the converged restarts that lie on the surface."""
-        converged = [one for one in self.searched if one.converged]
-        return sum(one.on_surface for one in converged) / len(converged) if converged else float("nan")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "answers", self.answers or self._in_words())
 
-    def answers(self) -> dict[str, str]:
-        """Return in words what the study says."""
+    def _in_words(self) -> dict[str, str]:
         converged = [one for one in self.searched if one.converged]
         off = [one for one in converged if not one.on_surface]
         failing = [one for one in self.surface if not one.converged]
@@ -174,21 +171,7 @@ class ManifoldResult:
             "them.",
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of ``manifold.json``."""
-        return {
-            "task": self.task,
-            "target_hz": self.target_hz,
-            "pre_hz": self.pre_hz,
-            "tolerance": self.tolerance,
-            "converged_loss": CONVERGED,
-            **{name: [one.to_json() for one in getattr(self, name)] for name in SETS},
-            "directions": [asdict(one) for one in self.directions],
-            "answers": self.answers(),
-        }
 
-
-SETS = ("searched", "rate_only", "surface")
 NUMBERS = ("loss", "simulated_hz", "predicted_hz", "corrected_hz", "tuning")
 FLAGS = ("converged", "on_surface")
 
@@ -206,7 +189,7 @@ def manifold(
     n_rate_only: int | None = None,
     n_surface: int = 24,
     journal: Journal | None = None,
-) -> ManifoldResult:
+) -> Manifold:
     """Search the published family from many random starts and set what is found beside the mean field.
 
     Parameters
@@ -228,7 +211,7 @@ def manifold(
 
     Returns
     -------
-    ManifoldResult
+    Manifold
 
     Raises
     ------
@@ -270,7 +253,7 @@ def manifold(
     on_surface = _remembered_judgement(kept, drawn, heldout)
     progress(1.0, f"{len(starts)} restarts done")
     searched = solutions[:restarts]
-    return ManifoldResult(
+    return Manifold(
         task.name,
         settings.target_hz,
         float(_pre_hz(heldout).mean()),

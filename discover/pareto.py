@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import AliasChoices, AliasPath, BeforeValidator, Field, Strict
 
 from discover.errors import TaskError, did_you_mean
 from discover.stored import Artefact, Count, NotNegative, RuleText, Stored, left_out
@@ -21,6 +21,7 @@ __all__ = [
     "Reported",
     "Simplification",
     "Spent",
+    "Supported",
     "chance",
     "in_layers",
     "pareto_front",
@@ -257,6 +258,23 @@ class Spent(Stored):
 
 
 @dataclass(frozen=True)
+class Supported(Stored):
+    """Whether data from outside support a candidate.
+
+    Attributes
+    ----------
+    candidate : str
+    supported : bool
+    text : str
+        The verdict, in words.
+    """
+
+    candidate: str
+    supported: bool
+    text: str
+
+
+@dataclass(frozen=True)
 class ParetoFront(Artefact):
     """``front.json``: candidates of a search, and which of them was taken.
 
@@ -284,6 +302,8 @@ class ParetoFront(Artefact):
         What each way to search cost, where there were several.
     teacher_loss : float or None
         Loss of the teacher that the engines were to name, on the problems that candidates are chosen on.
+    verdict : Supported or None
+        Of a front that was read: whether data from outside support the chosen rule; None for other fronts.
 
     Raises
     ------
@@ -303,6 +323,13 @@ class ParetoFront(Artefact):
     simplifications: tuple[Simplification, ...] = ()
     spent: tuple[Spent, ...] = ()
     teacher_loss: Annotated[float | None, left_out] = None
+    verdict: Annotated[
+        Supported | None,
+        Field(
+            validation_alias=AliasChoices(AliasPath("recorded", "verdict"), AliasPath("pairing", "verdict")),
+            exclude=True,
+        ),
+    ] = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check(self.candidates, self.selector)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from discover.errors import RuleError
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE
+from discover.stored import Stored
 from discover.traces import drawn_traces
 
 __all__ = [
@@ -35,7 +36,7 @@ N_DRAWS = 4_000
 
 
 @dataclass(frozen=True)
-class LinearParameters:
+class LinearParameters(Stored):
     """The published family: ``on_pre = alpha + kappa*x_post``, ``on_post = beta + gamma*x_pre``.
 
     Attributes

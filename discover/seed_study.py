@@ -7,19 +7,16 @@ pipeline is how often the choice at the end of all stages comes out the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from discover.checked import parse_json, printable, read_plain
-from discover.errors import ArtefactError
+from discover.intervals import Metric
 from discover.outcome import OUTCOMES, share_interval
+from discover.stored import Artefact, Count, Stored, left_out, read_stored
 
 __all__ = [
     "STUDIES",
-    "Estimate",
     "Family",
     "SeedRow",
     "Share",
@@ -35,28 +32,15 @@ STUDIES = "studies"
 """Folder of all studies among the results; a study's own is called like its pipeline."""
 
 FILE = "study.json"
-MAX_BYTES = 256_000_000
-VERSION = 1
 
 FAILED = "failed"
 NOT_COMPARED = "not compared"
 
-Count = Annotated[int, Ge(0)]
+NOTHING = Metric(None, None, None)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class Estimate(_Part):
-    """A mean with its 95 % interval, as far as they are known."""
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-class SeedRow(_Part):
+@dataclass(frozen=True, kw_only=True)
+class SeedRow(Stored):
     """One seed: what was chosen, how it stands to what there was to find, and what it cost.
 
     Attributes
@@ -68,51 +52,53 @@ class SeedRow(_Part):
         Why the run failed; empty where it did not.
     candidate : str
         Name of the chosen rule on its front.
-    slots : dict from str to str
+    slots : mapping from str to str
         The chosen rule.
     family : str
         Its form with letters for constants.
     verdict, nearest : str
         Of the comparison, about which known rule; empty where there was none.
-    loss : Estimate
+    loss : Metric
     loss_on : str
         Problems that the loss was measured on.
     complexity : float or None
     seconds : float or None
         Wall time of the stages, each as it was last run.
-    measures : dict from str to Estimate
+    measures : mapping from str to Metric
         The task's measures of the chosen rule on fresh problems.
-    folds : dict from str to str
-        By fold that the chosen rule went through why it did not pass, empty where it passed.
+    folds : mapping from str to str, or None
+        By fold that the chosen rule went through why it did not pass, empty where it passed; None in studies
+        before there were folds in them.
     """
 
     seed: Count
     outcome: str
     error: str = ""
     candidate: str = ""
-    slots: dict[str, str] = {}
+    slots: Mapping[str, str] = field(default_factory=dict)
     family: str = ""
     verdict: str = ""
     nearest: str = ""
-    loss: Estimate = Estimate()
+    loss: Metric = NOTHING
     loss_on: str = ""
     complexity: float | None = None
     seconds: float | None = None
-    measures: dict[str, Estimate] = {}
-    folds: dict[str, str] = {}
+    measures: Mapping[str, Metric] = field(default_factory=dict)
+    folds: Annotated[Mapping[str, str] | None, left_out] = None
 
     @property
     def not_passed(self) -> dict[str, str]:
         """Folds that the chosen rule did not pass, and why."""
-        return {name: why for name, why in self.folds.items() if why}
+        return {name: why for name, why in (self.folds or {}).items() if why}
 
     @property
     def n_passed(self) -> int:
         """How many folds it passed."""
-        return len(self.folds) - len(self.not_passed)
+        return len(self.folds or {}) - len(self.not_passed)
 
 
-class Share(_Part):
+@dataclass(frozen=True)
+class Share(Stored):
     """How many of all seeds ended in one way, and the 95 % interval of the share."""
 
     n: Count
@@ -120,21 +106,23 @@ class Share(_Part):
     high: float
 
 
-class Family(_Part):
+@dataclass(frozen=True)
+class Family(Stored):
     """Chosen rules that differ in constants alone."""
 
     form: str
-    seeds: list[Count]
+    seeds: tuple[Count, ...]
 
 
-class Study(_Part):
-    """Content of ``study.json``.
+@dataclass(frozen=True, kw_only=True)
+class Study(Artefact):
+    """``study.json``: what a pipeline found from each of many seeds.
 
     Attributes
     ----------
     name, task : str
         Of the pipeline.
-    pipeline : dict
+    pipeline : mapping
         Its settings, without seed and name.
     answer : str
         What the task has as an answer, see :meth:`discover.tasks.base.Task.answer_for`.
@@ -142,30 +130,36 @@ class Study(_Part):
         The known rule that was to be found; empty where there is not one.
     root : int or None
         What the seeds were drawn from; None where the user gave them.
-    asked : list of int
+    asked : tuple of int
         All seeds of the study; those without a row have not run to their end yet.
-    stages : list of str
-    rows : list of SeedRow
-    outcomes : dict from str to Share
-    families : list of Family
+    stages : tuple of str
+    rows : tuple of SeedRow
+    outcomes : mapping from str to Share
+    families : tuple of Family
         The most frequent first.
     text : str
         The counts in words.
+    versions, platform, code
+        See :class:`discover.forms.ManifestFile`.
     """
 
+    kind = "study"
     name: str
     task: str
-    pipeline: dict[str, Any]
+    pipeline: Mapping[str, Any]
     answer: str
     law: str
     law_title: str
     root: int | None
-    asked: list[Count]
-    stages: list[str]
-    rows: list[SeedRow]
-    outcomes: dict[str, Share]
-    families: list[Family]
+    asked: tuple[Count, ...]
+    stages: tuple[str, ...]
+    rows: tuple[SeedRow, ...]
+    outcomes: Mapping[str, Share]
+    families: tuple[Family, ...]
     text: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    platform: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def sections(self) -> dict[str, Any]:
@@ -197,18 +191,17 @@ def shares_of(rows: Sequence[SeedRow], answer: str) -> dict[str, Share]:
         return {}
     names = dict.fromkeys([*OUTCOMES.get(answer, ()), *found])
     counts = {name: found.count(name) for name in names}
-    intervals = {name: share_interval(n, len(found)) for name, n in counts.items()}
-    return {name: Share(n=n, low=intervals[name][0], high=intervals[name][1]) for name, n in counts.items()}
+    return {name: Share(n, *share_interval(n, len(found))) for name, n in counts.items()}
 
 
-def families_of(rows: Sequence[SeedRow]) -> list[Family]:
+def families_of(rows: Sequence[SeedRow]) -> tuple[Family, ...]:
     """Group the chosen rules by their form, the most frequent first."""
     seeds: dict[str, list[int]] = {}
     for row in rows:
         if row.family:
             seeds.setdefault(row.family, []).append(row.seed)
     ordered = sorted(seeds.items(), key=lambda entry: (-len(entry[1]), len(entry[0]), entry[0]))
-    return [Family(form=form, seeds=numbers) for form, numbers in ordered]
+    return tuple(Family(form, tuple(numbers)) for form, numbers in ordered)
 
 
 def study_text(
@@ -285,34 +278,8 @@ def read_study(path: Path) -> Study:
     ArtefactError
         When it cannot be read, is damaged, or was written by a later version.
     """
-    try:
-        data = read_plain(path, MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ArtefactError(f"{path} is longer than {MAX_BYTES:,} bytes and was not read.")
-        content = parse_json(data)
-    except OSError as error:
-        raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except ValueError as error:
-        raise _damaged(path, f"it is not valid JSON ({error})") from None
-    schema = content.get("schema") if isinstance(content, dict) else None
-    kind, _, version = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
-    if kind != "plasticity-discovery/study" or not (version.isdecimal() and len(version) < 10):
-        raise _damaged(path, "it does not say that it is a study")
-    if int(version) > VERSION:
-        raise ArtefactError(
-            f"{path} has version {version} of its form and this program reads up to version {VERSION}: "
-            "it was written by a newer release. Upgrade plasticity-discovery to read it."
-        )
-    try:
-        return Study.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(printable(str(part), 40) for part in first["loc"]) or "content"
-        raise _damaged(path, f"{where}: {first['msg']}") from None
-
-
-def _damaged(path: Path, fault: str) -> ArtefactError:
-    return ArtefactError(
-        f"{path} is truncated or was edited: {fault}. Remove it; `discover study` with the pipeline writes "
-        "it anew from the runs of its seeds, which are kept."
+    remedy = (
+        "Remove it; `discover study` with the pipeline writes it anew from the runs of its seeds, "
+        "which are kept."
     )
+    return read_stored(path, Study, remedy)

@@ -14,7 +14,7 @@ is no interval; there the difference itself must lie below the margin.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal
 from zlib import crc32
 
@@ -23,15 +23,16 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
 
 from discover.errors import RuleError, TaskError, did_you_mean
+from discover.forms import FoldResult, FoldVerdict, Validated, Validation
 from discover.intervals import CONFIDENCE, N_RESAMPLES, Metric, intervals
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.speeds import AS_GIVEN, Speeds, evaluate_at, tuned_speeds
+from discover.speeds import AS_GIVEN, evaluate_at, tuned_speeds
 from discover.spread import spread
 from discover.tasks.base import Fold, Task, all_known_of
 
-__all__ = ["FoldResult", "ValidateSettings", "ValidationResult", "validate"]
+__all__ = ["ValidateSettings", "validate"]
 
 FloatArray = NDArray[np.float64]
 
@@ -83,102 +84,6 @@ class ValidateSettings:
 QUICK, SLOW = (256, 16), (8, 3)
 """Problems to try rules on and to tune them on, where a simulation takes no time and where it takes long."""
 
-Verdict = Literal["passed", "failed", "undecided"]
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """What a rule did in one fold.
-
-    Attributes
-    ----------
-    name, title : str
-    metrics : mapping from str to Metric
-        The task's measures; ``loss_difference``: the loss minus the reference rule's, problem by problem; and
-        ``loss_at_rate_of_fit``: the mean loss of the rule as it is, on the first of the problems.
-    verdict : {"passed", "failed", "undecided"}
-    reason : str
-        Why it did not pass; empty when it did.
-    n_problems : int
-    speeds : mapping from str to float
-        Synapses -> multiple of the rule's update at which it was tried.
-    """
-
-    name: str
-    title: str
-    metrics: Mapping[str, Metric]
-    verdict: Verdict
-    reason: str
-    n_problems: int
-    speeds: Speeds = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """Whether the rule passed; a fold that is undecided is not passed."""
-        return self.verdict == "passed"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content as it goes into ``validation.json``."""
-        return {**asdict(self), "speeds": dict(self.speeds), "passed": self.passed}
-
-
-@dataclass(frozen=True)
-class ValidationResult:
-    """Folds of each rule.
-
-    Attributes
-    ----------
-    task : str
-    reference : str
-        Known rule that the others' losses are compared with, unless a fold's problems have another one.
-    measures : mapping from str to str
-        What each measure is, in words.
-    tolerances : mapping from str to mapping from str to tuple of float
-        Fold -> measure -> lowest and highest mean that passes.
-    candidates : mapping from str to tuple of FoldResult
-        Candidates by their names, then known rules by theirs.
-    known : tuple of str
-        Which of these are known rules.
-    settings : ValidateSettings
-    """
-
-    task: str
-    reference: str
-    measures: Mapping[str, str]
-    tolerances: Mapping[str, Mapping[str, tuple[float, float]]]
-    candidates: Mapping[str, tuple[FoldResult, ...]]
-    known: tuple[str, ...]
-    settings: ValidateSettings
-
-    def passed(self, name: str) -> bool:
-        """Whether a rule passed all folds."""
-        return all(fold.passed for fold in self.candidates[name])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of ``validation.json``."""
-        return {
-            "task": self.task,
-            "reference": self.reference,
-            "measures": dict(self.measures),
-            "confidence": self.settings.confidence,
-            "margin": self.settings.margin,
-            "n_problems": max(
-                (fold.n_problems for one in self.candidates.values() for fold in one), default=0
-            ),
-            "tolerances": {
-                fold: {measure: list(limits) for measure, limits in tolerances.items()}
-                for fold, tolerances in self.tolerances.items()
-            },
-            "candidates": {
-                name: {
-                    "known": name in self.known,
-                    "folds": [fold.to_json() for fold in folds],
-                    "passed": self.passed(name),
-                }
-                for name, folds in self.candidates.items()
-            },
-        }
-
 
 def validate(
     task: Task,
@@ -187,7 +92,7 @@ def validate(
     validate_settings: ValidateSettings | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> ValidationResult:
+) -> Validation:
     """Try candidates, and the known rules, in the folds of a task.
 
     Parameters
@@ -203,7 +108,7 @@ def validate(
 
     Returns
     -------
-    ValidationResult
+    Validation
 
     Raises
     ------
@@ -218,7 +123,7 @@ def validate(
     >>> task = get_task("oja")
     >>> few = ValidateSettings(folds=("uniform",), n_problems=4)
     >>> result = validate(task, task.settings_type(n_inputs=5), {"mine": Rule.parse("x*y")}, few)
-    >>> result.passed("mine"), result.passed("oja")
+    >>> result.candidates["mine"].passed, result.candidates["oja"].passed
     (False, True)
     """
     chosen = validate_settings or ValidateSettings()
@@ -237,7 +142,7 @@ def validate(
             results[name].append(result)
     progress(1.0, f"{len(folds)} folds done")
     reference = task.reference_for(settings)
-    return ValidationResult(
+    return Validation(
         task=task.name,
         reference=reference,
         measures={
@@ -245,10 +150,16 @@ def validate(
             PAIRED_DIFFERENCE: f"loss minus that of the rule {reference}, problem by problem",
             AT_RATE_OF_FIT: "loss of the rule as it is, at the learning rate that it was fitted at",
         },
-        tolerances={fold.name: dict(fold.tolerances) for fold in folds},
-        candidates={name: tuple(values) for name, values in results.items()},
-        known=tuple(known),
-        settings=chosen,
+        confidence=chosen.confidence,
+        margin=chosen.margin,
+        n_problems=max((fold.n_problems or 0 for tried in results.values() for fold in tried), default=0),
+        tolerances={fold.name: fold.tolerances for fold in folds},
+        candidates={
+            name: Validated(
+                known=name in known, folds=tuple(tried), passed=all(fold.passed for fold in tried)
+            )
+            for name, tried in results.items()
+        },
     )
 
 
@@ -308,7 +219,14 @@ def _try_fold(
         verdict, reason = _judged(fold, metrics, reference, settings.margin)
         metrics[AT_RATE_OF_FIT] = _mean_alone(as_given[number]["loss"])
         results[name] = FoldResult(
-            fold.name, fold.title, metrics, verdict, reason, n_problems, dict(speeds[number])
+            name=fold.name,
+            title=fold.title,
+            metrics=metrics,
+            passed=verdict == "passed",
+            verdict=verdict,
+            reason=reason,
+            n_problems=n_problems,
+            speeds=dict(speeds[number]),
         )
     return results
 
@@ -332,7 +250,9 @@ def _mean_alone(values: FloatArray) -> Metric:
     return Metric(float(values.mean()) if np.all(np.isfinite(values)) else None, None, None)
 
 
-def _judged(fold: Fold, metrics: Mapping[str, Metric], reference: str, margin: float) -> tuple[Verdict, str]:
+def _judged(
+    fold: Fold, metrics: Mapping[str, Metric], reference: str, margin: float
+) -> tuple[FoldVerdict, str]:
     """Return whether a fold is passed, and why it is not, in one phrase."""
     for measure, (lowest, highest) in fold.tolerances.items():
         if measure not in metrics:  # a network of its own may lack what is measured, such as lateral synapses

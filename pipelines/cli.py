@@ -139,11 +139,11 @@ def search(
 ) -> None:
     """Stage 3: search for expressions, build the Pareto front (front.json)."""
     from discover.pareto import ParetoFront
-    from pipelines.artefacts import read_json
+    from discover.stored import read_stored
     from pipelines.show import found_lines
 
     found = _stage("search", name, fresh, update, threads, results, engine, objective)
-    for line in found_lines(read_json(found.folder / "front.json", ParetoFront)):
+    for line in found_lines(read_stored(found.folder / "front.json", ParetoFront)):
         typer.echo(line.strip())
 
 
@@ -477,7 +477,7 @@ def _compare_rule(text: str, task_name: str, seed: int) -> None:
     result = compare_candidates(
         task, task.settings_type(), {"rule": rule}, CompareSettings(), stage_seed(seed, "compare"), silent
     )
-    compared = result.to_json()["candidates"]["rule"]
+    compared = result.candidates["rule"]
     typer.echo(distances_text(compared))
     typer.echo(verdict_text(str(rule), compared))
 

@@ -7,19 +7,22 @@ them. `config.json` says ``"task": "recorded"`` and where the data came from.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from discover.errors import ArtefactError, ConfigError, RuleError, did_you_mean
-from discover.pareto import ParetoFront
+from discover.forms import StageRecord
 from pipelines import artefacts
 from pipelines.events import Reporter
 from pipelines.infer_config import TASK, DataConfig, InferConfig, is_recorded, named_pairs, run_name
-from pipelines.manifest import Manifest, StageRecord, digest
+from pipelines.manifest import Manifest, digest
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
     from discover.inference import Recordings, Table
+    from discover.inference.forms import RecordedCandidate
+    from discover.pareto import Candidate
 
 __all__ = ["infer_table", "notes_of", "report_again", "run_infer"]
 
@@ -75,7 +78,8 @@ def run_infer(
             "it, add --fresh."
         )
         manifest.check_not_overwritten(("infer", "report"), {"infer": wanted.settings}, remedy)
-    if not fresh and _is_up_to_date(manifest, wanted):
+    again = "Repeat the command with --fresh to make it anew."
+    if not fresh and manifest.is_up_to_date("infer", wanted, again):
         reporter.up_to_date("infer")
     else:
         _work(folder, config, table, recordings, manifest, wanted, reporter)
@@ -159,8 +163,8 @@ def _work(
 ) -> None:
     import numpy as np
 
-    from discover.fit.result import FitResult
     from discover.inference.beside import compare_recorded
+    from discover.inference.forms import Recorded, RecordedCandidate, RecordedFront
     from discover.inference.laws import infer
     from discover.inference.trials import try_recordings
     from discover.inference.units import constant_units
@@ -172,33 +176,36 @@ def _work(
         trials = try_recordings(found, recordings)
         rules = {one.id: one.rule for one in (*found.front.front, found.front.chosen)}
         comparison = compare_recorded(rules, recordings.of(list(found.search)), found.slot)
-        front = found.front.to_json()
-        nodes = {one.id: one.rule.expression() for one in found.front.candidates}
-        for one in front["candidates"]:
-            if units["stated"]:
-                texts = constant_units(nodes[one["id"]], units["variables"], units["target"])
-                one["constant_units"] = [None if unit is None else str(unit) for unit in texts]
-        front["recorded"] = {
-            "quantity": config.data.quantity,
-            "units": {name: str(unit) for name, unit in units["variables"].items()}
-            if units["stated"]
-            else {},
-            "target_unit": str(units["target"]) if units["stated"] else "",
-            "recordings": list(recordings.names),
-            "groups_stated": recordings.stated,
-            "kept": [recordings.names[one] for one in found.kept],
-            "n_rows": table.n_rows,
-            "n_equations": recordings.samples.n_rows if config.data.weak else 0,
-            "window": recordings.window,
-            "verdict": found.verdict.to_json(),
-        }
+        stated = units["stated"]
+
+        def with_units(one: Candidate) -> RecordedCandidate:
+            if not stated:
+                return RecordedCandidate(**vars(one))
+            texts = constant_units(one.rule.expression(), units["variables"], units["target"])
+            known = tuple(None if unit is None else str(unit) for unit in texts)
+            return RecordedCandidate(**vars(one), constant_units=known)
+
+        recorded = Recorded(
+            quantity=config.data.quantity,
+            units={name: str(unit) for name, unit in units["variables"].items()} if stated else {},
+            target_unit=str(units["target"]) if stated else "",
+            recordings=tuple(recordings.names),
+            groups_stated=recordings.stated,
+            kept=tuple(recordings.names[one] for one in found.kept),
+            n_rows=table.n_rows,
+            n_equations=recordings.samples.n_rows if config.data.weak else 0,
+            window=recordings.window,
+            verdict=found.verdict,
+        )
+        candidates = tuple(with_units(one) for one in found.front.candidates)
+        front = RecordedFront(**{**vars(found.front), "candidates": candidates, "recorded": recorded})
         artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
         manifest.write(config, wanted.threads, "infer", None)
-        artefacts.write_json(folder / "path.json", FitResult, found.path.written(TASK).to_json())
-        artefacts.write_json(folder / "front.json", ParetoFront, front)
+        artefacts.write_json(folder / "path.json", found.path.written(TASK))
+        artefacts.write_json(folder / "front.json", front)
         artefacts.write_csv(folder / "front.csv", found.front.rows())
-        artefacts.write_json(folder / "validation.json", artefacts.Validation, trials.content)
-        artefacts.write_json(folder / "comparison.json", artefacts.Comparison, comparison)
+        artefacts.write_json(folder / "validation.json", trials.validation)
+        artefacts.write_json(folder / "comparison.json", comparison)
         arrays = {
             "observed": trials.observed,
             "predicted": trials.predicted,
@@ -207,12 +214,9 @@ def _work(
         }
         artefacts.write_arrays(folder / "predictions.npz", "predictions", arrays)
         written = {name: artefacts.checksum(folder / name) for name in OUTPUTS}
-        changes = {
-            "outputs": written,
-            "seconds": time.perf_counter() - started,
-            "engine": list(found.front.engines),
-        }
-        manifest.write(config, wanted.threads, "infer", wanted.model_copy(update=changes))
+        seconds = time.perf_counter() - started
+        done = replace(wanted, outputs=written, seconds=seconds, engine=found.front.engines)
+        manifest.write(config, wanted.threads, "infer", done)
 
 
 def _report(
@@ -234,11 +238,9 @@ def _report(
     started = time.perf_counter()
     with reporter.stage("report"):
         report_again(folder)
-    changes = {
-        "outputs": {"report.html": artefacts.checksum(folder / "report.html")},
-        "seconds": time.perf_counter() - started,
-    }
-    manifest.write(config, threads, "report", wanted.model_copy(update=changes))
+    written = {"report.html": artefacts.checksum(folder / "report.html")}
+    done = replace(wanted, outputs=written, seconds=time.perf_counter() - started)
+    manifest.write(config, threads, "report", done)
 
 
 def report_again(folder: Path) -> None:
@@ -257,39 +259,22 @@ def report_again(folder: Path) -> None:
         artefacts.unwritable(Path(error.filename) if error.filename else folder, error)
 
 
-def _is_up_to_date(manifest: Manifest, wanted: StageRecord) -> bool:
-    record = manifest.record("infer")
-    if record is None:
-        return False
-    if any(getattr(record, part) != getattr(wanted, part) for part in ("settings", "code", "inputs")):
-        return False
-    for name, checksum in record.outputs.items():
-        path = manifest.folder / name
-        if not path.exists():
-            return False
-        if artefacts.checksum(path) != checksum:
-            raise ArtefactError(
-                f"{path} is not what `discover infer` wrote: it was truncated or edited since. Repeat the "
-                "command with --fresh to make it anew."
-            )
-    return True
-
-
 def notes_of(folder: Path) -> list[str]:
     """Return what a person should know of how the data were split."""
-    front = artefacts.read_json(folder / "front.json", ParetoFront)
-    facts = front["recorded"]
+    from discover.inference.forms import RecordedFront
+
+    facts = artefacts.read_stored(folder / "front.json", RecordedFront).recorded
     notes = []
-    if not facts["groups_stated"]:
+    if not facts.groups_stated:
         notes.append(
-            f"No column of recordings was named (--groups): {len(facts['recordings'])} contiguous blocks "
+            f"No column of recordings was named (--groups): {len(facts.recordings)} contiguous blocks "
             "of rows stood for recordings."
         )
-    if facts["kept"]:
-        notes.append(f"Kept out of the search and predicted at the end: {', '.join(facts['kept'][:8])}.")
-    if facts["window"] is not None:
+    if facts.kept:
+        notes.append(f"Kept out of the search and predicted at the end: {', '.join(facts.kept[:8])}.")
+    if facts.window is not None:
         notes.append(
-            f"Weak form: {facts['n_equations']} equations with test functions {facts['window']:.4g} wide; "
+            f"Weak form: {facts.n_equations} equations with test functions {facts.window:.4g} wide; "
             "no weight was differentiated."
         )
     return notes

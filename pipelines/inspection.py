@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from discover.checked import printable
 from discover.errors import ArtefactError, did_you_mean
-from discover.pareto import ParetoFront
-from discover.stored import Form
-from pipelines import artefacts
-from pipelines.manifest import ManifestFile
+from discover.forms import Comparison, ManifestFile, Validation
+from discover.intervals import Metric
+from discover.pareto import Candidate, ParetoFront
+from discover.rule import Rule
+from discover.stored import Artefact, read_stored
 from pipelines.show import (
     distances_text,
-    fold_outcome,
     front_text,
-    plain_text,
+    provenance_text,
     recorded_verdict,
     rule_text,
     table_text,
@@ -26,6 +26,8 @@ from pipelines.show import (
 )
 
 __all__ = ["SORTS", "diff_text", "export_text", "front_as_asked", "show_text", "unicode_rule"]
+
+_Artefact = TypeVar("_Artefact", bound=Artefact)
 
 SORTS: Mapping[str, str] = {
     "complexity": "complexity",
@@ -70,48 +72,36 @@ def front_as_asked(folder: Path, sort: str, select: str) -> str:
     if not select:
         return front_text(front, SORTS[sort])
     name, reason = _selected(folder, front, select)
-    text = front_text({**front, "chosen": name, "reason": reason, "simplifications": []}, SORTS[sort])
-    return printable(f"{text}\nthe run itself chose {front['chosen']} ({front['reason']})")
+    shown = replace(front, chosen_id=name, reason=reason, simplifications=())
+    text = front_text(shown, SORTS[sort])
+    return printable(f"{text}\nthe run itself chose {front.chosen_id} ({front.reason})")
 
 
-def _selected(folder: Path, front: Mapping[str, Any], select: str) -> tuple[str, str]:
+def _selected(folder: Path, front: ParetoFront, select: str) -> tuple[str, str]:
     from discover.pareto import SELECTORS
 
     if select in SELECTORS:
-        one = artefacts.read_form(folder / "front.json", ParetoFront)
-        other = ParetoFront.of(one.task, one.engines, one.candidates, select, one.resolution)
+        other = ParetoFront.of(front.task, front.engines, front.candidates, select, front.resolution)
         return other.chosen_id, other.reason
-    candidates = {one["id"]: one for one in front["candidates"]}
     if select == "cv":
-        tried = _read(folder, "validation.json", artefacts.Validation, "validate")["candidates"]
-        passed = {
-            name: sum(fold["passed"] for fold in tried[name]["folds"]) for name in candidates if name in tried
-        }
+        tried = _read(folder, "validation.json", Validation, "validate").candidates
+        passed = {one: tried[one.id].n_passed for one in front.candidates if one.id in tried}
         if not passed:
             raise ArtefactError(f"{folder / 'validation.json'} holds no candidate of the front.")
-        best = min(
-            passed,
-            key=lambda name: (
-                -passed[name],
-                candidates[name]["complexity"],
-                candidates[name]["heldout_loss"],
-                name,
-            ),
-        )
-        return best, f"the simplest of those that passed most folds, {passed[best]}"
-    _checked_candidate(folder, select, candidates, ("cv", *SELECTORS))
-    return select, "as asked for"
+        best = min(passed, key=lambda one: (-passed[one], one.complexity, one.heldout_loss, one.id))
+        return best.id, f"the simplest of those that passed most folds, {passed[best]}"
+    return _candidate(folder, front, select, ("cv", *SELECTORS)).id, "as asked for"
 
 
-def _checked_candidate(
-    folder: Path, name: str, candidates: Mapping[str, Any], others: tuple[str, ...] = ()
-) -> None:
+def _candidate(folder: Path, front: ParetoFront, name: str, others: tuple[str, ...] = ()) -> Candidate:
+    candidates = {one.id: one for one in front.candidates}
     if name not in candidates:
         known = (*others, *candidates)
         raise ArtefactError(
             f"{folder / 'front.json'} has no candidate {name[:40]!r}.{did_you_mean(name, known)} "
             f"There are: {printable(', '.join(known), 1000)}."
         )
+    return candidates[name]
 
 
 # ----------------------------------------------------------------------------------------------- candidates
@@ -131,33 +121,28 @@ def show_text(folder: Path, name: str = "") -> str:
     ArtefactError
         If there is no front or no such candidate, or an artefact is damaged.
     """
-    from discover.rule import Rule
-
     front = _front(folder)
-    candidates = {one["id"]: one for one in front["candidates"]}
-    name = name or front["chosen"]
-    _checked_candidate(folder, name, candidates)
-    one = candidates[name]
-    rule = Rule.parse(one["slots"])
-    role = "chosen" if name == front["chosen"] else "on the front" if one["on_front"] else "beaten by another"
-    error = f" ± {one['heldout_error']:.2g}" if "heldout_error" in one else ""
+    one = _candidate(folder, front, name or front.chosen_id)
+    is_chosen = one.id == front.chosen_id
+    role = "chosen" if is_chosen else "on the front" if one.on_front else "beaten by another"
+    error = f" ± {one.heldout_error:.2g}" if one.heldout_error else ""
     lines = [
-        f"{name} of {folder}, task {front['task']}: {role}",
+        f"{one.id} of {folder}, task {front.task}: {role}",
         "",
-        *(f"  Δ{_weight(slot)} ∝ {unicode_rule(text)}" for slot, text in one["slots"].items()),
-        f"  {rule.latex()}",
+        *(f"  Δ{_weight(slot)} ∝ {unicode_rule(text)}" for slot, text in one.rule.to_dict().items()),
+        f"  {one.rule.latex()}",
         "",
-        f"complexity {one['complexity']}{_tested(one)}",
-        f"loss on the problems that it was chosen on {one['heldout_loss']:.4g}{error}, "
-        f"and on those that its constants were fitted on {one['train_loss']:.4g}",
-        f"where it came from: {plain_text(one['provenance'])}",
-        *recorded_verdict(front, name),
+        f"complexity {one.complexity}{_tested(one)}",
+        f"loss on the problems that it was chosen on {one.heldout_loss:.4g}{error}, "
+        f"and on those that its constants were fitted on {one.train_loss:.4g}",
+        f"where it came from: {provenance_text(one)}",
+        *recorded_verdict(front, one.id),
         "",
-        *_constants_lines(folder, rule),
+        *_constants_lines(folder, one.rule),
         "",
-        *_folds_lines(folder, name),
+        *_folds_lines(folder, one.id),
         "",
-        *_known_lines(folder, name),
+        *_known_lines(folder, one.id),
     ]
     return printable("\n".join(lines))
 
@@ -185,19 +170,18 @@ def _weight(slot: str) -> str:
     return f"{SLOTS[slot].weight}[{slot}]"
 
 
-def _tested(candidate: Mapping[str, Any]) -> str:
+def _tested(candidate: Candidate) -> str:
     """Say the loss to quote, where a run has one."""
-    test = candidate.get("test")
+    test = candidate.test
     if test is None:
         return ""
-    low, high = test["low"], test["high"]
     return (
-        f", loss {test['mean']:.4g} (95 % interval {low:.4g} to {high:.4g}) "
-        f"on {test['n_problems']:,} problems that were used for nothing else"
+        f", loss {test.mean:.4g} (95 % interval {test.low:.4g} to {test.high:.4g}) "
+        f"on {test.n_problems:,} problems that were used for nothing else"
     )
 
 
-def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
+def _constants_lines(folder: Path, rule: Rule) -> Iterator[str]:
     """Coefficients of a polynomial with their range over the restarts that chose the term."""
     from discover.fit.result import FitResult
 
@@ -210,9 +194,9 @@ def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
         yield "constants over restarts: there is no path.json yet"
         return
     rows = []
-    restarts = path["restarts"]
+    restarts = path.restarts
     if not restarts:  # recorded data: one path, and how often a term is chosen when recordings are left out
-        stability = path["term_stability"]
+        stability = path.term_stability
         for slot, terms in rule.coefficients().items():
             for term, value in terms.items():
                 rows.append([slot, term, f"{value:.4g}", f"{stability.get(slot, {}).get(term, 0.0):.0%}"])
@@ -221,9 +205,7 @@ def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
     for slot, terms in rule.coefficients().items():
         for term, value in terms.items():
             found = [
-                one["coefficients"][slot][term]
-                for one in restarts
-                if term in one.get("coefficients", {}).get(slot, {})
+                one.coefficients[slot][term] for one in restarts if term in one.coefficients.get(slot, {})
             ]
             reach = f"{min(found):.4g} to {max(found):.4g}" if found else "no restart chose it"
             rows.append([slot, term, f"{value:.4g}", reach, f"{len(found)} of {len(restarts)}"])
@@ -231,30 +213,29 @@ def _constants_lines(folder: Path, rule: Any) -> Iterator[str]:
 
 
 def _folds_lines(folder: Path, name: str) -> Iterator[str]:
-    validation = _optional(folder, "validation.json", artefacts.Validation)
-    if validation is None or name not in validation["candidates"]:
+    validation = _optional(folder, "validation.json", Validation)
+    if validation is None or name not in validation.candidates:
         yield "folds: it was not tried under other conditions"
         return
-    folds = validation["candidates"][name]["folds"]
-    passed = sum(fold["passed"] for fold in folds)
-    yield f"folds passed: {passed} of {len(folds)}"
+    validated = validation.candidates[name]
+    yield f"folds passed: {validated.n_passed} of {len(validated.folds)}"
     rows = []
-    for fold in folds:
-        means = [f"{measure} {_mean(metric)}" for measure, metric in fold["metrics"].items()]
-        rows.append([fold_outcome(fold), fold["name"], ", ".join(means)])
+    for fold in validated.folds:
+        means = [f"{measure} {_mean(metric)}" for measure, metric in fold.metrics.items()]
+        rows.append([fold.outcome, fold.name, ", ".join(means)])
     yield table_text(["", "fold", "means"], rows)
 
 
-def _mean(metric: Mapping[str, Any]) -> str:
-    return "undefined" if metric["mean"] is None else f"{metric['mean']:.3g}"
+def _mean(metric: Metric) -> str:
+    return "undefined" if metric.mean is None else f"{metric.mean:.3g}"
 
 
 def _known_lines(folder: Path, name: str) -> Iterator[str]:
-    comparison = _optional(folder, "comparison.json", artefacts.Comparison)
-    if comparison is None or name not in comparison["candidates"]:
+    comparison = _optional(folder, "comparison.json", Comparison)
+    if comparison is None or name not in comparison.candidates:
         yield "known rules: it was not compared with any"
         return
-    compared = comparison["candidates"][name]
+    compared = comparison.candidates[name]
     yield verdict_text(name, compared)
     yield distances_text(compared)
 
@@ -295,21 +276,11 @@ def export_text(folder: Path, candidate: str, to: str) -> str:
     RuleError
         If the rule does not exist in this form.
     """
-    from discover.errors import did_you_mean
     from discover.export import exported
-    from discover.rule import Rule
 
-    remedy = f"Make it: `discover search {folder} --fresh`, or all stages: `discover run`."
-    content = artefacts.read_json(folder / "front.json", ParetoFront, remedy)
-    rules = {one["id"]: one["slots"] for one in content["candidates"]}
-    chosen = candidate or content["chosen"]
-    if chosen not in rules:
-        raise ArtefactError(
-            f"{folder / 'front.json'} has no candidate {chosen[:40]!r}.{did_you_mean(chosen, rules)} "
-            f"Candidates: {', '.join(rules)}."
-        )
-    rule = Rule.parse(rules[chosen])
-    return exported(rule, to, f"Rule {chosen} of {folder}, task {content['task']}.").rstrip("\n")
+    front = _front(folder)
+    one = _candidate(folder, front, candidate or front.chosen_id)
+    return exported(one.rule, to, f"Rule {one.id} of {folder}, task {front.task}.").rstrip("\n")
 
 
 def diff_text(first: Path, second: Path) -> Difference:
@@ -329,7 +300,7 @@ def diff_text(first: Path, second: Path) -> Difference:
         differ = differ or bool(rows)
         parts.append(f"{title}: the same" if not rows else f"{title}:\n{table_text(columns, rows)}")
     fronts = _front(first), _front(second)
-    rules = [_chosen_rule(front) for front in fronts]
+    rules = [front.chosen.rule.to_dict() for front in fronts]
     if rules[0] == rules[1]:
         parts.insert(1, f"chosen rule: the same, {rule_text(rules[0])}")
     else:
@@ -340,12 +311,11 @@ def diff_text(first: Path, second: Path) -> Difference:
     return Difference(printable("\n\n".join(parts)), differ)
 
 
-def _relation(fronts: tuple[dict[str, Any], dict[str, Any]]) -> str:
+def _relation(fronts: tuple[ParetoFront, ParetoFront]) -> str:
     """How the terms of the chosen rules stand to each other, where both are polynomials."""
     from discover._compared_rules import RATIO_TOLERANCE, constant_ratios, structural_verdict, table
-    from discover.rule import Rule
 
-    rules = [Rule.parse(_chosen_rule(front)) for front in fronts]
+    rules = [front.chosen.rule for front in fronts]
     tables = [table(rule) for rule in rules]
     if tables[0] is None or tables[1] is None:
         return ""
@@ -377,11 +347,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 def _candidate_rows(first: Path, second: Path) -> list[list[str]]:
     """Held-out losses of the rules that are on one front only, or on both with other losses."""
     losses = [
-        {
-            rule_text(one["slots"]): f"{one['heldout_loss']:.4g}"
-            for one in front["candidates"]
-            if one["on_front"]
-        }
+        {rule_text(one.rule.to_dict()): f"{one.heldout_loss:.4g}" for one in front.candidates if one.on_front}
         for front in (_front(first), _front(second))
     ]
     rules = dict.fromkeys(rule for table in losses for rule in table)
@@ -392,20 +358,12 @@ def _candidate_rows(first: Path, second: Path) -> list[list[str]]:
 def _fold_rows(first: Path, second: Path) -> list[list[str]]:
     outcomes = []
     for folder in (first, second):
-        validation = _optional(folder, "validation.json", artefacts.Validation)
-        chosen = _front(folder)["chosen"]
-        tried = {} if validation is None else validation["candidates"].get(chosen, {"folds": []})
-        outcomes.append({fold["name"]: fold_outcome(fold) for fold in tried.get("folds", ())})
+        validation = _optional(folder, "validation.json", Validation)
+        tried = None if validation is None else validation.candidates.get(_front(folder).chosen_id)
+        outcomes.append({} if tried is None else {fold.name: fold.outcome for fold in tried.folds})
     names = dict.fromkeys(name for table in outcomes for name in table)
     pairs = [[name, *(table.get(name, "–") for table in outcomes)] for name in names]
     return [row for row in pairs if row[1] != row[2]]
-
-
-def _chosen_rule(front: Mapping[str, Any]) -> dict[str, str]:
-    slots: dict[str, str] = next(
-        (one["slots"] for one in front["candidates"] if one["id"] == front["chosen"]), {}
-    )
-    return slots
 
 
 def _made_by(first: str | None, second: str | None) -> str:
@@ -420,21 +378,18 @@ def _manifest_text(folder: Path) -> str | None:
     manifest = _optional(folder, "manifest.json", ManifestFile)
     if manifest is None:
         return None
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest["versions"].items()))
-    return f"code {manifest.get('code', 'not recorded')}; {versions}"
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items()))
+    return f"code {manifest.code or 'not recorded'}; {versions}"
 
 
-def _front(folder: Path) -> dict[str, Any]:
+def _front(folder: Path) -> ParetoFront:
     return _read(folder, "front.json", ParetoFront, "search")
 
 
-def _read(folder: Path, name: str, kind: type[Form], stage: str) -> dict[str, Any]:
-    return artefacts.read_json(folder / name, kind, _remedy(folder, stage))
+def _read(folder: Path, name: str, form: type[_Artefact], stage: str) -> _Artefact:
+    remedy = f"Make it: `discover {stage} {folder} --fresh`, or all stages: `discover run {folder}`."
+    return read_stored(folder / name, form, remedy)
 
 
-def _remedy(folder: Path, stage: str) -> str:
-    return f"Make it: `discover {stage} {folder} --fresh`, or all stages: `discover run {folder}`."
-
-
-def _optional(folder: Path, name: str, kind: type[Form]) -> dict[str, Any] | None:
-    return artefacts.read_json(folder / name, kind) if (folder / name).exists() else None
+def _optional(folder: Path, name: str, form: type[_Artefact]) -> _Artefact | None:
+    return read_stored(folder / name, form) if (folder / name).exists() else None

@@ -13,16 +13,15 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Protocol
-
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pathlib import Path
+from typing import Any, Protocol
 
 from discover.errors import ArtefactError
+from discover.forms import ManifestFile, StageRecord
 from pipelines import artefacts
 from pipelines.sources import code_hash
 
-__all__ = ["Manifest", "ManifestFile", "StageRecord", "digest", "platform_facts", "versions"]
+__all__ = ["Manifest", "digest", "platform_facts", "versions"]
 
 PACKAGES = (
     "plasticity-discovery",
@@ -41,16 +40,6 @@ PACKAGES = (
 """Packages whose versions are written down."""
 
 
-def _inside(name: str) -> str:
-    """Refuse the name of a file that could lie outside of the run's folder."""
-    if "\0" in name or PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:
-        raise ValueError("a file outside of the run's folder is named")
-    return PurePosixPath(name).as_posix()
-
-
-FileName = Annotated[str, AfterValidator(_inside)]
-
-
 class RunConfig(Protocol):
     """What the manifest needs to know of a configuration."""
 
@@ -67,47 +56,6 @@ class RunConfig(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Return the whole configuration as plain data."""
         ...
-
-
-class StageRecord(BaseModel):
-    """What one finished stage was made from and what it made.
-
-    Parameters
-    ----------
-    settings, code : str
-        Checksums of the settings and of the source files that the stage depends on.
-    inputs, outputs : dict
-        Name of a file in the run's folder -> its checksum.
-    seconds : float
-        Wall time.
-    threads : int
-        Number of threads that the kernels used.
-    engine : list of str
-        Engines that ran; empty for all stages but the search.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-    settings: str
-    code: str
-    inputs: dict[FileName, str]
-    outputs: dict[FileName, str]
-    seconds: float
-    threads: int
-    engine: list[str] = []
-
-
-class ManifestFile(artefacts.Artefact):
-    """``manifest.json``."""
-
-    kind = "manifest"
-    config: dict[str, Any]
-    seed: int
-    versions: dict[str, str]
-    platform: dict[str, Any]
-    threads: int
-    engine: list[str]
-    code: str
-    stages: dict[str, StageRecord]
 
 
 class Manifest:
@@ -131,26 +79,54 @@ class Manifest:
         self.path = folder / "manifest.json"
         self._records: dict[str, StageRecord] = {}
         if self.path.exists() and not empty:
-            content = artefacts.read_json(
-                self.path, ManifestFile, "Make it anew: `discover run TOML --fresh`."
-            )
-            self._records = {name: StageRecord(**record) for name, record in content["stages"].items()}
+            remedy = "Make it anew: `discover run TOML --fresh`."
+            self._records = dict(artefacts.read_stored(self.path, ManifestFile, remedy).stages)
 
     def record(self, stage: str) -> StageRecord | None:
         """Return what a finished stage left, None when it has not finished."""
         return self._records.get(stage)
 
-    def check_outputs(self, stage: str) -> None:
+    def is_up_to_date(self, stage: str, wanted: StageRecord, remedy: str = "") -> bool:
+        """Whether a stage has finished with the same settings, code and inputs, and its files are there.
+
+        Parameters
+        ----------
+        stage : str
+        wanted : StageRecord
+            Of the stage if it ran now.
+        remedy : str
+            As for :meth:`check_outputs`.
+
+        Raises
+        ------
+        ArtefactError
+            When one of its files was changed.
+        """
+        record = self.record(stage)
+        if record is None:
+            return False
+        same = all(getattr(record, part) == getattr(wanted, part) for part in ("settings", "code", "inputs"))
+        if not same or not all((self.folder / file).exists() for file in record.outputs):
+            return False
+        self.check_outputs(stage, remedy)
+        return True
+
+    def check_outputs(self, stage: str, remedy: str = "") -> None:
         """Make sure that a finished stage's files are still what it wrote.
+
+        Parameters
+        ----------
+        stage : str
+        remedy : str
+            How to make them anew; by default with the command of the stage.
 
         Raises
         ------
         ArtefactError
             When one is missing or was changed.
         """
-        record = self._records[stage]
-        for name, checksum in record.outputs.items():
-            remedy = f"Make it anew: `discover {stage} {self.folder} --fresh`."
+        remedy = remedy or f"Make it anew: `discover {stage} {self.folder} --fresh`."
+        for name, checksum in self._records[stage].outputs.items():
             if artefacts.checksum(self.folder / name, remedy) != checksum:
                 raise ArtefactError(
                     f"{self.folder / name} is not what the {stage} stage wrote: "
@@ -195,20 +171,18 @@ class Manifest:
         if record is not None:
             records[stage] = record
         self._records = records
-        artefacts.write_json(self.path, ManifestFile, self._content(config, threads))
-
-    def _content(self, config: RunConfig, threads: int) -> dict[str, Any]:
-        search = self._records.get("search") or self._records.get("infer")
-        return {
-            "config": config.to_dict(),
-            "seed": config.seed,
-            "versions": versions(),
-            "platform": platform_facts(),
-            "threads": threads,
-            "engine": search.engine if search is not None else list(config.engines),
-            "code": code_hash(("sims", "discover", "pipelines")),
-            "stages": {name: record.model_dump() for name, record in self._records.items()},
-        }
+        search = records.get("search") or records.get("infer")
+        content = ManifestFile(
+            config=config.to_dict(),
+            seed=config.seed,
+            versions=versions(),
+            platform=platform_facts(),
+            threads=threads,
+            engine=search.engine if search is not None else tuple(config.engines),
+            code=code_hash(("sims", "discover", "pipelines")),
+            stages=records,
+        )
+        artefacts.write_json(self.path, content)
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from discover.checked import printable
+from discover.forms import Compared, Comparison, Distances, Validation
+from discover.intervals import Metric
 from discover.known_rules import KNOWN_RULES
 from discover.outcome import OUTCOMES, Outcome, family_of, outcome_for_a_law
-from discover.pareto import ParetoFront
-from discover.rule import Rule
-from discover.seed_study import FAILED, NOT_COMPARED, Estimate, SeedRow, Share, Study
+from discover.pareto import Candidate, ParetoFront
+from discover.seed_study import FAILED, NOT_COMPARED, SeedRow, Share, Study
+from discover.stored import read_stored
 from discover.tasks.base import Answer
-from pipelines import artefacts
 from pipelines.config import PipelineConfig
 from pipelines.manifest import Manifest
-from pipelines.show import published, rule_text, table_text
+from pipelines.show import interval_text, published, rule_text, table_text
 
 __all__ = ["Sought", "failed_row", "records_of", "row_of", "sought", "study_as_markdown", "study_as_text"]
 
@@ -71,7 +72,7 @@ def sought(config: PipelineConfig) -> Sought:
 
 def failed_row(seed: int, error: str) -> SeedRow:
     """Return the row of a seed whose run failed."""
-    return SeedRow(seed=seed, outcome=FAILED, error=error)
+    return SeedRow(seed=seed, outcome=FAILED, error=error, folds={})
 
 
 def row_of(folder: Path, seed: int, aim: Sought, stages: Sequence[str]) -> SeedRow:
@@ -91,86 +92,77 @@ def row_of(folder: Path, seed: int, aim: Sought, stages: Sequence[str]) -> SeedR
     ArtefactError
         When a file is missing or damaged.
     """
-    front = artefacts.read_json(folder / "front.json", ParetoFront)
-    candidate = next(one for one in front["candidates"] if one["id"] == front["chosen"])
-    rule = Rule.parse(candidate["slots"])
-    comparison = (
-        artefacts.read_json(folder / "comparison.json", artefacts.Comparison) if "compare" in stages else {}
-    )
-    compared = comparison.get("candidates", {}).get(front["chosen"], {})
+    front = read_stored(folder / "front.json", ParetoFront)
+    candidate = front.chosen
+    is_compared = "compare" in stages
+    comparison = read_stored(folder / "comparison.json", Comparison) if is_compared else NOT_DONE
+    compared = comparison.candidates.get(candidate.id, NO_RULES)
     records = [Manifest(folder).record(stage) for stage in stages]
     loss, loss_on = _loss(candidate)
     return SeedRow(
         seed=seed,
-        outcome=_outcome(rule, front["chosen"], comparison, aim),
-        candidate=front["chosen"],
-        slots=candidate["slots"],
-        family=family_of(rule),
-        verdict=compared.get("verdict", ""),
-        nearest=compared.get("nearest") or "",
+        outcome=_outcome(candidate, comparison, aim),
+        candidate=candidate.id,
+        slots=candidate.rule.to_dict(),
+        family=family_of(candidate.rule),
+        verdict=compared.verdict,
+        nearest=compared.nearest or "",
         loss=loss,
         loss_on=loss_on,
-        complexity=candidate["complexity"],
-        seconds=sum(record.seconds for record in records if record is not None),
+        complexity=float(candidate.complexity),
+        seconds=float(sum(record.seconds for record in records if record is not None)),
         measures=_measures(comparison),
-        folds=_folds(folder, front["chosen"]) if "validate" in stages else {},
+        folds=_folds(folder, candidate.id) if "validate" in stages else {},
     )
 
 
-def _outcome(rule: Rule, chosen: str, comparison: Mapping[str, Any], aim: Sought) -> Outcome:
-    baseline, law = comparison.get("baseline"), KNOWN_RULES[aim.law].rule if aim.law else None
+NO_RULES = Compared(None, "", {})
+NOT_DONE = Comparison(candidates={})
+
+
+def _outcome(chosen: Candidate, comparison: Comparison, aim: Sought) -> Outcome:
+    baseline, law = comparison.baseline, KNOWN_RULES[aim.law].rule if aim.law else None
+    compared = comparison.candidates.get(chosen.id, NO_RULES)
+    verdict = compared.evidence[aim.law].verdict if aim.law in compared.evidence else ""
+    beats = baseline is not None and chosen.id in baseline.beaten_by
     if aim.answer == "one law" and law is not None:
-        if baseline is not None and chosen not in baseline["beaten_by"]:
+        if baseline is not None and not beats:
             return "missed"
-        compared = comparison.get("candidates", {}).get(chosen, {})
-        verdict = compared.get("evidence", {}).get(aim.law, {}).get("verdict")
-        if verdict is None and compared:
-            verdict = compared["verdict"] if compared["nearest"] == aim.law else "different"
-        behavioural = compared.get("distances", {}).get(aim.law, {}).get("behavioural")
-        return outcome_for_a_law(rule, law, verdict, behavioural, comparison.get("alike") or ALIKE)
+        if not verdict and compared.verdict:
+            verdict = compared.verdict if compared.nearest == aim.law else "different"
+        behavioural = compared.distances.get(aim.law, Distances()).behavioural
+        alike = comparison.alike or ALIKE
+        return outcome_for_a_law(chosen.rule, law, verdict or None, behavioural, alike)
     if baseline is None:
         return "not compared"
     if aim.answer == "one form":
-        if chosen not in baseline["beaten_by"]:
-            return "no rule"
-        evidence = comparison.get("candidates", {}).get(chosen, {}).get("evidence", {})
-        verdict = evidence.get(aim.law, {}).get("verdict")
-        return _FORMS.get(str(verdict), "another form")
+        return _FORMS.get(verdict, "another form") if beats else "no rule"
     if aim.answer == "nothing":
-        return "something found" if baseline["beaten_by"] else "nothing found"
-    return "beats the baseline" if chosen in baseline["beaten_by"] else "no better than the baseline"
+        return "something found" if baseline.beaten_by else "nothing found"
+    return "beats the baseline" if beats else "no better than the baseline"
 
 
-def _loss(candidate: Mapping[str, Any]) -> tuple[Estimate, str]:
+def _loss(candidate: Candidate) -> tuple[Metric, str]:
     """Return a candidate's loss on test problems where the front has it, else on held-out ones."""
-    test = candidate.get("test")
+    test = candidate.test
     if test is not None:
-        return Estimate.model_validate(test), TEST_PROBLEMS
-    mean, error = candidate["heldout_loss"], candidate.get("heldout_error")
-    if error is None:
-        return Estimate(mean=mean), "held-out problems"
-    half = NORMAL * error
-    return Estimate(mean=mean, low=max(0.0, mean - half), high=mean + half), "held-out problems"
+        return Metric(test.mean, test.low, test.high), TEST_PROBLEMS
+    mean, half = candidate.heldout_loss, NORMAL * candidate.heldout_error
+    known = Metric(mean, max(0.0, mean - half), mean + half) if half else Metric(mean, None, None)
+    return known, "held-out problems"
 
 
-def _measures(comparison: Mapping[str, Any]) -> dict[str, Estimate]:
+def _measures(comparison: Comparison) -> Mapping[str, Metric]:
     """Return the task's measures of the chosen rule on the fresh problems of the comparison."""
-    baseline = comparison.get("baseline") or {"rows": []}
-    rows = {row["name"]: row["metrics"] for row in baseline["rows"]}
-    return {
-        name: Estimate(mean=one["mean"], low=one["low"], high=one["high"])
-        for name, one in rows.get("chosen rule", {}).items()
-    }
+    rows = comparison.baseline.rows if comparison.baseline is not None else ()
+    return next((row.metrics for row in rows if row.name == "chosen rule"), {})
 
 
 def _folds(folder: Path, chosen: str) -> dict[str, str]:
     """Return by fold why the chosen rule did not pass it, an empty text where it did."""
-    validation = artefacts.read_json(folder / "validation.json", artefacts.Validation)
-    folds = validation["candidates"].get(chosen, {}).get("folds", [])
-    return {
-        fold["name"]: "" if fold["passed"] else f"{fold.get('verdict') or 'failed'}: {fold['reason']}"
-        for fold in folds
-    }
+    validated = read_stored(folder / "validation.json", Validation).candidates.get(chosen)
+    folds = validated.folds if validated is not None else ()
+    return {fold.name: "" if fold.passed else f"{fold.outcome}: {fold.reason}" for fold in folds}
 
 
 # ----------------------------------------------------------------------------------------------------- tables
@@ -275,8 +267,8 @@ def _seeds(study: Study) -> Cells:
             row.seed,
             row.outcome,
             f"{row.verdict}: {row.nearest}" if row.nearest else row.verdict or "-",
-            _interval(row.loss),
-            *(_interval(row.measures.get(name, Estimate())) for name in shown),
+            interval_text(row.loss),
+            *(interval_text(row.measures.get(name)) for name in shown),
             *([f"{row.n_passed} of {len(row.folds)}" if row.folds else None] if with_folds else []),
             None if row.complexity is None else f"{row.complexity:g}",
             None if row.seconds is None else round(row.seconds),
@@ -319,14 +311,6 @@ class _Code(str):
 
 def _share(share: Share) -> str:
     return f"{share.low:.2f} to {share.high:.2f}"
-
-
-def _interval(one: Estimate) -> str:
-    if one.mean is None:
-        return "-"
-    if one.low is None or one.high is None:
-        return f"{one.mean:.3g}"
-    return f"{one.mean:.3g} ({one.low:.3g} to {one.high:.3g})"
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -202,20 +202,18 @@ def _write(study: SeedStudy, aim: Sought, found: dict[int, SeedRow]) -> Study:
         law=aim.law,
         law_title=aim.title,
         root=study.root,
-        asked=list(study.seeds),
-        stages=list(study.stages),
-        rows=rows,
+        asked=study.seeds,
+        stages=study.stages,
+        rows=tuple(rows),
         outcomes=shares,
         families=families,
         text=study_text(aim.answer, aim.title, shares, families, len(study.seeds)),
+        versions=versions(),
+        platform=platform_facts(),
+        code=code_hash(("sims", "discover", "pipelines")),
     )
-    made_with = {
-        "versions": versions(),
-        "platform": platform_facts(),
-        "code": code_hash(("sims", "discover", "pipelines")),
-    }
     folder = study.folder
-    artefacts.write_json(folder / "study.json", artefacts.Study, {**content.model_dump(), **made_with})
+    artefacts.write_json(folder / "study.json", content)
     artefacts.write_csv(folder / "study.csv", records_of(content))
     artefacts.write_text(folder / "study.md", study_as_markdown(content))
     return content

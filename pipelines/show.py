@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from discover.checked import printable
-from discover.pareto import ParetoFront
-from pipelines import artefacts
+from discover.forms import Baseline, Compared, Comparison, Validated, Validation
+from discover.intervals import Metric
+from discover.pareto import Candidate, ParetoFront, Simplification
+from discover.stored import read_stored
 
 _NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 
 __all__ = [
     "comparison_text",
     "distances_text",
-    "fold_outcome",
     "found_lines",
     "front_text",
-    "plain_text",
+    "interval_text",
+    "provenance_text",
     "published",
     "recorded_verdict",
     "rule_text",
@@ -52,128 +53,121 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def front_text(front: Mapping[str, Any], sort: str = "complexity") -> str:
+def front_text(front: ParetoFront, sort: str = "complexity") -> str:
     """Return the Pareto front as a table with an arrow at the chosen rule, and why it was chosen.
 
     Parameters
     ----------
-    front : mapping
-        Content of ``front.json``.
+    front : ParetoFront
     sort : str
         Field of the candidates to sort by.
     """
+    chosen = front.chosen
     candidates = sorted(
-        (one for one in front["candidates"] if one["on_front"] or one["id"] == front["chosen"]),
-        key=lambda one: (one[sort], one["complexity"], one["heldout_loss"]),
+        (one for one in front.candidates if one.on_front or one is chosen),
+        key=lambda one: (getattr(one, sort), one.complexity, one.heldout_loss),
     )
     rows = [
         [
-            "-->" if one["id"] == front["chosen"] else "",
-            one["id"],
-            one["complexity"],
+            "-->" if one is chosen else "",
+            one.id,
+            one.complexity,
             *_losses(one),
-            rule_text(one["slots"]),
+            rule_text(one.rule.to_dict()),
         ]
         for one in candidates
     ]
-    is_tested = all(one.get("test") is not None for one in candidates)
+    is_tested = all(one.test is not None for one in candidates)
     losses = ["loss", "95 % interval"] if is_tested else ["held-out loss", "training loss"]
     table = table_text(["", "id", "complexity", *losses, "rule"], rows)
-    engines = ", ".join(front["engine"]) or "none"
-    found_by = next((one["provenance"] for one in candidates if one["id"] == front["chosen"]), "")
+    engines = ", ".join(front.engines) or "none"
     lines = [
         table,
         "",
-        f"chosen: {front['chosen']} ({front['reason']})",
-        *recorded_verdict(front, front["chosen"]),
-        f"engines: {engines}; the chosen rule: {plain_text(found_by)}",
+        f"chosen: {chosen.id} ({front.reason})",
+        *recorded_verdict(front, chosen.id),
+        f"engines: {engines}; the chosen rule: {provenance_text(chosen)}",
         *_gap_lines(front),
         *found_lines(front),
-        *(_simplification_text(step) for step in front.get("simplifications", ())),
+        *(_simplification_text(step) for step in front.simplifications),
         *(
-            f"{one['way']}: held-out loss {one['heldout_loss']:.4g} after {one['n_simulated']} simulated "
-            "problems"
-            for one in front.get("spent", ())
+            f"{one.way}: held-out loss {one.heldout_loss:.4g} after {one.n_simulated} simulated problems"
+            for one in front.spent
         ),
     ]
     return printable("\n".join(lines))
 
 
-def _losses(one: Mapping[str, Any]) -> tuple[object, object]:
-    test = one.get("test")
-    if test is None:
-        return one["heldout_loss"], one["train_loss"]
-    return test["mean"], f"{test['low']:.4g} to {test['high']:.4g}"
+def _losses(one: Candidate) -> tuple[object, object]:
+    if one.test is None:
+        return one.heldout_loss, one.train_loss
+    return one.test.mean, f"{one.test.low:.4g} to {one.test.high:.4g}"
 
 
-def _gap_lines(front: Mapping[str, Any]) -> list[str]:
-    teacher = front.get("teacher_loss")
-    if teacher is None:
+def _gap_lines(front: ParetoFront) -> list[str]:
+    if front.teacher_loss is None:
         return []
-    chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
     return [
-        f"on the problems it was chosen on: loss {chosen['heldout_loss']:.4g}, the teacher's {teacher:.4g}"
+        f"on the problems it was chosen on: loss {front.chosen.heldout_loss:.4g}, "
+        f"the teacher's {front.teacher_loss:.4g}"
     ]
 
 
-def recorded_verdict(front: Mapping[str, Any], name: str) -> list[str]:
-    """Return whether recorded data support a candidate, a line; none where this was not asked.
-
-    Examples
-    --------
-    >>> recorded_verdict({"recorded": {"verdict": {"candidate": "c1", "text": "No rule."}}}, "c1")
-    ['verdict: No rule.']
-    """
-    facts = front.get("recorded") or front.get("pairing")
-    verdict = facts.get("verdict") if isinstance(facts, Mapping) else None
-    if not isinstance(verdict, Mapping) or verdict.get("candidate") != name:
-        return []
-    return [printable(f"verdict: {verdict.get('text', '')}")]
+def recorded_verdict(front: ParetoFront, name: str) -> list[str]:
+    """Return whether recorded data support a candidate, a line; none where this was not asked."""
+    verdict = front.verdict
+    return [] if verdict is None or verdict.candidate != name else [printable(f"verdict: {verdict.text}")]
 
 
-def found_lines(front: Mapping[str, Any]) -> list[str]:
+def found_lines(front: ParetoFront) -> list[str]:
     """Return who proposed which rules of the front, a line for each engine.
 
     Examples
     --------
-    >>> one = {"id": "c1", "on_front": True, "provenance": {"proposed_by": ["operon", "terms"]}}
-    >>> found_lines({"candidates": [one], "chosen": "c1", "engine": ["operon", "terms", "pysr"]})
+    >>> from discover.pareto import Provenance
+    >>> from discover.rule import Rule
+    >>> by = Provenance(("operon", "terms"))
+    >>> one = Candidate("c1", Rule.parse("x*y"), 0.5, 0.5, provenance=by)
+    >>> found_lines(ParetoFront.of("oja", ("operon", "terms", "pysr"), [one]))
     ['  found by operon: c1', '  found by terms: c1', '  found by pysr: none of the front']
     """
     found: dict[str, list[str]] = {}
-    for one in front["candidates"]:
-        if isinstance(one["provenance"], Mapping) and (one["on_front"] or one["id"] == front["chosen"]):
-            by = one["provenance"].get("proposed_by")
-            for name in by if isinstance(by, list) else ():
-                found.setdefault(str(name), []).append(one["id"])
+    for one in front.candidates:
+        if one.on_front or one.id == front.chosen_id:
+            for name in one.provenance.proposed_by:
+                found.setdefault(name, []).append(one.id)
     if not found:
         return []
-    names = dict.fromkeys([*front["engine"], *found])
+    names = dict.fromkeys([*front.engines, *found])
     return [
         printable(f"  found by {name}: {', '.join(found.get(name, ['none of the front']))}") for name in names
     ]
 
 
-def _simplification_text(step: Mapping[str, Any]) -> str:
+def provenance_text(one: Candidate) -> str:
+    """Return where a candidate came from, in one phrase."""
+    return str(one.provenance).replace(";", ",")
+
+
+def _simplification_text(step: Simplification) -> str:
     """Return one step to a simpler rule and its cost."""
-    verdict = "no worse" if step["accepted"] else "worse"
+    verdict = "no worse" if step.accepted else "worse"
     return (
-        f"{step['what']}: {rule_text(step['after'])} is {verdict} "
-        f"(held-out loss {step['cost']:+.2g}, standard error {step['error']:.2g})"
+        f"{step.what}: {rule_text(step.after.to_dict())} is {verdict} "
+        f"(held-out loss {step.cost:+.2g}, standard error {step.error:.2g})"
     )
 
 
-def verdict_text(name: str, compared: Mapping[str, Any]) -> str:
+def verdict_text(name: str, compared: Compared) -> str:
     """Return in one sentence what a rule is beside the known rules.
 
     Parameters
     ----------
     name : str
         How to call the rule.
-    compared : mapping
-        Its entry in ``comparison.json``.
+    compared : Compared
     """
-    nearest, verdict = compared["nearest"], compared["verdict"]
+    nearest, verdict = compared.nearest, compared.verdict
     if nearest is None:
         return f"{name}: {verdict}; no known rule is comparable."
     if verdict == "same up to scale":
@@ -181,13 +175,13 @@ def verdict_text(name: str, compared: Mapping[str, Any]) -> str:
     return f"{name}: {verdict}, beside the nearest known rule, {published(nearest)}."
 
 
-def distances_text(compared: Mapping[str, Any]) -> str:
+def distances_text(compared: Compared) -> str:
     """Return a rule's distances to the known rules as a table, nearest first."""
     rows = [
-        [known, distances["coefficient"], distances["functional"], distances["behavioural"]]
-        for known, distances in compared["distances"].items()
+        [known, distances.coefficient, distances.functional, distances.behavioural]
+        for known, distances in compared.distances.items()
     ]
-    rows.sort(key=lambda row: (row[0] != compared["nearest"], str(row[0])))
+    rows.sort(key=lambda row: (row[0] != compared.nearest, str(row[0])))
     return table_text(["known rule", "coefficient", "functional", "behavioural"], rows)
 
 
@@ -199,10 +193,10 @@ def summary_text(folder: Path) -> str:
     ArtefactError
         When an artefact is missing or damaged.
     """
-    front = artefacts.read_json(folder / "front.json", ParetoFront)
-    validation = artefacts.read_json(folder / "validation.json", artefacts.Validation)
+    front = read_stored(folder / "front.json", ParetoFront)
+    validation = read_stored(folder / "validation.json", Validation)
     parts = [front_text(front)]
-    if (validated := validation["candidates"].get(front["chosen"])) is not None:
+    if (validated := validation.candidates.get(front.chosen_id)) is not None:
         parts.append(_folds_text(validated))
     parts += [comparison_text(folder), f"report: {folder / 'report.html'}"]
     return printable("\n".join(parts))
@@ -216,49 +210,56 @@ def comparison_text(folder: Path) -> str:
     ArtefactError
         When an artefact is missing or damaged.
     """
-    chosen = artefacts.read_json(folder / "front.json", ParetoFront)["chosen"]
-    comparison = artefacts.read_json(folder / "comparison.json", artefacts.Comparison)
+    chosen = read_stored(folder / "front.json", ParetoFront).chosen_id
+    comparison = read_stored(folder / "comparison.json", Comparison)
     parts = []
-    if (compared := comparison["candidates"].get(chosen)) is not None:
+    if (compared := comparison.candidates.get(chosen)) is not None:
         parts.append(verdict_text(f"the chosen rule {chosen}", compared))
     parts += [f"  it {text}." for text in _contest_texts(comparison)]
-    if (baseline := comparison.get("baseline")) is not None and baseline["rows"]:
-        parts += ["", _baseline_text(baseline), baseline["text"], ""]
+    if (baseline := comparison.baseline) is not None and baseline.rows:
+        parts += ["", _baseline_text(baseline), baseline.text, ""]
     return printable("\n".join(parts))
 
 
-def _contest_texts(comparison: Mapping[str, Any]) -> list[str]:
+def _contest_texts(comparison: Comparison) -> list[str]:
     """Return what the chosen rule beats each known one on."""
-    if not comparison.get("contests"):
+    if not comparison.contests:
         return []
     from discover.contest import contest_text
 
     return [
         contest_text(
-            " = ".join(published(name) for name in (one["name"], *one.get("also", ()))),
-            {measure: standing["verdict"] for measure, standing in one["measures"].items()},
+            " = ".join(published(name) for name in (one.name, *one.also)),
+            {measure: standing.verdict for measure, standing in one.measures.items()},
         )
-        for one in comparison["contests"]
+        for one in comparison.contests
     ]
 
 
-def _baseline_text(baseline: Mapping[str, Any]) -> str:
+def _baseline_text(baseline: Baseline) -> str:
     """Return baseline, best polynomial and chosen rule as a table, their first measures with intervals."""
-    measures = list(baseline["rows"][0]["metrics"])[:3]
+    measures = list(baseline.rows[0].metrics)[:3]
     rows = [
-        [row["name"], *(_interval(row["metrics"].get(measure)) for measure in measures)]
-        for row in baseline["rows"]
+        [row.name, *(interval_text(row.metrics.get(measure)) for measure in measures)]
+        for row in baseline.rows
     ]
     names = [measure.replace("_", " ") for measure in measures]
-    return table_text([baseline.get("on", "on fresh problems"), *(f"{name} (95 %)" for name in names)], rows)
+    return table_text([baseline.on or "on fresh problems", *(f"{name} (95 %)" for name in names)], rows)
 
 
-def _interval(metric: Mapping[str, Any] | None) -> str:
-    if metric is None or metric["mean"] is None:
+def interval_text(metric: Metric | None) -> str:
+    """Return a mean with its interval, as far as they are known.
+
+    Examples
+    --------
+    >>> interval_text(Metric(0.25, 0.2, 0.3125)), interval_text(Metric(0.25, None, None)), interval_text(None)
+    ('0.25 (0.2 to 0.312)', '0.25', '-')
+    """
+    if metric is None or metric.mean is None:
         return "-"
-    if metric["low"] is None or metric["high"] is None:
-        return f"{metric['mean']:.3g}"
-    return f"{metric['mean']:.3g} ({metric['low']:.3g} to {metric['high']:.3g})"
+    if metric.low is None or metric.high is None:
+        return f"{metric.mean:.3g}"
+    return f"{metric.mean:.3g} ({metric.low:.3g} to {metric.high:.3g})"
 
 
 def published(name: str) -> str:
@@ -271,21 +272,14 @@ def published(name: str) -> str:
     return known.title if str(known.year) in known.title else f"{known.title} ({known.year})"
 
 
-def _folds_text(validated: Mapping[str, Any]) -> str:
-    folds = validated["folds"]
-    others = [fold for fold in folds if not fold["passed"]]
-    lines = [f"folds passed: {len(folds) - len(others)} of {len(folds)}"]
+def _folds_text(validated: Validated) -> str:
+    lines = [f"folds passed: {validated.n_passed} of {len(validated.folds)}"]
     lines += [
-        f"  {fold_outcome(fold)}: {fold['name']}: {fold.get('reason') or 'no reason given'}"
-        for fold in others
+        f"  {fold.outcome}: {fold.name}: {fold.reason or 'no reason given'}"
+        for fold in validated.folds
+        if not fold.passed
     ]
     return "\n".join(lines)
-
-
-def fold_outcome(fold: Mapping[str, Any]) -> str:
-    """Return "passed", "failed" or "undecided"; earlier runs said only whether a fold was passed."""
-    outcome: str = fold.get("verdict") or ("passed" if fold["passed"] else "failed")
-    return outcome
 
 
 def rule_text(slots: Mapping[str, str]) -> str:
@@ -305,19 +299,6 @@ def _short_numbers(expression: str) -> str:
     '0.3954*x*y - 2*w*y**2'
     """
     return _NUMBER.sub(lambda match: f"{float(match.group()):.4g}", expression)
-
-
-def plain_text(value: object) -> str:
-    """Return text, lists and tables of an artefact in one line."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return ", ".join(
-            f"{str(key).replace('_', ' ')} {plain_text(item)}" for key, item in value.items() if item
-        )
-    if isinstance(value, Sequence):
-        return ", ".join(plain_text(item) for item in value)
-    return str(value)
 
 
 def _is_number(value: object) -> bool:

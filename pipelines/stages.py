@@ -11,26 +11,27 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from discover.errors import ArtefactError
+from discover.forms import StageRecord
 from discover.progress import Progress
 from discover.seed_study import find_study
+from discover.stored import Artefact
 from pipelines import artefacts
 from pipelines.config import PipelineConfig
 from pipelines.events import Reporter
 from pipelines.fresh import FreshRequest
-from pipelines.manifest import Manifest, StageRecord, digest, versions
+from pipelines.manifest import Manifest, digest, versions
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
-    from discover.fit import FitResult
     from discover.journal import Journal
-    from discover.pareto import ParetoFront
     from discover.rule import Rule
-    from discover.stored import Form
+
+_Artefact = TypeVar("_Artefact", bound=Artefact)
 
 __all__ = ["STAGES", "Context", "Outcome", "Stage", "are_up_to_date", "code_of", "run_stages", "stage_seed"]
 
@@ -79,24 +80,9 @@ class Context:
 
         return JournaledTask(get_task(self.config.task), self.journal)
 
-    def read(self, name: str, artefact: type[Form]) -> dict[str, Any]:
+    def read(self, name: str, form: type[_Artefact]) -> _Artefact:
         """Read an artefact of the run."""
-        return artefacts.read_json(self.folder / name, artefact, _remedy(name, self.folder))
-
-    @property
-    def front(self) -> ParetoFront:
-        """The candidates of the run."""
-        from discover.pareto import ParetoFront
-
-        return artefacts.read_form(
-            self.folder / "front.json", ParetoFront, _remedy("front.json", self.folder)
-        )
-
-    def read_path(self) -> FitResult:
-        """Read what the fit found."""
-        from discover.fit.result import FitResult
-
-        return artefacts.read_form(self.folder / "path.json", FitResult, _remedy("path.json", self.folder))
+        return artefacts.read_stored(self.folder / name, form, _remedy(name, self.folder))
 
 
 @dataclass(frozen=True)
@@ -107,12 +93,12 @@ class Outcome:
     ----------
     write : callable
         Writes the stage's files.
-    engine : list of str
+    engine : tuple of str
         Engines that ran.
     """
 
     write: Callable[[], object]
-    engine: list[str] = field(default_factory=list)
+    engine: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,17 +141,16 @@ def simulate(context: Context) -> Outcome:
 def fit(context: Context) -> Outcome:
     """Fit the coefficients of the polynomial basis along the L1 path: ``path.json``."""
     from discover.fit import fit as fit_path
-    from discover.fit.result import FitResult
 
     config = context.config
     result = fit_path(context.task, config.problems, config.fit, context.seed, context.progress)
     path = context.folder / "path.json"
-    return Outcome(lambda: artefacts.write_json(path, FitResult, result.to_json()))
+    return Outcome(lambda: artefacts.write_json(path, result))
 
 
 def search(context: Context) -> Outcome:
     """Search for expressions beyond the basis: ``front.json`` and ``front.csv``."""
-    from discover.pareto import ParetoFront
+    from discover.fit.result import FitResult
     from discover.search import search as search_front
 
     config, folder = context.config, context.folder
@@ -175,20 +160,19 @@ def search(context: Context) -> Outcome:
     front = search_front(
         context.task,
         config.problems,
-        context.read_path(),
+        context.read("path.json", FitResult),
         artefacts.read_arrays(folder / "trajectories.npz", "trajectories"),
         settings,
         context.seed,
         context.progress,
         engines=config.engines,
     )
-    content = front.to_json()
 
     def write() -> None:
-        artefacts.write_json(folder / "front.json", ParetoFront, content)
+        artefacts.write_json(folder / "front.json", front)
         artefacts.write_csv(folder / "front.csv", front.rows())
 
-    return Outcome(write, engine=list(content["engine"]))
+    return Outcome(write, engine=front.engines)
 
 
 def validate(context: Context) -> Outcome:
@@ -200,7 +184,7 @@ def validate(context: Context) -> Outcome:
         context.task, config.problems, _candidates(context), config.validate, context.seed, context.progress
     )
     path = context.folder / "validation.json"
-    return Outcome(lambda: artefacts.write_json(path, artefacts.Validation, result.to_json()))
+    return Outcome(lambda: artefacts.write_json(path, result))
 
 
 def compare(context: Context) -> Outcome:
@@ -209,14 +193,16 @@ def compare(context: Context) -> Outcome:
     from discover.baseline import beside_baseline
     from discover.comparison import compare_candidates
     from discover.contest import contest
+    from discover.fit.result import FitResult
+    from discover.pareto import ParetoFront
     from discover.progress import part
 
     config, task, candidates = context.config, context.task, _candidates(context)
     ends = ((0, 0.5), (0.5, 0.6), (0.6, 0.9), (0.9, 1))
     first, second, third, fourth = (part(context.progress, *pair) for pair in ends)
     result = compare_candidates(task, config.problems, candidates, config.compare, context.seed, first)
-    name = context.front.chosen_id
-    path_of_fit = context.read_path()
+    name = context.read("front.json", ParetoFront).chosen_id
+    path_of_fit = context.read("path.json", FitResult)
     chosen = candidates[name]
     n_judged, n_tuning, refine_steps = config.compare.effort(task)
     ablations = ablate(task, config.problems, chosen, n_judged, context.seed, second)
@@ -233,14 +219,8 @@ def compare(context: Context) -> Outcome:
     baseline = beside_baseline(
         task, config.problems, candidates, name, path_of_fit, n_judged, context.seed, fourth
     )
-    content = {
-        **result.to_json(),
-        "ablations": [one.to_json() for one in ablations],
-        "contests": [one.to_json() for one in contests],
-        "baseline": baseline.to_json(),
-    }
-    path = context.folder / "comparison.json"
-    return Outcome(lambda: artefacts.write_json(path, artefacts.Comparison, content))
+    content = replace(result, ablations=ablations, contests=contests, baseline=baseline)
+    return Outcome(lambda: artefacts.write_json(context.folder / "comparison.json", content))
 
 
 def report(context: Context) -> Outcome:
@@ -365,7 +345,7 @@ def run_stages(
     for name in names:
         _check_inputs(name, config, manifest)
         record = _wanted_record(name, config, folder, threads)
-        if name not in request.left and _is_up_to_date(name, record, manifest):
+        if name not in request.left and manifest.is_up_to_date(name, record):
             _touch(folder, STAGES[name].outputs)
             _remove(_journal_path(name, folder))  # a run may have been killed just before it did that itself
             reporter.up_to_date(name)
@@ -396,8 +376,9 @@ def _run_stage(
         written = {
             path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in _files(folder, name)
         }
-        changes = {"outputs": written, "seconds": time.perf_counter() - started, "engine": outcome.engine}
-        manifest.write(config, wanted.threads, name, wanted.model_copy(update=changes))
+        seconds = time.perf_counter() - started
+        done = replace(wanted, outputs=written, seconds=seconds, engine=outcome.engine)
+        manifest.write(config, wanted.threads, name, done)
         journal.remove()
 
 
@@ -485,20 +466,9 @@ def are_up_to_date(folder: Path, config: PipelineConfig, names: Iterable[str]) -
     manifest = Manifest(folder)
     return all(
         all((folder / file).is_file() for file in STAGES[name].inputs)
-        and _is_up_to_date(name, _wanted_record(name, config, folder, threads=1), manifest)
+        and manifest.is_up_to_date(name, _wanted_record(name, config, folder, threads=1))
         for name in names
     )
-
-
-def _is_up_to_date(name: str, wanted: StageRecord, manifest: Manifest) -> bool:
-    record = manifest.record(name)
-    if record is None:
-        return False
-    same = all(getattr(record, part) == getattr(wanted, part) for part in ("settings", "code", "inputs"))
-    if not same or not all((manifest.folder / file).exists() for file in record.outputs):
-        return False
-    manifest.check_outputs(name)
-    return True
 
 
 def _check_inputs(name: str, config: PipelineConfig, manifest: Manifest) -> None:
@@ -521,7 +491,9 @@ def _unfit(name: str, path: Path, state: str) -> ArtefactError:
 
 def _candidates(context: Context) -> dict[str, Rule]:
     """Return the rules on the front, and the chosen one, by their names."""
-    front = context.front
+    from discover.pareto import ParetoFront
+
+    front = context.read("front.json", ParetoFront)
     return {one.id: one.rule for one in front.candidates if one.on_front or one.id == front.chosen_id}
 
 

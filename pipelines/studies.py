@@ -6,9 +6,7 @@ command is given again, with the same result.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,11 +116,7 @@ class _Study:
 
     def end(self, rows: Rows) -> tuple[Path, Rows]:
         """Write the table and forget what led to it."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        artefacts.write_text(self.path, text.getvalue())
+        artefacts.write_csv(self.path, rows)
         self.journal.remove()
         return self.path, rows
 
@@ -140,7 +134,7 @@ def _kept(results: Path, name: str, purpose: dict[str, Any], progress: Progress)
         yield _Study(folder / "table.csv", journal)
 
 
-def study_manifold(found: Run, restarts: int, progress: Progress) -> dict[str, str]:
+def study_manifold(found: Run, restarts: int, progress: Progress) -> Mapping[str, str]:
     """Write ``manifold.json`` and its figure into a run's folder; return the answers in words.
 
     What each restart found is kept until then: a study that was cut off goes on behind the last one that was
@@ -183,14 +177,13 @@ def study_manifold(found: Run, restarts: int, progress: Progress) -> dict[str, s
             progress,
             journal=journal,
         )
-        content = result.to_json()
-        artefacts.write_json(found.folder / "manifold.json", artefacts.Manifold, content)
+        artefacts.write_json(found.folder / "manifold.json", result)
         journal.remove()
     try:
         with styled():
-            save(manifold_figure(content), found.folder / "figures", MANIFOLD)
+            save(manifold_figure(result), found.folder / "figures", MANIFOLD)
     except OSError as error:
         raise ArtefactError(
             f"The figure of {found.folder / 'manifold.json'} was not written: {error}."
         ) from error
-    return result.answers()
+    return result.answers

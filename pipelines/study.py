@@ -52,28 +52,28 @@ class Study:
         """The coefficient fit: rules along the L1 penalty, and the teacher where there is one."""
         from discover.fit.result import FitResult
 
-        return artefacts.read_form(self.folder / "path.json", FitResult, self._remedy("fit"))
+        return artefacts.read_stored(self.folder / "path.json", FitResult, self._remedy("fit"))
 
     @cached_property
     def front(self) -> ParetoFront:
         """Candidates of the symbolic search, and the choice among them."""
         from discover.pareto import ParetoFront
 
-        return artefacts.read_form(self.folder / "front.json", ParetoFront, self._remedy("search"))
+        return artefacts.read_stored(self.folder / "front.json", ParetoFront, self._remedy("search"))
 
     @cached_property
     def validation(self) -> Validation:
         """Folds of candidates and known rules."""
-        return artefacts.read_form(
-            self.folder / "validation.json", artefacts.Validation, self._remedy("validate")
-        )
+        from discover.forms import Validation
+
+        return artefacts.read_stored(self.folder / "validation.json", Validation, self._remedy("validate"))
 
     @cached_property
     def comparison(self) -> Comparison:
         """Candidates beside known rules."""
-        return artefacts.read_form(
-            self.folder / "comparison.json", artefacts.Comparison, self._remedy("compare")
-        )
+        from discover.forms import Comparison
+
+        return artefacts.read_stored(self.folder / "comparison.json", Comparison, self._remedy("compare"))
 
     @property
     def rule(self) -> Rule:

@@ -222,10 +222,10 @@ def resolved(data: bytes, folder: Path) -> None:
 
 def path(data: bytes, folder: Path) -> None:
     from discover.fit import FitResult
-    from pipelines.artefacts import read_form
+    from discover.stored import read_stored
 
     def everything() -> None:
-        result = read_form(folder / "path.json", FitResult)
+        result = read_stored(folder / "path.json", FitResult)
         str((result.rule, result.dense, result.to_json()))
 
     _run_folder(folder, "path", data)
@@ -243,10 +243,10 @@ def _bare(data: bytes, from_json: Callable[[Any], object]) -> None:
 
 def front(data: bytes, folder: Path) -> None:
     from discover.pareto import ParetoFront
-    from pipelines.artefacts import read_form
+    from discover.stored import read_stored
 
     def everything() -> None:
-        result = read_form(folder / "front.json", ParetoFront)
+        result = read_stored(folder / "front.json", ParetoFront)
         str((result.rows(), result.chosen, result.reason))
 
     _run_folder(folder, "front", data)
@@ -277,17 +277,13 @@ def manifest(data: bytes, folder: Path) -> None:
 
 
 def manifold(data: bytes, folder: Path) -> None:
-    from discover.report.reading import read_optional
-    from discover.report.spiking import _Manifold
+    from discover.manifold import Manifold
     from discover.report.spiking_figures import manifold_figure
-    from pipelines.artefacts import Manifold, read_json
+    from discover.stored import read_stored
 
     file = folder / "manifold.json"
     file.write_bytes(data)
-    read_json(file, Manifold)
-    study = read_optional(folder, "manifold.json", _Manifold, "manifold")
-    assert study is not None
-    manifold_figure(study.model_dump())
+    manifold_figure(read_stored(file, Manifold))
 
 
 def study(data: bytes, folder: Path) -> None:
@@ -428,7 +424,8 @@ def _manifold() -> bytes:
     }  # fmt: skip
     content = {
         "schema": "plasticity-discovery/manifold/1", "task": "ei-balance", "target_hz": 5.0, "pre_hz": 8.0,
-        "tolerance": 0.1, "searched": [one], "rate_only": [one], "surface": [one], "directions": [{}],
+        "tolerance": 0.1, "searched": [one], "rate_only": [one], "surface": [one],
+        "directions": [{"spread": 0.5, "weights": {"alpha": 1.0}}],
         "answers": {"question": "answer"},
     }  # fmt: skip
     return json.dumps(content).encode()
@@ -439,7 +436,7 @@ def _study() -> bytes:
 
     loss = {"mean": 0.02, "low": 0.01, "high": 0.03}
     rows = [
-        SeedRow.model_validate(row)
+        SeedRow.from_json(row)
         for row in (
             {
                 "seed": 427422, "outcome": "exact", "candidate": "c1",
@@ -452,10 +449,10 @@ def _study() -> bytes:
     ]  # fmt: skip
     content = Study(
         name="oja", task="oja", pipeline={"task": "oja", "problems": {"n_inputs": 2}}, answer="one law",
-        law="oja", law_title="Oja (1982)", root=2020, asked=[427422, 829840, 794424], stages=["search"],
-        rows=rows, outcomes=shares_of(rows, "one law"), families=families_of(rows), text="In words.",
+        law="oja", law_title="Oja (1982)", root=2020, asked=(427422, 829840, 794424), stages=("search",),
+        rows=tuple(rows), outcomes=shares_of(rows, "one law"), families=families_of(rows), text="In words.",
     )  # fmt: skip
-    return json.dumps({"schema": "plasticity-discovery/study/1", **content.model_dump()}).encode()
+    return json.dumps({"schema": "plasticity-discovery/study/1", **content.to_json()}).encode()
 
 
 def _trajectories() -> bytes:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discover import archives, stored
 from discover.errors import ArtefactError, RunFailed
 from discover.fit import FitResult
+from discover.forms import Comparison, ManifestFile, Validation
+from discover.manifold import Manifold
+from discover.pairing.forms import PairingComparison, PairingFront, PairingPath, PairingValidation
 from discover.pareto import ParetoFront
+from discover.seed_study import Study
+from discover.stored import Artefact, read_stored
 from pipelines import artefacts
-from pipelines.artefacts import (
-    Comparison,
-    Validation,
-    checksum,
-    read_arrays,
-    read_json,
-    write_arrays,
-    write_csv,
-    write_json,
-    write_text,
-)
+from pipelines.artefacts import checksum, read_arrays, write_arrays, write_csv, write_json, write_text
+
+REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference"
+FORMS = (FitResult, ParetoFront, Validation, Comparison, ManifestFile, Manifold, Study)
+OF_PAIRING = (PairingPath, PairingFront, PairingValidation, PairingComparison)
+COMMITTED = [
+    (path, form)
+    for form in (*FORMS, *OF_PAIRING)
+    for path in sorted(REFERENCE.glob(f"*/{form.kind}.json"))
+    if (form in OF_PAIRING) == (path.parent.name == "pairing" and form.kind not in ("manifest", "study"))
+]
 
 PATH: dict[str, Any] = {
     "task": "oja",
@@ -91,20 +98,38 @@ COMPARISON: dict[str, Any] = {
 GOOD = {FitResult: PATH, ParetoFront: FRONT, Validation: VALIDATION, Comparison: COMPARISON}
 
 
-@pytest.mark.parametrize(("kind", "content"), GOOD.items(), ids=lambda one: getattr(one, "kind", ""))
-def test_what_was_written_is_read(
-    tmp_path: Path, kind: type[artefacts.Artefact], content: dict[str, Any]
-) -> None:
+def path_of(**change: Any) -> FitResult:
+    return FitResult.from_json({**PATH, **change})
+
+
+@pytest.mark.parametrize(("form", "content"), GOOD.items(), ids=lambda one: getattr(one, "kind", ""))
+def test_what_was_written_is_read(tmp_path: Path, form: type[Artefact], content: dict[str, Any]) -> None:
     path = tmp_path / "deep" / "file.json"
-    write_json(path, kind, content)
-    assert read_json(path, kind) == content
-    assert json.loads(path.read_text())["schema"] == f"plasticity-discovery/{kind.kind}/1"
+    one = form.from_json(content)
+    write_json(path, one)
+    assert read_stored(path, form) == one
+    assert json.loads(path.read_text())["schema"] == f"plasticity-discovery/{form.kind}/1"
+
+
+def test_all_kinds_are_among_the_committed_artefacts() -> None:
+    assert {form for _, form in COMMITTED} == {*FORMS, *OF_PAIRING}
+
+
+@pytest.mark.parametrize(
+    ("path", "form"), COMMITTED, ids=[path.relative_to(REFERENCE).as_posix() for path, _ in COMMITTED]
+)
+def test_committed_artefacts_are_written_again_byte_for_byte(
+    tmp_path: Path, path: Path, form: type[Artefact]
+) -> None:
+    write_json(tmp_path / path.name, read_stored(path, form))
+    assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
 def test_equal_content_makes_equal_bytes_and_numpy_numbers_are_numbers(tmp_path: Path) -> None:
     one, other = tmp_path / "one.json", tmp_path / "other.json"
-    write_json(one, FitResult, {**PATH, "more": np.int64(3), "extra": np.array([0.1, 0.2])})
-    write_json(other, FitResult, {**PATH, "more": 3, "extra": [0.1, 0.2]})
+    stability = {"feedforward": {"x*y": np.float64(0.5), "x": np.float32(0.25)}}
+    write_json(one, replace(path_of(), chosen=np.int64(0), term_stability=stability))
+    write_json(other, path_of(term_stability={"feedforward": {"x*y": 0.5, "x": 0.25}}))
     assert one.read_bytes() == other.read_bytes()
     assert checksum(one) == checksum(other)
 
@@ -121,7 +146,7 @@ def test_a_wrong_type_is_refused(tmp_path: Path, change: dict[str, Any]) -> None
     with pytest.raises(
         ArtefactError, match=r"path\.json was edited or is damaged: .* Make it again\."
     ) as caught:
-        read_json(path, FitResult, "Make it again.")
+        read_stored(path, FitResult, "Make it again.")
     assert "\n" not in str(caught.value)
 
 
@@ -130,7 +155,7 @@ def test_a_missing_key_is_refused(tmp_path: Path) -> None:
     content = {key: value for key, value in FRONT.items() if key != "candidates"}
     path.write_text(json.dumps({"schema": "plasticity-discovery/front/1", **content}))
     with pytest.raises(ArtefactError, match="candidates: field required"):
-        read_json(path, ParetoFront)
+        read_stored(path, ParetoFront)
 
 
 @pytest.mark.parametrize(
@@ -149,17 +174,17 @@ def test_another_schema_is_refused(tmp_path: Path, schema: object, message: str)
     path = tmp_path / "path.json"
     path.write_text(json.dumps({"schema": schema, **PATH}))
     with pytest.raises(ArtefactError, match=message):
-        read_json(path, FitResult)
+        read_stored(path, FitResult)
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "path.json"
-    write_json(path, FitResult, PATH)
+    write_json(path, path_of())
     data = path.read_bytes().rstrip()
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
         with pytest.raises(ArtefactError, match="truncated or was edited"):
-            read_json(path, FitResult)
+            read_stored(path, FitResult)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "NaN", "[]", "3", '{"a": Infinity}', "\x00", "{} {}"])
@@ -167,14 +192,14 @@ def test_text_that_is_no_artefact_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "path.json"
     path.write_text(text)
     with pytest.raises(ArtefactError):
-        read_json(path, FitResult)
+        read_stored(path, FitResult)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "path.json"
     path.write_bytes(b'{"schema": "\xff\xfe"}')
     with pytest.raises(ArtefactError):
-        read_json(path, FitResult)
+        read_stored(path, FitResult)
 
 
 def test_infinite_numbers_are_refused(tmp_path: Path) -> None:
@@ -182,31 +207,31 @@ def test_infinite_numbers_are_refused(tmp_path: Path) -> None:
     text = json.dumps({"schema": "plasticity-discovery/front/1", **FRONT}).replace("0.02", "1e999")
     path.write_text(text)
     with pytest.raises(ArtefactError, match="finite"):
-        read_json(path, ParetoFront)
+        read_stored(path, ParetoFront)
 
 
 def test_missing_folders_and_over_long_files_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ArtefactError, match=r"There is no file .*path\.json\. Make it\."):
-        read_json(tmp_path / "path.json", FitResult, "Make it.")
+        read_stored(tmp_path / "path.json", FitResult, "Make it.")
     with pytest.raises(ArtefactError, match="cannot be read"):
-        read_json(tmp_path, FitResult)
+        read_stored(tmp_path, FitResult)
     with pytest.raises(ArtefactError, match="There is no file"):
         checksum(tmp_path / "none")
     path = tmp_path / "path.json"
-    write_json(path, FitResult, PATH)
-    monkeypatch.setattr(artefacts, "MAX_BYTES", 10)
+    write_json(path, path_of())
+    monkeypatch.setattr(stored, "MAX_BYTES", 10)
     with pytest.raises(ArtefactError, match="longer than 10 bytes"):
-        read_json(path, FitResult)
+        read_stored(path, FitResult)
 
 
 def test_content_that_breaks_its_form_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "path.json"
-    write_json(path, FitResult, PATH)
+    write_json(path, path_of())
     before = path.read_bytes()
-    with pytest.raises(RunFailed, match=r"points\.0\.n_terms"):
-        write_json(path, FitResult, {**PATH, "points": [{**PATH["points"][0], "n_terms": -1}]})
+    with pytest.raises(RunFailed, match=r"points\.0\.restart"):
+        write_json(path, replace(path_of(), points=(replace(path_of().points[0], restart=-1),)))
     assert path.read_bytes() == before
 
 
@@ -215,7 +240,7 @@ def test_any_bytes_are_refused_by_both_readers(data: bytes) -> None:
     path = Path(os.environ["NUMBA_CACHE_DIR"]).with_name("any-bytes")
     path.write_bytes(data)
     with pytest.raises(ArtefactError):
-        read_json(path, ParetoFront)
+        read_stored(path, ParetoFront)
     with pytest.raises(ArtefactError):
         read_arrays(path, "trajectories")
     path.unlink()
@@ -273,7 +298,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused(
     path = tmp_path / "trajectories.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", b"\0" * 1_000_000)
-    monkeypatch.setattr(artefacts, "MAX_ARRAY_BYTES", 100_000)
+    monkeypatch.setattr(archives, "MAX_ARRAY_BYTES", 100_000)
     with pytest.raises(ArtefactError, match="would unpack to 1,000,000 bytes"):
         read_arrays(path, "trajectories")
 
@@ -296,14 +321,14 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     path = tmp_path / "path.json"
-    write_json(path, FitResult, PATH)
+    write_json(path, path_of())
     before = path.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(artefacts.os, step, no_space)
         with pytest.raises(
             ArtefactError, match=r"cannot be written: No space left .* Earlier results are as they were"
         ):
-            write_json(path, FitResult, {**PATH, "task": "other"})
+            write_json(path, path_of(task="other"))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["path.json"]
 
@@ -346,19 +371,19 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_really_full_file_system_keeps_earlier_results(mounted: Path) -> None:
     path = mounted / "path.json"
-    write_json(path, FitResult, PATH)
+    write_json(path, path_of())
     before = path.read_bytes()
     with pytest.raises(ArtefactError, match="No space left on device"):
-        write_json(path, FitResult, {**PATH, "reason": "x" * 200_000})
+        write_json(path, path_of(reason="x" * 200_000))
     assert path.read_bytes() == before
     assert [file.name for file in mounted.iterdir()] == ["path.json"]
 
 
 def test_a_really_read_only_file_system_keeps_earlier_results(mounted: Path) -> None:
     path = mounted / "path.json"
-    write_json(path, FitResult, PATH)
+    write_json(path, path_of())
     before = path.read_bytes()
     subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True, capture_output=True)
     with pytest.raises(ArtefactError, match="Read-only file system"):
-        write_json(path, FitResult, {**PATH, "task": "other"})
+        write_json(path, path_of(task="other"))
     assert path.read_bytes() == before

@@ -295,7 +295,7 @@ def test_vogels_rule_at_a_sixteenth_of_its_rate_fails_no_fold_for_being_slow():
     settings = replace(SMALL, duration_s=4.0, measured_s=2.0, learning_rate=0.02)
     slow = {"slow": VOGELS.scaled(1 / 16)}
     result = validate(TASK, settings, slow, asked, seed=1)
-    (mine,), (reference,) = result.candidates["slow"], result.candidates["vogels"]
+    (mine,), (reference,) = result.candidates["slow"].folds, result.candidates["vogels"].folds
     assert mine.speeds["spiking"] > 4 * reference.speeds["spiking"]
     assert mine.metrics["loss"].mean < 0.5 * mine.metrics["loss_at_rate_of_fit"].mean
 

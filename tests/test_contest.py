@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from stand_in_task import StandInTask
 
-from discover.contest import Contest, contest
+from discover.contest import contest
+from discover.forms import Comparison, Contest
 from discover.intervals import joint_confidence, paired
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
 from discover.tasks import get_task
 from discover.tasks.oja import OjaSettings, OjaTask
 from discover.tasks.pca_network import NetworkSettings
-from pipelines.artefacts import Comparison
 
 TASK = get_task("pca-network")
 SETTINGS = NetworkSettings(n_inputs=5, n_samples=100)
@@ -34,9 +32,8 @@ def task_rule(name: str) -> Rule:
 @pytest.fixture(scope="module")
 def contests() -> dict[str, Contest]:
     found = contest(TASK, SETTINGS, PAIR, 800, seed=1, n_tuning=32, refine_steps=30)
-    content = {"candidates": {}, "contests": [one.to_json() for one in found]}
-    Comparison.model_validate({"schema": "plasticity-discovery/comparison/1", **content})
-    json.dumps(content, allow_nan=False)
+    content = Comparison(candidates={}, contests=found)
+    assert Comparison.from_json(content.to_json()) == content
     return {one.name: one for one in found}
 
 
@@ -106,7 +103,7 @@ def test_a_known_rule_has_its_constants_fitted_and_not_its_speed_alone() -> None
     assert reference.name == "oja-minor"
     published, fitted = reference.as_published["loss"].known, reference.measures["loss"].known
     assert fitted.mean < 0.6 * published.mean
-    before, after = Rule.parse(reference.refitted).coefficients(), task_rule("oja-minor").coefficients()
+    before, after = reference.refitted.coefficients(), task_rule("oja-minor").coefficients()
     ratios = {before["feedforward"][term] / value for term, value in after["feedforward"].items()}
     assert max(ratios) / min(ratios) > 1.2
 
@@ -114,7 +111,7 @@ def test_a_known_rule_has_its_constants_fitted_and_not_its_speed_alone() -> None
 def test_what_beats_the_published_constants_need_not_beat_the_form() -> None:
     task = get_task("mca")
     settings = task.settings_type(smallest=0.2, n_steps=300)
-    found = Rule.parse(contest(task, settings, PLAIN, 4, 1, n_tuning=32, refine_steps=80)[0].refitted)
+    found = contest(task, settings, PLAIN, 4, 1, n_tuning=32, refine_steps=80)[0].refitted
     reference = contest(task, settings, found, 400, 5, n_tuning=32, refine_steps=80)[0]
     assert reference.as_published["loss"].verdict == "better"
     assert reference.measures["loss"].verdict in ("equivalent", "undecided")

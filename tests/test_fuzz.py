@@ -19,7 +19,7 @@ from discover.errors import ArtefactError, ConfigError, RuleError
 from discover.fit import FitResult
 from discover.journal import Journal
 from discover.pareto import ParetoFront
-from pipelines.artefacts import checksum, read_form, read_json
+from pipelines.artefacts import checksum, read_stored
 from pipelines.events import EventLog
 from pipelines.manifest import Manifest
 from pipelines.runs import find_run
@@ -119,7 +119,7 @@ def test_a_rule_that_is_none_is_told_with_its_file(tmp_path: Path) -> None:
     with pytest.raises(
         ArtefactError, match=r"front\.json was edited or .* candidates\.0\.slots: unknown variable 'q'"
     ):
-        read_form(folder / "front.json", ParetoFront)
+        read_stored(folder / "front.json", ParetoFront)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     (folder / "front.json").unlink()
     os.mkfifo(folder / "front.json")
     with pytest.raises(ArtefactError, match="plain file"):
-        read_json(folder / "front.json", ParetoFront)
+        read_stored(folder / "front.json", ParetoFront)
     with pytest.raises(ArtefactError, match="plain file"):
         checksum(folder / "front.json")
 

@@ -100,5 +100,5 @@ def test_folds_are_held_to_the_rule_for_their_own_tails():
     assert folds["inputs-5"].tolerances["cosine"][0] > 0.9
     some = ValidateSettings(folds=("inputs-5", "uniform"), n_problems=8)
     result = validate(TASK, SETTINGS, {"found": HEAVY.scaled(0.9)}, some)
-    assert [fold.passed for fold in result.candidates["found"]] == [True, False]
-    assert [fold.passed for fold in result.candidates["hyvarinen-oja"]] == [False, True]
+    assert [fold.passed for fold in result.candidates["found"].folds] == [True, False]
+    assert [fold.passed for fold in result.candidates["hyvarinen-oja"].folds] == [False, True]

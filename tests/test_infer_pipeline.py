@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 
 from discover.errors import ArtefactError
 from discover.fit import FitResult
+from discover.forms import Comparison, Validation
+from discover.inference.forms import RecordedFront
 from discover.inference.regressor import RuleRegressor
 from discover.inference.settings import InferSettings
-from discover.pareto import ParetoFront
 from discover.report.recorded import write_recorded_report
 from discover.rule import Rule
+from discover.stored import read_stored
 from pipelines import artefacts
 from pipelines.cli import app
 
@@ -59,31 +61,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_artefacts_have_the_forms_of_those_of_simulated_runs(run: Path) -> None:
-    kinds = {
-        "path.json": FitResult,
-        "front.json": ParetoFront,
-        "validation.json": artefacts.Validation,
-        "comparison.json": artefacts.Comparison,
-    }
-    contents = {name: artefacts.read_json(run / name, kind) for name, kind in kinds.items()}
-    chosen = contents["front.json"]["chosen"]
-    rules = {one["id"]: Rule.parse(one["slots"]) for one in contents["front.json"]["candidates"]}
-    assert set(rules[chosen].coefficients()["feedforward"]) == {"x*y", "w*y**2"}
+    read_stored(run / "path.json", FitResult)
+    front = read_stored(run / "front.json", RecordedFront)
+    assert set(front.chosen.rule.coefficients()["feedforward"]) == {"x*y", "w*y**2"}
     arrays = artefacts.read_arrays(run / "predictions.npz", "predictions")
     assert np.corrcoef(arrays["observed"], arrays["predicted"])[0, 1] > 0.999
-    folds = contents["validation.json"]["candidates"][chosen]["folds"]
-    assert [fold["name"] for fold in folds if fold["kept"]] == contents["front.json"]["recorded"]["kept"]
+    folds = read_stored(run / "validation.json", Validation).candidates[front.chosen_id].folds
+    assert tuple(fold.name for fold in folds if fold.kept) == front.recorded.kept
     assert len(folds) == 6
-    assert len((run / "front.csv").read_text().splitlines()) == len(rules) + 1
+    assert len((run / "front.csv").read_text().splitlines()) == len(front.candidates) + 1
     stages = json.loads((run / "manifest.json").read_text())["stages"]
     assert set(stages) == {"infer", "report"}
-    assert "not compared" in contents["comparison.json"]["behavioural"]
+    assert "not compared" in read_stored(run / "comparison.json", Comparison).behavioural
 
 
 def test_units_of_headings_reach_constants_and_report(run: Path) -> None:
-    front = artefacts.read_json(run / "front.json", ParetoFront)
-    chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
-    assert chosen["constant_units"] == ["nS/(Hz**2*s)", "1/(Hz**2*s)"]
+    chosen = read_stored(run / "front.json", RecordedFront).chosen
+    assert chosen.to_json()["constant_units"] == ("nS/(Hz**2*s)", "1/(Hz**2*s)")
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "[nS/(Hz**2*s)]" in page
     assert "dw <span" in page
@@ -207,12 +201,11 @@ def test_weak_data_make_a_whole_run(tmp_path: Path) -> None:
     code, output = discover("infer", tmp_path / "weak.npz", *options, "--polynomial", "--results", tmp_path)
     assert code == 0, output
     assert "no weight was differentiated" in output
-    front = artefacts.read_json(tmp_path / "weak" / "front.json", ParetoFront)
-    chosen = next(one for one in front["candidates"] if one["id"] == front["chosen"])
-    coefficients = Rule.parse(chosen["slots"]).coefficients()["feedforward"]
+    front = read_stored(tmp_path / "weak" / "front.json", RecordedFront)
+    coefficients = front.chosen.rule.coefficients()["feedforward"]
     assert set(coefficients) == {"x"}
     assert coefficients["x"] == pytest.approx(1.0, abs=0.01)
-    assert front["recorded"]["quantity"] == "dw/dt"
+    assert front.recorded.quantity == "dw/dt"
 
 
 def test_damaged_predictions_are_refused(run: Path, tmp_path: Path) -> None:

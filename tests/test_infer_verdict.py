@@ -15,12 +15,13 @@ from trials_infer import NAMES, NULLS, OUTSIDE, WEAK, said_without_law, strong_l
 
 from discover.inference import InferSettings, from_rows, infer
 from discover.inference.chance import by_chance_alone, rearranged
+from discover.inference.forms import RecordedFront
 from discover.inference.recordings import Recordings
 from discover.inference.regressor import RuleRegressor
 from discover.inference.smooth import flexible_predictions, smooth_predictions
 from discover.pareto import ParetoFront
 from discover.report.recorded import write_recorded_report
-from pipelines import artefacts
+from discover.stored import read_stored
 
 QUICK = InferSettings(permutations=99, n_penalties=12, folds=6)
 
@@ -223,11 +224,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_rule_is_said_in_the_artefact_the_front_and_the_report(run: Path) -> None:
-    verdict = artefacts.read_json(run / "front.json", ParetoFront)["recorded"]["verdict"]
-    assert verdict["supported"] is False
-    assert verdict["form_missing"] is False
-    assert verdict["chance"]["n"] == 199
-    assert verdict["chance"]["p"] > 0.01
+    verdict = read_stored(run / "front.json", RecordedFront).recorded.verdict
+    assert verdict is not None
+    assert not verdict.supported
+    assert not verdict.form_missing
+    assert verdict.chance is not None
+    assert verdict.chance.n == 199
+    assert verdict.chance.p > 0.01
     for command in ("front", "show"):
         assert "verdict: No rule" in discover(command, run)[1]
     page = (run / "report.html").read_text(encoding="utf-8")
@@ -236,8 +239,8 @@ def test_no_rule_is_said_in_the_artefact_the_front_and_the_report(run: Path) -> 
 
 
 def test_another_candidate_does_not_inherit_the_verdict(run: Path) -> None:
-    front = artefacts.read_json(run / "front.json", ParetoFront)
-    other = next(one["id"] for one in front["candidates"] if one["on_front"] and one["id"] != front["chosen"])
+    front = read_stored(run / "front.json", ParetoFront)
+    other = next(one.id for one in front.front if one is not front.chosen)
     assert "verdict:" not in discover("show", run, other)[1]
 
 

@@ -10,7 +10,7 @@ import pytest
 from discover.errors import TaskError
 from discover.fit import FitSettings
 from discover.journal import Journal
-from discover.manifold import ManifoldResult, Solution, covariances, judged, manifold, surface_rules
+from discover.manifold import Manifold, Solution, covariances, judged, manifold, surface_rules
 from discover.predict import LinearParameters, mean_field_rate
 from discover.progress import silent
 from discover.tasks import get_task
@@ -69,7 +69,7 @@ def test_a_small_study_says_what_it_found():
     budget = FitSettings(optimiser="cmaes", population=4, steps=2, n_train=2, n_heldout=2)
     found = manifold(TASK, settings, budget, 2, seed=1, n_rate_only=1, n_surface=3)
     assert (len(found.searched), len(found.rate_only), len(found.surface)) == (2, 1, 3)
-    assert set(found.answers()) == {
+    assert set(found.answers) == {
         "on the surface",
         "not predicted",
         "covariance",
@@ -126,7 +126,7 @@ def test_the_answers_name_rules_that_theory_misses_and_rules_that_fail():
     off = Solution(other, 0.1, 6.0, 12.0, 6.1, 0.97, True, False)
     fine = Solution(VOGELS, 0.05, 6.1, 6.25, 6.1, 0.99, True, True)
     failing = Solution(VOGELS, 9.0, 80.0, 6.25, float("nan"), 0.2, False, False)
-    answers = ManifoldResult("ei-balance", 6.25, 40.0, 0.2, (off, fine), (), (fine, failing), ()).answers()
+    answers = Manifold("ei-balance", 6.25, 40.0, 0.2, (off, fine), (), (fine, failing), ()).answers
     assert answers["not predicted"].startswith(
         "Which found rules does the algebra not predict? 1 of 2 converged ones lie off the surface: "
     )

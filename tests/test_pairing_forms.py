@@ -28,7 +28,7 @@ from discover.pairing.path import l1_path
 from discover.pairing.protocols import burst_times
 from discover.pairing.recovery import LAWS, protocol_sets, recover_laws
 from discover.pairing.rules import weights_by
-from discover.pairing.stored import form_from_json, form_to_json, split_from_arrays, split_to_arrays
+from discover.pairing.stored import split_from_arrays, split_to_arrays
 from discover.pairing.symbolic import proposed, split_sum, variants
 from discover.pairing.terms import TERMS
 from discover.rule import Rule
@@ -342,7 +342,7 @@ def test_protocols_and_forms_survive_their_artefacts() -> None:
             same.name, same.change, same.lag_ms, same.group, same.n_pairs
         )  # fmt: skip
     form = KNOWN_FORMS["stdp-guetig"]
-    assert form_from_json(form_to_json(form)) == form
+    assert Form.from_json(form.to_json()) == form
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_damaged_protocols_are_refused(damage) -> None:  # type: ignore[no-untyp
 @pytest.mark.parametrize("text", ["__import__('os')", "x_pre*y", "x_pre**", "1" * 2000])
 def test_forms_of_artefacts_are_parsed_and_never_run(text: str) -> None:
     with pytest.raises(ArtefactError):
-        form_from_json({"terms": [{"spike": "pre", "text": text}]})
+        Form.from_json({"terms": [{"spike": "pre", "text": text}]})
     assert Traces().fast_pre == 16.8
 
 

@@ -17,15 +17,17 @@ from typer.testing import CliRunner
 from discover.errors import ArtefactError, ConfigError, TaskError
 from discover.export import exported
 from discover.fit import FitResult
+from discover.forms import Comparison, Validation
 from discover.pairing import PairingSettings, Protocol, read_protocols, shipped_protocols
+from discover.pairing.forms import PairingComparison, PairingFront, PairingPath, PairingValidation
 from discover.pairing.protocols import burst_times
 from discover.pairing.rules import weights_by
 from discover.pareto import ParetoFront
 from discover.report.pairing import write_pairing_report
 from discover.rule import Rule
+from discover.stored import read_stored
 from discover.tasks import get_task
 from discover.tasks.ei_coplastic import EiCoplasticSettings, rule_from_text
-from pipelines import artefacts
 from pipelines.cli import app
 from pipelines.seed_rows import row_of, sought
 
@@ -56,27 +58,30 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_artefacts_have_the_forms_of_all_runs(run: Path) -> None:
-    path = artefacts.read_json(run / "path.json", FitResult)
-    front = artefacts.read_json(run / "front.json", ParetoFront)
-    validation = artefacts.read_json(run / "validation.json", artefacts.Validation)
-    comparison = artefacts.read_json(run / "comparison.json", artefacts.Comparison)
-    sizes = {one["n_terms"]: one for one in path["pairing"]["sizes"]}
-    assert (sizes[2]["n_sets"], sizes[2]["n_told_apart"]) == (45, 44)
-    two = [one for one in path["pairing"]["ranked"] if one["n_terms"] == 2]
+    for name, form in {"path": FitResult, "validation": Validation, "comparison": Comparison}.items():
+        read_stored(run / f"{name}.json", form)
+    sets = read_stored(run / "path.json", PairingPath).pairing
+    front = read_stored(run / "front.json", PairingFront)
+    validation = read_stored(run / "validation.json", PairingValidation)
+    decisions = read_stored(run / "comparison.json", PairingComparison).pairing
+    sizes = {one.n_terms: one for one in sets.sizes}
+    assert (sizes[2].n_sets, sizes[2].n_told_apart) == (45, 44)
+    two = [one for one in sets.ranked if one.n_terms == 2]
     assert len(two) == 44  # all of them have their rank
-    assert [one["rank"] for one in two] == sorted(one["rank"] for one in two)
-    chosen = front["chosen"]
-    assert {fold["name"].partition(":")[0] for fold in validation["candidates"][chosen]["folds"]} == {
+    assert [one.rank for one in two] == sorted(one.rank for one in two)
+    chosen = front.chosen_id
+    assert {fold.name.partition(":")[0] for fold in validation.candidates[chosen].folds} == {
         "protocol", "frequency", "lag", "held out"
     }  # fmt: skip
-    held = validation["pairing"]["held"][chosen]
-    assert held["undecided"] == [True] * 5 + [False] * 2
-    assert {one["name"] for one in comparison["pairing"]["known"]} >= {"stdp-triplet", "stdp-suppression"}
-    further = comparison["pairing"]["further"]
-    assert [one["distance"] for one in further] == sorted((one["distance"] for one in further), reverse=True)
-    for one in front["candidates"]:
-        Rule.parse(one["slots"])
-        assert one["heldout_loss"] == pytest.approx(one["pairing"]["left_out_chi2"] / 10)
+    held = validation.pairing.held[chosen]
+    assert held.undecided == (True,) * 5 + (False,) * 2
+    assert {one.name for one in decisions.known} >= {"stdp-triplet", "stdp-suppression"}
+    distances = [one.distance for one in decisions.further]
+    assert distances == sorted(distances, reverse=True)
+    for one in front.candidates:
+        assert one.heldout_loss == pytest.approx(one.pairing.left_out_chi2 / 10)
+    told = read_stored(run / "front.json", ParetoFront).verdict
+    assert told == front.pairing.verdict
 
 
 def test_a_second_run_has_nothing_to_do_and_commands_read_it(run: Path) -> None:
@@ -172,12 +177,11 @@ def test_a_table_of_ones_own_goes_all_the_way_with_a_group_held_out(tmp_path: Pa
     code, output = discover("infer", hostile, *options)
     assert code == 0, output
     folder = tmp_path / "mine"
-    held = artefacts.read_json(folder / "validation.json", artefacts.Validation)["pairing"]["held"]
-    chosen = artefacts.read_json(folder / "front.json", ParetoFront)["chosen"]
-    (only,) = held[chosen]["groups"]
-    assert (only["name"], only["n"]) == (group, 2)
-    assert only["chi2"] >= 0
-    assert only["r2"] is not None
+    held = read_stored(folder / "validation.json", PairingValidation).pairing.held
+    (only,) = held[read_stored(folder / "front.json", ParetoFront).chosen_id].groups
+    assert (only.name, only.n) == (group, 2)
+    assert only.chi2 >= 0
+    assert only.r2 is not None
     assert "script" not in page_of(folder).tags
     # The same again is up to date; another table in its place is not.
     assert "up to date" in discover("infer", hostile, *options)[1]

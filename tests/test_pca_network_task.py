@@ -251,9 +251,9 @@ def test_folds_are_other_conditions_and_ask_for_what_the_known_pair_reaches():
         assert {"subspace_error", "explained_variance"} <= set(fold.tolerances) <= set(TASK.measures)
     few = ValidateSettings(folds=("uniform", "learning-slow", "spectrum-nearly-equal"), n_problems=16)
     result = validate(TASK, settings, {"mine": PAIR.scaled(0.9)}, few)
-    assert result.passed("mine")
-    assert result.passed("rubner-tavan")
-    assert not result.passed("oja")
+    assert result.candidates["mine"].passed
+    assert result.candidates["rubner-tavan"].passed
+    assert not result.candidates["oja"].passed
 
 
 def test_a_found_pair_is_recognised_up_to_scale_and_sign():

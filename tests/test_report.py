@@ -230,7 +230,7 @@ def test_no_text_of_an_artefact_becomes_markup(tmp_path: Path) -> None:
         "versions": {HOSTILE: HOSTILE},
         "platform": {HOSTILE: HOSTILE},
         "code": HOSTILE,
-        "stages": {HOSTILE: {"seconds": 1.0}},
+        "stages": {HOSTILE: content["manifest"]["stages"]["fit"]},
     }
     write_report(write_run(tmp_path, content))
     found = page(tmp_path)

@@ -29,7 +29,6 @@ from discover.outcome import family_of, outcome_for_a_law, share_interval
 from discover.rule import Rule
 from discover.seed_study import SeedRow, families_of, find_study, read_study, shares_of, study_text
 from discover.seeds import STUDY_ROOT, following_seeds, study_seeds
-from pipelines import artefacts
 from pipelines.cli import app
 from pipelines.manifest import Manifest
 from pipelines.runs import pipeline_files
@@ -386,10 +385,10 @@ def test_a_study_is_not_written_through_a_link(seed_one: Path, tmp_path: Path) -
     ("data", "words"),
     [
         ("{", "not valid JSON"),
-        ("[]", "does not say that it is a study"),
+        ("[]", "a JSON object is expected"),
         ('{"schema": "plasticity-discovery/study/2"}', "newer release"),
         ('{"schema": "plasticity-discovery/study/1", "name": 3}', "name: "),
-        ('{"schema": "plasticity-discovery/front/1"}', "does not say that it is a study"),
+        ('{"schema": "plasticity-discovery/front/1"}', "is expected"),
     ],
 )
 def test_a_damaged_study_is_said(tmp_path: Path, data: str, words: str) -> None:
@@ -551,9 +550,9 @@ def test_more_seeds_leave_those_that_have_run_alone(whole: Path) -> None:
         ran = [json.loads(line) for line in new.splitlines()]
         assert {one["stage"] for one in ran if one["event"] == "start"} == {"validate"}
     assert (study / "13" / "validation.json").is_file()
-    content = artefacts.read_json(study / "study.json", artefacts.Study)
-    assert [row["seed"] for row in content["rows"]] == [3, 5, 8, 13]
-    assert all(row["folds"] for row in content["rows"])
+    content = read_study(study / "study.json")
+    assert [row.seed for row in content.rows] == [3, 5, 8, 13]
+    assert all(row.folds for row in content.rows)
     assert "| folds passed |" in (study / "study.md").read_text()
 
 

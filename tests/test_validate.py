@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from discover.contest import contest
 from discover.errors import RuleError, TaskError
+from discover.forms import Validation
 from discover.rule import Rule
 from discover.tasks import get_task
 from discover.tasks._oja_folds import LONGEST, MARGIN, oja_folds
 from discover.tasks._pca_folds import input_variances
 from discover.tasks.oja import OjaSettings, OjaTask
-from discover.validate import ValidateSettings, ValidationResult, validate
-from pipelines.artefacts import Validation
+from discover.validate import ValidateSettings, validate
 
 TASK = get_task("oja")
 SETTINGS = OjaSettings(n_inputs=10)
@@ -31,41 +31,41 @@ CANDIDATES: Mapping[str, Rule] = {
 
 
 @pytest.fixture(scope="module")
-def result() -> ValidationResult:
+def result() -> Validation:
     return validate(TASK, SETTINGS, CANDIDATES, SMALL, seed=1)
 
 
-def test_oja_passes_every_fold(result: ValidationResult) -> None:
-    assert [(fold.name, fold.reason) for fold in result.candidates["oja"] if not fold.passed] == []
-    assert result.passed("oja")
+def test_oja_passes_every_fold(result: Validation) -> None:
+    assert [(fold.name, fold.reason) for fold in result.candidates["oja"].folds if not fold.passed] == []
+    assert result.candidates["oja"].passed
 
 
-def test_a_rule_close_to_oja_passes_every_fold(result: ValidationResult) -> None:
-    assert [(fold.name, fold.reason) for fold in result.candidates["found"] if not fold.passed] == []
+def test_a_rule_close_to_oja_passes_every_fold(result: Validation) -> None:
+    assert [(fold.name, fold.reason) for fold in result.candidates["found"].folds if not fold.passed] == []
 
 
-def test_hebb_fails_at_every_speed(result: ValidationResult) -> None:
-    folds = {fold.name: fold for fold in result.candidates["hebb"]}
+def test_hebb_fails_at_every_speed(result: Validation) -> None:
+    folds = {fold.name: fold for fold in result.candidates["hebb"].folds}
     assert not any(fold.passed for fold in folds.values())
     assert folds["uniform"].verdict == "failed"
     assert (folds["uniform"].metrics["loss"].mean or 0.0) > 0.5
     assert "norm_error is" in folds["uniform"].reason
 
 
-def test_a_leak_fails_with_a_reason(result: ValidationResult) -> None:
-    failed = [fold for fold in result.candidates["leaky"] if not fold.passed]
+def test_a_leak_fails_with_a_reason(result: Validation) -> None:
+    failed = [fold for fold in result.candidates["leaky"].folds if not fold.passed]
     assert failed
     assert all(fold.reason for fold in failed)
 
 
-def test_paired_difference_to_itself_is_zero(result: ValidationResult) -> None:
-    for fold in result.candidates["oja"]:
+def test_paired_difference_to_itself_is_zero(result: Validation) -> None:
+    for fold in result.candidates["oja"].folds:
         assert fold.metrics["loss_difference"].mean == 0.0
 
 
-def test_intervals_hold_their_mean(result: ValidationResult) -> None:
-    for folds in result.candidates.values():
-        for fold in folds:
+def test_intervals_hold_their_mean(result: Validation) -> None:
+    for validated in result.candidates.values():
+        for fold in validated.folds:
             for name, metric in fold.metrics.items():
                 assert metric.mean is not None
                 if name == "loss_at_rate_of_fit":  # a mean over few problems
@@ -75,25 +75,24 @@ def test_intervals_hold_their_mean(result: ValidationResult) -> None:
                 assert metric.low - 1e-9 <= metric.mean <= metric.high + 1e-9
 
 
-def test_content_follows_the_contract(result: ValidationResult) -> None:
-    content = result.to_json()
-    Validation.model_validate({"schema": "plasticity-discovery/validation/1", **content})
-    assert set(content["candidates"]) == {*CANDIDATES, *TASK.known_rules, *TASK.known_networks}
+def test_content_follows_the_contract(result: Validation) -> None:
+    assert Validation.from_json(result.to_json()) == result
+    assert set(result.candidates) == {*CANDIDATES, *TASK.known_rules, *TASK.known_networks}
 
 
-def test_a_fold_does_not_depend_on_the_others(result: ValidationResult) -> None:
+def test_a_fold_does_not_depend_on_the_others(result: Validation) -> None:
     only = replace(SMALL, folds=("laplace",))
     alone = validate(TASK, SETTINGS, {"found": CANDIDATES["found"]}, only, seed=1)
-    assert alone.candidates["found"][0] in result.candidates["found"]
+    assert alone.candidates["found"].folds[0] in result.candidates["found"].folds
 
 
 @pytest.mark.parametrize("factor", [0.05, 8.0])
-def test_a_rule_up_to_scale_fails_no_fold_for_its_speed(result: ValidationResult, factor: float) -> None:
+def test_a_rule_up_to_scale_fails_no_fold_for_its_speed(result: Validation, factor: float) -> None:
     """A fold asks what the form can do; what it does at the rate of the fit stands beside."""
     few = replace(SMALL, folds=("laplace", "start-large", "published-d3"))
     rule = Rule.parse("x*y - w*y**2").scaled(factor)
-    for fold in validate(TASK, SETTINGS, {"scaled": rule}, few, seed=1).candidates["scaled"]:
-        reference = next(one for one in result.candidates["oja"] if one.name == fold.name)
+    for fold in validate(TASK, SETTINGS, {"scaled": rule}, few, seed=1).candidates["scaled"].folds:
+        reference = next(one for one in result.candidates["oja"].folds if one.name == fold.name)
         assert (fold.verdict, fold.reason) == ("passed", "")
         assert fold.speeds["feedforward"] * factor == pytest.approx(reference.speeds["feedforward"], rel=0.25)
         assert fold.metrics["loss"].mean == pytest.approx(reference.metrics["loss"].mean, abs=0.02)
@@ -177,7 +176,7 @@ def test_the_margin_decides_and_what_reaches_across_it_is_undecided() -> None:
     """Weights of a wrong length, by which the loss is about .13 above that of Oja's rule."""
     rule = {"short": Rule.parse("x*y - 1.3*w*y**2")}
     asked = ValidateSettings(folds=("published-d3",), n_problems=64, n_tuning=8)
-    (fold,) = validate(TASK, SETTINGS, rule, asked, seed=1).candidates["short"]
+    (fold,) = validate(TASK, SETTINGS, rule, asked, seed=1).candidates["short"].folds
     difference = fold.metrics["loss_difference"]
     assert difference.mean is not None
     assert difference.low is not None
@@ -186,7 +185,9 @@ def test_the_margin_decides_and_what_reaches_across_it_is_undecided() -> None:
     assert fold.verdict == "failed"
     assert "beyond 0.05" in fold.reason
     for margin, verdict in ((difference.mean, "undecided"), (0.3, "passed")):
-        (again,) = validate(TASK, SETTINGS, rule, replace(asked, margin=margin), seed=1).candidates["short"]
+        (again,) = (
+            validate(TASK, SETTINGS, rule, replace(asked, margin=margin), seed=1).candidates["short"].folds
+        )
         assert again.verdict == verdict
         assert again.passed == (verdict == "passed")
 

@@ -16,6 +16,8 @@ from annotated_types import Ge, Gt
 
 from discover.errors import TaskError, did_you_mean
 from discover.fit.result import FitResult
+from discover.forms import Baseline, Comparison, Validation
+from discover.pareto import ParetoFront
 
 TOML = """\
 schema = 1
@@ -33,7 +35,7 @@ engines = ["terms"]
 """
 
 
-BASELINE = {"rows": [], "differences": {}, "beaten_by": [], "text": "It beats the baseline."}
+BASELINE = Baseline(differences={}, text="It beats the baseline.")
 
 
 @dataclass(frozen=True)
@@ -87,19 +89,6 @@ class Task:
         return ""
 
 
-class Result:
-    """Anything with a to_json."""
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        self.content = content
-
-    def to_json(self) -> dict[str, Any]:
-        return self.content
-
-    def rows(self) -> list[dict[str, Any]]:
-        return [{"id": one["id"], "complexity": one["complexity"]} for one in self.content["candidates"]]
-
-
 @dataclass
 class Toy:
     """What a test sees of the toy pipeline: its file, its run, the stages that ran, and what may go wrong."""
@@ -143,7 +132,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Toy:
         "discover.fit": {"fit": fitter(toy), "FitSettings": FitSettings},
         "discover.validate": {"validate": validator(toy), "ValidateSettings": ValidateSettings},
         "discover.ablate": {"ablate": lambda task, problems, rule, n_problems, seed, progress: ()},
-        "discover.baseline": {"beside_baseline": lambda *arguments: Result(BASELINE)},
+        "discover.baseline": {"beside_baseline": lambda *arguments: BASELINE},
         "discover.contest": {"contest": lambda *arguments, **options: ()},
         "discover.comparison": {"compare_candidates": comparer(toy), "CompareSettings": CompareSettings},
         "discover.report": {"write_report": reporter(toy)},
@@ -180,20 +169,20 @@ def collector(toy: Toy) -> Callable[..., dict[str, np.ndarray]]:
     return collect
 
 
-def fitter(toy: Toy) -> Callable[..., Result]:
-    def fit(task: Task, settings: Problems, options: FitSettings, seed: int, progress: Any) -> Result:
+def fitter(toy: Toy) -> Callable[..., FitResult]:
+    def fit(task: Task, settings: Problems, options: FitSettings, seed: int, progress: Any) -> FitResult:
         toy.called("fit", seed, progress)
         points = [
             {
                 "penalty": penalty,
-                "coefficients": {"feedforward": {"x*y": 1.0, "w*y**2": np.float64(-1.0)}},
+                "coefficients": {"feedforward": {"x*y": 1.0, "w*y**2": -1.0}},
                 "n_terms": 2,
                 "train_loss": 0.1,
                 "heldout_loss": 0.2,
             }
             for penalty in options.penalties
         ]
-        return Result(
+        return FitResult.from_json(
             {
                 "task": "toy",
                 "points": points,
@@ -207,7 +196,7 @@ def fitter(toy: Toy) -> Callable[..., Result]:
     return fit
 
 
-def searcher(toy: Toy) -> Callable[..., Result]:
+def searcher(toy: Toy) -> Callable[..., ParetoFront]:
     def search(
         task: Task,
         settings: Problems,
@@ -217,11 +206,11 @@ def searcher(toy: Toy) -> Callable[..., Result]:
         seed: int,
         progress: Any,
         engines: tuple[str, ...],
-    ) -> Result:
+    ) -> ParetoFront:
         toy.called("search", seed, progress)
         assert fitted.chosen == 0
         assert set(arrays) == {"x"}
-        return Result(
+        return ParetoFront.from_json(
             {
                 "task": "toy",
                 "engine": list(engines),
@@ -250,29 +239,31 @@ def candidate(name: str, rule: str, complexity: int, loss: float, on_front: bool
     }
 
 
-def validator(toy: Toy) -> Callable[..., Result]:
+def validator(toy: Toy) -> Callable[..., Validation]:
     def validate(
         task: Task, settings: Problems, rules: dict[str, Any], options: Any, seed: int, progress: Any
-    ) -> Result:
+    ) -> Validation:
         toy.called("validate", seed, progress)
         metrics = {"cosine": {"mean": 0.9, "low": 0.8, "high": 1.0}}
         folds = [
             {"name": "digits", "metrics": metrics, "passed": True},
             {"name": "D x 10", "metrics": metrics, "passed": False},
         ]
-        return Result({"candidates": {name: {"folds": folds, "passed": False} for name in rules}})
+        return Validation.from_json(
+            {"candidates": {name: {"folds": folds, "passed": False} for name in rules}}
+        )
 
     return validate
 
 
-def comparer(toy: Toy) -> Callable[..., Result]:
+def comparer(toy: Toy) -> Callable[..., Comparison]:
     def compare(
         task: Task, settings: Problems, rules: dict[str, Any], options: Any, seed: int, progress: Any
-    ) -> Result:
+    ) -> Comparison:
         toy.called("compare", seed, progress)
         distances = {"oja": {"coefficient": 0.0, "functional": 0.0, "behavioural": None}}
         entry = {"nearest": "oja", "verdict": "same up to scale", "distances": distances}
-        return Result({"candidates": dict.fromkeys(rules, entry)})
+        return Comparison.from_json({"candidates": dict.fromkeys(rules, entry)})
 
     return compare
 

@@ -12,7 +12,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Discriminator,
-    Field,
     GetPydanticSchema,
     Strict,
     Tag,
@@ -23,7 +22,7 @@ from pydantic import (
 from discover.errors import RuleError, TaskError
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, get_slot, term_exponents
-from discover.stored import Artefact, Count, NotNegative, Stored, left_out
+from discover.stored import Artefact, Count, NotNegative, Stored, left_out, unless_empty
 from sims.rules import SplineRule
 
 if TYPE_CHECKING:
@@ -283,9 +282,6 @@ def _spiking_splines(point: TeacherPoint) -> dict[str, Any]:
     }
 
 
-_unless_empty = Field(exclude_if=lambda text: not text)
-
-
 @dataclass(frozen=True)
 class Teacher(Stored):
     """What was learned without a formula: the points of all starts and the chosen one.
@@ -310,8 +306,8 @@ class Teacher(Stored):
         If a slot is none, or the rules are not those of such a slot.
     """
 
-    kind: Annotated[Literal["", "spiking"], _unless_empty] = field(default="", kw_only=True)
-    slot: Annotated[str, _unless_empty] = field(default="", kw_only=True)
+    kind: Annotated[Literal["", "spiking"], unless_empty] = field(default="", kw_only=True)
+    slot: Annotated[str, unless_empty] = field(default="", kw_only=True)
     points: tuple[TeacherPoint, ...]
     chosen: Count
     reason: str

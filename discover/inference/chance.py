@@ -23,6 +23,7 @@ from discover.inference.path import basis, term_columns
 from discover.inference.recordings import Recordings
 from discover.inference.settings import InferSettings
 from discover.inference.smooth import by_recording, smooth_predictions, thinned
+from discover.stored import Stored
 
 __all__ = ["Chance", "by_chance_alone", "rearranged"]
 
@@ -48,7 +49,7 @@ _RIDGE = 1e-10
 
 
 @dataclass(frozen=True)
-class Chance:
+class Chance(Stored):
     """How much the best rule explains in the data, and how much it explains by chance.
 
     Attributes

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.expression import evaluate
+from discover.forms import FoldResult, Validated, Validation
 from discover.inference.laws import Inference
 from discover.inference.recordings import Recordings
 from discover.inference.scores import variance_of
+from discover.intervals import CONFIDENCE, Metric
 
 __all__ = ["Trials", "try_recordings"]
 
@@ -29,15 +30,14 @@ class Trials:
 
     Attributes
     ----------
-    content : dict
-        Of ``validation.json``.
+    validation : Validation
     observed, predicted : ndarray, shape (n_rows,)
         Target, and what the chosen rule predicts of it, fitted without the recording of the row.
     groups : ndarray of int, shape (n_rows,)
         Recording of every row.
     """
 
-    content: dict[str, Any]
+    validation: Validation
     observed: FloatArray
     predicted: FloatArray
     groups: NDArray[np.int64]
@@ -67,7 +67,7 @@ def try_recordings(found: Inference, recordings: Recordings) -> Trials:
         predictions[name] = values
     unit = variance_of(samples.target[inside])
     squares = {name: (values - samples.target) ** 2 / unit for name, values in predictions.items()}
-    content: dict[str, Any] = {name: {"folds": [], "passed": True} for name in candidates}
+    folds: dict[str, list[FoldResult]] = {name: [] for name in candidates}
     order = [*found.kept, *found.search]
     for recording in order:
         rows = groups == recording
@@ -83,10 +83,13 @@ def try_recordings(found: Inference, recordings: Recordings) -> Trials:
                 squares[best][rows],
                 unit,
             )
-            content[name]["folds"].append(fold)
-            content[name]["passed"] = content[name]["passed"] and fold["passed"]
+            folds[name].append(fold)
+    tried = {
+        name: Validated(folds=tuple(own), passed=all(fold.passed for fold in own))
+        for name, own in folds.items()
+    }
     return Trials(
-        {"task": "recorded", "confidence": 0.95, "candidates": content},
+        Validation(task="recorded", confidence=CONFIDENCE, candidates=tried),
         samples.target,
         predictions[found.front.chosen.id],
         groups,
@@ -101,7 +104,7 @@ def _fold(
     squares: FloatArray,
     best: FloatArray,
     unit: float,
-) -> dict[str, Any]:
+) -> FoldResult:
     error = float(squares.mean())
     spread = float(squares.std(ddof=1) / np.sqrt(squares.size)) if squares.size > 1 else 0.0
     bias = predicted - target
@@ -119,20 +122,20 @@ def _fold(
     elif useless:
         reason = "it explains nothing of the variance"
     title = f"{name} (kept for the end)" if kept else name
-    return {
-        "name": name,
-        "title": title,
-        "metrics": {
+    return FoldResult(
+        name=name,
+        title=title,
+        metrics={
             "loss": _metric(error, 1.96 * spread),
-            "explained": {"mean": explained, "low": None, "high": None},
+            "explained": Metric(explained, None, None),
             "bias": _metric(float(bias.mean()), 1.96 * float(bias.std() / np.sqrt(bias.size))),
-            "n_rows": {"mean": float(target.size), "low": None, "high": None},
+            "n_rows": Metric(float(target.size), None, None),
         },
-        "passed": not (worse or useless),
-        "reason": reason,
-        "kept": kept,
-    }
+        passed=not (worse or useless),
+        reason=reason,
+        kept=kept,
+    )
 
 
-def _metric(mean: float, reach: float) -> dict[str, float]:
-    return {"mean": mean, "low": mean - reach, "high": mean + reach}
+def _metric(mean: float, reach: float) -> Metric:
+    return Metric(mean, mean - reach, mean + reach)

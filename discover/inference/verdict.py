@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from discover.inference.scores import WORST_LOSS, Score, scored, variance_of
 from discover.inference.settings import InferSettings
 from discover.inference.smooth import by_recording, flexible_predictions, thinned
 from discover.pareto import ParetoFront
+from discover.stored import Stored
 
 __all__ = ["Verdict", "judged"]
 
@@ -42,8 +42,8 @@ LARGE, STEP, CLIFF = 2 / 3, 3, 3.0
 with three nodes fewer have less than three times its error."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Stored):
     """What the recordings say of the chosen rule.
 
     Attributes
@@ -75,6 +75,10 @@ class Verdict:
         the error that the data allow is at most this large.
     p_missing : float
         Of the one-sided t-test, over recordings, that this is no better than the rule by itself.
+    form_missing : bool
+        Whether the right form was probably not among those that were searched.
+    text : str
+        The verdict in whole sentences.
     """
 
     candidate: str
@@ -90,20 +94,12 @@ class Verdict:
     loss: float
     reachable: float
     p_missing: float
+    form_missing: bool = False
+    text: str = ""
 
-    @property
-    def form_missing(self) -> bool:
-        """Whether the right form was probably not among those that were searched."""
-        return self.unexplained or self.no_cliff
-
-    @property
-    def text(self) -> str:
-        """The verdict in whole sentences."""
-        return " ".join(_sentences(self))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data, with the text."""
-        return {**asdict(self), "form_missing": self.form_missing, "text": self.text}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "form_missing", self.unexplained or self.no_cliff)
+        object.__setattr__(self, "text", self.text or " ".join(_sentences(self)))
 
 
 def _sentences(verdict: Verdict) -> list[str]:

@@ -1,33 +1,33 @@
-"""Candidates beside the known rules, and what would tell the leading ones apart: contents of artefacts."""
+"""Candidates beside the known rules, and what would tell the leading ones apart: ``comparison.json``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from discover._compared_rules import (
     RATIO_TOLERANCE,
     angle_degrees,
+    by_text,
     constant_ratios,
     projection,
     structural_verdict,
     table,
-    term_text,
     without,
 )
+from discover.forms import Compared, Distances, Evidence
 from discover.known_rules import get_known_rule
 from discover.pairing.evidence import deciding_protocols, leading_rules, possible_protocols
+from discover.pairing.forms import Curves, Decisions, Further, KnownFit
 from discover.pairing.grid import Bench, Ranked
 from discover.pairing.known import KNOWN_FORMS, SUPPRESSION, known_forms
 from discover.pairing.protocols import Protocol, burst_times
 from discover.pairing.rules import in_pairing_slots, weights_by
-from discover.pairing.stored import ranked_to_json
 from discover.rule import Rule
 from sims.pairing import Tie
 
-__all__ = ["compared", "decision_content", "known_content"]
+__all__ = ["compared", "decisions", "known_fits"]
 
 KNOWN = (
     "stdp-triplet", "stdp-additive", "stdp-triplet-full", "stdp-multiplicative", "stdp-power-law",
@@ -40,7 +40,7 @@ WINDOW_LAGS_MS = tuple(np.arange(-60.0, 61.0, 2.0).tolist())
 CURVE_HZ = tuple(np.geomspace(0.1, 100.0, 46).tolist())
 
 
-def compared(rule: Ranked, bench: Bench) -> dict[str, Any]:
+def compared(rule: Ranked, bench: Bench) -> Compared:
     """Return how a rule stands to each known rule: by its terms, and by what it says of the protocols.
 
     Parameters
@@ -57,33 +57,28 @@ def compared(rule: Ranked, bench: Bench) -> dict[str, Any]:
         other = np.array([weights[-1] for weights in weights_by(known, bench.protocols, bench.tie)]) - 1.0
         _, functional = projection(changes, other / bench.errors)
         distances[name], evidence[name] = _match(own, known, functional)
-        order[name] = (RANKS.index(evidence[name]["verdict"]), 1.0 if functional is None else functional)
+        order[name] = (RANKS.index(evidence[name].verdict), 1.0 if functional is None else functional)
     nearest = min(order, key=lambda name: order[name])
-    return {
-        "nearest": nearest,
-        "verdict": evidence[nearest]["verdict"],
-        "distances": distances,
-        "evidence": evidence,
-    }
+    return Compared(nearest, evidence[nearest].verdict, distances, evidence)
 
 
-def _match(own: Rule, known: Rule, functional: float | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _match(own: Rule, known: Rule, functional: float | None) -> tuple[Distances, Evidence]:
     terms, known_terms, ratios = table(own), table(known), constant_ratios(own, known)
     angle, verdict, extra, missing = None, None, {}, {}
     if terms is not None and known_terms is not None:
         angle = angle_degrees(terms, known_terms)
         verdict = structural_verdict(terms, known_terms, ratios, RATIO_TOLERANCE)
         extra, missing = without(terms, known_terms), without(known_terms, terms)
-    evidence = {
-        "verdict": verdict or "different",
-        "ratios": ratios,
-        "extra_terms": {term_text(term): value for term, value in extra.items()},
-        "missing_terms": {term_text(term): value for term, value in missing.items()},
-    }
-    return {"coefficient": angle, "functional": functional, "behavioural": None}, evidence
+    evidence = Evidence(
+        verdict=verdict or "different",
+        ratios=ratios,
+        extra_terms=by_text(extra),
+        missing_terms=by_text(missing),
+    )
+    return Distances(angle, functional), evidence
 
 
-def known_content(bench: Bench) -> list[dict[str, Any]]:
+def known_fits(bench: Bench) -> tuple[KnownFit, ...]:
     """Return what each known rule explains with all of its constants fitted, the best one first.
 
     Parameters
@@ -94,19 +89,26 @@ def known_content(bench: Bench) -> list[dict[str, Any]]:
     for name, form_table in known_forms(bench).items():
         one = bench.judged(form_table)
         if one is not None:
-            slots = {} if name == SUPPRESSION.origin else one.rule.to_dict()
-            content = {"name": name, "slots": slots, **ranked_to_json(one)}
-            found.append({**content, "fitted": one.fitted, "predicted": one.predicted})
-    return sorted(found, key=lambda one: float(one["left_out_chi2"]))
+            rule = None if name == SUPPRESSION.origin else one.rule
+            found.append(KnownFit.of(one, name=name, rule=rule, fitted=one.fitted, predicted=one.predicted))
+    return tuple(sorted(found, key=lambda one: one.left_out_chi2))
 
 
-def decision_content(
-    ranked: Mapping[str, Ranked], chosen: str, bench: Bench, n_leading: int, n_further: int, tie: Tie
-) -> dict[str, Any]:
+def decisions(
+    known: tuple[KnownFit, ...],
+    ranked: Mapping[str, Ranked],
+    chosen: str,
+    bench: Bench,
+    n_leading: int,
+    n_further: int,
+    tie: Tie,
+) -> Decisions:
     """Return which data decide between the leading rules, what further ones would, and curves of them.
 
     Parameters
     ----------
+    known : tuple of KnownFit
+        See :func:`known_fits`.
     ranked : mapping from str to Ranked
         Candidates by name.
     chosen : str
@@ -123,27 +125,28 @@ def decision_content(
     curves = dict(zip(names, rules, strict=True))
     if (pair := bench.judged(KNOWN_FORMS["stdp-additive"])) is not None:
         curves["stdp-additive"] = pair
-    return {
-        "leading": names,
-        "squares": [((bench.changes - one.predicted) / bench.errors) ** 2 for one in rules],
-        "further": [
-            {
-                "name": one.protocol.name,
-                "frequency_hz": one.protocol.frequency_hz,
-                "lag_ms": one.protocol.lag_ms,
-                "n_spikes": len(one.protocol.pre_ms) + len(one.protocol.post_ms),
-                "error": one.protocol.error,
-                "changes": one.changes,
-                "distance": one.distance,
-                "pair": list(one.pair),
-            }
+    return Decisions(
+        known=known,
+        leading=tuple(names),
+        squares=np.array([((bench.changes - one.predicted) / bench.errors) ** 2 for one in rules]),
+        further=tuple(
+            Further(
+                name=one.protocol.name,
+                frequency_hz=one.protocol.frequency_hz,
+                lag_ms=one.protocol.lag_ms,
+                n_spikes=len(one.protocol.pre_ms) + len(one.protocol.post_ms),
+                error=one.protocol.error,
+                changes=one.changes,
+                distance=one.distance,
+                pair=one.pair,
+            )
             for one in further[:n_further]
-        ],
-        "curves": {name: curves_of(rule, bench, tie) for name, rule in curves.items()},
-    }
+        ),
+        curves={name: curves_of(rule, bench, tie) for name, rule in curves.items()},
+    )
 
 
-def curves_of(rule: Ranked, bench: Bench, tie: Tie) -> dict[str, Any]:
+def curves_of(rule: Ranked, bench: Bench, tie: Tie) -> Curves:
     """Return a rule's change by lag at several frequencies, and by frequency at the lags of the table.
 
     Bursts are of five spikes, fifteen of them ten seconds apart.
@@ -153,14 +156,14 @@ def curves_of(rule: Ranked, bench: Bench, tie: Tie) -> dict[str, Any]:
     by_frequency = [_bursts(frequency, lag) for lag in lags for frequency in CURVE_HZ]
     changes = rule.changes([*windows, *by_frequency], tie)
     n = len(windows)
-    return {
-        "window_hz": list(WINDOW_HZ),
-        "window_lags_ms": list(WINDOW_LAGS_MS),
-        "window": changes[:n].reshape(len(WINDOW_HZ), -1),
-        "curve_hz": list(CURVE_HZ),
-        "curve_lags_ms": list(lags),
-        "curve": changes[n:].reshape(len(lags), len(CURVE_HZ)),
-    }
+    return Curves(
+        window_hz=np.array(WINDOW_HZ),
+        window_lags_ms=np.array(WINDOW_LAGS_MS),
+        window=changes[:n].reshape(len(WINDOW_HZ), -1),
+        curve_hz=np.array(CURVE_HZ),
+        curve_lags_ms=np.array(lags, dtype=np.float64),
+        curve=changes[n:].reshape(len(lags), len(CURVE_HZ)),
+    )
 
 
 def _bursts(frequency_hz: float, lag_ms: float) -> Protocol:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import ConfigError, did_you_mean
+from discover.forms import FoldVerdict
 from discover.pairing.events import FloatArray
 from discover.pairing.fit import PairingSettings
 from discover.pairing.grid import Bench, Form, Ranked
 from discover.pairing.grid import Table as FormTable
 from discover.pairing.protocols import Protocol, burst_times, names_of
+from discover.stored import Count, Floats, Stored
 from sims.pairing import Tie
 
 __all__ = [
@@ -167,12 +169,12 @@ class LeftOut:
     chi2: float
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> FoldVerdict:
         """``passed`` where errors of measurement explain the sum, see :data:`WITHIN`; else ``failed``."""
         return _verdict(self.chi2, self.n)
 
 
-def _verdict(chi2: float, n: int) -> str:
+def _verdict(chi2: float, n: int) -> FoldVerdict:
     from scipy.stats import chi2 as chi2_distribution  # takes longer to load than all the rest
 
     return "passed" if chi2 <= float(chi2_distribution.ppf(WITHIN, n)) else "failed"
@@ -349,8 +351,8 @@ def grouped(ranked: Sequence[Ranked]) -> list[tuple[Ranked, list[Ranked]]]:
     return found
 
 
-@dataclass(frozen=True)
-class HeldGroup:
+@dataclass(frozen=True, kw_only=True)
+class HeldGroup(Stored):
     """How a rule predicts a group of protocols that no rule was fitted to.
 
     Attributes
@@ -365,47 +367,40 @@ class HeldGroup:
         Of those that are decided.
     r2 : float or None
         Share of the variance of these; None where they do not vary.
+    reason : str
+        Why protocols do not count; empty where all do.
     """
 
     name: str
-    n: int
-    n_open: int
+    n: Count
+    n_open: Count = 0
     chi2: float
     r2: float | None
+    reason: str = ""
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> FoldVerdict:
         """``passed``, ``failed``, or ``undecided`` where no protocol is decided."""
         return _verdict(self.chi2, self.n) if self.n else "undecided"
 
-    @property
-    def reason(self) -> str:
-        """Why protocols do not count; empty where all do."""
-        if not self.n_open:
-            return ""
-        return (
-            f"{self.n_open} of {self.n + self.n_open} have spikes of both neurons in the same instant, and "
-            "what is predicted depends on which comes first: no trace rule decides them"
-        )
-
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOut(Stored):
     """Predictions of protocols that no rule was fitted to.
 
     Attributes
     ----------
     changes, other_order : ndarray, shape (n_protocols,)
         With the order of spikes in one instant that was asked for, and with the other one.
-    undecided : ndarray of bool, shape (n_protocols,)
+    undecided : tuple of bool
         Whether these differ by more than a standard error: no trace rule says what happens then.
-    groups : list of HeldGroup
+    groups : tuple of HeldGroup
     """
 
-    changes: FloatArray
-    other_order: FloatArray
-    undecided: NDArray[np.bool_]
-    groups: list[HeldGroup]
+    changes: Floats
+    other_order: Floats
+    undecided: tuple[bool, ...]
+    groups: tuple[HeldGroup, ...]
 
 
 def held_out(
@@ -434,8 +429,22 @@ def held_out(
         n_open = int(np.sum((labels == name) & undecided))
         chi2 = float(np.sum(((measured - changes)[rows] / errors[rows]) ** 2))
         r2 = r2_of(measured[rows], changes[rows]) if rows.any() else None
-        found.append(HeldGroup(name or "no group", int(rows.sum()), n_open, chi2, r2))
-    return HeldOut(changes, other, undecided, found)
+        n = int(rows.sum())
+        found.append(
+            HeldGroup(
+                name=name or "no group", n=n, n_open=n_open, chi2=chi2, r2=r2, reason=_why_open(n_open, n)
+            )
+        )
+    return HeldOut(changes, other, tuple(undecided.tolist()), tuple(found))
+
+
+def _why_open(n_open: int, n: int) -> str:
+    if not n_open:
+        return ""
+    return (
+        f"{n_open} of {n + n_open} have spikes of both neurons in the same instant, and what is predicted "
+        "depends on which comes first: no trace rule decides them"
+    )
 
 
 def without_rule(bench: Bench) -> tuple[float, float]:

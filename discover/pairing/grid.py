@@ -12,14 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Len
 from numpy.typing import NDArray
+from pydantic import Field
 
 from discover.pairing.events import TRACE_NAMES, Events, FloatArray, Traces
 from discover.pairing.protocols import Protocol
 from discover.pairing.terms import Term, rule_of
 from discover.rule import Rule
+from discover.stored import Stored
 from sims.pairing import GridFit, Tie, fit_on_grid, follow_weights
 
 __all__ = ["INNER_FACTORS", "Bench", "Form", "Ranked"]
@@ -40,7 +44,7 @@ NO_BOUND = 1e9
 
 
 @dataclass(frozen=True)
-class Form:
+class Form(Stored):
     """Terms of a rule, with constants still to be fitted.
 
     Parameters
@@ -56,10 +60,10 @@ class Form:
         Who proposed it.
     """
 
-    terms: tuple[Term, ...]
-    bounds: tuple[float, ...] = ()
-    exponents: tuple[float, ...] = ()
-    n_further: int = 0
+    terms: Annotated[tuple[Term, ...], Len(1, 8)]
+    bounds: Annotated[tuple[float, ...], Len(0, 20)] = ()
+    exponents: Annotated[tuple[float, ...], Len(0, 20)] = ()
+    n_further: Annotated[int, Field(exclude=True)] = 0
     origin: str = "terms"
 
     @property

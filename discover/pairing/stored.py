@@ -1,22 +1,20 @@
-"""Protocols and forms as artefacts hold them: arrays and plain tables, checked when they are read."""
+"""Protocols as arrays, checked when they are read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from annotated_types import Len
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from discover.errors import ArtefactError, DiscoverError
+from discover.archives import read_arrays
+from discover.errors import ArtefactError
 from discover.pairing.evidence import Split
-from discover.pairing.grid import Form, Ranked
 from discover.pairing.protocols import MAX_PROTOCOLS, Protocol
-from discover.pairing.terms import Term
 
-__all__ = ["form_from_json", "form_to_json", "ranked_to_json", "split_from_arrays", "split_to_arrays"]
+__all__ = ["read_split", "split_from_arrays", "split_to_arrays"]
 
 TEXTS = ("name", "group")
 NUMBERS = ("change", "error", "frequency_hz", "lag_ms")
@@ -37,6 +35,23 @@ def split_to_arrays(parts: Split) -> dict[str, NDArray[Any]]:
     arrays["n_pairs"] = np.array([-1 if one.n_pairs is None else one.n_pairs for one in every])
     arrays["fitted"] = np.arange(len(every)) < len(parts.fitted)
     return arrays
+
+
+def read_split(folder: Path) -> Split:
+    """Read the protocols of a run.
+
+    Raises
+    ------
+    ArtefactError
+        If ``trajectories.npz`` is missing, damaged, or of another kind.
+    """
+    path = folder / "trajectories.npz"
+    remedy = f"Make it anew: `discover simulate {folder} --fresh`."
+    arrays = read_arrays(path, "protocols", remedy=remedy)
+    try:
+        return split_from_arrays(arrays)
+    except ArtefactError as error:
+        raise ArtefactError(f"{path} is truncated or was edited: {error}. {remedy}") from None
 
 
 def split_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Split:
@@ -90,62 +105,3 @@ def split_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Split:
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-class _Term(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-    spike: str
-    text: Annotated[str, Len(1, 1000)]
-    power: float = 0.0
-    room: float = 0.0
-
-
-class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-    terms: Annotated[list[_Term], Len(1, 8)]
-    bounds: Annotated[list[float], Len(0, 20)] = []
-    exponents: Annotated[list[float], Len(0, 20)] = []
-    origin: str = ""
-
-
-def form_to_json(form: Form) -> dict[str, Any]:
-    """Return a form as a table."""
-    return {
-        "terms": [
-            {"spike": one.spike, "text": one.text, "power": one.power, "room": one.room} for one in form.terms
-        ],
-        "bounds": list(form.bounds),
-        "exponents": list(form.exponents),
-        "origin": form.origin,
-    }
-
-
-def form_from_json(table: object) -> Form:
-    """Read a form.
-
-    Raises
-    ------
-    ArtefactError
-        If it is none.
-    """
-    try:
-        content = _Form.model_validate(table)
-        terms = tuple(Term(one.spike, one.text, one.power, one.room) for one in content.terms)
-    except (ValidationError, DiscoverError):
-        raise ArtefactError("a candidate has a form that is none") from None
-    if sum(len(term.inner) for term in terms) > 3 or any(bound <= 1 for bound in content.bounds):
-        raise ArtefactError("a candidate has a form that is none")
-    return Form(terms, tuple(content.bounds), tuple(content.exponents), origin=content.origin)
-
-
-def ranked_to_json(one: Ranked) -> dict[str, Any]:
-    """Return what a fitted form explains, as a table."""
-    return {
-        "text": str(one),
-        "chi2": one.chi2,
-        "left_out_chi2": one.left_out_chi2,
-        "left_out_r2": one.left_out_r2,
-        "n_constants": one.n_constants,
-        "size": one.form.size,
-        "traces": {name: tau for name, tau in one.traces.items() if name in one.form.uses},
-    }

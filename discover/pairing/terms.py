@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from typing import Annotated
+
+from annotated_types import Len
 
 from discover.errors import ConfigError
 from discover.expression import (
@@ -22,6 +25,7 @@ from discover.pairing.events import TRACE_NAMES, Events, FloatArray, Traces
 from discover.pairing.protocols import Protocol
 from discover.rule import Rule
 from discover.slots import POST_SPIKE, PRE_SPIKE, TAU_POST, TAU_PRE, TAU_SLOW_POST, TAU_SLOW_PRE
+from discover.stored import Stored
 from sims.pairing import Tie
 
 __all__ = ["TERMS", "Term", "design", "rule_of"]
@@ -36,7 +40,7 @@ TAU_SLOTS = dict(
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(Stored):
     """What a jump at one kind of spike is proportional to.
 
     Parameters
@@ -64,7 +68,7 @@ class Term:
     """
 
     spike: str
-    text: str
+    text: Annotated[str, Len(1, 1000)]
     power: float = 0.0
     room: float = 0.0
 

@@ -28,10 +28,10 @@ def write_report(run_folder: Path) -> Path:
     OSError
         When a file cannot be written.
     """
+    from discover.checked import write_whole
     from discover.known_rules import KNOWN_RULES
     from discover.report.curves import checked_settings, learning_curves
     from discover.report.figures import draw_figures
-    from discover.report.files import write_bytes
     from discover.report.memory import memory_section
     from discover.report.page import render_page
     from discover.report.portrait import portrait_section
@@ -44,11 +44,11 @@ def write_report(run_folder: Path) -> Path:
     run = read_run(run_folder)
     task = get_task(run.config.task)
     rules = {"chosen rule": run.front.chosen.rule}
-    settings = checked_settings(task, run.config.problems)
+    settings = checked_settings(task, run.config.sections["problems"])
     reference = KNOWN_RULES.get(task.reference_for(settings))
     if reference is not None and reference.rule is not None:
         rules[reference.title] = reference.rule
-    curves = learning_curves(task, run.config.problems, run.config.seed, rules)
+    curves = learning_curves(task, run.config.sections["problems"], run.config.seed, rules)
     figures = run_folder / "figures"
     draw_figures(run, curves, figures)
     sections = (
@@ -59,5 +59,5 @@ def write_report(run_folder: Path) -> Path:
         memory_section(run, task, settings, figures),
     )
     page = run_folder / "report.html"
-    write_bytes(page, render_page(run, task, curves, figures, *sections).encode())
+    write_whole(page, render_page(run, task, curves, figures, *sections).encode())
     return page

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from discover.errors import ArtefactError
 from discover.rule import Rule
+from discover.stored import adapter, complaint
 from discover.tasks import Task
 
 __all__ = ["LearningCurve", "checked_settings", "learning_curves"]
@@ -88,11 +89,9 @@ def checked_settings(task: Task, table: Mapping[str, Any]) -> Any:
     """
     try:
         # Through JSON, because its strict mode takes a list for a tuple and still no "3" for a 3.
-        return TypeAdapter(task.settings_type).validate_json(json.dumps(table), strict=True)
+        return adapter(task.settings_type).validate_json(json.dumps(table), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(["problems", *(str(part) for part in first["loc"])])
         raise ArtefactError(
-            f"config.json was edited: the task {task.name} cannot use {where}: {first['msg']}. "
+            f"config.json was edited: the task {task.name} cannot use problems.{complaint(error)}. "
             "Start the run again with `discover run TOML`."
         ) from None

@@ -62,7 +62,7 @@ def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> Non
             path_figure(run.path),
             stability_figure(run.path),
             curves_figure(curves),
-            folds_figure(run.validation, run.front),
+            folds_figure(run.validation.candidates, run.front),
         )
         for name, figure in zip(FIGURES, figures, strict=True):
             save(figure, folder, name)

@@ -73,7 +73,11 @@ def matrix_rows(run: Run) -> list[MatrixRow]:
 
 def _ordered(run: Run) -> dict[str, Compared]:
     ids = [run.front.chosen.id, *(one.id for one in run.front.candidates)]
-    return {name: run.comparison[name] for name in dict.fromkeys(ids) if name in run.comparison}
+    return {
+        name: run.comparison.candidates[name]
+        for name in dict.fromkeys(ids)
+        if name in run.comparison.candidates
+    }
 
 
 def _cell(comparison: Compared, name: str) -> MatrixCell | None:

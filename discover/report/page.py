@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from discover.contest import contest_text
-from discover.errors import RuleError
-from discover.forms import Compared, Contest, Distances, Evidence, Fold, Metric
-from discover.intervals import ENOUGH
+from discover.forms import Compared, Contest, Distances, Evidence, FoldResult
+from discover.intervals import ENOUGH, Metric
 from discover.known_rules import KNOWN_RULES, KnownRule
 from discover.pareto import Candidate
 from discover.report.curves import N_PROBLEMS, LearningCurve
@@ -31,10 +30,9 @@ from discover.report.seed_study import StudySection
 from discover.report.spiking import SpikingSection
 from discover.report.style import data_uri
 from discover.report.teacher import TeacherSection
-from discover.rule import Rule
 from discover.tasks import Task
 
-__all__ = ["render_page"]
+__all__ = ["filled", "of_candidates", "render_page", "settings_rows", "verdict_text"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -80,6 +78,69 @@ def render_page(
     memory : MemorySection, optional
         What is said of networks with four plastic projections only.
     """
+    contests = run.comparison.contests
+    names = (
+        *FIGURES,
+        *(spiking.figures if spiking is not None else ()),
+        *(memory.figures if memory is not None else ()),
+        *([teacher.figure] if teacher is not None else []),
+        *([portrait.figure] if portrait is not None else []),
+        *([SPENT] if run.front.spent else []),
+    )
+    return filled(
+        "report.html.j2",
+        run,
+        {name: figures / f"{name}.svg" for name in names},
+        lambda one: Markup(rule_html(one.rule)),  # escaped there
+        **of_candidates(run),
+        task=task,
+        summary=_summary(run),
+        curves=[(curve.name, curve.median[-1], curve.low[-1], curve.high[-1]) for curve in curves],
+        n_problems=N_PROBLEMS,
+        enough=ENOUGH,
+        ablation_measures=_ablation_measures(run, task),
+        contest_rows=[_contest_row(one) for one in contests],
+        contest_measures={
+            name: title
+            for name, title in task.measures.items()
+            if any(name in one.measures for one in contests)
+        },
+        contest_own=_own_means(contests),
+        contest_speeds=contests[0].found_speeds if contests else {},
+        contest_marks=_MARKS,
+        settings=settings_rows(run),
+        spiking=spiking,
+        teacher=teacher,
+        portrait=portrait,
+        study=study,
+        memory=memory,
+        matrix_columns=[(name, _title(name)) for name in matrix_columns(run)],
+        matrix_rows=matrix_rows(run),
+        seconds=sum(stage.seconds for stage in run.manifest.stages.values()),
+    )
+
+
+def filled(
+    template: str,
+    run: Run,
+    figures: Mapping[str, Path],
+    formula: Callable[[Any], Markup],
+    **content: Any,
+) -> str:
+    """Return a page.
+
+    Parameters
+    ----------
+    template : str
+        Its name.
+    run : Run
+    figures : mapping from str to Path
+        Figures that it shows, which must have been drawn.
+    formula : callable
+        The template's filter for formulas.
+    **content
+        What it shows besides that which all pages show.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -89,69 +150,44 @@ def render_page(
     )
     environment.filters.update(
         number=number_text,
+        signed=lambda value: f"{value:+.2f}".replace("-", "\N{MINUS SIGN}"),
         interval=_interval,
         interval_name=_interval_name,
         speeds=_speeds,
         outcome=_outcome,
-        formula=_formula,
-        short_formula=_short_formula,
+        formula=formula,
+        short_formula=lambda rule: Markup(rule_html(rule, digits=3, left_side=False)),  # escaped there
         plain=rule_text,
     )
+    chosen = run.front.chosen
+    return environment.get_template(template).render(
+        run=run,
+        front=run.front,
+        chosen=chosen,
+        verdict=verdict_text(run.comparison.candidates.get(chosen.id)),
+        figures={name: data_uri(path) for name, path in figures.items()},
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
+        **content,
+    )
+
+
+def of_candidates(run: Run) -> dict[str, Any]:
+    """Return what a page shows of all candidates: cards, folds, known rules, the plot and its scripts."""
     cards = [_card(run, one) for one in run.front.candidates]
     kept = [one.candidate.on_front or one.candidate.id == run.front.chosen.id for one in cards]
     scripts = [_plotly(), (TEMPLATES / "report.js").read_text(encoding="utf-8")]
-    return environment.get_template("report.html.j2").render(
-        run=run,
-        task=task,
-        front=run.front,
-        chosen=run.front.chosen,
-        cards=cards,
-        kept=[(number, card) for number, card in enumerate(cards) if kept[number]],
-        others=[(number, card) for number, card in enumerate(cards) if not kept[number]],
-        summary=_summary(run),
-        verdict=verdict_text(run.comparison.get(run.front.chosen.id)),
-        curves=[(curve.name, curve.median[-1], curve.low[-1], curve.high[-1]) for curve in curves],
-        n_problems=N_PROBLEMS,
-        enough=ENOUGH,
-        fold_names=ordered_names(run.validation, run.front),
-        fold_rows=_fold_rows(run),
-        known=_known_rows(run),
-        ablation_measures=_ablation_measures(run, task),
-        contest_rows=[_contest_row(one) for one in run.contests],
-        contest_measures={
-            name: title
-            for name, title in task.measures.items()
-            if any(name in one.measures for one in run.contests)
-        },
-        contest_own=_own_means(run.contests),
-        contest_speeds=run.contests[0].found_speeds if run.contests else {},
-        contest_marks=_MARKS,
-        known_rules=KNOWN_RULES,
-        settings=_settings_rows(run),
-        figures={
-            name: data_uri(figures / f"{name}.svg")
-            for name in (
-                *FIGURES,
-                *(spiking.figures if spiking is not None else ()),
-                *(memory.figures if memory is not None else ()),
-                *([teacher.figure] if teacher is not None else []),
-                *([portrait.figure] if portrait is not None else []),
-                *([SPENT] if run.front.spent else []),
-            )
-        },
-        spiking=spiking,
-        teacher=teacher,
-        portrait=portrait,
-        study=study,
-        memory=memory,
-        matrix_columns=[(name, _title(name)) for name in matrix_columns(run)],
-        matrix_rows=matrix_rows(run),
-        seconds=sum(stage.seconds for stage in run.manifest.stages.values()),
-        plot=front_plot(run.front),
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
-        scripts=[Markup(script) for script in scripts],  # our own file, and Plotly's
-        script_hashes=" ".join(_content_hash(script) for script in scripts),
-    )
+    return {
+        "cards": cards,
+        "kept": [(number, card) for number, card in enumerate(cards) if kept[number]],
+        "others": [(number, card) for number, card in enumerate(cards) if not kept[number]],
+        "fold_names": ordered_names(run.validation.candidates, run.front),
+        "fold_rows": _fold_rows(run),
+        "known": _known_rows(run),
+        "known_rules": KNOWN_RULES,
+        "plot": front_plot(run.front),
+        "scripts": [Markup(script) for script in scripts],  # our own file, and Plotly's
+        "script_hashes": " ".join(_content_hash(script) for script in scripts),
+    }
 
 
 @dataclass(frozen=True)
@@ -161,7 +197,7 @@ class Card:
     Attributes
     ----------
     candidate : Candidate
-    folds : tuple of Fold
+    folds : tuple of FoldResult
         Empty when it was not validated.
     n_passed : int
     comparison : Compared or None
@@ -169,16 +205,16 @@ class Card:
     """
 
     candidate: Candidate
-    folds: tuple[Fold, ...]
+    folds: tuple[FoldResult, ...]
     n_passed: int
     comparison: Compared | None
     verdict: str
 
 
 def _card(run: Run, candidate: Candidate) -> Card:
-    validated = run.validation.get(candidate.id)
+    validated = run.validation.candidates.get(candidate.id)
     folds = tuple(validated.folds) if validated is not None else ()
-    comparison = run.comparison.get(candidate.id)
+    comparison = run.comparison.candidates.get(candidate.id)
     return Card(candidate, folds, sum(fold.passed for fold in folds), comparison, verdict_text(comparison))
 
 
@@ -212,9 +248,11 @@ def _summary(run: Run) -> str:
             others = ", ".join(fold.title or fold.name for fold in card.folds if fold.outcome == outcome)
             if others:
                 sentences.append(f"{word}: {others}.")
-    if run.baseline is not None and run.baseline.text:
-        at = len(sentences) if run.baseline.beaten_by else 0  # that nothing was learnt is said first
-        sentences.insert(at, run.baseline.text)
+    if run.comparison.baseline is not None and run.comparison.baseline.text:
+        at = (
+            len(sentences) if run.comparison.baseline.beaten_by else 0
+        )  # that nothing was learnt is said first
+        sentences.insert(at, run.comparison.baseline.text)
     return " ".join(sentences)
 
 
@@ -224,16 +262,16 @@ class FoldRow:
 
     name: str
     title: str
-    folds: tuple[Fold | None, ...]
+    folds: tuple[FoldResult | None, ...]
 
 
 def _fold_rows(run: Run) -> list[FoldRow]:
-    names = ordered_names(run.validation, run.front)
+    names = ordered_names(run.validation.candidates, run.front)
     titles: dict[str, str] = {}
     for name in names:
-        for fold in run.validation[name].folds:
+        for fold in run.validation.candidates[name].folds:
             titles[fold.name] = titles.get(fold.name) or fold.title
-    by_rule = [{fold.name: fold for fold in run.validation[name].folds} for name in names]
+    by_rule = [{fold.name: fold for fold in run.validation.candidates[name].folds} for name in names]
     return [
         FoldRow(fold, title, tuple(folds.get(fold) for folds in by_rule)) for fold, title in titles.items()
     ]
@@ -252,7 +290,7 @@ class KnownRow:
 
 
 def _known_rows(run: Run) -> list[KnownRow]:
-    comparison = run.comparison.get(run.front.chosen.id)
+    comparison = run.comparison.candidates.get(run.front.chosen.id)
     if comparison is None:
         return []
     rows = [_known_row(name, comparison) for name in comparison.distances]
@@ -271,7 +309,7 @@ def _known_row(name: str, comparison: Compared) -> KnownRow:
     evidence = comparison.evidence.get(name, Evidence())
     nearest = name == comparison.nearest
     details = []
-    scales = {slot: scale for slot, scale in evidence.scales.items() if scale > 0}
+    scales = {slot: scale for slot, scale in (evidence.scales or {}).items() if scale > 0}
     for slot, scale in scales.items():
         details.append(f"{f'{slot} ' if len(scales) > 1 else ''}scale {number_text(scale, 3)}")
     details += [f"{terms} = {number_text(ratio)}" for terms, ratio in evidence.ratios.items() if nearest]
@@ -318,16 +356,13 @@ def _contest_row(one: Contest) -> ContestRow:
         for standings in (one.measures, one.as_published)
     )
     return ContestRow(
-        title, fitted, published if one.refitted else "", _refitted_text(one), _needs(known), one
+        title,
+        fitted,
+        published if one.refitted else "",
+        rule_text(one.refitted) if one.refitted else "",
+        _needs(known),
+        one,
     )
-
-
-def _refitted_text(one: Contest) -> str:
-    """The known rule with fitted constants; empty where it has none, or where the text is no rule."""
-    try:
-        return rule_text(Rule.parse(one.refitted)) if one.refitted else ""
-    except RuleError:
-        return ""
 
 
 def _own_means(contests: Sequence[Contest]) -> dict[str, float]:
@@ -356,12 +391,14 @@ def _needs(known: KnownRule | None) -> str:
 
 def _ablation_measures(run: Run, task: Task) -> dict[str, str]:
     """Measures of the ablations, in the order of the task, and what they are."""
-    if not run.ablations:
+    if not run.comparison.ablations:
         return {}
-    return {name: title for name, title in task.measures.items() if name in run.ablations[0].metrics}
+    return {
+        name: title for name, title in task.measures.items() if name in run.comparison.ablations[0].metrics
+    }
 
 
-def _settings_rows(run: Run) -> dict[str, list[tuple[str, str]]]:
+def settings_rows(run: Run) -> dict[str, list[tuple[str, str]]]:
     """Settings by section, nested ones under dotted names."""
     return {
         name: [(key, value) for key, value in _flat(section)] for name, section in run.config.sections.items()
@@ -420,7 +457,7 @@ def _speeds(speeds: Mapping[str, float]) -> str:
     )
 
 
-def _outcome(fold: Fold) -> Markup:
+def _outcome(fold: FoldResult) -> Markup:
     """Return whether a fold was passed, as a sign and a word."""
     css, sign, word = {
         "passed": ("pass", "✓", "pass"),
@@ -439,14 +476,6 @@ def _interval_name(confidence: float | None) -> str:
     ('90 % interval', '99.9 % interval', 'interval')
     """
     return "interval" if confidence is None else f"{100 * confidence:.4g} % interval"
-
-
-def _formula(candidate: Candidate) -> Markup:
-    return Markup(rule_html(candidate.rule))  # escaped there
-
-
-def _short_formula(rule: Any) -> Markup:
-    return Markup(rule_html(rule, digits=3, left_side=False))  # escaped there
 
 
 def _plotly() -> str:

@@ -8,187 +8,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from pydantic import BaseModel, ConfigDict
 
-from discover.archives import read_archive
-from discover.checked import read_plain
-from discover.errors import ArtefactError, RuleError
+from discover.checked import write_whole
+from discover.errors import ArtefactError
 from discover.known_rules import KNOWN_RULES
-from discover.pairing.evidence import Split
+from discover.pairing.evidence import HeldGroup, HeldOut, Split
+from discover.pairing.forms import (
+    Decisions,
+    LeftOutParts,
+    PairingComparison,
+    PairingFront,
+    PairingPath,
+    PairingValidation,
+    Predictions,
+    RankedRule,
+    Sets,
+    Total,
+)
 from discover.pairing.protocols import names_of
-from discover.pairing.stored import split_from_arrays
+from discover.pairing.stored import read_split
 from discover.report import page as parts
 from discover.report import pairing_figures as drawings
 from discover.report.figures import front_figure, path_figure, stability_figure
-from discover.report.files import write_bytes
-from discover.report.formula import rule_html, rule_text
-from discover.report.reading import Run, read_optional, read_run
+from discover.report.formula import rule_html
+from discover.report.reading import Run, read_part, read_run
 from discover.report.seed_study import study_section
-from discover.report.style import data_uri, save, styled
-from discover.rule import Rule
+from discover.report.style import save, styled
 
 __all__ = ["write_pairing_report"]
 
 PAIR = "stdp-additive"
-MAX_ARRAY_BYTES = 1_000_000_000
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class Explained(_Model):
-    """What a rule explains, of any artefact."""
-
-    text: str
-    chi2: float
-    left_out_chi2: float
-    left_out_r2: float
-    n_constants: int
-    traces: dict[str, float] = {}
-
-
-class RankedRule(Explained):
-    """One of the sets of terms that were tried."""
-
-    rank: int
-    n_terms: int
-
-
-class _Size(_Model):
-    n_terms: int
-    n_sets: int
-    n_told_apart: int
-
-
-class _Draw(_Model):
-    terms: list[str]
-    n: int
-
-
-class Sets(_Model):
-    """What ``path.json`` says of all sets of terms."""
-
-    n_terms: int
-    sizes: list[_Size]
-    ranked: list[RankedRule]
-    n_permutations: int
-    n_by_chance: int
-    chance: float | None
-    n_draws: int
-    draws: list[_Draw]
-    supported: bool
-    text: str
-
-
-class OfCandidate(Explained):
-    """What ``front.json`` says of a candidate."""
-
-    predicted: list[float]
-    fitted: list[float]
-    same: list[str] = []
-    at_edge: list[str] = []
-
-
-class _Total(_Model):
-    chi2: float
-    r2: float | None
-
-
-class _Group(_Model):
-    name: str
-    n: int
-    n_open: int = 0
-    chi2: float
-    r2: float | None
-    reason: str = ""
-
-
-class Held(_Model):
-    """Predictions of protocols that no rule was fitted to."""
-
-    changes: list[float]
-    other_order: list[float]
-    undecided: list[bool]
-    groups: list[_Group]
-
-
-class LeftOut(_Model):
-    """What ``validation.json`` says of all ways to leave protocols out."""
-
-    totals: dict[str, dict[str, _Total]]
-    held: dict[str, Held] = {}
-
-
-class Known(Explained):
-    """A known rule, fitted."""
-
-    name: str
-    slots: dict[str, str]
-    fitted: list[float]
-    predicted: list[float]
-
-
-class _Further(_Model):
-    name: str
-    error: float
-    n_spikes: int
-    changes: list[float]
-    distance: float
-    pair: list[int]
-
-
-class _Curves(_Model):
-    window_hz: list[float]
-    window_lags_ms: list[float]
-    window: list[list[float]]
-    curve_hz: list[float]
-    curve_lags_ms: list[float]
-    curve: list[list[float]]
-
-    @property
-    def arrays(self) -> drawings.Curves:
-        """The same as arrays."""
-        return drawings.Curves(**{name: np.array(getattr(self, name)) for name in type(self).model_fields})
-
-
-class Decisions(_Model):
-    """What ``comparison.json`` says of known rules, and of what would tell the leading ones apart."""
-
-    known: list[Known]
-    leading: list[str]
-    squares: list[list[float]]
-    further: list[_Further]
-    curves: dict[str, _Curves]
-
-
-class _Path(_Model):
-    pairing: Sets
-
-
-class _Candidate(_Model):
-    id: str
-    pairing: OfCandidate
-
-
-class _Tried(_Model):
-    n_tried: int
-
-
-class _Front(_Model):
-    candidates: list[_Candidate]
-    pairing: _Tried
-
-
-class _Validation(_Model):
-    pairing: LeftOut
-
-
-class _Comparison(_Model):
-    pairing: Decisions
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,13 +47,13 @@ class _Facts:
     run: Run
     protocols: Split
     sets: Sets
-    candidates: Mapping[str, OfCandidate]
+    candidates: Mapping[str, Predictions]
     n_tried: int
-    left_out: LeftOut
+    left_out: LeftOutParts
     decisions: Decisions
 
     @property
-    def chosen(self) -> OfCandidate:
+    def chosen(self) -> Predictions:
         return self.candidates[self.run.front.chosen.id]
 
     @property
@@ -240,35 +91,21 @@ def write_pairing_report(folder: Path) -> Path:
         for name, draw in drawn.items():
             save(draw(), figures, name)
     page = folder / "report.html"
-    write_bytes(page, _rendered(facts, figures, tuple(drawn)).encode())
+    write_whole(page, _rendered(facts, figures, tuple(drawn)).encode())
     return page
 
 
 def _read(folder: Path) -> _Facts:
     run = read_run(folder)
-    path = read_optional(folder, "path.json", _Path, "fit")
-    front = read_optional(folder, "front.json", _Front, "search")
-    validation = read_optional(folder, "validation.json", _Validation, "validate")
-    comparison = read_optional(folder, "comparison.json", _Comparison, "compare")
-    # read_run found all of them a moment ago.
-    if path is None or front is None or validation is None or comparison is None:
-        raise ArtefactError(f"An artefact of {folder} was removed while it was read.")
-    remedy = f"Make it anew: `discover simulate {folder} --fresh`."
-    try:
-        arrays = read_archive(read_plain(folder / "trajectories.npz", MAX_ARRAY_BYTES), MAX_ARRAY_BYTES)
-        protocols = split_from_arrays(arrays)
-    except (OSError, ValueError, ArtefactError) as error:
-        raise ArtefactError(
-            f"{folder / 'trajectories.npz'} is missing, truncated or was edited: {error}. {remedy}"
-        ) from None
+    front = read_part(folder, "front.json", PairingFront, "search")
     facts = _Facts(
         run,
-        protocols,
-        path.pairing,
+        read_split(folder),
+        read_part(folder, "path.json", PairingPath, "fit").pairing,
         {one.id: one.pairing for one in front.candidates},
         front.pairing.n_tried,
-        validation.pairing,
-        comparison.pairing,
+        read_part(folder, "validation.json", PairingValidation, "validate").pairing,
+        read_part(folder, "comparison.json", PairingComparison, "compare").pairing,
     )
     _check(facts, folder)
     return facts
@@ -281,10 +118,10 @@ def _check(facts: _Facts, folder: Path) -> None:
     lengths += [len(one.predicted) for one in decisions.known]
     lengths += [len(row) for row in decisions.squares]
     shapes_fit = all(
-        np.shape(one.arrays.window) == (len(one.window_hz), len(one.window_lags_ms))
-        and np.shape(one.curve) == (len(one.curve_lags_ms), len(one.curve_hz) if one.curve_lags_ms else 0)
+        one.window.shape == (len(one.window_hz), len(one.window_lags_ms))
+        and one.curve.shape == (len(one.curve_lags_ms), len(one.curve_hz))
         for one in decisions.curves.values()
-        if one.curve_lags_ms
+        if len(one.curve_lags_ms)
     )
     held_fit = all(
         len(one.changes) == len(one.other_order) == len(one.undecided) == len(facts.protocols.predicted)
@@ -312,16 +149,16 @@ def _figures(facts: _Facts) -> dict[str, Callable[[], Figure]]:
     held = facts.left_out.held.get(run.front.chosen.id)
     measured = drawings.Measured(
         facts.protocols.fitted,
-        np.array(facts.chosen.predicted),
+        facts.chosen.predicted,
         facts.protocols.predicted if held is not None else (),
-        np.array(held.changes if held is not None else []),
+        held.changes if held is not None else np.array([]),
     )
     drawn: dict[str, Callable[[], Figure]] = {
         "front": lambda: front_figure(run.front),
         "path": lambda: path_figure(run.path),
         "predicted": lambda: drawings.predicted_figure(measured),
         "decisive": lambda: drawings.decisive_figure(
-            names_of(facts.protocols.fitted), decisions.leading, np.array(decisions.squares)
+            names_of(facts.protocols.fitted), decisions.leading, decisions.squares
         ),
     }
     if facts.two_terms:
@@ -334,14 +171,11 @@ def _figures(facts: _Facts) -> dict[str, Callable[[], Figure]]:
         label = "share of draws with the term"
         drawn["stability"] = lambda: stability_figure(run.path, label)
     if chosen is not None:
-        drawn["window"] = lambda: drawings.window_figure(chosen.arrays)
-        if chosen.curve_lags_ms:
-            drawn["frequency"] = lambda: drawings.frequency_figure(
-                measured, chosen.arrays, pair.arrays if pair is not None else None
-            )
+        drawn["window"] = lambda: drawings.window_figure(chosen)
+        if len(chosen.curve_lags_ms):
+            drawn["frequency"] = lambda: drawings.frequency_figure(measured, chosen, pair)
     if decisions.further:
-        rows = [one.model_dump() for one in decisions.further]
-        drawn["further"] = lambda: drawings.further_figure(rows, decisions.leading)
+        drawn["further"] = lambda: drawings.further_figure(decisions.further, decisions.leading)
     return drawn
 
 
@@ -351,26 +185,13 @@ def _is_pair(one: RankedRule) -> bool:
 
 
 def _rendered(facts: _Facts, figures: Path, names: Sequence[str]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(parts.TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=parts.number_text,
-        signed=lambda value: f"{value:+.2f}".replace("-", "\N{MINUS SIGN}"),
-        formula=lambda rule: Markup(rule_html(rule, left_side=False)),  # escaped there
-        short_formula=parts._short_formula,
-        plain=rule_text,
-    )
     run = facts.run
     fitted, held = facts.protocols.fitted, facts.left_out.held.get(run.front.chosen.id)
-    return environment.get_template("pairing.html.j2").render(
-        run=run,
-        front=run.front,
-        chosen=run.front.chosen,
+    return parts.filled(
+        "pairing.html.j2",
+        run,
+        {name: figures / f"{name}.svg" for name in names},
+        lambda rule: Markup(rule_html(rule, left_side=False)),  # escaped there
         facts=facts,
         sets=facts.sets,
         decisions=facts.decisions,
@@ -381,35 +202,25 @@ def _rendered(facts: _Facts, figures: Path, names: Sequence[str]) -> str:
         held_groups=[] if held is None else held.groups,
         held_by_rule=_held_by_rule(facts),
         ways=_ways(facts),
-        known=[(KNOWN_RULES.get(one.name), one, _rule(one.slots)) for one in facts.decisions.known],
+        known=[(KNOWN_RULES.get(one.name), one, one.rule) for one in facts.decisions.known],
         two_terms=facts.two_terms,
         pair_rank=facts.place(_is_pair),
-        verdict=parts.verdict_text(run.comparison.get(run.front.chosen.id)),
         study=study_section(run),
-        settings={name: rows for name, rows in parts._settings_rows(run).items() if rows and name in SHOWN},
-        figures={name: data_uri(figures / f"{name}.svg") for name in names},
-        style=Markup((parts.TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
+        settings={name: rows for name, rows in parts.settings_rows(run).items() if rows and name in SHOWN},
     )
 
 
 SHOWN = ("problems", "search")
 
 
-def _rule(slots: Mapping[str, str]) -> Rule | None:
-    try:
-        return Rule.parse(slots) if slots else None
-    except RuleError:
-        return None
-
-
-def _held_rows(facts: _Facts, held: Held | None) -> list[tuple[Any, ...]]:
+def _held_rows(facts: _Facts, held: HeldOut | None) -> list[tuple[Any, ...]]:
     if held is None:
         return []
     every = facts.protocols.predicted
     return list(zip(names_of(every), every, held.changes, held.other_order, held.undecided, strict=True))
 
 
-def _held_by_rule(facts: _Facts) -> list[tuple[str, list[_Group]]]:
+def _held_by_rule(facts: _Facts) -> list[tuple[str, list[HeldGroup]]]:
     """Return the groups that trace rules decide, by the leading rules and that of pairs."""
     names = [*facts.decisions.leading, PAIR]
     found = {name: facts.left_out.held[name].groups for name in names if name in facts.left_out.held}
@@ -417,7 +228,7 @@ def _held_by_rule(facts: _Facts) -> list[tuple[str, list[_Group]]]:
     return [(name, [one for one in groups if one.name in decided]) for name, groups in found.items()]
 
 
-def _ways(facts: _Facts) -> list[tuple[str, dict[str, _Total]]]:
+def _ways(facts: _Facts) -> list[tuple[str, Mapping[str, Total]]]:
     """Return the chosen rule, the other leading ones and the known ones, with all ways to leave out."""
     totals = facts.left_out.totals
     chosen = facts.run.front.chosen.id

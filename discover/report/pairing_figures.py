@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from discover.pairing.forms import Curves, Further
 from discover.pairing.protocols import Protocol
 from discover.report.style import BLACK, BLUE, GREY, LINES, ORANGE, SKY, VERMILLION, new_figure
 
 __all__ = [
-    "Curves",
     "Measured",
     "decisive_figure",
     "frequency_figure",
@@ -47,26 +47,6 @@ class Measured:
     predicted: FloatArray
     held: tuple[Protocol, ...]
     held_predicted: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """What a rule says of bursts of five spikes.
-
-    Attributes
-    ----------
-    window_hz, window_lags_ms : ndarray
-    window : ndarray, shape (n_frequencies, n_lags)
-    curve_hz, curve_lags_ms : ndarray
-    curve : ndarray, shape (n_lags, n_frequencies)
-    """
-
-    window_hz: FloatArray
-    window_lags_ms: FloatArray
-    window: FloatArray
-    curve_hz: FloatArray
-    curve_lags_ms: FloatArray
-    curve: FloatArray
 
 
 def frequency_figure(measured: Measured, chosen: Curves, pair: Curves | None) -> Figure:
@@ -212,19 +192,19 @@ def decisive_figure(names: Sequence[str], rules: Sequence[str], squares: FloatAr
     return figure
 
 
-def further_figure(further: Sequence[Mapping[str, object]], rules: Sequence[str]) -> Figure:
+def further_figure(further: Sequence[Further], rules: Sequence[str]) -> Figure:
     """Draw what the leading rules predict of protocols that would tell them apart."""
     rows = list(further)[:8][::-1]
     figure = new_figure(1.8 + 0.42 * len(rows), 6.4)
     axes = figure.add_subplot()
     for place, one in enumerate(rows):
-        changes = np.array(one["changes"], dtype=np.float64)
+        changes = one.changes
         axes.plot([changes.min(), changes.max()], [place, place], color=SKY, linewidth=1.2, zorder=1)
         for number, value in enumerate(changes):
             axes.errorbar(
                 value,
                 place + 0.09 * (number - (len(rules) - 1) / 2),
-                xerr=float(str(one["error"])),
+                xerr=one.error,
                 fmt="os^Dv"[number % 5],
                 color=LINES[number % len(LINES)][0],
                 capsize=2,
@@ -232,7 +212,7 @@ def further_figure(further: Sequence[Mapping[str, object]], rules: Sequence[str]
                 label=rules[number] if place == 0 else None,
             )
     axes.axvline(0, color=GREY, linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [str(one["name"]) for one in rows])
+    axes.set_yticks(range(len(rows)), [one.name for one in rows])
     axes.set(xlabel="predicted change ± standard error")
     figure.legend(loc="outside upper left", ncols=min(5, len(rules)))
     return figure

@@ -7,25 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from discover.archives import read_archive
-from discover.checked import read_plain
+from discover.archives import read_arrays
+from discover.checked import write_whole
 from discover.errors import ArtefactError
 from discover.expression import constants
-from discover.known_rules import KNOWN_RULES
+from discover.inference.forms import Recorded, RecordedFront
 from discover.pareto import Candidate
 from discover.report import page as parts
-from discover.report.figures import folds_figure, front_figure, ordered_names, path_figure, stability_figure
-from discover.report.files import write_bytes
-from discover.report.formula import rule_html, rule_text
-from discover.report.front_plot import front_plot
-from discover.report.reading import Run, read_optional, read_run
-from discover.report.style import BLACK, BLUE, GREY, ORANGE, data_uri, new_figure, save, styled
+from discover.report.figures import folds_figure, front_figure, path_figure, stability_figure
+from discover.report.formula import rule_html
+from discover.report.reading import Run, read_part, read_run
+from discover.report.style import BLACK, BLUE, GREY, ORANGE, new_figure, save, styled
 
 __all__ = ["RECORDED_FIGURES", "write_recorded_report"]
 
@@ -35,45 +31,8 @@ RECORDED_FIGURES = ("front", "path", "stability", "predicted", "recordings", "fo
 MAX_POINTS = 4000
 """Points of the figure of predictions; of more rows every n-th is drawn."""
 
-MAX_ARRAY_BYTES = 1_000_000_000
+Units = tuple[str | None, ...]
 _ARRAYS = ("observed", "predicted", "recording", "kept")
-
-
-class _Verdict(BaseModel):
-    """Whether the recordings support the chosen rule."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
-    supported: bool
-    form_missing: bool
-    text: str
-
-
-class _Facts(BaseModel):
-    """What ``front.json`` says of the data."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
-    quantity: str
-    units: dict[str, str] = {}
-    target_unit: str = ""
-    recordings: list[str]
-    groups_stated: bool
-    kept: list[str] = []
-    n_rows: int
-    n_equations: int = 0
-    window: float | None = None
-    verdict: _Verdict | None = None
-
-
-class _OfCandidate(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
-    id: str
-    constant_units: list[str | None] = []
-
-
-class _RecordedFront(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
-    recorded: _Facts
-    candidates: list[_OfCandidate]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +74,7 @@ def write_recorded_report(folder: Path) -> Path:
         When a file cannot be written.
     """
     run = read_run(folder)
-    content = read_optional(folder, "front.json", _RecordedFront, "infer")
-    assert content is not None  # it was read a moment ago
+    content = read_part(folder, "front.json", RecordedFront, "infer")
     predictions = _predictions(folder / "predictions.npz")
     facts = content.recorded
     figures = folder / "figures"
@@ -128,74 +86,49 @@ def write_recorded_report(folder: Path) -> Path:
         ),
         "predicted": lambda: predicted_figure(predictions, facts.quantity, facts.target_unit),
         "recordings": lambda: recordings_figure(run),
-        "folds": lambda: folds_figure(run.validation, run.front),
+        "folds": lambda: folds_figure(run.validation.candidates, run.front),
     }
     with styled():
         for name, draw in drawn.items():
             save(draw(), figures, name)
-    units = {one.id: one.constant_units for one in content.candidates}
+    units = {one.id: one.constant_units or () for one in content.candidates}
     page = folder / "report.html"
-    write_bytes(page, _rendered(run, facts, units, predictions, figures).encode())
+    write_whole(page, _rendered(run, facts, units, predictions, figures).encode())
     return page
 
 
 def _rendered(
-    run: Run, facts: _Facts, units: Mapping[str, list[str | None]], predictions: Predictions, figures: Path
+    run: Run,
+    facts: Recorded,
+    units: Mapping[str, Units],
+    predictions: Predictions,
+    figures: Path,
 ) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(parts.TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=parts.number_text,
-        interval=parts._interval,
-        formula=lambda one: Markup(rule_html(one.rule, left_side=False)),  # escaped there
-        short_formula=parts._short_formula,
-        plain=rule_text,
-    )
-    cards = [parts._card(run, one) for one in run.front.candidates]
-    kept = [one.candidate.on_front or one.candidate.id == run.front.chosen.id for one in cards]
-    scripts = [parts._plotly(), (parts.TEMPLATES / "report.js").read_text(encoding="utf-8")]
-    chosen = run.front.chosen
-    return environment.get_template("recorded.html.j2").render(
-        run=run,
+    return parts.filled(
+        "recorded.html.j2",
+        run,
+        {name: figures / f"{name}.svg" for name in RECORDED_FIGURES},
+        lambda one: Markup(rule_html(one.rule, left_side=False)),  # escaped there
+        **parts.of_candidates(run),
         facts=facts,
         data=run.config.sections.get("data", {}),
-        front=run.front,
-        chosen=chosen,
-        cards=cards,
-        kept=[(number, card) for number, card in enumerate(cards) if kept[number]],
-        others=[(number, card) for number, card in enumerate(cards) if not kept[number]],
         summary=_summary(run, facts),
         explained=_explained(predictions),
-        constants={one.id: _constants(one, units.get(one.id, [])) for one in run.front.candidates},
-        verdict=parts.verdict_text(run.comparison.get(chosen.id)),
-        fold_names=ordered_names(run.validation, run.front),
-        fold_rows=parts._fold_rows(run),
-        known=parts._known_rows(run),
-        known_rules=KNOWN_RULES,
-        settings={name: rows for name, rows in parts._settings_rows(run).items() if rows},
-        figures={name: data_uri(figures / f"{name}.svg") for name in RECORDED_FIGURES},
-        plot=front_plot(run.front),
-        style=Markup((parts.TEMPLATES / "report.css").read_text(encoding="utf-8")),  # our own file
-        scripts=[Markup(script) for script in scripts],  # our own file, and Plotly's
-        script_hashes=" ".join(parts._content_hash(script) for script in scripts),
+        constants={one.id: _constants(one, units.get(one.id, ())) for one in run.front.candidates},
+        settings={name: rows for name, rows in parts.settings_rows(run).items() if rows},
     )
 
 
-def _constants(candidate: Candidate, units: list[str | None]) -> list[tuple[float, str]]:
+def _constants(candidate: Candidate, units: Units) -> list[tuple[float, str]]:
     """Constants of a rule with their units; a unit that nothing determines is empty."""
     values = [value for node in candidate.rule.expressions.values() for value in constants(node)]
-    texts = units if len(units) == len(values) else [None] * len(values)
+    texts = units if len(units) == len(values) else (None,) * len(values)
     return [
         (value, "" if unit in (None, "1") else str(unit)) for value, unit in zip(values, texts, strict=True)
     ]
 
 
-def _summary(run: Run, facts: _Facts) -> str:
+def _summary(run: Run, facts: Recorded) -> str:
     """Return what was found, after the formula."""
     chosen = run.front.chosen
     said = [facts.verdict.text] if facts.verdict is not None else []
@@ -206,9 +139,9 @@ def _summary(run: Run, facts: _Facts) -> str:
             "It is a constant: no rule in these variables predicts recordings that were left out better than "
             "their mean. The data do not support a rule."
         )
-    verdict = parts.verdict_text(run.comparison.get(chosen.id))
+    verdict = parts.verdict_text(run.comparison.candidates.get(chosen.id))
     sentences = [f"It is {verdict}." if verdict else "It was not compared with known rules.", *said]
-    validated = run.validation.get(chosen.id)
+    validated = run.validation.candidates.get(chosen.id)
     if validated is not None:
         sentences.append(
             f"It predicts {validated.n_passed} of {len(validated.folds)} recordings as well as any candidate."
@@ -276,10 +209,12 @@ def predicted_figure(predictions: Predictions, quantity: str, unit: str) -> Figu
 
 def recordings_figure(run: Run, most: int = 40) -> Figure:
     """Draw the error of the chosen rule in every recording, beside the lowest one of all candidates."""
-    folds = list(run.validation[run.front.chosen.id].folds)[:most] if run.validation else []
+    folds = (
+        list(run.validation.candidates[run.front.chosen.id].folds)[:most] if run.validation.candidates else []
+    )
     lowest = []
     for number in range(len(folds)):
-        values = [one.folds[number].metrics["loss"].mean for one in run.validation.values()]
+        values = [one.folds[number].metrics["loss"].mean for one in run.validation.candidates.values()]
         lowest.append(min(value for value in values if value is not None))
     figure = new_figure(1.6 + 0.26 * max(len(folds), 2))
     axes = figure.add_subplot()
@@ -304,15 +239,11 @@ def recordings_figure(run: Run, most: int = 40) -> Figure:
 
 def _predictions(path: Path) -> Predictions:
     remedy = "Make it anew: repeat `discover infer` with --fresh."
-    try:
-        arrays = read_archive(read_plain(path, MAX_ARRAY_BYTES), MAX_ARRAY_BYTES)
-        arrays = {name: arrays[name] for name in _ARRAYS}
-    except FileNotFoundError:
-        raise ArtefactError(f"There is no file {path}. {remedy}") from None
-    except KeyError as error:
-        raise ArtefactError(f"{path} was edited: it has no array {error}. {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} is truncated or was edited: {error}. {remedy}") from None
+    arrays = read_arrays(path, "predictions", remedy=remedy)
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise ArtefactError(f"{path} was edited: it has no array {missing[0]!r}. {remedy}")
+    arrays = {name: arrays[name] for name in _ARRAYS}
     kinds = {"observed": "f", "predicted": "f", "recording": "iu", "kept": "b"}
     size = arrays["observed"].shape
     if len(size) != 1 or any(

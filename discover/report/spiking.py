@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from annotated_types import Gt
-from pydantic import BaseModel, ConfigDict
 
 from discover.known_rules import KNOWN_RULES
-from discover.manifold import Solution, judged
+from discover.manifold import Manifold, Solution, judged
 from discover.predict import linear_parameters
-from discover.report.reading import Run, read_optional
+from discover.report.reading import Run, read_part
 from discover.report.spiking_figures import EXPERIMENT, MANIFOLD, experiment_figure, manifold_figure
 from discover.report.style import save, styled
 from discover.rule import Rule
@@ -30,37 +28,6 @@ SEED = 20_111_216
 
 WEIGHT = 0.5
 """Weight at which pairing experiments begin: that of a balanced synapse."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class _Parameters(_Part):
-    alpha: float
-    beta: float
-    gamma: float
-    kappa: float
-    tau_pre: float
-    tau_post: float
-
-
-class _Solution(_Part):
-    parameters: _Parameters
-    simulated_hz: float
-    predicted_hz: float | None
-    corrected_hz: float | None
-    converged: bool
-
-
-class _Manifold(_Part):
-    target_hz: Annotated[float, Gt(0)]
-    pre_hz: Annotated[float, Gt(0)]
-    tolerance: float
-    searched: list[_Solution]
-    rate_only: list[_Solution]
-    surface: list[_Solution]
-    answers: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -107,13 +74,14 @@ def spiking_section(run: Run, task: Task, settings: Any, folder: Path) -> Spikin
         known = KNOWN_RULES[name]
         if known.rule is not None:
             rules[known.title if name == task.reference else name] = known.rule
-    study = read_optional(run.folder, "manifold.json", _Manifold, "manifold")
+    has_study = (run.folder / "manifold.json").exists()
+    study = read_part(run.folder, "manifold.json", Manifold, "manifold") if has_study else None
     figures = [EXPERIMENT]
     with styled():
         save(experiment_figure(rules, WEIGHT, LARGEST_INHIBITORY), folder, EXPERIMENT)
         if study is not None:
             figures.append(MANIFOLD)
-            save(manifold_figure(study.model_dump()), folder, MANIFOLD)
+            save(manifold_figure(study), folder, MANIFOLD)
     theory = _theory(task, chosen, settings, run.config.seed)
     return SpikingSection(tuple(figures), theory, {} if study is None else study.answers)
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from discover.predict import pairing_frequency, rate_dependence, stdp_window
+from discover.manifold import Manifold
+from discover.predict import LinearParameters, pairing_frequency, rate_dependence, stdp_window
 from discover.report.style import BLACK, BLUE, GREY, LINES, ORANGE, VERMILLION, new_figure
 from discover.rule import Rule
 
@@ -56,37 +57,34 @@ def experiment_figure(rules: Mapping[str, Rule], weight: float, largest_weight: 
     return figure
 
 
-def manifold_figure(content: Mapping[str, Any]) -> Figure:
+def manifold_figure(study: Manifold) -> Figure:
     """Draw the study of ``manifold.json``: the plane of alpha and beta, and predicted against simulated rate.
 
     Parameters
     ----------
-    content : mapping
-        Content of ``manifold.json``.
+    study : Manifold
     """
     figure = new_figure(8.8)
     plane, rates = figure.subplots(2, 1)
-    target, pre = content["target_hz"], content["pre_hz"]
+    target, pre = study.target_hz, study.pre_hz
     shown = [
-        (content["searched"], True, "o", BLUE, "found by the search"),
-        (content["surface"], True, "x", ORANGE, "drawn from the surface, works"),
-        (content["surface"], False, "x", GREY, "drawn from the surface, fails"),
-        (content["rate_only"], False, "s", VERMILLION, "rate alone: not tuned"),
+        (study.searched, True, "o", BLUE, "found by the search"),
+        (study.surface, True, "x", ORANGE, "drawn from the surface, works"),
+        (study.surface, False, "x", GREY, "drawn from the surface, fails"),
+        (study.rate_only, False, "s", VERMILLION, "rate alone: not tuned"),
     ]
     for solutions, converged, marker, colour, label in shown:
-        chosen = [one for one in solutions if one["converged"] is converged]
-        points = np.array([_plane(one["parameters"], target, pre) for one in chosen]).reshape(-1, 2)
+        chosen = [one for one in solutions if one.converged is converged]
+        points = np.array([_plane(one.parameters, target, pre) for one in chosen]).reshape(-1, 2)
         look: dict[str, Any] = {"marker": marker, "s": 34, "label": label, "linewidths": 1.4}
         colours = {"facecolors": "none", "edgecolors": colour} if marker != "x" else {"color": colour}
         plane.scatter(points[:, 1], points[:, 0], **look, **colours)
-        pairs = np.array([(one["simulated_hz"], _or_nan(one["predicted_hz"])) for one in chosen]).reshape(
-            -1, 2
-        )
+        pairs = np.array([(one.simulated_hz, one.predicted_hz) for one in chosen]).reshape(-1, 2)
         rates.scatter(pairs[:, 0], pairs[:, 1], **look, **colours)
-    corrected = [one for one in content["searched"] if one["corrected_hz"] is not None]
+    corrected = [one for one in study.searched if np.isfinite(one.corrected_hz)]
     rates.scatter(
-        [one["simulated_hz"] for one in corrected],
-        [one["corrected_hz"] for one in corrected],
+        [one.simulated_hz for one in corrected],
+        [one.corrected_hz for one in corrected],
         marker="+",
         s=44,
         color=BLACK,
@@ -99,7 +97,7 @@ def manifold_figure(content: Mapping[str, Any]) -> Figure:
     plane.set_ylabel("alpha / (coincidence term\nat the target rate)")
     line = np.array([0.5 * target, 2 * target])
     rates.plot(line, line, color=BLACK, linewidth=1)
-    low, high = 1 - content["tolerance"], 1 + content["tolerance"]
+    low, high = 1 - study.tolerance, 1 + study.tolerance
     rates.fill_between(line, low * line, high * line, color=GREY, alpha=0.2, linewidth=0)
     rates.axvline(target, color=GREY, linewidth=1, linestyle=":")
     rates.set_xlim(0.5 * target, 2 * target)
@@ -111,17 +109,10 @@ def manifold_figure(content: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _plane(parameters: Mapping[str, float], target: float, pre: float) -> tuple[float, float]:
+def _plane(parameters: LinearParameters, target: float, pre: float) -> tuple[float, float]:
     """Alpha and beta of a rule, relative to its coincidence term, so that the surface is one line."""
-    unit = (
-        parameters["gamma"] * parameters["tau_pre"] + parameters["kappa"] * parameters["tau_post"]
-    ) / 1000.0
-    unit = unit if unit else float("nan")
-    return parameters["alpha"] / unit / target, parameters["beta"] / unit / pre
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
+    unit = parameters.coincidence or float("nan")
+    return parameters.alpha / unit / target, parameters.beta / unit / pre
 
 
 def _scaled(values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

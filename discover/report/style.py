@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from discover.report.files import write_bytes
+from discover.checked import write_whole
 
 __all__ = [
     "BLACK",
@@ -118,7 +118,7 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     for kind, fields in metadata.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=fields)
-        write_bytes(folder / f"{name}.{kind}", buffer.getvalue())
+        write_whole(folder / f"{name}.{kind}", buffer.getvalue())
 
 
 def data_uri(path: Path) -> str:

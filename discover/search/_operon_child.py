@@ -36,7 +36,6 @@ _ALWAYS = ("Add", "Sub", "Mul", "Constant", "Variable")
 _MAX_DEPTH = 12
 _TOURNAMENT = 5
 _LOCAL_ITERATIONS = 5
-_LEAF = {"const": op.NodeType.Constant, "var": op.NodeType.Variable}
 
 LARGEST_WHOLE = 2
 WORST = 1e30
