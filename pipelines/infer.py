@@ -309,7 +309,7 @@ def infer_table(
     from discover.inference import InferSettings, read_table
     from discover.search.engine import resolve
     from pipelines.events import open_reporter
-    from pipelines.runs import locked
+    from pipelines.runs import locked, run_folder
     from pipelines.show import summary_text
 
     if weak and not time:
@@ -335,9 +335,7 @@ def infer_table(
     )
     settings = InferSettings(degree=degree, seed=seed)
     config = InferConfig(run_name(path, name), engines, data, settings)
-    folder = results / config.name
-    if folder.is_symlink():
-        raise ArtefactError(f"{folder} is a symbolic link; a run is not written through a link. Use --name.")
+    folder = run_folder(results, config.name)
     if (folder / "config.json").exists() and not is_recorded(folder):
         raise ArtefactError(f"{folder} holds another kind of run. Choose another name with --name.")
     recordings_of(table, config)

@@ -66,10 +66,10 @@ def infer_protocols(
     from discover.tasks import get_task
     from discover.tasks.pairing import protocols_of
     from pipelines.config import from_table
-    from pipelines.events import open_reporter
-    from pipelines.runs import locked
+    from pipelines.runs import Run, run_folder
     from pipelines.show import summary_text
-    from pipelines.stages import STAGES, run_stages
+    from pipelines.stages import STAGES
+    from pipelines.study import carry_out
 
     if tie not in TIES:
         raise ConfigError(f"--tie: pre or post is expected, but it is {tie[:40]!r}.")
@@ -94,15 +94,8 @@ def infer_protocols(
     split(protocols_of(settings), settings, seed)  # mistakes are said before anything is written
     problems["sha256"] = get_task("pairing").data_digest(settings)
     config = from_table(table, source="discover infer --protocols", default_name="")
-    folder = results / config.name
-    if folder.is_symlink():
-        raise ArtefactError(f"{folder} is a symbolic link; a run is not written through a link. Use --name.")
-    if is_recorded(folder):
-        raise ArtefactError(f"{folder} holds another kind of run. Choose another name with --name.")
-    with locked(folder):
-        reporter = open_reporter(folder)
-        try:
-            run_stages(folder, config, tuple(STAGES), reporter, threads, fresh)
-        finally:
-            reporter.close()
-    return summary_text(folder)
+    found = Run(run_folder(results, config.name), config)
+    if is_recorded(found.folder):
+        raise ArtefactError(f"{found.folder} holds another kind of run. Choose another name with --name.")
+    carry_out(found, STAGES, threads, fresh)
+    return summary_text(found.folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -324,10 +324,15 @@ def _relation(fronts: tuple[ParetoFront, ParetoFront]) -> str:
 
 
 def _settings_rows(first: Path, second: Path) -> list[list[str]]:
-    tables = [dict(_flat(_settings(folder))) for folder in (first, second)]
-    keys = dict.fromkeys(key for table in tables for key in table if key != "name")
-    pairs = [(key, *(table.get(key, "–") for table in tables)) for key in keys]
-    return [[key, *values] for key, *values in pairs if values[0] != values[1]]
+    rows = _differing([dict(_flat(_settings(folder))) for folder in (first, second)])
+    return [row for row in rows if row[0] != "name"]
+
+
+def _differing(tables: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Return the entries in which two tables differ, a row each; a dash stands for one that is missing."""
+    keys = dict.fromkeys(key for table in tables for key in table)
+    rows = [[key, *(table.get(key, "–") for table in tables)] for key in keys]
+    return [row for row in rows if row[1] != row[2]]
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -350,9 +355,7 @@ def _candidate_rows(first: Path, second: Path) -> list[list[str]]:
         {rule_text(one.rule.to_dict()): f"{one.heldout_loss:.4g}" for one in front.candidates if one.on_front}
         for front in (_front(first), _front(second))
     ]
-    rules = dict.fromkeys(rule for table in losses for rule in table)
-    pairs = [[rule, *(table.get(rule, "–") for table in losses)] for rule in rules]
-    return [row for row in pairs if row[1] != row[2]]
+    return _differing(losses)
 
 
 def _fold_rows(first: Path, second: Path) -> list[list[str]]:
@@ -361,9 +364,7 @@ def _fold_rows(first: Path, second: Path) -> list[list[str]]:
         validation = _optional(folder, "validation.json", Validation)
         tried = None if validation is None else validation.candidates.get(_front(folder).chosen_id)
         outcomes.append({} if tried is None else {fold.name: fold.outcome for fold in tried.folds})
-    names = dict.fromkeys(name for table in outcomes for name in table)
-    pairs = [[name, *(table.get(name, "–") for table in outcomes)] for name in names]
-    return [row for row in pairs if row[1] != row[2]]
+    return _differing(outcomes)
 
 
 def _made_by(first: str | None, second: str | None) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "NeuronProblems",
     "NeuronSettings",
     "NeuronTask",
+    "conditions_of_learning",
     "nearest_distance",
     "neuron_circuit",
     "plain_conditions",
@@ -336,6 +337,11 @@ def plain_conditions(settings: Any) -> Iterator[tuple[str, str, Any]]:
         if n_inputs >= 2 and n_inputs != fitted:
             changed = replace(settings, n_inputs=n_inputs)
             yield f"inputs-{name}", f"{n_inputs} inputs instead of {fitted}", changed
+    yield from conditions_of_learning(settings)
+
+
+def conditions_of_learning(settings: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield name, title and settings of larger weights at the start, slower learning, and a longer run."""
     started = replace(settings, initial_scale=3 * settings.initial_scale)
     yield "start-large", "weights start 3 times larger", started
     rate, n_steps = settings.learning_rate, settings.n_steps

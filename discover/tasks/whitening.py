@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from discover.errors import TaskError
 from discover.tasks.base import Answer, Fold
 from discover.tasks.network import NetworkTask, output_correlations
-from discover.tasks.neuron import reached_by_reference
+from discover.tasks.neuron import conditions_of_learning, reached_by_reference
 from discover.tasks.pca import Spectrum, draw_inputs, eigenvalues
 
 __all__ = ["TASK", "WhiteningSettings", "WhiteningTask"]
@@ -171,13 +170,7 @@ def _conditions(settings: WhiteningSettings) -> Iterator[tuple[str, str, Any]]:
     for source in sources:
         if source != settings.source:
             yield source, f"{source} inputs", replace(settings, source=source)
-    large = replace(settings, initial_scale=3 * settings.initial_scale)
-    yield "start-large", "weights start 3 times larger", large
-    rate, n_steps = settings.learning_rate, settings.n_steps
-    slow = replace(settings, learning_rate=0.3 * rate, n_steps=ceil(n_steps / 0.3))
-    yield "learning-slow", f"learning rate {slow.learning_rate:.3g}, {slow.n_steps} updates", slow
-    longer = replace(settings, n_steps=3 * n_steps)
-    yield "run-long", f"{longer.n_steps} updates", longer
+    yield from conditions_of_learning(settings)
 
 
 TASK = WhiteningTask()
