@@ -18,7 +18,7 @@ from discover.contest import margin_between
 from discover.errors import RuleError
 from discover.fit import FitResult
 from discover.forms import Baseline, MeasuredRule
-from discover.intervals import Metric, intervals, joint_confidence, paired, verdict
+from discover.intervals import Metric, interval_text, intervals, joint_confidence, paired, verdict
 from discover.multiple import best_multiple
 from discover.progress import Progress, silent
 from discover.rule import Rule
@@ -134,26 +134,19 @@ def _text(
     beaten_by: Collection[str],
     chosen: str,
 ) -> str:
-    reached = _with_interval(rows[0].metrics["loss"])
+    reached, own, difference = (
+        interval_text(metric, "not finite")
+        for metric in (rows[0].metrics["loss"], rows[-1].metrics["loss"], differences[chosen])
+    )
     if not beaten_by:
         return (
             f"No rule beats the baseline: where {baseline}, the loss is {reached}, and no candidate ends "
-            f"below it for sure; the chosen rule's loss minus it is {_with_interval(differences[chosen])}. "
-            "There is nothing to find here, or the search did not find it."
+            f"below it for sure; the chosen rule's loss minus it is {difference}. There is nothing to find "
+            "here, or the search did not find it."
         )
     if chosen not in beaten_by:
         return (
             f"The chosen rule does not beat the baseline: where {baseline}, the loss is {reached}, and the "
-            f"chosen rule's minus it is {_with_interval(differences[chosen])}. Candidates that beat it: "
-            f"{', '.join(beaten_by)}."
+            f"chosen rule's minus it is {difference}. Candidates that beat it: {', '.join(beaten_by)}."
         )
-    return (
-        f"It beats the baseline: its loss is {_with_interval(rows[-1].metrics['loss'])}, and {reached} where "
-        f"{baseline}."
-    )
-
-
-def _with_interval(metric: Metric) -> str:
-    if metric.mean is None or metric.low is None or metric.high is None:
-        return "not finite"
-    return f"{metric.mean:.3g} ({metric.low:.3g} to {metric.high:.3g})"
+    return f"It beats the baseline: its loss is {own}, and {reached} where {baseline}."

@@ -43,6 +43,7 @@ __all__ = [
     "Metric",
     "Verdict",
     "interval",
+    "interval_text",
     "intervals",
     "joint_confidence",
     "paired",
@@ -82,6 +83,21 @@ class Metric(Stored):
     mean: float | None
     low: float | None
     high: float | None
+
+
+def interval_text(metric: Metric | None, missing: str = "-") -> str:
+    """Return a mean with its interval, as far as they are known.
+
+    Examples
+    --------
+    >>> interval_text(Metric(0.25, 0.2, 0.3125)), interval_text(Metric(0.25, None, None)), interval_text(None)
+    ('0.25 (0.2 to 0.312)', '0.25', '-')
+    """
+    if metric is None or metric.mean is None:
+        return missing
+    if metric.low is None or metric.high is None:
+        return f"{metric.mean:.3g}"
+    return f"{metric.mean:.3g} ({metric.low:.3g} to {metric.high:.3g})"
 
 
 def interval(

@@ -9,7 +9,7 @@ from typing import Any
 
 from discover.checked import printable
 from discover.forms import Compared, Comparison, Distances, Validation
-from discover.intervals import Metric
+from discover.intervals import Metric, interval_text
 from discover.known_rules import KNOWN_RULES
 from discover.outcome import OUTCOMES, Outcome, family_of, outcome_for_a_law
 from discover.pareto import Candidate, ParetoFront
@@ -18,7 +18,7 @@ from discover.stored import read_stored
 from discover.tasks.base import Answer
 from pipelines.config import PipelineConfig
 from pipelines.manifest import Manifest
-from pipelines.show import interval_text, published, rule_text, table_text
+from pipelines.show import published, rule_text, table_text
 
 __all__ = ["Sought", "failed_row", "records_of", "row_of", "sought", "study_as_markdown", "study_as_text"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from discover.checked import printable
 from discover.forms import Baseline, Compared, Comparison, Validated, Validation
-from discover.intervals import Metric
+from discover.intervals import interval_text
 from discover.pareto import Candidate, ParetoFront, Simplification
 from discover.stored import read_stored
 
@@ -19,7 +19,6 @@ __all__ = [
     "distances_text",
     "found_lines",
     "front_text",
-    "interval_text",
     "provenance_text",
     "published",
     "recorded_verdict",
@@ -245,21 +244,6 @@ def _baseline_text(baseline: Baseline) -> str:
     ]
     names = [measure.replace("_", " ") for measure in measures]
     return table_text([baseline.on or "on fresh problems", *(f"{name} (95 %)" for name in names)], rows)
-
-
-def interval_text(metric: Metric | None) -> str:
-    """Return a mean with its interval, as far as they are known.
-
-    Examples
-    --------
-    >>> interval_text(Metric(0.25, 0.2, 0.3125)), interval_text(Metric(0.25, None, None)), interval_text(None)
-    ('0.25 (0.2 to 0.312)', '0.25', '-')
-    """
-    if metric is None or metric.mean is None:
-        return "-"
-    if metric.low is None or metric.high is None:
-        return f"{metric.mean:.3g}"
-    return f"{metric.mean:.3g} ({metric.low:.3g} to {metric.high:.3g})"
 
 
 def published(name: str) -> str:
