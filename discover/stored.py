@@ -84,13 +84,20 @@ RuleOrNone = Annotated[
 FloatArray = NDArray[np.float64]
 
 
+def _as_array(values: list[Any]) -> FloatArray:
+    try:
+        return np.array(values, dtype=np.float64)
+    except ValueError:
+        raise ValueError("its rows are not of one length") from None
+
+
 def _as_lists(kind: Any) -> Any:
     """Return how an array of numbers is read from lists, and written as such."""
     return GetPydanticSchema(
         lambda _, handler: handler(
             Annotated[
                 kind,
-                AfterValidator(lambda values: np.array(values, dtype=np.float64)),
+                AfterValidator(_as_array),
                 PlainSerializer(lambda array: np.asarray(array).tolist()),
             ]
         )

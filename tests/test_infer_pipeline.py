@@ -224,9 +224,12 @@ def test_damaged_predictions_are_refused(run: Path, tmp_path: Path) -> None:
         (tmp_path / "predictions.npz").write_bytes(damaged)
         with pytest.raises(ArtefactError, match="truncated or was edited"):
             write_recorded_report(tmp_path)
-    np.savez(
-        tmp_path / "predictions.npz", observed=np.ones(3), predicted=np.ones(2), recording=[0], kept=[True]
-    )
+    arrays = {"observed": np.ones(3), "predicted": np.ones(2), "recording": np.zeros(1, dtype=int)}
+    artefacts.write_arrays(tmp_path / "predictions.npz", "predictions", arrays)
+    with pytest.raises(ArtefactError, match="no array 'kept'"):
+        write_recorded_report(tmp_path)
+    arrays["kept"] = np.ones(1, dtype=bool)
+    artefacts.write_arrays(tmp_path / "predictions.npz", "predictions", arrays)
     with pytest.raises(ArtefactError, match="do not fit"):
         write_recorded_report(tmp_path)
 

@@ -269,7 +269,7 @@ def test_groups_are_held_out_and_ties_shown_in_both_orders() -> None:
     assert (len(parts.fitted), len(parts.predicted)) == (10, 7)
     rule = fit_rules(parts.fitted, ONCE).chosen
     found = held_out(rule, parts.predicted, ("lag 25 ms",))
-    assert found.undecided.tolist() == [True] * 5 + [False] * 2
+    assert found.undecided == (True,) * 5 + (False,) * 2
     assert found.changes[1] > 0 > found.other_order[1]  # potentiation or depression, as the order has it
     groups = {one.name: one for one in found.groups}
     assert "no trace rule decides" in groups[SAME_INSTANT].reason

@@ -143,10 +143,15 @@ def test_artefacts_of_another_run_are_noticed_by_the_report(run: Path, tmp_path:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     content = json.loads((copy / "comparison.json").read_text())
-    content["pairing"]["squares"][0] = [1.0]
-    (copy / "comparison.json").write_text(json.dumps(content))
-    with pytest.raises(ArtefactError, match="do not belong together"):
-        write_pairing_report(copy)
+    squares = content["pairing"]["squares"]
+    for damaged, said in (
+        ([[1.0], *squares[1:]], r"pairing\.squares: its rows are not of one length"),
+        ([row[1:] for row in squares], "do not belong together"),
+    ):
+        content["pairing"]["squares"] = damaged
+        (copy / "comparison.json").write_text(json.dumps(content))
+        with pytest.raises(ArtefactError, match=said):
+            write_pairing_report(copy)
     (copy / "trajectories.npz").write_bytes(b"no archive")
     with pytest.raises(ArtefactError, match=r"trajectories\.npz"):
         write_pairing_report(copy)

@@ -189,7 +189,7 @@ def test_the_counts_say_what_is_missing() -> None:
     assert [(name, share.n) for name, share in shares.items()] == [
         ("exact", 2), ("extra terms", 0), ("functional", 0), ("missed", 1), ("failed", 1),
     ]  # fmt: skip
-    assert [(one.form, one.seeds) for one in families_of(rows)] == [("a", [1, 3]), ("b*x", [4])]
+    assert [(one.form, one.seeds) for one in families_of(rows)] == [("a", (1, 3)), ("b*x", (4,))]
     text = study_text("one law", "Oja (1982)", shares, families_of(rows), 6)
     assert text.startswith("Oja (1982) was named exactly in 2 of 4 seeds (95 % interval of the share 0.15 to")
     assert text.endswith("and missed in 1. 1 runs failed. 2 of 6 seeds have not run yet.")
