@@ -61,27 +61,16 @@ PROJECT = "plasticity-discovery"
 MAX_BYTES = 256_000_000
 """A file longer than this is refused unread."""
 
-Count = Annotated[int, Ge(0)]
-NotNegative = Annotated[float, Ge(0)]
-RuleText = Annotated[
-    Rule,
-    GetPydanticSchema(lambda _, handler: handler(Annotated[dict[str, str], AfterValidator(Rule.parse)])),
-    PlainSerializer(Rule.to_dict),
-]
-"""A rule; in JSON a table with the text of each slot."""
-
-RuleOrNone = Annotated[
-    Rule | None,
-    GetPydanticSchema(
-        lambda _, handler: handler(
-            Annotated[dict[str, str], AfterValidator(lambda slots: Rule.parse(slots) if slots else None)]
-        )
-    ),
-    PlainSerializer(lambda rule: {} if rule is None else rule.to_dict()),
-]
-"""A rule, or None, which is an empty table in JSON."""
-
 FloatArray = NDArray[np.float64]
+
+
+def _read_as(form: Any) -> GetPydanticSchema:
+    """Return what says how a value that Pydantic does not know is read."""
+    return GetPydanticSchema(lambda _, handler: handler(form))
+
+
+def _parsed(slots: dict[str, str]) -> Rule | None:
+    return Rule.parse(slots) if slots else None
 
 
 def _as_array(values: list[Any]) -> FloatArray:
@@ -91,24 +80,47 @@ def _as_array(values: list[Any]) -> FloatArray:
         raise ValueError("its rows are not of one length") from None
 
 
-def _as_lists(kind: Any) -> Any:
-    """Return how an array of numbers is read from lists, and written as such."""
-    return GetPydanticSchema(
-        lambda _, handler: handler(
-            Annotated[
-                kind,
-                AfterValidator(_as_array),
-                PlainSerializer(lambda array: np.asarray(array).tolist()),
-            ]
-        )
-    )
+def _as_number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
-Floats = Annotated[FloatArray, _as_lists(list[float])]
+Count = Annotated[int, Ge(0)]
+NotNegative = Annotated[float, Ge(0)]
+
+RuleText = Annotated[
+    Rule,
+    _read_as(Annotated[dict[str, str], AfterValidator(Rule.parse)]),
+    PlainSerializer(Rule.to_dict),
+]
+"""A rule; in JSON a table with the text of each slot."""
+
+RuleOrNone = Annotated[
+    Rule | None,
+    _read_as(Annotated[dict[str, str], AfterValidator(_parsed)]),
+    PlainSerializer(lambda rule: {} if rule is None else rule.to_dict()),
+]
+"""A rule, or None, which is an empty table in JSON."""
+
+NumberOrNaN = Annotated[
+    float,
+    _read_as(Annotated[float | None, AfterValidator(_as_number)]),
+    PlainSerializer(lambda value: value if np.isfinite(value) else None),
+]
+"""A number that may not be one, which is None in JSON."""
+
+_listed = PlainSerializer(lambda array: np.asarray(array).tolist())
+
+Floats = Annotated[FloatArray, _read_as(Annotated[list[float], AfterValidator(_as_array)]), _listed]
 """An array of numbers; in JSON a list."""
 
-FloatTable = Annotated[FloatArray, _as_lists(list[list[float]])]
+FloatTable = Annotated[FloatArray, _read_as(Annotated[list[list[float]], AfterValidator(_as_array)]), _listed]
 """An array with two axes; in JSON a list of its rows."""
+
+left_out = Field(exclude_if=lambda value: value is None)
+"""Marks a field that is not written where it is None."""
+
+unless_empty = Field(exclude_if=lambda value: not value)
+"""Marks a text or a list that is not written where it is empty."""
 
 
 def written_as(*names: str) -> Any:
@@ -119,24 +131,6 @@ def written_as(*names: str) -> Any:
         return {name: table[name] for name in names}
 
     return model_serializer(mode="wrap")(written)
-
-
-NumberOrNaN = Annotated[
-    float,
-    GetPydanticSchema(
-        lambda _, handler: handler(
-            Annotated[float | None, AfterValidator(lambda value: float("nan") if value is None else value)]
-        )
-    ),
-    PlainSerializer(lambda value: value if np.isfinite(value) else None),
-]
-"""A number that may not be one, which is None in JSON."""
-
-left_out = Field(exclude_if=lambda value: value is None)
-"""Marks a field that is not written where it is None."""
-
-unless_empty = Field(exclude_if=lambda value: not value)
-"""Marks a text or a list that is not written where it is empty."""
 
 
 adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
