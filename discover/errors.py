@@ -14,6 +14,7 @@ __all__ = [
     "EngineError",
     "EngineUnavailable",
     "EngineWarning",
+    "NoCandidate",
     "RuleError",
     "RunFailed",
     "TaskError",
@@ -49,6 +50,12 @@ class ArtefactError(DiscoverError):
 
 class TaskError(DiscoverError, ValueError):
     """An unknown task, or a setting that the task does not take."""
+
+
+class NoCandidate(TaskError, KeyError):
+    """A name that no candidate of a front has."""
+
+    __str__ = Exception.__str__  # that of KeyError shows its text in quotes
 
 
 class EngineError(DiscoverError):

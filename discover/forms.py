@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from discover.intervals import Metric
+from discover.shown import Shown
 from discover.stored import Artefact, Count, RuleOrNone, Stored, left_out, unless_empty
 
 __all__ = [
@@ -87,8 +88,8 @@ class FoldResult(Stored):
         return self.verdict or ("passed" if self.passed else "failed")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Validated(Stored):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Validated(Shown, Stored):
     """The folds of one rule.
 
     Attributes
@@ -109,9 +110,12 @@ class Validated(Stored):
         """Number of folds that it passed."""
         return sum(fold.passed for fold in self.folds)
 
+    def in_short(self) -> str:
+        """Return how many folds were passed."""
+        return f"passed {self.n_passed} of {len(self.folds)} folds"
 
-@dataclass(frozen=True, kw_only=True)
-class Validation(Artefact):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Validation(Shown, Artefact):
     """``validation.json``: rules by fold by measure.
 
     Attributes
@@ -142,6 +146,11 @@ class Validation(Artefact):
     n_problems: Annotated[Count | None, left_out] = None
     tolerances: Annotated[Mapping[str, Mapping[str, tuple[float, float]]] | None, left_out] = None
     candidates: Mapping[str, Validated]
+
+    def in_short(self) -> str:
+        """Return how many rules passed all folds."""
+        rules = self.candidates.values()
+        return f"{sum(one.passed for one in rules)} of {len(rules)} rules passed all folds"
 
 
 # -------------------------------------------------------------------------------------------- comparison.json
@@ -200,8 +209,8 @@ class Evidence(Stored):
     negligible_terms: Annotated[Terms | None, left_out] = None
 
 
-@dataclass(frozen=True)
-class Compared(Stored):
+@dataclass(frozen=True, repr=False)
+class Compared(Shown, Stored):
     """A candidate compared with all known rules of a task.
 
     Attributes
@@ -218,6 +227,10 @@ class Compared(Stored):
     verdict: str
     distances: Mapping[str, Distances]
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+
+    def in_short(self) -> str:
+        """Return the verdict and the known rule that it is about."""
+        return self.verdict if self.nearest is None else f"{self.verdict}, nearest {self.nearest}"
 
 
 @dataclass(frozen=True)
@@ -325,8 +338,8 @@ class Baseline(Stored):
     text: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison(Artefact):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(Shown, Artefact):
     """``comparison.json``: candidates by known rule; what parts the chosen one has, and what it is better at.
 
     Attributes
@@ -355,6 +368,10 @@ class Comparison(Artefact):
     ablations: Annotated[tuple[MeasuredRule, ...], unless_empty] = ()
     contests: Annotated[tuple[Contest, ...], unless_empty] = ()
     baseline: Annotated[Baseline | None, left_out] = None
+
+    def in_short(self) -> str:
+        """Return what each candidate is beside the known rules."""
+        return ", ".join(f"{name} {one.verdict} ({one.nearest})" for name, one in self.candidates.items())
 
 
 # ---------------------------------------------------------------------------------------------- manifest.json

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import AliasChoices, AliasPath, BeforeValidator, Field, Strict
 
-from discover.errors import TaskError, did_you_mean
+from discover.errors import NoCandidate, TaskError, did_you_mean
+from discover.shown import Shown, shortened
 from discover.stored import Artefact, Count, NotNegative, RuleText, Stored, left_out
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "SELECTORS",
@@ -155,8 +160,8 @@ class Provenance(Stored):
         return "; ".join(f"{what} {whom}" for what, whom in parts.items() if whom)
 
 
-@dataclass(frozen=True)
-class Candidate(Stored):
+@dataclass(frozen=True, repr=False)
+class Candidate(Shown, Stored):
     """A rule with what is known of it.
 
     Attributes
@@ -209,6 +214,10 @@ class Candidate(Stored):
     def high(self) -> float:
         """Upper end, like :attr:`low`."""
         return self.heldout_loss + self.heldout_error if self.test is None else self.test.high
+
+    def in_short(self) -> str:
+        """Return name, complexity, loss and rule."""
+        return f"{self.id}, complexity {self.complexity:g}, loss {self.loss:.4g}, {shortened(str(self.rule))}"
 
 
 @dataclass(frozen=True)
@@ -274,8 +283,8 @@ class Supported(Stored):
     text: str
 
 
-@dataclass(frozen=True)
-class ParetoFront(Artefact):
+@dataclass(frozen=True, repr=False)
+class ParetoFront(Shown, Artefact):
     """``front.json``: candidates of a search, and which of them was taken.
 
     :meth:`of` takes one of them.
@@ -391,6 +400,28 @@ class ParetoFront(Artefact):
     def __len__(self) -> int:
         return len(self.front)
 
+    def __getitem__(self, name: str) -> Candidate:
+        """Return a candidate by its name, whether it is on the front or not.
+
+        Raises
+        ------
+        NoCandidate
+            If no candidate has that name; it is a `KeyError`, too.
+        """
+        for one in self.candidates:
+            if one.id == name:
+                return one
+        names = [one.id for one in self.candidates]
+        hint = did_you_mean(str(name), names)
+        raise NoCandidate(f"There is no candidate {str(name)[:40]!r}.{hint} Candidates: {', '.join(names)}.")
+
+    def in_short(self) -> str:
+        """Return how many candidates there are, and the chosen one."""
+        return (
+            f"{self.task}, {len(self)} of {len(self.candidates)} candidates on the front, "
+            f"chosen {self.chosen.in_short()}"
+        )
+
     @property
     def chosen(self) -> Candidate:
         """The candidate that was taken."""
@@ -422,6 +453,50 @@ class ParetoFront(Artefact):
             }
             rows.append(row)
         return rows
+
+    def to_frame(self) -> Any:
+        """Return all candidates as a pandas data frame, one row a candidate, by their names.
+
+        Its columns are those of :meth:`rows`, with the text of the whole rule, and the loss to quote and its
+        interval, first.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            raise ImportError("A data frame needs pandas: pip install pandas.") from None
+        first = [
+            {"rule": str(one.rule), "complexity": one.complexity, "loss": one.loss}
+            | {"low": one.low, "high": one.high}
+            for one in self.candidates
+        ]
+        rows = [{"id": row["id"], **told, **row} for told, row in zip(first, self.rows(), strict=True)]
+        return DataFrame(rows).drop(columns="test", errors="ignore").set_index("id")
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw complexity against loss with Matplotlib, the front as a staircase, an arrow at the choice.
+
+        Parameters
+        ----------
+        axes : Axes, optional
+            Where to draw; axes of a new figure by default, which a notebook then shows.
+
+        Returns
+        -------
+        Axes
+        """
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.subplots(layout="constrained")[1]
+        # Named by a text: an import would make the search depend on how figures look.
+        import_module("discover.report.figures").draw_front(self, axes)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+        return axes
 
 
 def _check(candidates: Sequence[Candidate], selector: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from discover.expression import (
     canonical,
     const,
     constants,
-    evaluate,
     monomial_text,
     parse,
     polynomial_node,
@@ -31,6 +31,7 @@ from discover.expression import (
 )
 from discover.expression.compiling import compile_program
 from discover.expression.polynomial import term_order
+from discover.shown import NOTEBOOK
 from discover.slots import (
     FEEDFORWARD,
     LATERAL,
@@ -44,6 +45,7 @@ from discover.slots import (
     role_exponents,
     term_exponents,
 )
+from discover.updates import SlotFunction
 from sims.rules import PolynomialRule, Program
 
 __all__ = [
@@ -73,22 +75,6 @@ _LEFT_SIDES = {
     "tau_slow_pre": r"\tau_{\mathrm{pre}}^{\mathrm{slow}}",
     "tau_slow_post": r"\tau_{\mathrm{post}}^{\mathrm{slow}}",
 }
-
-
-@dataclass(frozen=True)
-class SlotFunction:
-    """A slot's update as a NumPy function; call it with one array a variable, by name."""
-
-    expression: Node
-    variables: tuple[str, ...]
-
-    def __call__(self, **arrays: ArrayLike) -> NDArray[np.float64]:
-        """Return the update; arrays broadcast against each other."""
-        for name in arrays:
-            if name not in self.variables:
-                hint = did_you_mean(name, self.variables)
-                raise RuleError(f"Unknown variable {name!r}. Variables: {', '.join(self.variables)}.{hint}")
-        return evaluate(self.expression, arrays)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -323,6 +309,48 @@ class Rule:
             for name, node in self.expressions.items()
             if not get_slot(name).is_constant
         }
+
+    def __call__(self, slot: str | None = None, /, **arrays: ArrayLike) -> NDArray[np.float64]:
+        """Return the update of a slot for arrays of its variables, before any learning rate.
+
+        Parameters
+        ----------
+        slot : str, optional
+            May be left out where the rule updates in one slot alone.
+        **arrays : array_like
+            One a variable, by name; shapes broadcast against each other. Variables that the slot sees and
+            the update does not use may be left out.
+
+        Returns
+        -------
+        ndarray of float
+            Has the common shape of all arrays. Where the update is not defined it is NaN or infinite.
+
+        Raises
+        ------
+        RuleError
+            If a variable is missing or is not one of the slot's, values are no numbers, shapes do not
+            broadcast, or the slot is not one in which the rule updates.
+
+        Examples
+        --------
+        >>> Rule.parse("x*y - w*y**2")(x=[1.0, 2.0], y=2.0, w=0.5)
+        array([0., 2.])
+        >>> Rule.parse({"feedforward": "x*y", "lateral": "-y_pre*y_post"})("lateral", y_pre=1, y_post=[2, 3])
+        array([-2., -3.])
+        """
+        updates = self.numpy()
+        name = next(iter(updates)) if slot is None and len(updates) == 1 else self._slot(slot).name
+        if name not in updates:
+            raise RuleError(f"Slot {name!r} holds a constant of the synapse and no update.")
+        return updates[name](**arrays)
+
+    def _repr_html_(self) -> str:
+        html: str = import_module(NOTEBOOK).html(self)
+        return html
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {self.latex()}$"
 
     def constant(self, slot: str) -> float:
         """Return a constant of the synapse, or its usual value where the rule does not state it.

@@ -1,4 +1,7 @@
-"""How a run says what it is doing: a live line on a terminal, plain lines in a pipe, JSON lines in a file."""
+"""How a run says what it is doing: a live line on a terminal or in a notebook, plain lines in a pipe.
+
+A file gets JSON lines.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from discover.checked import open_plain
 from discover.progress import Progress
+from discover.shown import notebook_shell
 from pipelines import artefacts
 
 if TYPE_CHECKING:
@@ -340,13 +344,24 @@ def open_reporter(folder: Path | None, stream: TextIO | None = None) -> Reporter
     folder : Path or None
         The run's folder, for ``events.jsonl``.
     stream : text stream, optional
-        Where a person reads; standard error by default. A terminal gets a live line, all else plain lines.
+        Where a person reads; by default the notebook where this runs in one, else standard error. A terminal
+        gets a live line, all else plain lines.
 
     Raises
     ------
     ArtefactError
         When ``events.jsonl`` cannot be written.
     """
-    target = sys.stderr if stream is None else stream
     log = EventLog(folder / "events.jsonl") if folder is not None else None
-    return Reporter(LiveDisplay(target) if target.isatty() else PlainDisplay(target), log)
+    return Reporter(_display(stream), log)
+
+
+def _display(stream: TextIO | None) -> Display:
+    if stream is None and notebook_shell() is not None:
+        from IPython.display import display
+
+        from pipelines.notebook_display import NotebookDisplay
+
+        return NotebookDisplay(display)
+    target = sys.stderr if stream is None else stream
+    return LiveDisplay(target) if target.isatty() else PlainDisplay(target)

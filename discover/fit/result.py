@@ -21,6 +21,7 @@ from pydantic import (
 
 from discover.errors import RuleError, TaskError
 from discover.rule import Rule
+from discover.shown import Short, shortened
 from discover.slots import ON_POST, ON_PRE, get_slot, term_exponents
 from discover.stored import Artefact, Count, NotNegative, Stored, left_out, unless_empty
 from sims.rules import SplineRule
@@ -68,8 +69,8 @@ def _of_slots(tables: Coefficients) -> Coefficients:
     return tables
 
 
-@dataclass(frozen=True)
-class PathPoint(Stored):
+@dataclass(frozen=True, repr=False)
+class PathPoint(Short, Stored):
     """One rule on the path.
 
     Attributes
@@ -122,6 +123,11 @@ class PathPoint(Stored):
     def rule(self) -> Rule:
         """The rule."""
         return Rule.from_coefficients(self.coefficients)
+
+    def in_short(self) -> str:
+        """Return penalty, number of terms, loss and rule."""
+        loss = f"held-out loss {self.heldout_loss:.4g}"
+        return f"penalty {self.penalty:.3g}, {self.n_terms} terms, {loss}, {shortened(str(self.rule))}"
 
 
 @dataclass(frozen=True)
@@ -351,8 +357,8 @@ class Restart(Stored):
     heldout_loss: Annotated[float | None, left_out] = None
 
 
-@dataclass(frozen=True)
-class FitResult(Artefact):
+@dataclass(frozen=True, repr=False)
+class FitResult(Short, Artefact):
     """``path.json``: the path and its chosen point.
 
     Attributes
@@ -390,6 +396,10 @@ class FitResult(Artefact):
             raise TaskError("None of its points is a point of the path itself.")
         if self.chosen >= len(self.points):
             raise TaskError(f"There is no point {self.chosen}, which it calls chosen.")
+
+    def in_short(self) -> str:
+        """Return how many points there are, and the chosen one."""
+        return f"{self.task}, {len(self.points)} points, chosen {self.chosen_point.in_short()}"
 
     @property
     def chosen_point(self) -> PathPoint:

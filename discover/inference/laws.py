@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from discover.rule import Rule
 from discover.search._constants import fit_constants
 from discover.search._polish import polished
 from discover.search.engine import TAKES_EQUATIONS, Engine, Samples, started
+from discover.shown import NOTEBOOK, Short
 from discover.slots import Slot, recorded_slot
 
 __all__ = ["TASK", "Inference", "infer"]
@@ -42,8 +44,8 @@ _MAX_FORMS = 80
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Inference:
+@dataclass(frozen=True, eq=False, repr=False)
+class Inference(Short):
     """What was inferred.
 
     Attributes
@@ -71,6 +73,14 @@ class Inference:
     def rule(self) -> Rule:
         """The chosen rule."""
         return self.front.chosen.rule
+
+    def in_short(self) -> str:
+        """Return whether the data support a rule, and the chosen one."""
+        return f"{'supported' if self.verdict.supported else 'no rule'}, {self.front.in_short()}"
+
+    def _repr_html_(self) -> str:
+        html: str = import_module(NOTEBOOK).front_html(self.front, self.verdict.text)
+        return html
 
 
 def infer(

@@ -27,6 +27,7 @@ from discover.inference.recordings import Recordings
 from discover.inference.scores import Score, choose, scored
 from discover.inference.settings import InferSettings
 from discover.search.engine import Samples
+from discover.shown import Short
 from discover.slots import Slot
 
 __all__ = ["DataPath", "PathPoint", "basis", "fit_path", "term_columns"]
@@ -69,8 +70,8 @@ class PathPoint:
         return len(self.coefficients)
 
 
-@dataclass(frozen=True, eq=False)
-class DataPath:
+@dataclass(frozen=True, eq=False, repr=False)
+class DataPath(Short):
     """The path, its chosen point, and how stable its terms are.
 
     Attributes
@@ -98,6 +99,10 @@ class DataPath:
     def chosen_point(self) -> PathPoint:
         """The point that was chosen."""
         return self.points[self.chosen]
+
+    def in_short(self) -> str:
+        """Return how many points there are, and the chosen one."""
+        return f"{len(self.points)} points, chosen {self.node(self.chosen_point)}"
 
     def node(self, point: PathPoint) -> Node:
         """Return a point as an expression."""

@@ -23,6 +23,7 @@ from scipy.signal import savgol_filter
 
 from discover.errors import ConfigError
 from discover.search.engine import Samples
+from discover.shown import Short
 
 __all__ = ["Recordings", "blocks", "from_rows", "weak_form"]
 
@@ -45,8 +46,8 @@ class _Rows(Samples):
     least_rows = 1
 
 
-@dataclass(frozen=True, eq=False)
-class Recordings:
+@dataclass(frozen=True, eq=False, repr=False)
+class Recordings(Short):
     """Rows of recorded data, or equations about them, each of one recording.
 
     Attributes
@@ -75,6 +76,13 @@ class Recordings:
     pointwise_groups: NDArray[np.int64]
     stated: bool = True
     window: float | None = None
+
+    def in_short(self) -> str:
+        """Return how many rows and recordings there are, and of what."""
+        what = "rows" if self.samples.kernel is None else "equations"
+        kind = "recordings" if self.stated else "blocks of rows"
+        names = ", ".join(self.samples.variables)
+        return f"{self.samples.n_rows} {what} in {self.n_recordings} {kind}, variables {names}"
 
     @property
     def n_recordings(self) -> int:

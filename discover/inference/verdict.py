@@ -15,6 +15,7 @@ from discover.inference.scores import WORST_LOSS, Score, scored, variance_of
 from discover.inference.settings import InferSettings
 from discover.inference.smooth import by_recording, flexible_predictions, thinned
 from discover.pareto import ParetoFront
+from discover.shown import Short
 from discover.stored import Stored
 
 __all__ = ["Verdict", "judged"]
@@ -42,8 +43,8 @@ LARGE, STEP, CLIFF = 2 / 3, 3, 3.0
 with three nodes fewer have less than three times its error."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict(Stored):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Verdict(Short, Stored):
     """What the recordings say of the chosen rule.
 
     Attributes
@@ -100,6 +101,10 @@ class Verdict(Stored):
     def __post_init__(self) -> None:
         object.__setattr__(self, "form_missing", self.unexplained or self.no_cliff)
         object.__setattr__(self, "text", self.text or " ".join(_sentences(self)))
+
+    def in_short(self) -> str:
+        """Return the verdict in whole sentences."""
+        return self.text
 
 
 def _sentences(verdict: Verdict) -> list[str]:

@@ -31,7 +31,7 @@ from discover.report.style import (
 )
 from discover.slots import get_slot
 
-__all__ = ["FIGURES", "SPENT", "draw_figures", "ordered_names"]
+__all__ = ["FIGURES", "SPENT", "draw_figures", "draw_front", "ordered_names"]
 
 FIGURES = ("front", "path", "stability", "learning-curves", "folds")
 """Names of the figures."""
@@ -73,7 +73,13 @@ def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> Non
 def front_figure(front: ParetoFront) -> Figure:
     """Draw complexity against loss, the front as a staircase, an arrow at the chosen rule."""
     figure = new_figure(3.9)
-    axes = figure.add_subplot()
+    draw_front(front, figure.add_subplot())
+    figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+def draw_front(front: ParetoFront, axes: Axes) -> None:
+    """Draw a front as in :func:`front_figure` into axes, without a legend."""
     on_front = [one for one in front.candidates if one.on_front]
     beaten = [one for one in front.candidates if not one.on_front]
     axes.scatter(
@@ -125,8 +131,6 @@ def front_figure(front: ParetoFront) -> Figure:
     axes.set_ylim((10**low, 10**high) if logarithmic else (low, high))
     axes.set_xlim(left=0)
     axes.set(xlabel="complexity (what the formula costs to say)", ylabel=front.loss_name)
-    figure.legend(loc="outside upper left", ncols=2)
-    return figure
 
 
 def path_figure(path: FitResult) -> Figure:
