@@ -37,7 +37,7 @@ BRIAN2_NAMES = {
 """In Brian2 a name that ends in ``_pre`` or ``_post`` means a variable of a neuron."""
 
 
-def exported(rule: Rule, form: str, origin: str = "") -> str:
+def exported(rule: Rule, form: str, origin: str = "", learning_rate: bool = True) -> str:
     r"""Return a rule as text.
 
     Parameters
@@ -47,6 +47,8 @@ def exported(rule: Rule, form: str, origin: str = "") -> str:
         ``latex``, ``sympy``, ``python`` or ``brian2``.
     origin : str
         Where the rule comes from; a comment at the head of a script.
+    learning_rate : bool
+        Whether LaTeX has a learning rate, see :meth:`discover.rule.Rule.latex`.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def exported(rule: Rule, form: str, origin: str = "") -> str:
         raise RuleError(
             f"There is no form {form[:40]!r}.{did_you_mean(form, FORMATS)} Forms: {', '.join(FORMATS)}."
         )
-    text = FORMATS[form](rule)
+    text = FORMATS[form](rule) if learning_rate or form != "latex" else rule.latex(6, learning_rate=False)
     comment = " ".join(origin.split())
     return text if form == "latex" or not comment else f"# {comment}\n{text}"
 

@@ -254,13 +254,17 @@ class Rule:
         """Return the text of each slot's expression; :meth:`parse` reads it back."""
         return {name: str(node) for name, node in self.expressions.items()}
 
-    def latex(self, digits: int = 4) -> str:
+    def latex(self, digits: int = 4, learning_rate: bool = True) -> str:
         r"""Return the rule as LaTeX, one line a slot.
 
         Parameters
         ----------
         digits : int
             Significant digits of constants.
+        learning_rate : bool
+            Whether updates are multiplied by a learning rate η. Those of recorded data never are: the rule
+            gives the change itself. Where such data have the variables of a slot of a network, only the
+            caller can know.
 
         Examples
         --------
@@ -272,7 +276,7 @@ class Rule:
             right = to_latex(node, digits=digits)
             if get_slot(name).is_constant:
                 right = rf"{right}\,\mathrm{{{get_slot(name).unit}}}"
-            else:
+            elif learning_rate and not get_slot(name).is_recorded:
                 right = rf"\eta \left( {right} \right)"
             lines.append((_left_side(name), right))
         if len(lines) == 1:

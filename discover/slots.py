@@ -108,6 +108,11 @@ class Slot:
         return not self.variables
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether it is a slot of recorded data, whose rule gives the change itself."""
+        return self.synapses == "recorded"
+
+    @property
     def neuron_level(self) -> tuple[bool, ...]:
         """Flags, in the order of :attr:`variables`: whether all synapses of a neuron share the variable."""
         return tuple(name in (self.postsynaptic, self.state) for name in self.variables)

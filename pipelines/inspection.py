@@ -15,6 +15,7 @@ from discover.intervals import Metric
 from discover.pareto import Candidate, ParetoFront
 from discover.rule import Rule
 from discover.stored import Artefact, read_stored
+from pipelines.infer_config import TASK as RECORDED
 from pipelines.show import (
     distances_text,
     front_text,
@@ -130,7 +131,7 @@ def show_text(folder: Path, name: str = "") -> str:
         f"{one.id} of {folder}, task {front.task}: {role}",
         "",
         *(f"  Δ{_weight(slot)} ∝ {unicode_rule(text)}" for slot, text in one.rule.to_dict().items()),
-        f"  {one.rule.latex()}",
+        f"  {one.rule.latex(learning_rate=front.task != RECORDED)}",
         "",
         f"complexity {one.complexity}{_tested(one)}",
         f"loss on the problems that it was chosen on {one.heldout_loss:.4g}{error}, "
@@ -280,7 +281,8 @@ def export_text(folder: Path, candidate: str, to: str) -> str:
 
     front = _front(folder)
     one = _candidate(folder, front, candidate or front.chosen_id)
-    return exported(one.rule, to, f"Rule {one.id} of {folder}, task {front.task}.").rstrip("\n")
+    origin = f"Rule {one.id} of {folder}, task {front.task}."
+    return exported(one.rule, to, origin, learning_rate=front.task != RECORDED).rstrip("\n")
 
 
 def diff_text(first: Path, second: Path) -> Difference:

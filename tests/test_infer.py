@@ -364,6 +364,24 @@ def test_names_that_are_no_variables_are_refused(name: str) -> None:
         get_slot(f"recorded(ca, {name})")
 
 
+def test_names_of_several_letters_are_upright_and_apart_in_latex() -> None:
+    rule = Rule.parse({"recorded(pre_rate, ca, w)": "2*ca*pre_rate - 0.5*w*ca**2*exp(-ca)/w"})
+    assert rule.latex() == (
+        r"\Delta w = 2 \, \mathrm{ca} \, \mathrm{pre}_{\mathrm{rate}} - "
+        r"\frac{0.5 w \, \mathrm{ca}^{2} \, \exp\left(-\mathrm{ca}\right)}{w}"
+    )
+    assert Rule.parse("2*x*y*exp(w)").latex() == (
+        r"\Delta w_{ij} = \eta \left( 2 x y \exp\left(w\right) \right)"
+    )
+
+
+def test_inferred_rules_have_no_learning_rate() -> None:
+    data = recorded("x*y - w*y**2", 0.0, n=200)
+    found = infer(data, engines=())
+    assert found.latex() == r"\Delta w_{ij} = x y - w y^{2}"
+    assert r"\eta" in found.rule.latex()
+
+
 def test_the_basis_stays_small() -> None:
     for n_variables in (1, 3, 10, 40):
         rows = basis(n_variables, 2, 120)

@@ -73,3 +73,9 @@ def test_a_sliding_threshold_has_its_letter():
     assert "<mi>θ</mi>" in rule_html(rule)
     assert rule_html(rule).startswith('<span class="formula"><math><mi>Δ</mi><msub><mi>w</mi>')
     assert rule_text(rule).endswith("θ")
+
+
+def test_a_rule_of_recorded_data_has_no_learning_rate() -> None:
+    text = rule_html(Rule.parse({"recorded(ca, pre)": "ca*pre - 2*ca"}))
+    said = "".join(ElementTree.fromstring(text).itertext())
+    assert re.sub(r"\s", "", said) == "Δw=capre−2ca"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from discover.expression.node import Node, postorder, take
@@ -23,9 +24,13 @@ def to_latex(node: Node, symbols: Mapping[str, str] | None = None, digits: int =
     digits : int
         Significant digits of constants.
 
+    Names of several letters are upright, and apart from what they are multiplied by.
+
     Examples
     --------
     >>> from discover.expression import parse
+    >>> print(to_latex(parse("0.5*ca**2*post", ("ca", "post"))))
+    0.5 \, \mathrm{ca}^{2} \, \mathrm{post}
     >>> print(to_latex(parse("x*y - 0.5*w*y**2/(1 + y)", ("x", "y", "w"))))
     x y - \frac{0.5 w y^{2}}{1 + y}
     """
@@ -111,8 +116,16 @@ _FORMS = {
 def _product(part: Node, operands: Sequence[tuple[str, int]]) -> tuple[str, int]:
     left = _enclosed(operands[0], _PRODUCT)
     right = _enclosed(operands[1], _PRODUCT, signed=False)
-    dot = r" \cdot " if right[:1].isdigit() else " "
-    return left + dot + right, _PRODUCT
+    space = r" \cdot " if right[:1].isdigit() else r" \, " if _are_words(left, right) else " "
+    return left + space + right, _PRODUCT
+
+
+_WORD_LAST = re.compile(r"\\mathrm\{[^{}]*\}(?:_\{\\mathrm\{[^{}]*\}\})?(?:\^\{[^{}]*\})?$")
+
+
+def _are_words(left: str, right: str) -> bool:
+    """Whether a name of several letters is at the joint, which would run into its neighbour."""
+    return right.startswith(r"\mathrm") or _WORD_LAST.search(left) is not None
 
 
 def _enclosed(operand: tuple[str, int], least: int, *, signed: bool = True) -> str:

@@ -74,6 +74,10 @@ class Inference(Short):
         """The chosen rule."""
         return self.front.chosen.rule
 
+    def latex(self, digits: int = 4) -> str:
+        """Return the chosen rule as LaTeX, without a learning rate: it gives the recorded change itself."""
+        return self.rule.latex(digits, learning_rate=False)
+
     def in_short(self) -> str:
         """Return whether the data support a rule, and the chosen one."""
         return f"{'supported' if self.verdict.supported else 'no rule'}, {self.front.in_short()}"

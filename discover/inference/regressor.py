@@ -114,6 +114,11 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.verdict_: Verdict = found.verdict
         return self
 
+    def latex(self, digits: int = 4) -> str:
+        """Return the rule as LaTeX, without a learning rate: it gives the recorded change itself."""
+        check_is_fitted(self)
+        return self.rule_.latex(digits, learning_rate=False)
+
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the update by the rule, shape (n_samples,)."""
         check_is_fitted(self)

@@ -88,7 +88,8 @@ def rule_html(rule: Rule, digits: int = 4, left_side: bool = True) -> str:
         if get_slot(slot).is_constant:
             blocks.append(f'<span class="formula">{_constant(get_slot(slot), node, digits)}</span>')
             continue
-        body = _tall(node, digits, left_side) if _is_tall(node) else _breaking(node, digits, left_side)
+        brackets = left_side and not get_slot(slot).is_recorded  # after a learning rate
+        body = _tall(node, digits, brackets) if _is_tall(node) else _breaking(node, digits, brackets)
         before = _left_side(slot) if left_side else _slot_label(slot, rule)
         blocks.append(f'<span class="formula">{before}{body}</span>')
     return "".join(blocks)
@@ -105,6 +106,8 @@ def _constant(slot: Slot, node: Node, digits: int) -> str:
 
 
 def _left_side(slot: str) -> str:
+    if get_slot(slot).is_recorded:
+        return "<math><mi>Δ</mi><mi>w</mi><mo>=</mo></math> "
     projection, _, kind = slot.rpartition(".")
     letter, index, spike = _LEFT_SIDES.get(kind, (slot, "", ""))
     spike = f"{projection} {spike}".strip()
