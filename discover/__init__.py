@@ -54,8 +54,25 @@ def __getattr__(name: str) -> Any:
 
         return metadata.version("plasticity-discovery")
     if name in _FACE:
-        return getattr(import_module(_FACE[name]), name)
+        try:
+            return getattr(import_module(_FACE[name]), name)
+        except ModuleNotFoundError as error:
+            _say_what_hides_it(error)
+            raise
     raise AttributeError(f"module 'discover' has no attribute {name!r}")
+
+
+def _say_what_hides_it(error: ModuleNotFoundError) -> None:
+    """Say so where a folder or file of the user's is called like a package of this program."""
+    import sys
+
+    package = (error.name or "").partition(".")[0]
+    place = getattr(sys.modules.get(package), "__file__", None)
+    if package in ("sims", "pipelines") and error.name != package and place is not None:
+        raise ImportError(
+            f"{place} is found in place of the package {package!r} of plasticity-discovery. Rename it, or "
+            "start Python in another folder."
+        ) from None
 
 
 def __dir__() -> list[str]:

@@ -138,6 +138,23 @@ def test_the_face_has_what_its_types_say_and_loads_it_when_asked() -> None:
     assert out.strip() == "[]"
 
 
+@pytest.mark.parametrize("file", ["sims.py", "pipelines/__init__.py"])
+def test_a_file_of_the_users_that_hides_a_package_is_named(tmp_path: Path, file: str) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / file).write_text("")
+    code = "import discover; discover.run; discover.Circuit"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert f"ImportError: {tmp_path / file} is found in place of the package" in found.stderr
+
+
+def test_a_folder_without_init_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    command = [sys.executable, "-c", "import discover; print(discover.open_study.__name__)"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout == "open_study\n"
+
+
 def test_rules_are_compared_from_the_face() -> None:
     rule = face.Rule.parse("2*x*y - 2*w*y**2")
     assert face.compare(rule) == face.compare(str(rule.expression()))
