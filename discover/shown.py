@@ -6,14 +6,16 @@ an import would make every stage of a run depend on how its results look.
 
 from __future__ import annotations
 
+import re
 import sys
 from abc import abstractmethod
 from importlib import import_module
 from typing import Any
 
-__all__ = ["NOTEBOOK", "Short", "Shown", "notebook_shell", "shortened"]
+__all__ = ["NOTEBOOK", "Short", "Shown", "notebook_shell", "short_numbers", "shortened"]
 
 NOTEBOOK = "discover.notebook"
+_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 
 
 class Short:
@@ -38,14 +40,26 @@ class Shown(Short):
         return html
 
 
-def shortened(text: str, length: int = 72) -> str:
-    """Return a text, cut where it is longer than this.
+def short_numbers(expression: str) -> str:
+    """Return a formula whose constants have four digits.
 
     Examples
     --------
-    >>> shortened("x*y - w*y**2", 8)
-    'x*y - w…'
+    >>> short_numbers("0.39538885431801913*x*y - 2.0*w*y**2")
+    '0.3954*x*y - 2*w*y**2'
     """
+    return _NUMBER.sub(lambda match: f"{float(match.group()):.4g}", expression)
+
+
+def shortened(formula: str, length: int = 72) -> str:
+    """Return a formula with short constants, cut where it is longer than this.
+
+    Examples
+    --------
+    >>> shortened("0.123456*x*y - w*y**2", 14)
+    '0.1235*x*y - …'
+    """
+    text = short_numbers(formula)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

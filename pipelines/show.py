@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,9 +9,8 @@ from discover.checked import printable
 from discover.forms import Baseline, Compared, Comparison, Validated, Validation
 from discover.intervals import interval_text
 from discover.pareto import Candidate, ParetoFront, Simplification
+from discover.shown import short_numbers
 from discover.stored import read_stored
-
-_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 
 __all__ = [
     "comparison_text",
@@ -268,21 +266,10 @@ def _folds_text(validated: Validated) -> str:
 
 def rule_text(slots: Mapping[str, str]) -> str:
     """Return the expressions of a rule in one line, constants with four digits."""
-    shown = {slot: _short_numbers(expression) for slot, expression in slots.items()}
+    shown = {slot: short_numbers(expression) for slot, expression in slots.items()}
     if len(shown) == 1:
         return next(iter(shown.values()))
     return "; ".join(f"{slot}: {expression}" for slot, expression in shown.items())
-
-
-def _short_numbers(expression: str) -> str:
-    """Show constants with four digits; the artefacts keep all of them.
-
-    Examples
-    --------
-    >>> _short_numbers("0.39538885431801913*x*y - 2.0*w*y**2")
-    '0.3954*x*y - 2*w*y**2'
-    """
-    return _NUMBER.sub(lambda match: f"{float(match.group()):.4g}", expression)
 
 
 def _is_number(value: object) -> bool:
