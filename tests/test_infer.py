@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from naive_infer import integral, simulate_weight, weak_target
+from scipy import stats
+from strategies import trees
 
 from discover.errors import ConfigError, DiscoverError, RuleError
-from discover.expression import constants, evaluate, parse
-from discover.inference import InferSettings, from_rows, infer, read_table, weak_form
+from discover.expression import constants, evaluate, parse, variables_of, with_constants
+from discover.inference import (
+    InferSettings,
+    constant_intervals,
+    from_rows,
+    infer,
+    read_table,
+    weak_form,
+)
 from discover.inference.beside import compare_recorded
 from discover.inference.path import basis, fit_path
 from discover.inference.recordings import Recordings
 from discover.inference.scores import Score, choose
 from discover.inference.tables import Table
+from discover.inference.tied import alike, shorter, tied
 from discover.inference.trials import try_recordings
 from discover.inference.units import Unit, constant_units, parse_unit
 from discover.rule import Rule
 from discover.search.engine import Samples, get_engine
-from discover.search.settings import SearchSettings
+from discover.search.settings import SearchSettings, TermsSettings
 from discover.slots import FEEDFORWARD, get_slot, recorded_slot
 
 NAMES = ("x", "y", "w")
@@ -134,6 +145,70 @@ def test_variables_of_other_names_have_a_slot_of_their_own() -> None:
     assert Rule.parse(found.rule.to_dict()) == found.rule
 
 
+# --------------------------------------------------------------------------------------------------- units
+
+IN_HZ_AND_PA = np.array([10.0, 8.0, 60.0])
+"""One unit of x and y in Hz, and of w in pA."""
+
+
+def soft_bound(law: str, seed: int, units: np.ndarray, change: float) -> Recordings:
+    """Weights between 0 and their bound, in ten recordings."""
+    rng = np.random.default_rng(seed)
+    states = rng.uniform(0, 2, (1000, 3)) * np.repeat(rng.uniform(0.7, 1.3, 10), 100)[:, None]
+    states[:, 2] = rng.uniform(0, 1, 1000)
+    update = evaluate(parse(law, NAMES), dict(zip(NAMES, states.T, strict=True)))
+    update = update + 0.05 * np.sqrt(np.mean(update**2)) * rng.normal(size=1000)
+    return from_rows(NAMES, states * units, update * change, np.repeat([f"r{k}" for k in range(10)], 100))
+
+
+@pytest.mark.slow
+def test_a_law_is_the_same_in_any_unit() -> None:
+    law = "x*tanh(y) - 0.5*w*y**2"
+    plain, other = (
+        infer(soft_bound(law, 0, units, change), InferSettings(permutations=0), engines=("terms",))
+        for units, change in ((np.ones(3), 1.0), (IN_HZ_AND_PA, 0.003))
+    )
+    same_structure(plain.rule, "x*tanh(y) - {a}*w*y**2", (0.5,), relative=0.05)
+    k, c, b = constants(other.rule.expression())
+    assert skeleton(other.rule) == skeleton(Rule.parse("0.0003*x*tanh(y/8) - 0.0000003*w*y**2"))
+    np.testing.assert_allclose([k, c, b], [0.003 / 10, 8, 0.5 * 0.003 / 60 / 64], rtol=0.05)
+    x, y, w = np.random.default_rng(1).uniform(0, 1, (3, 50))
+    units = dict(zip(NAMES, IN_HZ_AND_PA[:, None] * (x, y, w), strict=True))
+    np.testing.assert_allclose(other.rule(**units), 0.003 * plain.rule(x=x, y=y, w=w), rtol=0.05, atol=3e-5)
+
+
+def test_functions_of_simulated_networks_give_way_to_ones_in_any_unit() -> None:
+    assert "tanh(v/c)" in InferSettings().search.terms.factors
+    assert "1 - v" not in InferSettings(search=SearchSettings(operators=("tanh",))).search.terms.factors
+    own = SearchSettings(terms=TermsSettings(factors=("v", "tanh(v)")))
+    assert InferSettings(search=own).search.terms.factors == ("v", "tanh(v)")
+
+
+states_of_forms = dict(zip(NAMES, np.random.default_rng(4).uniform(0.2, 1, (3, 40)), strict=True))
+
+
+@given(trees(unary=("neg", "tanh", "exp", "abs"), binary=("add", "sub", "mul", "div")))
+def test_sharing_a_function_whose_constants_agree_changes_nothing(node: Any) -> None:
+    node = with_constants(node, [1.25] * len(constants(node)))
+    before = evaluate(node, states_of_forms)
+    if not np.isfinite(before).all():
+        return
+    for form in tied(node, NAMES):
+        after = evaluate(form, states_of_forms)
+        scale = np.abs(before).max() + 1
+        if np.abs(after).max() < 1e6:
+            np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6 * scale)
+
+
+@given(trees())
+def test_simpler_forms_are_shorter_and_of_the_same_variables(node: Any) -> None:
+    for form in shorter(node, NAMES):
+        assert form.complexity < node.complexity
+        assert set(variables_of(form)) <= set(variables_of(node))
+    for form in alike(node, NAMES):
+        assert set(variables_of(form)) <= set(variables_of(node))
+
+
 # ---------------------------------------------------------------------------------------------- recordings
 
 
@@ -191,6 +266,101 @@ def test_without_recordings_contiguous_blocks_stand_for_them() -> None:
     assert not rows.stated
     assert rows.names == ("block 1", "block 2", "block 3", "block 4")
     assert (np.diff(rows.groups) >= 0).all()
+
+
+def weighted_rows(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    rng = np.random.default_rng(seed)
+    states = rng.normal(size=(240, 3))
+    spread = rng.uniform(0.2, 1.0, 240)
+    update = states[:, 0] * states[:, 1] - 0.5 * states[:, 2] + spread * rng.normal(size=240)
+    return states, update, spread**-2, [f"r{k // 30}" for k in range(240)]
+
+
+def test_weights_of_rows_are_those_of_least_squares() -> None:
+    states, update, weights, labels = weighted_rows()
+    data = from_rows(NAMES, states, update, labels, weights=7 * weights)
+    found = infer(data, InferSettings(heldout=0.0), engines=())
+    coefficients = found.rule.coefficients()["feedforward"]
+    assert set(coefficients) == {"x*y", "w"}
+    design = np.column_stack([states[:, 0] * states[:, 1], states[:, 2]])
+    by_hand = np.linalg.solve(design.T @ (weights[:, None] * design), design.T @ (weights * update))
+    np.testing.assert_allclose([coefficients["x*y"], coefficients["w"]], by_hand, rtol=1e-8)
+    assert found.verdict.supported
+    assert "240 weighted rows in 8 recordings" in repr(data)
+
+
+def test_a_row_of_weight_zero_is_not_there() -> None:
+    states, update, weights, labels = weighted_rows()
+    there = np.arange(240) % 4 > 0
+    update[~there] = 1e9
+    settings = InferSettings(heldout=0.0, permutations=19)
+    names = [label for label, kept in zip(labels, there, strict=True) if kept]
+    without = from_rows(NAMES, states[there], update[there], names, weights=weights[there])
+    zeros = from_rows(NAMES, states, update, labels, weights=np.where(there, weights, 0.0))
+    fronts = [infer(one, settings, ()).front.to_json() for one in (without, zeros)]
+    assert fronts[0] == fronts[1]
+
+
+def test_equal_weights_are_none() -> None:
+    states, update, _, labels = weighted_rows()
+    data = from_rows(NAMES, states, update, labels, weights=np.full(240, 3.0))
+    assert not data.is_weighted
+    np.testing.assert_array_equal(data.samples.target, update)
+
+
+@pytest.mark.parametrize("weights", [[1.0] * 239, [-1.0] + [1.0] * 239, [np.nan] + [1.0] * 239, [0.0] * 240])
+def test_wrong_weights_are_refused(weights: list[float]) -> None:
+    states, update, _, labels = weighted_rows()
+    with pytest.raises(ConfigError, match="Weights are 240 finite numbers"):
+        from_rows(NAMES, states, update, labels, weights=weights)
+
+
+# ------------------------------------------------------------------------------------ intervals of constants
+
+
+def offset_recordings(seed: int, n_recordings: int = 8) -> Recordings:
+    """Recordings that differ in their gain, so that rows of one tell less than as many independent ones."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([f"r{k}" for k in range(n_recordings)], 30)
+    gain = np.repeat(1 + 0.2 * rng.normal(size=n_recordings), 30)
+    states = rng.normal(size=(labels.size, 3))
+    x, y, w = states.T
+    return from_rows(NAMES, states, gain * x * y - 0.5 * w + 0.2 * rng.normal(size=labels.size), labels)
+
+
+@pytest.mark.slow
+def test_intervals_of_constants_cover_although_rows_of_a_recording_are_alike() -> None:
+    rule = Rule.parse("0.9*x*y - 0.4*w")
+    hits = np.zeros(2)
+    for seed in range(60):
+        found = constant_intervals(rule, offset_recordings(seed), n_resamples=60)
+        hits += [one.low <= true <= one.high for one, true in zip(found, (1.0, 0.5), strict=True)]
+    assert (hits >= 0.87 * 60).all()
+
+
+def test_intervals_are_those_of_resampled_recordings() -> None:
+    data = offset_recordings(0)
+    found = constant_intervals(Rule.parse("0.9*x*y - 0.4*w"), data, n_resamples=50, seed=3)
+    x, y, w = data.samples.inputs.T
+    design = np.column_stack([x * y, -w])
+    rng = np.random.default_rng(3)
+    drawn = []
+    for _ in range(50):
+        rows = np.concatenate([np.flatnonzero(data.groups == k) for k in rng.integers(8, size=8)])
+        drawn.append(np.linalg.lstsq(design[rows], data.samples.target[rows], rcond=None)[0])
+    reach = stats.t.ppf(0.975, 7) * np.sqrt(8 / 7) * np.std(drawn, axis=0, ddof=1)
+    values = np.linalg.lstsq(design, data.samples.target, rcond=None)[0]
+    np.testing.assert_allclose([one.value for one in found], values, rtol=1e-6)
+    np.testing.assert_allclose([(one.high - one.low) / 2 for one in found], reach, rtol=1e-5)
+
+
+def test_intervals_need_recordings() -> None:
+    rule = Rule.parse("x*y")
+    with pytest.raises(ConfigError, match="three of them or more; there are 2"):
+        constant_intervals(rule, offset_recordings(0, n_recordings=2))
+    with pytest.raises(ConfigError, match="20 resamples or more"):
+        constant_intervals(rule, offset_recordings(0), n_resamples=5)
+    assert constant_intervals(rule, offset_recordings(0), n_resamples=20) == ()
 
 
 def test_one_recording_cannot_be_held_out() -> None:

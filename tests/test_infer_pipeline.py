@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from discover.errors import ArtefactError
+from discover.errors import ArtefactError, ConfigError
 from discover.fit import FitResult
 from discover.forms import Comparison, Validation
 from discover.inference.forms import RecordedFront
@@ -257,6 +257,48 @@ def test_the_estimator_keeps_the_conventions_of_scikit_learn() -> None:
     failed = [(one["check_name"], one["exception"]) for one in results if one["status"] == "failed"]
     assert not failed
     assert sum(one["status"] == "passed" for one in results) > 40
+
+
+def test_what_a_grid_search_changes_are_parameters() -> None:
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+
+    rng = np.random.default_rng(2)
+    states = rng.normal(size=(240, 3))
+    update = states[:, 0] * states[:, 1] - 0.5 * states[:, 2] ** 3
+    groups = np.repeat(np.arange(6), 40)
+    model = RuleRegressor(variables=("x", "y", "w"), folds=3, permutations=0)
+    assert clone(model).set_params(max_nodes=12).get_params()["max_nodes"] == 12
+    search = GridSearchCV(model, {"degree": [1, 3], "max_terms": [60]}, cv=GroupKFold(3))
+    search.fit(states, update, groups=groups)
+    assert search.best_params_["degree"] == 3
+    assert search.best_score_ > 0.999
+    for wrong in ({"folds": 1}, {"operators": ("tan",)}, {"degree": 99}, {"max_nodes": 0}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            RuleRegressor(**wrong).fit(states, update)  # type: ignore[arg-type]
+
+
+def test_many_targets_get_a_rule_each() -> None:
+    states = np.random.default_rng(3).normal(size=(200, 3))
+    x, y, w = states.T
+    targets = np.column_stack([x * y - w * y**2, 2 * x - w])
+    model = RuleRegressor(variables=("x", "y", "w"), permutations=0).fit(states, targets)
+    assert [str(one.rule) for one in model.inferences_] == ["x*y - w*y**2", "2*x - w"]
+    assert model.rule_ == model.inferences_[0].rule
+    np.testing.assert_allclose(model.predict(states), targets, atol=1e-9)
+    assert model.score(states, targets) == pytest.approx(1)
+    assert model.latex().splitlines()[1] == r"\Delta w_{ij} = 2 x - w"
+
+
+def test_weights_of_samples_reach_the_rule() -> None:
+    rng = np.random.default_rng(4)
+    states = rng.normal(size=(300, 2))
+    bad = np.arange(300) % 3 == 0
+    update = np.where(bad, -4 * states[:, 0], 2 * states[:, 0] - states[:, 1])
+    model = RuleRegressor(variables=("x", "w"), permutations=0)
+    model.fit(states, update, sample_weight=np.where(bad, 0.0, 3.0))
+    assert str(model.rule_) == "2*x - w"
+    assert RuleRegressor(permutations=0).fit(states, update).score(states, update) < 0.5
 
 
 def test_the_estimator_finds_a_rule_and_predicts_by_it() -> None:

@@ -142,7 +142,8 @@ def rearranged(recordings: Recordings, n: int, seed: int) -> tuple[str, FloatArr
         The first column is the true target.
     """
     rng = np.random.default_rng(seed)
-    target = recordings.samples.target
+    roots = recordings.roots[:, None]  # rows keep their weights, their targets go elsewhere
+    target = recordings.samples.target / roots[:, 0]
     series = recordings.rows if recordings.stated else [np.arange(target.size)]
     targets = np.repeat(target[:, None], 1 + n, axis=1)
     if len(series) >= FEWEST_DEALT and not _alike(recordings, series):
@@ -153,7 +154,7 @@ def rearranged(recordings: Recordings, n: int, seed: int) -> tuple[str, FloatArr
             for own, other in zip(series, dealt, strict=True):
                 rows = series[other]
                 targets[own, column] = target[rows[np.arange(own.size) % rows.size]]
-        return DEALT, targets
+        return DEALT, roots * targets
     for own in series:
         slow = _slow(target[own], SLOW if recordings.stated else max(SLOW, recordings.n_recordings))
         rest = target[own] - slow
@@ -161,7 +162,7 @@ def rearranged(recordings: Recordings, n: int, seed: int) -> tuple[str, FloatArr
         for column in range(1, 1 + n):
             shift = int(rng.integers(least, max(own.size - least, least) + 1))
             targets[own, column] = slow + np.roll(rest, shift)
-    return SHIFTED, targets
+    return SHIFTED, roots * targets
 
 
 def _slow(values: FloatArray, degree: int = SLOW) -> FloatArray:
@@ -221,12 +222,15 @@ def _gains_of(
 
 
 def _products(recordings: Recordings, settings: InferSettings) -> FloatArray:
-    """Return products of up to two of the functions without a constant that the product-term search has."""
+    """Return products of up to two of the functions of the product-term search.
+
+    A constant of a function is the root mean square of its variable.
+    """
     from discover.search._term_library import build_dictionary, make_factors, read_templates
 
     samples = recordings.samples
     templates = read_templates(settings.search.terms.factors, settings.search.operators)
-    factors = make_factors(samples, [one for one in templates if not one.has_constant])
+    factors = make_factors(samples, templates, sizes=(1.0,))
     size = 2 if len(factors) <= MAX_FACTORS else 1
     return np.asarray(build_dictionary(samples, factors, size).columns.T, dtype=np.float64)
 

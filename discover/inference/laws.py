@@ -17,6 +17,7 @@ from discover.inference.path import DataPath, fit_path
 from discover.inference.recordings import MIN_ROWS, Recordings
 from discover.inference.scores import Score, allowances, scored
 from discover.inference.settings import InferSettings
+from discover.inference.tied import alike, shorter, tied
 from discover.inference.verdict import Verdict, judged
 from discover.pareto import Candidate, ParetoFront, Provenance
 from discover.progress import Progress, part, silent
@@ -39,6 +40,11 @@ PICKED_FROM = 1000
 """About as many forms of a term do engines choose from."""
 
 _STEPS = 60
+_MAX_SIMPLER = 4
+"""Turns in which parts of the best rules are taken away."""
+_MAX_CONSTANTS = 10
+"""From rules with more of them nothing is taken away: those are long sums, which the path has already."""
+
 _MAX_FORMS = 80
 
 FloatArray = NDArray[np.float64]
@@ -141,20 +147,40 @@ def _infer(
         inner = part(progress, begun, done, f"{engine.name}: ")
         for node in _proposals(engine, inside, settings, inner):
             forms.add(node, engine.name)
-    scores: list[tuple[Node, tuple[str, ...], Score]] = []
-    entries = forms.entries()
-    for number, (node, names, known) in enumerate(entries):
-        progress(0.7 + 0.25 * number / len(entries), f"form {number + 1} of {len(entries)}")
-        # A polynomial of the path has the constants of least squares already.
-        fitted, score = (node, known) if known is not None else _refined(node, inside, settings)
-        scores.append((_tidy(fitted, inside.samples.variables), names, score))
+            for shared in tied(node, inside.samples.variables):
+                forms.add(shared, engine.name)
     names = tuple(engine.name for engine in chosen)
     n_terms = len(path.exponents)
-    front, by_name = _front(scores, slot, names, settings, n_terms, inside.n_independent)
+    scores: list[tuple[Node, tuple[str, ...], Score]] = []
+    for turn in range(1 + _MAX_SIMPLER):
+        entries = forms.entries()[len(scores) :]
+        for number, (node, proposed_by, known) in enumerate(entries):
+            said = f"form {number + 1} of {len(entries)}" + (", made simpler" if turn else "")
+            progress(0.7 + 0.25 * (turn + number / len(entries)) / (1 + _MAX_SIMPLER), said)
+            # A polynomial of the path has the constants of least squares already.
+            fitted, score = (node, known) if known is not None else _refined(node, inside, settings)
+            scores.append((_tidy(fitted, inside.samples.variables), proposed_by, score))
+        front, by_name = _front(scores, slot, names, settings, n_terms, inside.n_independent)
+        if not chosen or not _add_simpler(forms, front, inside.samples.variables):
+            break
     progress(0.95, "what chance alone gives")
     verdict = judged(front, by_name[front.chosen.id], recordings, tuple(searched), settings)
     progress(1.0, "front of candidates")
     return Inference(path, front, by_name, tuple(searched), tuple(kept), slot, verdict)
+
+
+def _add_simpler(forms: _Forms, front: ParetoFront, variables: tuple[str, ...]) -> bool:
+    """Add forms with a part less than the chosen rule and the best one; say whether there are new ones."""
+    n_before = len(forms.entries())
+    for one in dict.fromkeys((front.chosen.id, front.front[-1].id)):
+        candidate = front[one]
+        node = candidate.rule.expression()
+        if len(constants(node)) > _MAX_CONSTANTS:
+            continue
+        for form in (*shorter(node, variables), *alike(node, variables)):
+            for name in candidate.provenance.proposed_by:
+                forms.add(form, name)
+    return len(forms.entries()) > n_before
 
 
 class _Forms:

@@ -53,7 +53,8 @@ class Recordings(Short):
     Attributes
     ----------
     samples : Samples
-        States and targets; with a kernel in the weak form.
+        States and targets; with a kernel in the weak form, and where rows have weights: then a row is
+        multiplied by the root of its weight.
     groups : ndarray of int, shape (n_rows,)
         Recording of every row of the target.
     names : tuple of str
@@ -79,7 +80,7 @@ class Recordings(Short):
 
     def in_short(self) -> str:
         """Return how many rows and recordings there are, and of what."""
-        what = "rows" if self.samples.kernel is None else "equations"
+        what = "equations" if self.window is not None else "weighted rows" if self.is_weighted else "rows"
         kind = "recordings" if self.stated else "blocks of rows"
         names = ", ".join(self.samples.variables)
         return f"{self.samples.n_rows} {what} in {self.n_recordings} {kind}, variables {names}"
@@ -92,7 +93,18 @@ class Recordings(Short):
     @property
     def n_independent(self) -> int:
         """About how many rows are independent: equations of neighbouring windows overlap."""
-        return self.samples.n_rows if self.samples.kernel is None else -(-self.samples.n_rows // 2)
+        return self.samples.n_rows if self.window is None else -(-self.samples.n_rows // 2)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.samples.kernel is not None and self.window is None
+
+    @property
+    def roots(self) -> FloatArray:
+        """What every row of the target is multiplied by: the root of its weight, else 1."""
+        rows = np.ones(self.samples.n_rows)
+        return self.samples.observed(rows) if self.is_weighted else rows
 
     @property
     def rows(self) -> list[NDArray[np.intp]]:
@@ -151,6 +163,7 @@ def from_rows(
     target: ArrayLike,
     labels: Sequence[str] | NDArray[np.str_] | None,
     n_blocks: int = 10,
+    weights: ArrayLike | None = None,
 ) -> Recordings:
     """Return recordings of an update that was itself observed.
 
@@ -163,15 +176,39 @@ def from_rows(
         Recording of every row; None for contiguous blocks.
     n_blocks : int
         Number of blocks.
+    weights : array_like, shape (n_rows,), optional
+        How much the squared error of every row counts, such as one over its variance; rows with the weight 0
+        are left out. Only their ratios matter.
 
     Raises
     ------
     ConfigError
-        If there are fewer than two recordings.
+        If there are fewer than two recordings, or a weight is negative or not finite.
     """
-    samples = _Rows(tuple(variables), np.asarray(inputs), np.asarray(target))
+    samples: Samples = _Rows(tuple(variables), np.asarray(inputs), np.asarray(target))
+    size = None if weights is None else _checked_weights(weights, samples.n_rows)
+    if size is not None:
+        kept = size > 0
+        labels = None if labels is None else np.asarray(labels)[kept]
+        samples, size = samples.where(kept), size[kept]
     groups, names = _grouped(samples.n_rows, labels, n_blocks)
-    return Recordings(samples, groups, names, samples, groups, stated=labels is not None)
+    if size is None or np.ptp(size) == 0:
+        return Recordings(samples, groups, names, samples, groups, stated=labels is not None)
+    roots = np.sqrt(size / size.mean())
+    kernel = sparse.csr_array(sparse.diags_array(roots))
+    weighted = _Rows(samples.variables, samples.inputs, roots * samples.target, kernel)
+    return Recordings(weighted, groups, names, samples, groups, stated=labels is not None)
+
+
+def _checked_weights(weights: ArrayLike, n_rows: int) -> FloatArray:
+    size = np.asarray(weights, dtype=np.float64)
+    if size.shape != (n_rows,) or not np.isfinite(size).all() or (size < 0).any() or not size.any():
+        raise ConfigError(
+            f"Weights are {n_rows} finite numbers, one a row, not below zero and not all zero; got the shape "
+            f"{size.shape}, with values from {size.min(initial=np.inf):.3g} to "
+            f"{size.max(initial=-np.inf):.3g}."
+        )
+    return size
 
 
 def blocks(n_rows: int, n_blocks: int) -> NDArray[np.int64]:

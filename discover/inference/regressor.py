@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import ValidationError
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from discover.errors import ConfigError
 from discover.expression import evaluate
-from discover.inference.laws import infer
+from discover.inference.laws import Inference, infer
 from discover.inference.path import DataPath
 from discover.inference.recordings import from_rows
 from discover.inference.settings import InferSettings
 from discover.inference.verdict import Verdict
 from discover.pareto import ParetoFront
 from discover.rule import Rule
+from discover.search.settings import Operator
 from discover.slots import recorded_slot
+from discover.stored import adapter, complaint
 
 __all__ = ["RuleRegressor"]
 
@@ -44,6 +49,10 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         All further settings; `degree`, `heldout` and `random_state` take the place of what it says there.
     random_state : int
         Seed of the search.
+    max_terms, max_nodes, operators, resolution, folds, permutations
+        What grid searches most often change of the settings, see
+        :class:`~discover.inference.settings.InferSettings` and, for `max_nodes` and `operators`,
+        :class:`~discover.search.settings.SearchSettings`. None leaves what `settings` says.
 
     Attributes
     ----------
@@ -55,6 +64,8 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     verdict_ : Verdict
         Whether the recordings support the rule; where ``verdict_.supported`` is false there is none, and
         :meth:`predict` is not to be trusted.
+    inferences_ : tuple of Inference
+        One a target. Where there are several, the four attributes above are those of the first.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X had column names.
@@ -77,6 +88,13 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         heldout: float = 0.0,
         settings: InferSettings | None = None,
         random_state: int = 0,
+        *,
+        max_terms: int | None = None,
+        max_nodes: int | None = None,
+        operators: Sequence[Operator] | None = None,
+        resolution: float | None = None,
+        folds: int | None = None,
+        permutations: int | None = None,
     ) -> None:
         self.engines = engines
         self.variables = variables
@@ -84,29 +102,55 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.heldout = heldout
         self.settings = settings
         self.random_state = random_state
+        self.max_terms = max_terms
+        self.max_nodes = max_nodes
+        self.operators = operators
+        self.resolution = resolution
+        self.folds = folds
+        self.permutations = permutations
 
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> RuleRegressor:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> RuleRegressor:
         """Infer the rule.
 
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
-        y : array_like, shape (n_samples,)
-            The update.
+        y : array_like, shape (n_samples,) or (n_samples, n_targets)
+            The update; of many targets each gets a rule of its own.
         groups : array_like, shape (n_samples,), optional
             Recording of every sample; contiguous blocks of samples stand for recordings without.
+        sample_weight : array_like, shape (n_samples,), optional
+            How much the squared error of every sample counts; samples with the weight 0 are left out.
 
         Raises
         ------
         ValueError
             If there are fewer than two samples or recordings, values are not finite, or shapes do not fit.
         """
-        checked = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
-        inputs, target = (np.asarray(array, dtype=np.float64) for array in checked)
+        checked = validate_data(
+            self, X, y, dtype=np.float64, y_numeric=True, multi_output=True, ensure_min_samples=2
+        )
+        inputs, targets = (np.asarray(array, dtype=np.float64) for array in checked)
         names = self._names(inputs.shape[1])
         settings = self._settings()
-        recordings = from_rows(names, inputs, target, _labels(groups, len(target)), settings.blocks)
-        found = infer(recordings, settings, tuple(self.engines))
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, inputs)
+        labels = _labels(groups, len(targets))
+        self.inferences_: tuple[Inference, ...] = tuple(
+            infer(
+                from_rows(names, inputs, target, labels, settings.blocks, weights),
+                settings,
+                tuple(self.engines),
+            )
+            for target in (targets.T if targets.ndim == 2 else [targets])
+        )
+        found = self.inferences_[0]
+        self._many = targets.ndim == 2
         self.variables_: tuple[str, ...] = names
         self.rule_: Rule = found.rule
         self.front_: ParetoFront = found.front
@@ -115,16 +159,22 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def latex(self, digits: int = 4) -> str:
-        """Return the rule as LaTeX, without a learning rate: it gives the recorded change itself."""
+        """Return the rule as LaTeX, without a learning rate; of many targets a line each."""
         check_is_fitted(self)
-        return self.rule_.latex(digits, learning_rate=False)
+        return "\n".join(one.latex(digits) for one in self.inferences_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the update by the rule, shape (n_samples,)."""
+        """Return the update by the rule, of the shape that the target had in :meth:`fit`."""
         check_is_fitted(self)
         columns = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
         values = {name: columns[:, k] for k, name in enumerate(self.variables_)}
-        return evaluate(self.rule_.expression(), values)
+        found = [evaluate(one.rule.expression(), values) for one in self.inferences_]
+        return np.column_stack(found) if self._many else found[0]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _names(self, n_features: int) -> tuple[str, ...]:
         if self.variables is not None:
@@ -139,12 +189,25 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return names
 
     def _settings(self) -> InferSettings:
-        return replace(
-            self.settings or InferSettings(),
+        settings = self.settings or InferSettings()
+        search = replace(settings.search, **self._given("max_nodes", "operators"))
+        settings = replace(
+            settings,
             degree=self.degree,
             heldout=self.heldout,
             seed=int(self.random_state or 0),
+            search=search,
+            **self._given("max_terms", "resolution", "folds", "permutations"),
         )
+        try:
+            checked: InferSettings = adapter(InferSettings).validate_python(asdict(settings))
+        except ValidationError as error:
+            raise ConfigError(f"{type(self).__name__} cannot be fitted so: {complaint(error)}.") from None
+        return checked
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        """Return the parameters that are not None."""
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def _labels(groups: ArrayLike | None, n_samples: int) -> NDArray[np.str_] | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from discover.inference.recordings import Recordings
 
-__all__ = ["Score", "allowances", "choose", "difference", "scored", "variance_of"]
+__all__ = ["Score", "allowances", "choose", "difference", "scored", "variance_in", "variance_of"]
 
 FloatArray = NDArray[np.float64]
 Fitted = Callable[[NDArray[np.bool_]], FloatArray]
@@ -54,6 +54,15 @@ def variance_of(target: FloatArray) -> float:
     return float(np.var(target)) or float(np.mean(target**2)) or 1.0
 
 
+def variance_in(recordings: Recordings) -> float:
+    """Return the variance of the target of recordings; by the weights of its rows where they have some."""
+    target, roots = recordings.samples.target, recordings.roots
+    if not recordings.is_weighted:
+        return variance_of(target)
+    left = target - roots * float(roots @ target) / float(roots @ roots)
+    return float(np.mean(left**2)) or float(np.mean(target**2)) or 1.0
+
+
 def scored(recordings: Recordings, n_folds: int, predict: Fitted) -> Score:
     """Score a rule by cross-validation over recordings.
 
@@ -69,7 +78,7 @@ def scored(recordings: Recordings, n_folds: int, predict: Fitted) -> Score:
     for fit, held in recordings.splits(n_folds):
         predictions[held] = predict(fit)[held]
     trained = predict(np.ones(target.size, dtype=bool))
-    unit = variance_of(target)
+    unit = variance_in(recordings)
     losses = [
         _by_recording(one - target, groups, recordings.n_recordings, unit) for one in (trained, predictions)
     ]

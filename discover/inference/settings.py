@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from discover.search.settings import OperonSettings, SearchSettings
+from discover.search.settings import DEFAULT_FACTORS, OperonSettings, SearchSettings
 
-__all__ = ["InferSettings"]
+__all__ = ["IN_ANY_UNIT", "InferSettings"]
+
+IN_ANY_UNIT = (
+    "v",
+    "v**2",
+    "tanh(v/c)",
+    "tanh(v/c)**2",
+    "abs(v)",
+    "sqrt(v)",
+    "sqrt(c - v)",
+    "exp(-abs(v)/c)",
+    "1/(c + v)",
+    "1/(c + v**2)",
+)
+"""The functions of the product-term search, each with a constant that carries the unit of its variable.
+
+``tanh(v)`` and ``1 - v`` would be other functions in every unit. A bound ``c - v`` is a sum of two products,
+and what both have in common is written once afterwards.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,7 +57,8 @@ class InferSettings:
         Rearrangements of the data that say what chance alone gives; 0 for none.
     seed : int
     search : SearchSettings
-        Operations and budgets of the engines.
+        Operations and budgets of the engines. Where the functions of the product-term search are those of
+        simulated networks, :data:`IN_ANY_UNIT` takes their place.
     """
 
     degree: Annotated[int, Ge(1), Le(8)] = 2
@@ -58,3 +77,9 @@ class InferSettings:
             operon=OperonSettings(generations=40, population_size=400),
         )
     )
+
+    def __post_init__(self) -> None:
+        terms = self.search.terms
+        if terms.factors == DEFAULT_FACTORS:
+            in_any_unit = replace(self.search, terms=replace(terms, factors=IN_ANY_UNIT))
+            object.__setattr__(self, "search", in_any_unit)

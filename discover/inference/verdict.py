@@ -11,7 +11,7 @@ from scipy import stats
 from discover.expression import evaluate, variables_of
 from discover.inference.chance import DEALT, Chance, by_chance_alone
 from discover.inference.recordings import Recordings
-from discover.inference.scores import WORST_LOSS, Score, scored, variance_of
+from discover.inference.scores import WORST_LOSS, Score, scored, variance_in
 from discover.inference.settings import InferSettings
 from discover.inference.smooth import by_recording, flexible_predictions, thinned
 from discover.pareto import ParetoFront
@@ -198,7 +198,7 @@ def judged(
     level = float(ones @ inside.samples.target / (ones @ ones))
     samples = recordings.samples
     kept = np.setdiff1d(np.arange(recordings.n_recordings), searched)
-    unit = variance_of(inside.samples.target)
+    unit = variance_in(inside)
     own = np.concatenate(
         [score.by_recording, _losses(evaluate(rule, samples.columns), recordings, unit)[kept]]
     )
@@ -252,7 +252,7 @@ def _reachable(score: Score, recordings: Recordings, settings: InferSettings) ->
         (losses(predicted) for predicted in flexible_predictions(recordings, left, n_folds)),
         key=lambda one: float(one.mean()),
     )
-    floor = settings.floor * variance_of(recordings.samples.target)
+    floor = settings.floor * variance_in(recordings)
     return float(best.mean() / alone.mean()), _p_better(best, alone, floor)
 
 

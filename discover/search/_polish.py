@@ -15,7 +15,7 @@ from discover.expression.node import is_integer_exponent
 from discover.search._constants import Fit, fit_constants
 from discover.search.engine import Samples
 
-__all__ = ["fold_wrappers", "polished"]
+__all__ = ["fold_wrappers", "polished", "sum_of_terms", "terms_of"]
 
 _MAX_CONSTANTS = 25
 _MAX_CHANGES = 30
@@ -72,7 +72,7 @@ def fold_wrappers(expression: Node, samples: Samples) -> Node:
     factor, offset = _line(samples.observed(values), samples.observed(np.ones(len(values))), samples.target)
     whole = Node("add", (Node("mul", (const(float(factor)), expression)), const(float(offset))))
     scaled = _one_scale_each(canonical(whole, samples.variables))
-    return canonical(_sum(list(_terms(scaled))), samples.variables)
+    return canonical(sum_of_terms(list(terms_of(scaled))), samples.variables)
 
 
 def _line(
@@ -143,12 +143,12 @@ def _of_pow(node: Node) -> Node:
 
 def _of_exp(node: Node) -> Node:
     """``exp(x + c)`` is ``exp(c)*exp(x)``."""
-    terms = list(_terms(node.args[0]))
+    terms = list(terms_of(node.args[0]))
     offset = sum(scale for rest, scale in terms if rest is None)
     variable = [(rest, scale) for rest, scale in terms if rest is not None]
     if not variable or offset == 0 or abs(offset) > _LARGEST_EXPONENT:
         return node
-    return _times(math.exp(offset), Node("exp", (_sum(variable),)))
+    return _times(math.exp(offset), Node("exp", (sum_of_terms(variable),)))
 
 
 def _of_max(node: Node) -> Node:
@@ -189,14 +189,14 @@ def _scale_and_rest(node: Node) -> tuple[Node, float]:
         rest, scale = _scale_and_rest(node.args[1])
         return rest, scale * node.args[0].value
     if node.op in ("add", "sub"):
-        terms = list(_terms(node))
+        terms = list(terms_of(node))
         lead = max((scale for rest, scale in terms if rest is not None), key=abs, default=0.0)
         if lead:
-            return _sum([(rest, scale / lead) for rest, scale in terms]), lead
+            return sum_of_terms([(rest, scale / lead) for rest, scale in terms]), lead
     return node, 1.0
 
 
-def _terms(node: Node) -> Iterator[tuple[Node | None, float]]:
+def terms_of(node: Node) -> Iterator[tuple[Node | None, float]]:
     """Yield the terms of a sum as trees with their coefficients; None for a constant."""
     todo = [(node, 1.0)]
     while todo:
@@ -213,7 +213,8 @@ def _terms(node: Node) -> Iterator[tuple[Node | None, float]]:
             yield rest, sign * scale
 
 
-def _sum(terms: Sequence[tuple[Node | None, float]]) -> Node:
+def sum_of_terms(terms: Sequence[tuple[Node | None, float]]) -> Node:
+    """Return the sum of trees times numbers; None stands for 1."""
     trees = [const(scale) if rest is None else _times(scale, rest) for rest, scale in terms]
     total = trees[0]
     for tree in trees[1:]:

@@ -201,22 +201,27 @@ def _defined_between(tree: Node, low: float, high: float, constant: float) -> bo
     return True
 
 
-def make_factors(samples: Samples, templates: Sequence[Template]) -> list[Factor]:
-    """Apply every template to every variable, leaving out what is undefined, constant or there already."""
+def make_factors(
+    samples: Samples, templates: Sequence[Template], sizes: Sequence[float] = _RELATIVE_GRID
+) -> list[Factor]:
+    """Apply every template to every variable, leaving out what is undefined, constant or there already.
+
+    Constants are tried at `sizes`, relative to the spread of the variable.
+    """
     factors: list[Factor] = []
     for name, column in samples.columns.items():
         spread = float(np.sqrt(np.mean(column**2)))
         seen: list[NDArray[np.float64]] = []
         for template in templates:
-            grid = _grid(template, spread) if template.has_constant else (np.nan,)
+            grid = _grid(template, spread, sizes) if template.has_constant else (np.nan,)
             usable = tuple(c for c in grid if _is_new(Factor(name, template, ()).values(samples, c), seen))
             if usable:
                 factors.append(Factor(name, template, usable if template.has_constant else ()))
     return factors
 
 
-def _grid(template: Template, spread: float) -> tuple[float, ...]:
-    return tuple(r * (spread or 1.0) ** template.scaling for r in _RELATIVE_GRID)
+def _grid(template: Template, spread: float, sizes: Sequence[float]) -> tuple[float, ...]:
+    return tuple(r * (spread or 1.0) ** template.scaling for r in sizes)
 
 
 def _is_new(column: NDArray[np.float64], seen: list[NDArray[np.float64]]) -> bool:

@@ -126,16 +126,17 @@ class Samples:
 
     def where(self, rows: NDArray[np.bool_]) -> Samples:
         """Return the rows at which `rows` (n_samples,) is true."""
-        return self._taken(np.flatnonzero(rows))
+        return self.take(np.flatnonzero(rows))
 
     def subset(self, n_rows: int, seed: int) -> Samples:
         """Return at most `n_rows` rows, drawn without replacement and kept in order."""
         if n_rows >= self.n_rows:
             return self
         rows = np.sort(np.random.default_rng(seed).choice(self.n_rows, size=n_rows, replace=False))
-        return self._taken(rows)
+        return self.take(rows)
 
-    def _taken(self, rows: NDArray[np.intp]) -> Samples:
+    def take(self, rows: NDArray[np.intp]) -> Samples:
+        """Return rows by their numbers, some perhaps more than once."""
         if self.kernel is None:
             return type(self)(self.variables, self.inputs[rows], self.target[rows])
         kernel = self.kernel[rows]
