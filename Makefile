@@ -131,7 +131,7 @@ study: $(RUN_STAMP) ## the whole pipeline from many seeds, how often it names th
 
 # ---------------------------------------------------------------------------------------------------- checks
 
-.PHONY: test test-kill fuzz lint docs bench repro reference reference-studies clean distclean
+.PHONY: test test-kill fuzz lint docs notebooks bench repro reference reference-studies clean distclean
 test: $(DEV_STAMP) ## run the tests (TESTS=all: the slow ones too; WORKERS=4: as many processes)
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
 		$(if $(filter all,$(TESTS)),,-m 'not slow')
@@ -150,6 +150,9 @@ lint: $(DEV_STAMP) ## ruff and mypy --strict
 
 docs: $(DOCS_STAMP) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+notebooks: $(DOCS_STAMP) ## run the notebooks of docs/notebooks again and keep their outputs
+	$(BIN)/python docs/_site/notebooks.py
 
 bench: $(BENCH_STAMP) ## speed beside JAX and hand-written kernels, into results/bench.json
 	@mkdir -p $(RESULTS)

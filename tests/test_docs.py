@@ -22,6 +22,7 @@ REFERENCE = ROOT / "results" / "reference"
 RUNS = sorted(path.parent.name for path in REFERENCE.glob("*/validation.json"))
 PAGES = sorted(DOCS.rglob("*.md"))
 NAMES = [page.relative_to(DOCS).as_posix() for page in PAGES]
+NOTEBOOKS = sorted(DOCS.rglob("*.ipynb"))
 
 FOLDERS = ("sims", "discover", "pipelines", "results/reference", "tests", "benchmarks", "docs")
 WRITTEN_BY_THE_READER = {"discover/search/products.py"}
@@ -56,7 +57,8 @@ def nav() -> list[str]:
 
 
 def test_the_navigation_lists_every_page_once() -> None:
-    assert sorted(nav()) == NAMES
+    pages = [path.relative_to(DOCS).with_suffix(".md").as_posix() for path in NOTEBOOKS]
+    assert sorted(nav()) == sorted([*NAMES, *pages])
 
 
 @every_page
@@ -197,6 +199,69 @@ def test_the_known_rule_of_the_page_can_be_read() -> None:
     assert str(known.year) in known.citation
 
 
+def outputs(notebook: Any, kind: str) -> list[str]:
+    """Return the texts of one kind that the cells show, in their order."""
+    return [
+        text if isinstance(text, str) else "".join(text)
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", ())
+        for text in [output.get("text", "") if kind == "stream" else output.get("data", {}).get(kind, "")]
+        if text
+    ]
+
+
+LAWS = {
+    "own_task": ("text/plain", "Rule.parse('#*x*y - #*w*y**2')"),
+    "recorded_data": ("stream", "#*pre*post - #*w*post - #*w*pre*post"),
+}
+"""Notebook -> where its rule is shown, and the rule without its numbers."""
+
+
+def site_module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_site" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_and_show_what_was_kept(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for needed in ("nbclient", "ipykernel"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed (`make docs` installs it)")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    now = site_module("notebooks").executed(path, tmp_path)
+    assert [len(cell.get("outputs", ())) for cell in now["cells"]] == [
+        len(cell.get("outputs", ())) for cell in kept["cells"]
+    ]
+    assert len(outputs(now, "image/png")) == len(outputs(kept, "image/png")) == 1
+    kind, law = LAWS[path.stem]
+    for notebook in (kept, now):
+        assert law in re.sub(r"\d+\.\d+(e-?\d+)?", "#", " ".join(outputs(notebook, kind)))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_kept_with_outputs_and_without_rubbish(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code_cells] == list(range(1, len(code_cells) + 1))
+    kinds = {output["output_type"] for cell in code_cells for output in cell["outputs"]}
+    assert "error" not in kinds
+    assert outputs(notebook, "text/html")
+    for text in (*outputs(notebook, "stream"), *outputs(notebook, "text/plain")):
+        assert "\r" not in text
+        assert "\x1b" not in text
+        assert "/tmp/" not in text
+    text, pictures = site_module("notebooks").page(path)
+    assert text.startswith("# ")
+    assert set(re.findall(r"\]\(([\w-]+\.png)\)", text)) == set(pictures)
+
+
 @pytest.mark.skipif(
     any(
         importlib.util.find_spec(name) is None
@@ -223,5 +288,10 @@ def test_it_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_path: P
         assert 'class="arithmatex"' not in text, f"{page.name}: a formula was left as text"
     assert "<math" in (tmp_path / "tasks" / "oja.html").read_text()
     assert (tmp_path / "figures" / "oja" / "front.png").is_file()
+    for path in NOTEBOOKS:
+        assert (tmp_path / "notebooks" / path.name).read_bytes() == path.read_bytes()
+        shown = (tmp_path / "notebooks" / path.with_suffix(".html").name).read_text()
+        assert 'class="plasticity"' in shown
+        assert f'src="{path.stem}-' in shown.replace("src=", 'src="').replace('""', '"')
     for sheet in tmp_path.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", sheet.read_text()), sheet.name

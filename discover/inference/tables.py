@@ -110,12 +110,12 @@ class Table:
         return np.array(texts, dtype=np.str_)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path | str) -> Table:
     """Read a table from a ``.csv``, ``.parquet`` or ``.npz`` file.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         A CSV file has one heading line; columns are separated by commas, semicolons or tabs, headings may
         give a unit, ``x [Hz]``. An NPZ file has one array of shape (n_rows,) a column.
 
@@ -124,6 +124,7 @@ def read_table(path: Path) -> Table:
     ConfigError
         If the file is missing, too long or damaged, or is no table: ragged rows, columns of the same name.
     """
+    path = Path(path)
     readers = {".csv": _csv, ".tsv": _csv, ".txt": _csv, ".npz": _npz, ".parquet": _parquet, ".pq": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
