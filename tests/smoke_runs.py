@@ -1,4 +1,4 @@
-"""Runs of the smoke pipelines, each made once and shared by the tests of all processes that read its results."""
+"""Runs of the smoke pipelines, each made once and shared by the tests of all processes."""
 
 from __future__ import annotations
 
