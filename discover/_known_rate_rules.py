@@ -196,4 +196,39 @@ RATE_RULES = (
         note="The expressions are the updates of W (w) and M (v) at tau = 1/2, each divided by 2 eta; the "
         "network that they belong to inhibits through M.",
     ),
+    KnownRule(
+        name="delta-rule",
+        title="Delta rule, of a neuron that sees its teacher's potential",
+        formula="dw = eta * (v - u) * s",
+        expressions={"error": "s*v - s*u"},
+        citation="Widrow B, Hoff ME (1960). Adaptive switching circuits. IRE WESCON Convention Record "
+        "4:96-104.",
+        doi="",
+        year=1960,
+        note="For a potential u = sum of w*s it is the gradient of the squared error. Urbanczik and Senn "
+        "(2014, Neuron 81:521) have a spiking neuron learn by it from a potential of its soma, and Jordan et "
+        "al. (2021, eLife 10:66273) found it by evolution.",
+    ),
+    KnownRule(
+        name="sign-error",
+        title="Delta rule that sees the sign of the error alone",
+        formula="dw = eta * sign(v - u) * s",
+        expressions={"error": "sign(v - u)*s"},
+        citation="Gersho A (1984). Adaptive filtering with binary reinforcement. IEEE Transactions on "
+        "Information Theory 30:191-199.",
+        doi="",
+        year=1984,
+        note="Follows the gradient of the absolute error, in steps that do not become smaller.",
+    ),
+    KnownRule(
+        name="hebb-teacher",
+        title="Hebb with decay, the teacher's potential in place of the own one",
+        formula="dw = eta * (v * s - c * w)",
+        expressions={"error": "s*v - 3*w"},
+        constants={"c": 3.0},
+        citation="Hebb DO (1949). The Organization of Behavior. Wiley, New York.",
+        doi="",
+        year=1949,
+        note="Associates inputs with the answer that is wanted, whatever the own answer is.",
+    ),
 )

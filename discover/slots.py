@@ -13,6 +13,7 @@ from discover.expression import parse, polynomial_terms
 from discover.expression.node import FUNCTIONS
 
 __all__ = [
+    "ERROR",
     "FEEDFORWARD",
     "LATERAL",
     "ON_POST",
@@ -55,7 +56,8 @@ class Slot:
     usual : float
         Value of a constant that a rule does not state.
     state : str or None
-        Name of a further variable that a neuron keeps and all its synapses see, such as a sliding threshold.
+        Name of a further variable that all synapses of a neuron see: one that it keeps, such as a sliding
+        threshold, or is given, such as the potential of a teacher.
     recorded : tuple of str
         Further variables without a role: those of recorded data, which the program does not know, and slow
         traces.
@@ -127,6 +129,9 @@ LATERAL = Slot("lateral", "y_pre", "y_post", "v", "lateral")
 SLIDING = Slot("sliding", "x", "y", "w", "feedforward", state="theta")
 """Synapses from the inputs of a rate neuron with a sliding threshold, a low-pass of its squared output."""
 
+ERROR = Slot("error", "s", "u", "w", "feedforward", state="v")
+"""Synapses of a neuron with potential u that sees the potential v of a teacher; s is the filtered input."""
+
 ON_PRE = Slot("on_pre", None, "x_post", "w", "spiking")
 """A spiking synapse at a presynaptic spike."""
 
@@ -166,6 +171,7 @@ SLOTS: Mapping[str, Slot] = MappingProxyType(
             TAU_POST,
             TAU_SLOW_PRE,
             TAU_SLOW_POST,
+            ERROR,
         )
     }
 )

@@ -28,6 +28,7 @@ _LEFT_SIDES = {
     "on_post": ("w", "ij", "post"),
     "pre_spike": ("w", "ij", "pre"),
     "post_spike": ("w", "ij", "post"),
+    "error": ("w", "j", ""),
 }
 """Slot -> what changes, its index, and at whose spike."""
 
