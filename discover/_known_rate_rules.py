@@ -231,4 +231,62 @@ RATE_RULES = (
         year=1949,
         note="Associates inputs with the answer that is wanted, whatever the own answer is.",
     ),
+    KnownRule(
+        name="rescorla-wagner",
+        title="Rescorla and Wagner",
+        formula="dw = eta * x * (R - w)",
+        expressions={"choice": "R*x - w*x"},
+        citation="Rescorla RA, Wagner AR (1972). A theory of Pavlovian conditioning: variations in the "
+        "effectiveness of reinforcement and nonreinforcement. In: Classical Conditioning II (Black AH, "
+        "Prokasy WF, eds), pp 64-99. Appleton-Century-Crofts, New York.",
+        doi="",
+        year=1972,
+        note="Of one option at a time: the weight of the option chosen follows its reward.",
+    ),
+    KnownRule(
+        name="q-forgetting",
+        title="Rescorla and Wagner, with forgetting of options that are not chosen",
+        formula="dw = eta * (x * R - w)",
+        expressions={"choice": "R*x - w"},
+        citation="Ito M, Doya K (2009). Validation of decision-making models and analysis of decision "
+        "variables in the rat basal ganglia. Journal of Neuroscience 29:9861-9874.",
+        doi="",
+        year=2009,
+        note="With one rate for learning and forgetting; theirs has two.",
+    ),
+    KnownRule(
+        name="reinforce",
+        title="REINFORCE",
+        formula="dw = eta * R * (x - y)",
+        expressions={"choice": "R*x - R*y"},
+        citation="Williams RJ (1992). Simple statistical gradient-following algorithms for connectionist "
+        "reinforcement learning. Machine Learning 8:229-256.",
+        doi="10.1007/BF00992696",
+        year=1992,
+        note="x - y is the derivative of the logarithm of the choice's probability, but for the sharpness of "
+        "the softmax.",
+    ),
+    KnownRule(
+        name="reinforce-baseline",
+        title="REINFORCE with the mean reward for a baseline",
+        formula="dw = eta * (R - m) * (x - y)",
+        expressions={"choice": "(R - m)*(x - y)"},
+        citation="Williams RJ (1992). Simple statistical gradient-following algorithms for connectionist "
+        "reinforcement learning. Machine Learning 8:229-256.",
+        doi="10.1007/BF00992696",
+        year=1992,
+        note="m is the running mean of the reward (reinforcement comparison).",
+    ),
+    KnownRule(
+        name="covariance-reward",
+        title="Covariance of reward and activity",
+        formula="dw = eta * (R - <R>) * x",
+        expressions={"choice": "(R - m)*x"},
+        citation="Loewenstein Y, Seung HS (2006). Operant matching is a generic outcome of synaptic "
+        "plasticity based on the covariance between reward and neural activity. Proceedings of the National "
+        "Academy of Sciences 103:15224-15229.",
+        doi="10.1073/pnas.0505220103",
+        year=2006,
+        note="The mean of the reward alone is subtracted, of which they show that it is enough.",
+    ),
 )

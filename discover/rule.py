@@ -75,6 +75,7 @@ _LEFT_SIDES = {
     "tau_slow_pre": r"\tau_{\mathrm{pre}}^{\mathrm{slow}}",
     "tau_slow_post": r"\tau_{\mathrm{post}}^{\mathrm{slow}}",
     "error": r"\Delta w_{j}",
+    "choice": r"\Delta w_{i}",
 }
 
 

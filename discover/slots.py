@@ -13,6 +13,7 @@ from discover.expression import parse, polynomial_terms
 from discover.expression.node import FUNCTIONS
 
 __all__ = [
+    "CHOICE",
     "ERROR",
     "FEEDFORWARD",
     "LATERAL",
@@ -59,8 +60,8 @@ class Slot:
         Name of a further variable that all synapses of a neuron see: one that it keeps, such as a sliding
         threshold, or is given, such as the potential of a teacher.
     recorded : tuple of str
-        Further variables without a role: those of recorded data, which the program does not know, and slow
-        traces.
+        Further variables without a role: those of recorded data, which the program does not know, slow
+        traces, and rewards.
 
     Examples
     --------
@@ -132,6 +133,10 @@ SLIDING = Slot("sliding", "x", "y", "w", "feedforward", state="theta")
 ERROR = Slot("error", "s", "u", "w", "feedforward", state="v")
 """Synapses of a neuron with potential u that sees the potential v of a teacher; s is the filtered input."""
 
+CHOICE = Slot("choice", "x", "y", "w", "feedforward", recorded=("R", "m"))
+"""Weights of options among which is chosen: x is one for the option that was, y the probability of that, R
+the reward, and m its running mean."""
+
 ON_PRE = Slot("on_pre", None, "x_post", "w", "spiking")
 """A spiking synapse at a presynaptic spike."""
 
@@ -172,6 +177,7 @@ SLOTS: Mapping[str, Slot] = MappingProxyType(
             TAU_SLOW_PRE,
             TAU_SLOW_POST,
             ERROR,
+            CHOICE,
         )
     }
 )

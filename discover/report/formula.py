@@ -29,6 +29,7 @@ _LEFT_SIDES = {
     "pre_spike": ("w", "ij", "pre"),
     "post_spike": ("w", "ij", "post"),
     "error": ("w", "j", ""),
+    "choice": ("w", "i", ""),
 }
 """Slot -> what changes, its index, and at whose spike."""
 

@@ -166,7 +166,7 @@ def window_of(slot: Slot, states: FloatArray) -> Window:
     weights = [0.0]
     if slot.weight is not None:
         weights = sorted({float(f"{level:.2g}") for level in np.quantile(columns[slot.weight], WEIGHTS)})
-    held = {} if slot.state is None else {slot.state: float(np.median(columns[slot.state]))}
+    held = {name: float(np.median(columns[name])) for name in slot.further}
     return Window(slot, states, along, tuple(_range(columns[name]) for name in along), tuple(weights), held)
 
 
