@@ -111,6 +111,9 @@ mca: ## the direction of least variance
 whitening: ## two rules at once, for outputs that are uncorrelated and of unit variance
 bcm: ## selectivity for one of several patterns, by rules that see a sliding threshold
 pairing: ## a rule from published pairing experiments: which the data support, and what would decide
+error: ## a neuron learns the potential of a teacher, by a rule that sees it
+bandit: ## the option that is rewarded more often, in a world that changes (bandit-still, bandit-volatile: other worlds)
+bandit-null: ## the same where rewards tell nothing, and there is nothing to find
 memory: ## four rules at once that keep a recurrent network stable and let it remember a stimulus
 oja-null: ## a task with nothing to find, on which the program must say so
 all: $(FULL) ## every pipeline (make -j2 all runs two at a time)

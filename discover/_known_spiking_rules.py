@@ -232,4 +232,70 @@ SPIKING_RULES = (
         note="Excitatory synapses, whose weights are a tenth of the inhibitory ones here, learn ten times "
         "more slowly.",
     ),
+    KnownRule(
+        name="urbanczik-senn",
+        title="Urbanczik and Senn: reward less one, times eligibility",
+        formula="dw = eta * (R - 1) * E",
+        expressions={"reward": "(R - 1)*E"},
+        citation="Urbanczik R, Senn W (2009). Reinforcement learning in populations of spiking neurons. "
+        "Nature Neuroscience 12:250-252.",
+        doi="10.1038/nn.2264",
+        year=2009,
+        note="For a single neuron, whose own reward is that of the population; it learns from errors alone.",
+    ),
+    KnownRule(
+        name="reinforce-spiking",
+        title="REINFORCE of a spiking neuron",
+        formula="dw = eta * R * E",
+        expressions={"reward": "R*E"},
+        citation="Williams RJ (1992). Simple statistical gradient-following algorithms for connectionist "
+        "reinforcement learning. Machine Learning 8:229-256.",
+        doi="10.1007/BF00992696",
+        year=1992,
+    ),
+    KnownRule(
+        name="reinforce-spiking-baseline",
+        title="REINFORCE of a spiking neuron, with the mean reward for a baseline",
+        formula="dw = eta * (R - Rbar) * E",
+        expressions={"reward": "(R - Rbar)*E"},
+        citation="Williams RJ (1992). Simple statistical gradient-following algorithms for connectionist "
+        "reinforcement learning. Machine Learning 8:229-256.",
+        doi="10.1007/BF00992696",
+        year=1992,
+        note="Rbar is the running mean of the reward (reinforcement comparison).",
+    ),
+    KnownRule(
+        name="evolved-reward-1",
+        title="Jordan et al., first longer form",
+        formula="dw = eta * (1 + R * Rbar) * (R - 1) * E",
+        expressions={"reward": "(1 + R*Rbar)*(R - 1)*E"},
+        citation="Jordan J, Schmidt M, Senn W, Petrovici MA (2021). Evolving interpretable plasticity for "
+        "spiking networks. eLife 10:e66273.",
+        doi="10.7554/eLife.66273",
+        year=2021,
+        note="Found by evolution; its first form, (R - 1) * E, is that of Urbanczik and Senn.",
+    ),
+    KnownRule(
+        name="evolved-reward-2",
+        title="Jordan et al., second longer form",
+        formula="dw = eta * (R - (Rpos - Rneg)) * E",
+        expressions={"reward": "(R - Rpos + Rneg)*E"},
+        citation="Jordan J, Schmidt M, Senn W, Petrovici MA (2021). Evolving interpretable plasticity for "
+        "spiking networks. eLife 10:e66273.",
+        doi="10.7554/eLife.66273",
+        year=2021,
+        note="Found by evolution. Rpos and Rneg are running means of the positive part of the reward and of "
+        "the size of its negative part.",
+    ),
+    KnownRule(
+        name="evolved-reward-3",
+        title="Jordan et al., the form with the largest reward",
+        formula="dw = eta * (R - (Rpos - Rneg)) * E / (1 + Rpos)",
+        expressions={"reward": "(R - Rpos + Rneg)*E/(1 + Rpos)"},
+        citation="Jordan J, Schmidt M, Senn W, Petrovici MA (2021). Evolving interpretable plasticity for "
+        "spiking networks. eLife 10:e66273.",
+        doi="10.7554/eLife.66273",
+        year=2021,
+        note="Found by evolution.",
+    ),
 )

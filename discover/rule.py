@@ -76,6 +76,7 @@ _LEFT_SIDES = {
     "tau_slow_post": r"\tau_{\mathrm{post}}^{\mathrm{slow}}",
     "error": r"\Delta w_{j}",
     "choice": r"\Delta w_{i}",
+    "reward": r"\Delta w_{j}",
 }
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "ON_PRE",
     "POST_SPIKE",
     "PRE_SPIKE",
+    "REWARD",
     "SLIDING",
     "SLOTS",
     "TAU_POST",
@@ -137,6 +138,10 @@ CHOICE = Slot("choice", "x", "y", "w", "feedforward", recorded=("R", "m"))
 """Weights of options among which is chosen: x is one for the option that was, y the probability of that, R
 the reward, and m its running mean."""
 
+REWARD = Slot("reward", "E", "R", "w", "feedforward", recorded=("Rbar", "Rpos", "Rneg"))
+"""Synapses of a spiking neuron after a trial: eligibility E, reward R, and running means of the reward, of
+its positive part and of the size of its negative part."""
+
 ON_PRE = Slot("on_pre", None, "x_post", "w", "spiking")
 """A spiking synapse at a presynaptic spike."""
 
@@ -178,6 +183,7 @@ SLOTS: Mapping[str, Slot] = MappingProxyType(
             TAU_SLOW_POST,
             ERROR,
             CHOICE,
+            REWARD,
         )
     }
 )

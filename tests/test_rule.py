@@ -24,7 +24,7 @@ NETWORK = {"feedforward": OJA, "lateral": "-y_pre*y_post"}
 def test_slots():
     assert set(SLOTS) == {
         "feedforward", "lateral", "sliding", "on_pre", "on_post", "tau_pre", "tau_post",
-        "pre_spike", "post_spike", "tau_slow_pre", "tau_slow_post",
+        "pre_spike", "post_spike", "tau_slow_pre", "tau_slow_post", "error", "choice", "reward",
     }  # fmt: skip
     assert ON_PRE.variables == ("x_post", "w")
     assert ON_PRE.neuron_level == (True, False)

@@ -30,6 +30,7 @@ _LEFT_SIDES = {
     "post_spike": ("w", "ij", "post"),
     "error": ("w", "j", ""),
     "choice": ("w", "i", ""),
+    "reward": ("w", "j", ""),
 }
 """Slot -> what changes, its index, and at whose spike."""
 

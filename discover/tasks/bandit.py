@@ -50,6 +50,9 @@ MARGIN = 0.05
 LAST_PART = 0.25
 """Share of the trials in which the late loss is measured."""
 
+SHORTEST_PART = 10
+"""Trials; the regret of fewer is mostly luck."""
+
 
 @dataclass(frozen=True)
 class BanditSettings:
@@ -246,10 +249,11 @@ class BanditTask(Task):
     def learning_curve(
         self, rule: Rule | KnownRule, problems: BanditProblems, n_points: int
     ) -> tuple[IntArray, FloatArray]:
-        """Relative regret at the start and in equal parts of the run, at the end of each."""
+        """Relative regret at the start and in equal parts of the run, ten trials or more, at their ends."""
         run = self.run(rule, problems)
         best, mean = problems.values.max(axis=2), problems.values.mean(axis=2)
-        ends = np.unique(np.linspace(0, problems.n_steps, n_points).astype(np.int64))
+        n_parts = max(1, min(n_points - 1, problems.n_steps // SHORTEST_PART))
+        ends = np.linspace(0, problems.n_steps, n_parts + 1).astype(np.int64)
         rows = [run.regrets[:, 0] / (best - mean)[:, 0]]
         for start, end in pairwise(ends.tolist()):
             part = slice(start, end)
