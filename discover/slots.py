@@ -138,9 +138,9 @@ CHOICE = Slot("choice", "x", "y", "w", "feedforward", recorded=("R", "m"))
 """Weights of options among which is chosen: x is one for the option that was, y the probability of that, R
 the reward, and m its running mean."""
 
-REWARD = Slot("reward", "E", "R", "w", "feedforward", recorded=("Rbar", "Rpos", "Rneg"))
-"""Synapses of a spiking neuron after a trial: eligibility E, reward R, and running means of the reward, of
-its positive part and of the size of its negative part."""
+REWARD = Slot("reward", "E", "R", "w", "feedforward", recorded=("Rbar", "Rpos"))
+"""Synapses of a spiking neuron after a trial: eligibility E, reward R, and running means of the reward and of
+its positive part; that of the size of its negative part is the second less the first."""
 
 ON_PRE = Slot("on_pre", None, "x_post", "w", "spiking")
 """A spiking synapse at a presynaptic spike."""

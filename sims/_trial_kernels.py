@@ -13,8 +13,8 @@ its weight, times `delta`, with what lies back in the trial forgotten with a tim
 walk back through the trial: what one unit of current at a step adds to it, read at the spikes of the input.
 
 After a trial the reward R is 1 if the neuron did as it should, which is to spike or not to, else -1. Then
-each weight changes by ``rate * f(E, R, w, Rbar, Rpos, Rneg)``, and the running means of R, of its positive
-part and of the size of its negative part follow, all from what they were before.
+each weight changes by ``rate * f(E, R, w, Rbar, Rpos)``, and the running means of R and of its positive part
+follow, all from what they were before.
 """
 
 import math
@@ -24,7 +24,7 @@ import numpy as np
 from sims._compiled import helper, kernel
 from sims._operations import second_operand, value_of
 
-N_VARIABLES = 6
+N_VARIABLES = 5
 
 LARGEST_HAZARD = 50.0
 """More than this a step is certainty."""
@@ -98,7 +98,7 @@ def simulate(
     registers[N_VARIABLES:first] = constants
     slope_of, held, e = np.empty(n_steps), np.empty(n_steps, dtype=np.bool_), np.empty(n_inputs)
     for p in range(n_problems):
-        w, mean, positive, negative = weights[p], 0.0, 0.0, 0.0
+        w, mean, positive = weights[p], 0.0, 0.0
         blow_up[p] = -1
         for k in range(n_trials):
             stimulus = order[p, k]
@@ -110,7 +110,7 @@ def simulate(
             if k < eligibilities.shape[1]:
                 eligibilities[p, k] = e
                 weights_before[p, k] = w
-            registers[1], registers[3], registers[4], registers[5] = reward, mean, positive, negative
+            registers[1], registers[3], registers[4] = reward, mean, positive
             largest = 0.0
             for j in range(n_inputs):
                 registers[0], registers[2] = e[j], w[j]
@@ -121,7 +121,6 @@ def simulate(
                 largest = max(largest, abs(w[j])) if w[j] == w[j] else math.inf
             mean += (reward - mean) / tau
             positive += (max(reward, 0.0) - positive) / tau
-            negative += (max(-reward, 0.0) - negative) / tau
             if not largest <= bound:
                 blow_up[p] = k + 1
                 break

@@ -2,7 +2,7 @@
 
 The neuron is driven by currents and is to answer to frozen patterns of input spikes with at least one spike
 or with none. Rules see the eligibility of a synapse (E), the reward (R), the weight (w) and running means of
-the reward (Rbar), of its positive part (Rpos) and of the size of its negative part (Rneg);
+the reward (Rbar) and of its positive part (Rpos); that of the size of its negative part is ``Rpos - Rbar``.
 :mod:`sims._trial_kernels` has the equations and the order of a step.
 
 References
@@ -26,7 +26,7 @@ __all__ = ["BLOW_UP", "VARIABLES", "EscapeNeuron", "Stimuli", "TrialRun", "run_t
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-VARIABLES = ("E", "R", "w", "Rbar", "Rpos", "Rneg")
+VARIABLES = ("E", "R", "w", "Rbar", "Rpos")
 """What a rule reads, in the order of its program's variables."""
 
 BLOW_UP = 1e3

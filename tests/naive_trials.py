@@ -86,19 +86,18 @@ def run(
     problem: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Rewards of all trials of a problem, and the weights at the end."""
-    w, mean, positive, negative, rewards = weights.copy(), 0.0, 0.0, 0.0, []
+    w, mean, positive, rewards = weights.copy(), 0.0, 0.0, []
     for k, stimulus in enumerate(stimuli.order[problem]):
         part = slice(*stimuli.first_spike[problem, stimulus : stimulus + 2])
         spikes = list(zip(stimuli.step[part].tolist(), stimuli.source[part].tolist(), strict=True))
         own = own_spikes(spikes, w, neuron, stimuli.n_steps, stimuli.draws[problem, k])
         e = eligibility(spikes, w, neuron, stimuli.n_steps, own)
         reward = 1.0 if bool(own) == stimuli.targets[problem, stimulus] else -1.0
-        values = {"R": reward, "Rbar": mean, "Rpos": positive, "Rneg": negative}
+        values = {"R": reward, "Rbar": mean, "Rpos": positive}
         w = w + rate * np.array(
             [program_value(program, {"E": e[j], "w": w[j], **values}) for j in range(len(w))]
         )
         mean += (reward - mean) / tau
         positive += (max(reward, 0.0) - positive) / tau
-        negative += (max(-reward, 0.0) - negative) / tau
         rewards.append(reward)
     return np.array(rewards), w

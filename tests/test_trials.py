@@ -60,9 +60,7 @@ def test_eligibility_is_the_derivative_of_the_log_probability_of_the_spikes() ->
     np.testing.assert_array_equal(run.weights_before, np.repeat(weights[:, None], 6, axis=1))
 
 
-@pytest.mark.parametrize(
-    "text", ["(R - 1)*E", "(R - Rpos + Rneg)*E/(1 + Rpos)", "R*tanh(E) - 0.1*w + 0.2*Rbar"]
-)
+@pytest.mark.parametrize("text", ["(R - 1)*E", "(R - Rbar)*E/(1 + Rpos)", "R*tanh(E) - 0.1*w + 0.2*Rbar"])
 def test_learning_is_that_of_the_slow_twin(text: str) -> None:
     stimuli, weights = drawn()
     run = run_trials(program_of(text), stimuli, weights, NEURON, learning_rate=0.2, mean_trials=3.0)

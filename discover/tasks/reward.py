@@ -2,7 +2,7 @@
 
 Each of 30 frozen patterns wants at least one spike, or none. Trial by trial one of them is shown, the neuron
 does something, and is rewarded with 1 or -1. The rule of its synapses sees their eligibility E, the reward R,
-the weight w, and running means of the reward, of its positive part and of the size of its negative part.
+the weight w, and running means of the reward and of its positive part.
 
 References
 ----------
@@ -215,7 +215,7 @@ class RewardTask(Task):
         pick = rng.integers(max(len(rows), 1), size=n_states if len(rows) else 0)
         problem, synapse = rows[pick], synapses[pick]
         trial = rng.integers(run.rewards.shape[1], size=len(pick))
-        parts = (run.rewards, np.maximum(run.rewards, 0), np.maximum(-run.rewards, 0))
+        parts = (run.rewards, np.maximum(run.rewards, 0))
         means = [_means_before(part, settings.mean_trials)[problem, trial] for part in parts]
         columns = [
             run.eligibilities[problem, trial, synapse],
