@@ -112,6 +112,7 @@ whitening: ## two rules at once, for outputs that are uncorrelated and of unit v
 bcm: ## selectivity for one of several patterns, by rules that see a sliding threshold
 pairing: ## a rule from published pairing experiments: which the data support, and what would decide
 error: ## a neuron learns the potential of a teacher, by a rule that sees it
+reward: ## which patterns of spikes to answer to, from rewards
 bandit: ## the option that is rewarded more often, in a world that changes (bandit-still, bandit-volatile: other worlds)
 bandit-null: ## the same where rewards tell nothing, and there is nothing to find
 memory: ## four rules at once that keep a recurrent network stable and let it remember a stimulus

@@ -317,7 +317,8 @@ def credits_of(losses: FloatArray, sound: NDArray[np.bool_], n_trials: int) -> F
     later: FloatArray = sums[:, ends] - sums[:, 1:]
     n_others = np.maximum(sound.sum() - sound, 1)[:, None]
     others = (later[sound].sum(axis=0) - np.where(sound[:, None], later, 0.0)) / n_others
-    return later - others
+    credits: FloatArray = later - others
+    return credits
 
 
 def _drawn(settings: BanditSettings, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:
