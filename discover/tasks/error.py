@@ -38,6 +38,9 @@ IntArray = NDArray[np.int64]
 WEIGHT_UNIT_PA = 20.0
 """Weights are in this unit: the half width of the teacher's distribution."""
 
+POTENTIAL_UNIT_MV = 3.0
+"""Potentials are in this unit, about the mean of a teacher's."""
+
 TEACHER = (-0.25, 1.75)
 """Lowest and highest weight of a teacher: -5 and 35 pA."""
 
@@ -92,7 +95,7 @@ class ErrorSettings:
     handed_ms: Annotated[float, Gt(0), Le(1_000)] = 5.0
     window_ms: Annotated[float, Gt(0), Le(10_000)] = 100.0
     noise_mv: Annotated[float, Ge(0), Le(100)] = 0.0
-    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.1
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.9
 
     def __post_init__(self) -> None:
         for name, whole, part in (
@@ -165,7 +168,7 @@ class ErrorTask(RateTask):
         spikes = rng.poisson(rates * settings.sample_ms / 1000, (n_samples, settings.n_inputs))
         s = filtered(spikes, settings.sample_ms)
         held = round(settings.handed_ms / settings.sample_ms)
-        noise = settings.noise_mv * rng.normal(size=-(-n_samples // held))
+        noise = settings.noise_mv / POTENTIAL_UNIT_MV * rng.normal(size=-(-n_samples // held))
         handed = np.repeat((s @ targets)[::held] + noise, held)[:n_samples]
         inputs = np.column_stack([s, handed])
         return {"inputs": inputs, "targets": targets, "moments": s.T @ s / n_samples}
@@ -255,7 +258,7 @@ class ErrorTask(RateTask):
         away = record - problems.targets[:, None]
         squares = np.einsum("pksi,pki->pks", s, away).reshape(n_problems, -1) ** 2
         judged = squares[:, round(FORGOTTEN * squares.shape[1]) :]
-        total: FloatArray = np.sqrt(judged.sum(axis=1) * problems.settings.sample_ms)
+        total: FloatArray = POTENTIAL_UNIT_MV * np.sqrt(judged.sum(axis=1) * problems.settings.sample_ms)
         return total
 
 
@@ -270,7 +273,7 @@ def student(n_inputs: int) -> Circuit:
 
 
 def filtered(spikes: FloatArray | IntArray, sample_ms: float) -> FloatArray:
-    """Filter spikes as a membrane does, in mV for a weight of one.
+    """Filter spikes as a membrane does, in units of 3 mV for a weight of one.
 
     Each spike adds to a synaptic current, which decays and charges the membrane.
 
@@ -290,14 +293,14 @@ def filtered(spikes: FloatArray | IntArray, sample_ms: float) -> FloatArray:
 
     >>> response = filtered(np.eye(30)[:, :1], 1.0)[:, 0]
     >>> int(response.argmax()), round(float(response.max()), 3)
-    (4, 0.107)
+    (4, 0.036)
     """
     from scipy.signal import lfilter
 
     membrane, synapse = (np.exp(-sample_ms / tau) for tau in (TAU_MEMBRANE_MS, TAU_SYNAPSE_MS))
-    amplitude = WEIGHT_UNIT_PA / CAPACITANCE_PF / (1 / TAU_SYNAPSE_MS - 1 / TAU_MEMBRANE_MS)
+    charge = WEIGHT_UNIT_PA / CAPACITANCE_PF / (1 / TAU_SYNAPSE_MS - 1 / TAU_MEMBRANE_MS)
     slow, fast = (lfilter([1.0], [1.0, -decay], spikes, axis=0) for decay in (membrane, synapse))
-    response: FloatArray = amplitude * (slow - fast)
+    response: FloatArray = charge / POTENTIAL_UNIT_MV * (slow - fast)
     return response
 
 
