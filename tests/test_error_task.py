@@ -77,7 +77,7 @@ def test_inputs_have_the_means_of_their_rates() -> None:
     problems = TASK.draw(ErrorSettings(), 8, seeded())
     means = problems.inputs[:, 500:, :-1].mean(axis=(0, 1))
     rates = np.linspace(0.15, 0.85, 5)  # a millisecond
-    np.testing.assert_allclose(means, rates * 20.0 * 2.0 * 10.0 / 250.0 / 3.0, rtol=0.03)  # weight tau_s tau_m / C
+    np.testing.assert_allclose(means, rates * 20.0 * 2.0 * 10.0 / 250.0 / 3.0, rtol=0.03)  # w tau_s tau_m / C
     assert problems.targets.min() >= -0.25
     assert problems.targets.max() <= 1.75
 
