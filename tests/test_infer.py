@@ -236,8 +236,8 @@ def test_recordings_kept_for_the_end_change_nothing_of_the_front() -> None:
     other = from_rows(NAMES, data.samples.inputs, target, [data.names[one] for one in data.groups])
     again = infer(other, engines=())
     assert again.front.to_json() == found.front.to_json()
-    folds = try_recordings(again, other).content["candidates"][again.front.chosen.id]["folds"]
-    assert [fold["passed"] for fold in folds if fold["kept"]] == [False, False]
+    folds = try_recordings(again, other).validation.candidates[again.front.chosen.id].folds
+    assert [fold.passed for fold in folds if fold.kept] == [False, False]
 
 
 def test_predictions_of_a_recording_do_not_depend_on_its_own_target() -> None:
@@ -485,13 +485,13 @@ def test_known_rules_are_compared_by_form_and_function_and_not_by_behaviour() ->
         "tanh": Rule.parse("2*x*tanh(y) - 2*w*y*tanh(y)"),
         "mirror": Rule.parse("w*y**2 - x*y"),
     }
-    content = compare_recorded(rules, data, FEEDFORWARD)
-    found = content["candidates"]
-    assert (found["oja"]["nearest"], found["oja"]["verdict"]) == ("oja", "same up to scale")
-    assert (found["tanh"]["nearest"], found["tanh"]["verdict"]) == ("hyvarinen-oja", "same up to scale")
-    assert found["mirror"]["verdict"] != "same up to scale"
-    assert {one["behavioural"] for entry in found.values() for one in entry["distances"].values()} == {None}
-    assert "not compared" in content["behavioural"]
+    comparison = compare_recorded(rules, data, FEEDFORWARD)
+    found = comparison.candidates
+    assert (found["oja"].nearest, found["oja"].verdict) == ("oja", "same up to scale")
+    assert (found["tanh"].nearest, found["tanh"].verdict) == ("hyvarinen-oja", "same up to scale")
+    assert found["mirror"].verdict != "same up to scale"
+    assert {one.behavioural for entry in found.values() for one in entry.distances.values()} == {None}
+    assert "not compared" in comparison.behavioural
 
 
 @pytest.mark.parametrize(
