@@ -33,7 +33,6 @@ from discover._compared_rules import (
     term_ratios,
     without,
 )
-from discover.errors import RuleError
 from discover.forms import Compared, Comparison, Distances, Evidence
 from discover.intervals import ENOUGH
 from discover.known_rules import KnownRule
@@ -41,7 +40,7 @@ from discover.progress import Progress, silent
 from discover.rule import Rule
 from discover.slots import get_slot
 from discover.tasks import get_task
-from discover.tasks.base import Task, known_networks_of, known_rules_of
+from discover.tasks.base import Task, check_slots, known_networks_of, known_rules_of, rule_in
 
 __all__ = [
     "CompareSettings",
@@ -160,15 +159,21 @@ def compare_candidates(
     """
     candidates = {name: task.in_own_slots(rule) for name, rule in candidates.items()}
     for rule in candidates.values():
-        _check_slots(task, rule)
+        check_slots(task, rule)
     bench = _Bench(task, settings, compare_settings or CompareSettings(), seed)
     known, networks = known_rules_of(task), known_networks_of(task)
     result = {}
+    n_known = len(known) + len(networks)
     for number, (name, rule) in enumerate(candidates.items()):
-        progress(number / len(candidates), f"rule {number + 1} of {len(candidates)}: {rule}")
-        matches = {other: _match(bench, rule, known_rule) for other, known_rule in known.items()}
-        nearest = _nearest(rule, known, matches)
-        matches |= {other: _match_of_behaviour(bench, rule, one) for other, one in networks.items()}
+        matches: dict[str, _Match] = {}
+        for other in (*known, *networks):
+            done = (number + len(matches) / n_known) / len(candidates)
+            progress(done, f"rule {number + 1} of {len(candidates)} beside {other}: {rule}")
+            if other in known:
+                matches[other] = _match(bench, rule, known[other])
+            else:
+                matches[other] = _match_of_behaviour(bench, rule, networks[other])
+        nearest = _nearest(rule, known, {other: matches[other] for other in known})
         result[name] = Compared(
             nearest,
             matches[nearest].evidence.verdict if nearest else "different",
@@ -190,7 +195,7 @@ def compare(rule: Rule | str, task: str = "oja", seed: int = 0) -> Compared:
     Parameters
     ----------
     rule : Rule or str
-        ``x*y - w*y**2``, or ``slot: expression; slot: expression``.
+        ``x*y - w*y**2``, or ``slot: expression; slot: expression``; text as fronts of the task print it.
     task : str
     seed : int
 
@@ -212,20 +217,9 @@ def compare(rule: Rule | str, task: str = "oja", seed: int = 0) -> Compared:
     ('oja', 'same up to scale')
     """
     where = get_task(task)
-    parsed = Rule.parse(rule) if isinstance(rule, str) else rule
+    parsed = rule_in(where, rule) if isinstance(rule, str) else rule
     found = compare_candidates(where, where.settings_type(), {"rule": parsed}, seed=seed)
     return found.candidates["rule"]
-
-
-def _check_slots(task: Task, rule: Rule) -> None:
-    own = [slot.name for slot in task.slots]
-    foreign = [name for name in rule.slots if name not in own]
-    if foreign:
-        raise RuleError(
-            f"The rule {rule} has a slot {foreign[0]!r}, which the task {task.name} lacks: its slots are "
-            f"{', '.join(own)}. An update of another slot than feedforward has the slot's name in front, "
-            f"as in '{own[0]}: ...', and a semicolon stands between two."
-        )
 
 
 class _Bench:

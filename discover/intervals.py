@@ -85,8 +85,16 @@ class Metric(Stored):
     high: float | None
 
 
-def interval_text(metric: Metric | None, missing: str = "-") -> str:
+def interval_text(metric: Metric | None, missing: str = "-", digits: int = 3) -> str:
     """Return a mean with its interval, as far as they are known.
+
+    Parameters
+    ----------
+    metric : Metric or None
+    missing : str
+        What stands where there is no mean.
+    digits : int
+        Significant ones.
 
     Examples
     --------
@@ -96,8 +104,8 @@ def interval_text(metric: Metric | None, missing: str = "-") -> str:
     if metric is None or metric.mean is None:
         return missing
     if metric.low is None or metric.high is None:
-        return f"{metric.mean:.3g}"
-    return f"{metric.mean:.3g} ({metric.low:.3g} to {metric.high:.3g})"
+        return f"{metric.mean:.{digits}g}"
+    return f"{metric.mean:.{digits}g} ({metric.low:.{digits}g} to {metric.high:.{digits}g})"
 
 
 def interval(

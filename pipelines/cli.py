@@ -5,27 +5,34 @@ Heavy imports happen inside the commands, so that `discover --help` answers at o
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
 from pipelines.cli_infer import infer
 from pipelines.cli_screen import screen
+from pipelines.cli_show import diff, export, front, runs, show
 from pipelines.cli_study import study
 from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
+from pipelines.look import DIGITS, Look
 from pipelines.options import (
     DEFAULT_RESULTS,
+    AsJson,
     Backend,
+    Digits,
     Engines,
     Fresh,
     Objective,
+    PipelineName,
     Results,
     RunName,
     Scheduler,
+    TaskName,
     Threads,
     Update,
 )
@@ -33,6 +40,8 @@ from pipelines.threads import use_threads
 from pipelines.warned import plain_warnings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipelines.backend import Where
     from pipelines.runs import Run
 
@@ -51,10 +60,10 @@ class _Group(TyperGroup):
             with ending_promptly(farewell), plain_warnings():
                 return super().invoke(ctx)
         except ClusterLost as error:
-            typer.echo(f"discover: {error} {after_a_loss()}", err=True)
+            _echo_error(f"{error} {after_a_loss()}")
             raise typer.Exit(error.exit_code) from error
         except DiscoverError as error:
-            typer.echo(f"discover: {error}", err=True)
+            _echo_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except Interrupted as error:
             farewell()
@@ -64,20 +73,47 @@ class _Group(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
+class _RuleCommand(TyperCommand):
+    """A command whose argument may be a rule that begins with a minus sign, which is no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; no option here has a single minus sign in front."""
+        spaced = [f" {one}" if one.startswith("-") and one[1:2] not in ("", "-") else one for one in args]
+        return super().parse_args(ctx, spaced)
+
+
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Discover synaptic plasticity rules: from simulated networks to laws that can be read.",
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from discover import __version__
+
+        typer.echo(f"discover {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def discover(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Discover synaptic plasticity rules: from simulated networks to laws that can be read."""
 
 
 @app.command()
 def run(
-    name: Annotated[
-        str, typer.Argument(metavar="TOML", help="A pipeline, such as pipelines/oja.toml or oja.")
-    ],
+    name: PipelineName,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say which stages would run, and why; do nothing."),
+    ] = False,
     fresh: Fresh = False,
     update: Update = False,
     engine: Engines = None,
@@ -85,18 +121,25 @@ def run(
     threads: Threads = None,
     backend: Backend = "local",
     scheduler: Scheduler = "",
+    digits: Digits = DIGITS,
+    as_json: AsJson = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Run a whole pipeline; stages that are up to date are left alone."""
     from pipelines.backend import Where
     from pipelines.runs import find_run
-    from pipelines.show import summary_text
+    from pipelines.show import run_facts, summary_text
     from pipelines.stages import STAGES
 
     where = Where(backend, scheduler)
     found = find_run(name, results, toml_first=True)
+    if dry_run:
+        _say_plan(_with_options(found, engine, objective), tuple(STAGES), fresh, update, as_json)
     _work(found, tuple(STAGES), fresh, update, threads, engine, objective, where)
-    typer.echo(summary_text(found.folder))
+    if as_json:
+        _echo_json("run", run_facts(found.folder))
+    else:
+        typer.echo(summary_text(found.folder, Look.of(sys.stdout, digits)))
 
 
 @app.command()
@@ -140,11 +183,10 @@ def search(
     """Stage 3: search for expressions, build the Pareto front (front.json)."""
     from discover.pareto import ParetoFront
     from discover.stored import read_stored
-    from pipelines.show import found_lines
+    from pipelines.show import found_text
 
     found = _stage("search", name, fresh, update, threads, results, engine, objective)
-    for line in found_lines(read_stored(found.folder / "front.json", ParetoFront)):
-        typer.echo(line.strip())
+    typer.echo(found_text(read_stored(found.folder / "front.json", ParetoFront), Look.of(sys.stdout)))
 
 
 @app.command()
@@ -163,29 +205,46 @@ def validate(
     _stage("validate", name, fresh, update, threads, results, where=Where(backend, scheduler))
 
 
-@app.command()
+@app.command(cls=_RuleCommand)
 def compare(
-    name: Annotated[str, typer.Argument(metavar="RUN|RULE", help='A run, or a rule such as "x*y - w*y**2".')],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|RULE",
+            help='A run, or a rule such as "x*y - w*y**2", in the form in which front prints it.',
+        ),
+    ],
     fresh: Fresh = False,
     update: Update = False,
     threads: Threads = None,
     results: Results = DEFAULT_RESULTS,
-    task: Annotated[
-        str, typer.Option(help="Task in which a single rule is compared: a name, or FILE.py:CLASS.")
-    ] = "oja",
+    task: TaskName = "oja",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the comparison of a single rule.")] = 0,
+    digits: Digits = DIGITS,
+    as_json: AsJson = False,
 ) -> None:
-    """Stage 5: compare candidates, or a rule given as text, with published rules (comparison.json)."""
+    """Stage 5: compare candidates, or a rule given as text, with published rules (comparison.json).
+
+    A comparison that other code has made is shown as it is, unless --update or --fresh asks for another.
+    """
     from pipelines.runs import exists
 
-    if exists(name, results):
-        from pipelines.show import comparison_text
-
-        found = _stage("compare", name, fresh, update, threads, results)
-        typer.echo(comparison_text(found.folder))
-    else:
+    name, look = name.strip(), Look.of(sys.stdout, digits)
+    if not exists(name, results):
         use_threads(threads)
-        _compare_rule(name, task, seed)
+        _compare_rule(name, task, seed, look, as_json)
+        return
+    from pipelines.plan import is_made_for
+    from pipelines.runs import find_run
+    from pipelines.show import comparison_facts, comparison_text
+
+    found = find_run(name, results)
+    if fresh or update or not is_made_for(found.folder, found.config, "compare"):
+        _work(found, ("compare",), fresh, update, threads, None, "")
+    if as_json:
+        _echo_json("comparison", comparison_facts(found.folder))
+    else:
+        typer.echo(comparison_text(found.folder, look))
 
 
 @app.command()
@@ -204,82 +263,17 @@ def report(
     for folder in (Path(name), results / name):
         if is_recorded(folder):
             report_again(folder)
-            typer.echo(summary_text(folder))
+            typer.echo(summary_text(folder, Look.of(sys.stdout)))
             return
     found = _stage("report", name, fresh, update, threads, results)
-    typer.echo(summary_text(found.folder))
+    typer.echo(summary_text(found.folder, Look.of(sys.stdout)))
 
 
-@app.command()
-def front(
-    name: RunName,
-    sort: Annotated[str, typer.Option(help="Order: complexity, loss, train or id.")] = "complexity",
-    select: Annotated[
-        str,
-        typer.Option(help="Show what another selector would take: 1se, lowest, elbow, cv, or a candidate."),
-    ] = "",
-    results: Results = DEFAULT_RESULTS,
-) -> None:
-    """Print a run's Pareto front, with an arrow at the chosen rule."""
-    from pipelines.inspection import front_as_asked
-    from pipelines.runs import find_folder
-
-    typer.echo(front_as_asked(find_folder(name, results), sort, select))
-
-
-@app.command()
-def show(
-    name: RunName,
-    candidate: Annotated[
-        str, typer.Argument(metavar="ID", help="A candidate of the front; the chosen one by default.")
-    ] = "",
-    results: Results = DEFAULT_RESULTS,
-) -> None:
-    """Print all that a run knows of one candidate."""
-    from pipelines.inspection import show_text
-    from pipelines.runs import find_folder
-
-    typer.echo(show_text(find_folder(name, results), candidate))
-
-
-@app.command()
-def diff(
-    first: RunName,
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run.")],
-    results: Results = DEFAULT_RESULTS,
-) -> None:
-    """Print what differs between two runs; the exit code is 0 if their rules are equal and 1 if not."""
-    from pipelines.inspection import diff_text
-    from pipelines.runs import find_folder
-
-    found = diff_text(find_folder(first, results), find_folder(second, results))
-    typer.echo(found.text)
-    raise typer.Exit(1 if found.differ else 0)
-
-
-@app.command()
-def export(
-    name: RunName,
-    to: Annotated[str, typer.Option("--to", metavar="FORM", help="latex, sympy, python or brian2.")],
-    candidate: Annotated[
-        str, typer.Option("--id", metavar="ID", help="A candidate of the front; the chosen one by default.")
-    ] = "",
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Where to; printed by default.")
-    ] = None,
-    results: Results = DEFAULT_RESULTS,
-) -> None:
-    """Take a rule away as LaTeX, as a SymPy or Python script, or as a Brian2 simulation."""
-    from pipelines.artefacts import write_text
-    from pipelines.inspection import export_text
-    from pipelines.runs import find_folder
-
-    text = export_text(find_folder(name, results), candidate, to)
-    if output is None:
-        typer.echo(text)
-    else:
-        write_text(output, text + "\n")
-        typer.echo(f"written: {output}", err=True)
+app.command()(front)
+app.command()(show)
+app.command()(diff)
+app.command()(runs)
+app.command()(export)
 
 
 @app.command()
@@ -321,8 +315,6 @@ def recover(
 
 app.command()(study)
 app.command()(screen)
-
-
 app.command()(infer)
 
 
@@ -357,10 +349,9 @@ def recover_known(
 
 
 def _echo_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    from pipelines.show import table_text
-
     columns = list(rows[0])
-    typer.echo(table_text(columns, [[row[column] for column in columns] for row in rows]))
+    table = [[row[column] for column in columns] for row in rows]
+    typer.echo(Look.of(sys.stdout).table(columns, table, 1))
     typer.echo(f"written: {path}", err=True)
 
 
@@ -414,7 +405,7 @@ def doctor(
 
     if install_julia:
         download()
-    typer.echo(doctor_text(start))
+    typer.echo(doctor_text(start, Look.of(sys.stdout)))
 
 
 def main() -> None:
@@ -451,35 +442,71 @@ def _work(
     where: Where | None = None,
 ) -> None:
     """Run stages with the folder locked."""
-    config = found.config.with_engines(engine) if engine else found.config
-    config = config.with_objective(objective) if objective else config
     used = use_threads(threads)
     from pipelines.study import carry_out
 
-    carry_out(replace(found, config=config), names, used, fresh, update, where)
+    carry_out(_with_options(found, engine, objective), names, used, fresh, update, where)
 
 
-def _compare_rule(text: str, task_name: str, seed: int) -> None:
+def _with_options(found: Run, engine: list[str] | None, objective: str) -> Run:
+    config = found.config.with_engines(engine) if engine else found.config
+    return replace(found, config=config.with_objective(objective) if objective else config)
+
+
+def _say_plan(found: Run, names: tuple[str, ...], fresh: bool, update: bool, as_json: bool) -> NoReturn:
+    """Print what a run would do, and end: with an error where the run would."""
+    from pipelines.plan import plan_run, plan_text
+
+    plan = plan_run(found.folder, found.config, names, fresh, update)
+    if as_json:
+        _echo_json("plan", plan.facts())
+    else:
+        typer.echo(plan_text(plan, Look.of(sys.stdout)))
+        if plan.refused:
+            _echo_error(f"This run would end here: {plan.refused}")
+    raise typer.Exit(ConfigError.exit_code if plan.refused else 0)
+
+
+def _echo_error(text: str) -> None:
+    typer.echo(Look.of(sys.stderr).alarmed(f"discover: {text}"), err=True)
+
+
+def _echo_json(what: str, facts: Mapping[str, Any]) -> None:
+    from pipelines.show import as_json
+
+    typer.echo(as_json(what, facts))
+
+
+def _compare_rule(text: str, task_name: str, seed: int, look: Look, as_json: bool) -> None:
     from discover.comparison import CompareSettings, compare_candidates
-    from discover.progress import silent
-    from discover.rule import Rule
+    from discover.tasks.base import rule_in
     from discover.user_tasks import load_task
-    from pipelines.show import distances_text, verdict_text
+    from pipelines.events import open_reporter
+    from pipelines.show import distances_text, rule_text, verdict_text
     from pipelines.stages import stage_seed
 
+    task = load_task(task_name)
     try:
-        rule = Rule.parse(text)
+        rule = rule_in(task, text)
     except RuleError as error:
         raise ArtefactError(
-            f"There is no run {text[:80]!r}, and as a rule it cannot be read: {error}"
+            f"There is no run {text[:80]!r}, and as a rule of the task {task.name} it cannot be read: {error}"
         ) from error
-    task = load_task(task_name)
-    result = compare_candidates(
-        task, task.settings_type(), {"rule": rule}, CompareSettings(), stage_seed(seed, "compare"), silent
-    )
+    settings, reporter = task.settings_type(), open_reporter(None)
+    try:
+        with reporter.stage("compare") as progress:
+            result = compare_candidates(
+                task, settings, {"rule": rule}, CompareSettings(), stage_seed(seed, "compare"), progress
+            )
+    finally:
+        reporter.close()
     compared = result.candidates["rule"]
-    typer.echo(distances_text(compared))
-    typer.echo(verdict_text(str(rule), compared))
+    if as_json:
+        facts = {"task": task.name, "seed": seed, "rule": str(rule), "slots": rule.to_dict()}
+        _echo_json("comparison-of-a-rule", {**facts, "compared": compared.to_json()})
+    else:
+        typer.echo(distances_text(compared, look))
+        typer.echo(look.prose(verdict_text(rule_text(rule.to_dict(), look), compared)))
 
 
 def _sizes(text: str, option: str) -> list[int]:

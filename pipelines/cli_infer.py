@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from discover.errors import ConfigError
+from pipelines.look import Look
 from pipelines.options import DEFAULT_RESULTS, Engines, Fresh, Results, Threads
 from pipelines.threads import use_threads
 
@@ -114,6 +116,7 @@ def infer(
             name=name,
             fresh=fresh,
             threads=used,
+            look=Look.of(sys.stdout),
         )
         typer.echo(answer)
         return
@@ -134,5 +137,6 @@ def infer(
         name=name,
         fresh=fresh,
         threads=used,
+        look=Look.of(sys.stdout),
     )
     typer.echo(text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from discover.errors import ConfigError
+from pipelines.look import Look
 from pipelines.options import DEFAULT_RESULTS, Backend, Results, Scheduler
 
 __all__ = ["screen"]
@@ -92,5 +94,5 @@ def screen(
             counts = run_and_write(files, progress, reporter.note, jobs or available_threads(), update)
     finally:
         reporter.close()
-    typer.echo(counts_as_text(counts))
+    typer.echo(counts_as_text(counts, Look.of(sys.stdout)))
     typer.echo(f"written: {files.table}, {folder / 'classes.png'}, {folder / 'preference.png'}", err=True)

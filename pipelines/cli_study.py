@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from discover.errors import ConfigError, did_you_mean
+from pipelines.look import Look
 from pipelines.options import (
     DEFAULT_RESULTS,
     Backend,
@@ -100,7 +102,7 @@ def study(
             found = run_study(plan, progress, reporter.note, update)
     finally:
         reporter.close()
-    typer.echo(study_as_text(found))
+    typer.echo(study_as_text(found, Look.of(sys.stdout)))
     _say_where(plan)
 
 

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from discover.errors import EngineError, RunFailed
+from pipelines.look import PLAIN, Look
 from pipelines.manifest import platform_facts, versions
-from pipelines.show import table_text
 from pipelines.threads import available_threads, use_threads
 
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ _TOOLS = (
 )
 
 
-def doctor_text(start: bool = False) -> str:
+def doctor_text(start: bool = False, look: Look = PLAIN) -> str:
     """Return versions, threads, and for every engine what was found and whether it would start.
 
     Parameters
     ----------
     start : bool
         Whether engines that would start are started, each in a child process with a time limit.
+    look : Look
     """
     facts = platform_facts()
     found = versions(_TOOLS)
@@ -56,9 +57,9 @@ def doctor_text(start: bool = False) -> str:
         f"threads     {_threads()}",
         f"kernels     {_cache()}",
         "",
-        table_text(["package", "version"], list(found.items())),
+        look.table(["package", "version"], list(found.items())),
         "",
-        _engines(start),
+        _engines(start, look),
     ]
     return "\n".join(lines)
 
@@ -94,7 +95,7 @@ def _cache() -> str:
     return f"compiled once, kept in {folder or '__pycache__ beside the sources (NUMBA_CACHE_DIR is not set)'}"
 
 
-def _engines(start: bool) -> str:
+def _engines(start: bool, look: Look) -> str:
     from discover.search.engine import ENGINES, get_engine
 
     rows, remarks = [], []
@@ -112,7 +113,7 @@ def _engines(start: bool) -> str:
         if remark:
             remarks.append(f"{state.engine}: {remark}")
     headings = ["engine", "found", "would start", *(["started"] if start else [])]
-    return "\n".join([table_text(headings, rows), *remarks])
+    return "\n".join([look.table(headings, rows), *map(look.prose, remarks)])
 
 
 def _started(engine: Engine) -> tuple[float, str]:

@@ -16,6 +16,7 @@ from discover.forms import StageRecord
 from pipelines import artefacts
 from pipelines.events import Reporter
 from pipelines.infer_config import TASK, DataConfig, InferConfig, is_recorded, named_pairs, run_name
+from pipelines.look import PLAIN, Look
 from pipelines.manifest import Manifest, digest
 from pipelines.sources import code_hash
 
@@ -298,6 +299,7 @@ def infer_table(
     name: str,
     fresh: bool,
     threads: int,
+    look: Look = PLAIN,
 ) -> str:
     """Run `discover infer` as the command line asks for it, and return what it prints.
 
@@ -346,4 +348,4 @@ def infer_table(
             run_infer(folder, config, table, reporter, threads, fresh)
         finally:
             reporter.close()
-    return "\n".join([summary_text(folder), *notes_of(folder)])
+    return "\n".join([summary_text(folder, look), *map(look.prose, notes_of(folder))])

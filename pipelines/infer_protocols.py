@@ -7,6 +7,7 @@ from typing import Literal
 
 from discover.errors import ArtefactError, ConfigError
 from pipelines.infer_config import is_recorded, named_pairs, run_name
+from pipelines.look import PLAIN, Look
 
 __all__ = ["infer_protocols"]
 
@@ -28,6 +29,7 @@ def infer_protocols(
     name: str,
     fresh: bool,
     threads: int,
+    look: Look = PLAIN,
 ) -> str:
     """Find the rule that explains a table of pairing protocols, and return what is printed.
 
@@ -55,6 +57,8 @@ def infer_protocols(
     fresh : bool
     threads : int
         For the manifest.
+    look : Look
+        Of what is returned.
 
     Raises
     ------
@@ -98,4 +102,4 @@ def infer_protocols(
     if is_recorded(found.folder):
         raise ArtefactError(f"{found.folder} holds another kind of run. Choose another name with --name.")
     carry_out(found, STAGES, threads, fresh)
-    return summary_text(found.folder)
+    return summary_text(found.folder, look)

@@ -1,32 +1,50 @@
-"""What the command line says about one candidate of a run, and about two runs side by side."""
+"""What the command line says about a front and about one candidate of it.
+
+Everything is there as text for people and as facts for programs, which `--json` prints.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from discover.checked import printable
 from discover.errors import ArtefactError, did_you_mean
-from discover.forms import Comparison, ManifestFile, Validation
-from discover.intervals import Metric
+from discover.forms import Compared, Comparison, Validated, Validation
 from discover.pareto import Candidate, ParetoFront
 from discover.rule import Rule
 from discover.stored import Artefact, read_stored
 from pipelines.infer_config import TASK as RECORDED
+from pipelines.look import PLAIN, Look
 from pipelines.show import (
+    candidate_facts,
     distances_text,
+    folds_facts,
+    folds_passed,
+    front_facts,
     front_text,
     provenance_text,
     recorded_verdict,
-    rule_text,
-    table_text,
+    verdict_of,
     verdict_text,
 )
 
-__all__ = ["SORTS", "diff_text", "export_text", "front_as_asked", "show_text", "unicode_rule"]
+__all__ = [
+    "SORTS",
+    "export_text",
+    "front_as_asked",
+    "front_facts_as_asked",
+    "read_front",
+    "read_optional",
+    "show_facts",
+    "show_text",
+    "unicode_rule",
+    "validated_as",
+]
 
 _Artefact = TypeVar("_Artefact", bound=Artefact)
 
@@ -46,7 +64,7 @@ _GREEK_WORD = re.compile(r"(?<![A-Za-z0-9])(theta|tau)(?![A-Za-z0-9])")
 # --------------------------------------------------------------------------------------------------- fronts
 
 
-def front_as_asked(folder: Path, sort: str, select: str) -> str:
+def front_as_asked(folder: Path, sort: str, select: str, look: Look = PLAIN, every: bool = False) -> str:
     """Return the front of a run in another order, or with what another selector would choose.
 
     Nothing of the run is changed.
@@ -59,23 +77,47 @@ def front_as_asked(folder: Path, sort: str, select: str) -> str:
     select : str
         ``1se``, ``lowest``, ``elbow``, ``cv`` (most folds passed, then the simplest), the name of a
         candidate, or nothing for the choice of the run.
+    look : Look
+    every : bool
+        Whether candidates that others beat are shown, too.
 
     Raises
     ------
     ArtefactError
         If an artefact is missing or damaged, or there is no such order, selector or candidate.
     """
+    front, own = _asked_front(folder, sort, select)
+    text = front_text(front, SORTS[sort], look, every)
+    if own is None:
+        return text
+    return f"{text}\n\n{look.prose(f'the run itself chose {own[0]} ({look.rounded(own[1])})')}"
+
+
+def front_facts_as_asked(folder: Path, sort: str, select: str, every: bool = False) -> dict[str, Any]:
+    """Return for programs what :func:`front_as_asked` says.
+
+    Raises
+    ------
+    ArtefactError
+        As there.
+    """
+    front, own = _asked_front(folder, sort, select)
+    chosen = front.chosen_id if own is None else own[0]
+    return {"run": str(folder), **front_facts(front, SORTS[sort], every), "chosen_by_the_run": chosen}
+
+
+def _asked_front(folder: Path, sort: str, select: str) -> tuple[ParetoFront, tuple[str, str] | None]:
+    """Return a front with the choice that was asked for, and then what the run chose and why."""
     if sort not in SORTS:
         raise ArtefactError(
             f"A front is not sorted by {sort[:40]!r}. Orders: {', '.join(SORTS)}.{did_you_mean(sort, SORTS)}"
         )
-    front = _front(folder)
+    front = read_front(folder)
     if not select:
-        return front_text(front, SORTS[sort])
+        return front, None
     name, reason = _selected(folder, front, select)
-    shown = replace(front, chosen_id=name, reason=reason, simplifications=())
-    text = front_text(shown, SORTS[sort])
-    return printable(f"{text}\nthe run itself chose {front.chosen_id} ({front.reason})")
+    changed = replace(front, chosen_id=name, reason=reason, simplifications=())
+    return changed, (front.chosen_id, front.reason)
 
 
 def _selected(folder: Path, front: ParetoFront, select: str) -> tuple[str, str]:
@@ -108,7 +150,7 @@ def _candidate(folder: Path, front: ParetoFront, name: str, others: tuple[str, .
 # ----------------------------------------------------------------------------------------------- candidates
 
 
-def show_text(folder: Path, name: str = "") -> str:
+def show_text(folder: Path, name: str = "", look: Look = PLAIN) -> str:
     """Return everything that a run knows of one candidate.
 
     Parameters
@@ -116,36 +158,66 @@ def show_text(folder: Path, name: str = "") -> str:
     folder : Path
     name : str
         A candidate of the front; the chosen one when empty.
+    look : Look
 
     Raises
     ------
     ArtefactError
         If there is no front or no such candidate, or an artefact is damaged.
     """
-    front = _front(folder)
+    front = read_front(folder)
     one = _candidate(folder, front, name or front.chosen_id)
-    is_chosen = one.id == front.chosen_id
-    role = "chosen" if is_chosen else "on the front" if one.on_front else "beaten by another"
-    error = f" ± {one.heldout_error:.2g}" if one.heldout_error else ""
-    lines = [
-        f"{one.id} of {folder}, task {front.task}: {role}",
+    slots = one.rule.to_dict()
+    said = [
+        f"{one.id} of {folder}, task {front.task}: {_role(one, front)}",
         "",
-        *(f"  Δ{_weight(slot)} ∝ {unicode_rule(text)}" for slot, text in one.rule.to_dict().items()),
-        f"  {one.rule.latex(learning_rate=front.task != RECORDED)}",
-        "",
-        f"complexity {one.complexity}{_tested(one)}",
-        f"loss on the problems that it was chosen on {one.heldout_loss:.4g}{error}, "
-        f"and on those that its constants were fitted on {one.train_loss:.4g}",
-        f"where it came from: {provenance_text(one)}",
-        *recorded_verdict(front, one.id),
-        "",
-        *_constants_lines(folder, one.rule),
-        "",
-        *_folds_lines(folder, one.id),
-        "",
-        *_known_lines(folder, one.id),
+        *(f"  Δ{_weight(slot)} ∝ {unicode_rule(look.rounded(text))}" for slot, text in slots.items()),
     ]
-    return printable("\n".join(lines))
+    losses = [
+        f"complexity {one.complexity}{_tested(one, look)}",
+        f"loss on the problems that it was chosen on {look.number(one.heldout_loss)}{_error(one, look)}, "
+        f"and on those that its constants were fitted on {look.number(one.train_loss)}",
+        f"where it came from: {provenance_text(one)}",
+        *recorded_verdict(front, one.id, look),
+    ]
+    parts = [
+        "\n".join(
+            [
+                *map(look.prose, said),
+                printable(
+                    textwrap.indent(one.rule.latex(look.digits, learning_rate=front.task != RECORDED), "  ")
+                ),
+            ]
+        ),
+        "\n".join(map(look.prose, losses)),
+        _constants_text(folder, one.rule, look),
+        _folds_text(folder, one.id, look),
+        _known_text(folder, one.id, look),
+    ]
+    return "\n\n".join(parts)
+
+
+def show_facts(folder: Path, name: str = "") -> dict[str, Any]:
+    """Return for programs what :func:`show_text` says.
+
+    Raises
+    ------
+    ArtefactError
+        As there.
+    """
+    front = read_front(folder)
+    one = _candidate(folder, front, name or front.chosen_id)
+    compared = _compared(folder, one.id)
+    return {
+        "run": str(folder),
+        "task": front.task,
+        **candidate_facts(one, front),
+        "latex": one.rule.latex(learning_rate=front.task != RECORDED),
+        "verdict": verdict_of(front, one.id),
+        "constants": _constants(folder, one.rule),
+        "folds": folds_facts(validated_as(folder, one.id)),
+        "compared": None if compared is None else compared.to_json(),
+    }
 
 
 def unicode_rule(text: str) -> str:
@@ -163,6 +235,12 @@ def unicode_rule(text: str) -> str:
     return text.replace("*", "·")
 
 
+def _role(one: Candidate, front: ParetoFront) -> str:
+    if one.id == front.chosen_id:
+        return "chosen"
+    return "on the front" if one.on_front else "beaten by another"
+
+
 def _weight(slot: str) -> str:
     from discover.slots import SLOTS
 
@@ -171,92 +249,135 @@ def _weight(slot: str) -> str:
     return f"{SLOTS[slot].weight}[{slot}]"
 
 
-def _tested(candidate: Candidate) -> str:
+def _tested(candidate: Candidate, look: Look) -> str:
     """Say the loss to quote, where a run has one."""
     test = candidate.test
     if test is None:
         return ""
     return (
-        f", loss {test.mean:.4g} (95 % interval {test.low:.4g} to {test.high:.4g}) "
+        f", loss {look.number(test.mean)} (95 % interval {look.reach(test.low, test.high)}) "
         f"on {test.n_problems:,} problems that were used for nothing else"
     )
 
 
-def _constants_lines(folder: Path, rule: Rule) -> Iterator[str]:
-    """Coefficients of a polynomial with their range over the restarts that chose the term."""
+def _error(candidate: Candidate, look: Look) -> str:
+    return f" ± {look.number(candidate.heldout_error)}" if candidate.heldout_error else ""
+
+
+def _constants(folder: Path, rule: Rule) -> list[dict[str, Any]] | None:
+    """Return coefficients with their range over the restarts that chose the term; None where unknown.
+
+    A restart stands at the speed of the rule: the overall multiple of the slots of the same synapses is their
+    learning rate. The rule itself is within the range.
+    """
     from discover.fit.result import FitResult
 
-    path = _optional(folder, "path.json", FitResult)
-    if not rule.is_polynomial:
-        values = ", ".join(f"{value:.4g}" for value in rule.constants())
-        yield f"constants: {values or 'none'} (restarts know coefficients of polynomials only)"
-        return
-    if path is None:
-        yield "constants over restarts: there is no path.json yet"
-        return
+    path = read_optional(folder, "path.json", FitResult)
+    if path is None or not rule.is_polynomial:
+        return None
+    tables = [_at_speed_of(rule, one.coefficients) for one in path.restarts]
     rows = []
-    restarts = path.restarts
-    if not restarts:  # recorded data: one path, and how often a term is chosen when recordings are left out
-        stability = path.term_stability
-        for slot, terms in rule.coefficients().items():
-            for term, value in terms.items():
-                rows.append([slot, term, f"{value:.4g}", f"{stability.get(slot, {}).get(term, 0.0):.0%}"])
-        yield table_text(["slot", "term", "coefficient", "chosen without some recordings"], rows)
-        return
     for slot, terms in rule.coefficients().items():
         for term, value in terms.items():
-            found = [
-                one.coefficients[slot][term] for one in restarts if term in one.coefficients.get(slot, {})
+            found = [table[slot][term] for table in tables if term in table.get(slot, {})]
+            row = {"slot": slot, "term": term, "value": value, "low": None, "high": None}
+            if found:
+                row |= {"low": min(*found, value), "high": max(*found, value)}
+            if tables:
+                row |= {"restarts": len(found), "of_restarts": len(tables)}
+            else:  # recorded data: one path, and how often a term is chosen when recordings are left out
+                row["share"] = path.term_stability.get(slot, {}).get(term, 0.0)
+            rows.append(row)
+    return rows
+
+
+def _at_speed_of(rule: Rule, table: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return coefficients with those of the same synapses at the multiple that is nearest to a rule's."""
+    import numpy as np
+
+    from discover._compared_rules import projection
+    from discover.slots import get_slot
+
+    own, groups = rule.coefficients(), dict[str, list[str]]()
+    for slot in table:
+        if not get_slot(slot).is_constant:
+            groups.setdefault(get_slot(slot).synapses, []).append(slot)
+    factors: dict[str, float] = {}
+    for slots in groups.values():
+        pairs = [
+            (own.get(slot, {}).get(term, 0.0), value) for slot in slots for term, value in table[slot].items()
+        ]
+        speed, _ = projection(*np.array(pairs, dtype=np.float64).reshape(-1, 2).T)
+        factors |= dict.fromkeys(slots, speed if speed is not None and speed > 0 else 1.0)
+    return {
+        slot: {term: value * factors.get(slot, 1.0) for term, value in terms.items()}
+        for slot, terms in table.items()
+    }
+
+
+def _constants_text(folder: Path, rule: Rule, look: Look) -> str:
+    rows = _constants(folder, rule)
+    if rows is None and rule.is_polynomial:
+        return look.prose("constants over restarts: there is no path.json yet")
+    if rows is None:
+        pairs = list(zip(rule.slots_of_constants, map(float, rule.constants()), strict=True))
+        if not pairs:
+            return "constants: none"
+        title = look.prose("constants (restarts of the fit know coefficients of polynomials only):")
+        return f"{title}\n{look.table(['slot', 'constant'], pairs)}"
+    if rows and "share" in rows[0]:
+        return look.table(
+            ["slot", "term", "coefficient", "chosen without some recordings"],
+            [[row["slot"], row["term"], row["value"], f"{row['share']:.0%}"] for row in rows],
+        )
+    return look.table(
+        ["slot", "term", "coefficient", "range with restarts", "restarts"],
+        [
+            [
+                row["slot"],
+                row["term"],
+                row["value"],
+                look.reach(row["low"], row["high"]) if row["restarts"] else "no restart chose it",
+                f"{row['restarts']} of {row['of_restarts']}",
             ]
-            reach = f"{min(found):.4g} to {max(found):.4g}" if found else "no restart chose it"
-            rows.append([slot, term, f"{value:.4g}", reach, f"{len(found)} of {len(restarts)}"])
-    yield table_text(["slot", "term", "coefficient", "range over restarts", "restarts"], rows)
+            for row in rows
+        ],
+    )
 
 
-def _folds_lines(folder: Path, name: str) -> Iterator[str]:
-    validation = _optional(folder, "validation.json", Validation)
-    if validation is None or name not in validation.candidates:
-        yield "folds: it was not tried under other conditions"
-        return
-    validated = validation.candidates[name]
-    yield f"folds passed: {validated.n_passed} of {len(validated.folds)}"
-    rows = []
-    for fold in validated.folds:
-        means = [f"{measure} {_mean(metric)}" for measure, metric in fold.metrics.items()]
-        rows.append([fold.outcome, fold.name, ", ".join(means)])
-    yield table_text(["", "fold", "means"], rows)
+def validated_as(folder: Path, name: str) -> Validated | None:
+    """Return the folds of a candidate of a run, None where it was not tried."""
+    validation = read_optional(folder, "validation.json", Validation)
+    return None if validation is None else validation.candidates.get(name)
 
 
-def _mean(metric: Metric) -> str:
-    return "undefined" if metric.mean is None else f"{metric.mean:.3g}"
+def _compared(folder: Path, name: str) -> Compared | None:
+    comparison = read_optional(folder, "comparison.json", Comparison)
+    return None if comparison is None else comparison.candidates.get(name)
 
 
-def _known_lines(folder: Path, name: str) -> Iterator[str]:
-    comparison = _optional(folder, "comparison.json", Comparison)
-    if comparison is None or name not in comparison.candidates:
-        yield "known rules: it was not compared with any"
-        return
-    compared = comparison.candidates[name]
-    yield verdict_text(name, compared)
-    yield distances_text(compared)
+def _folds_text(folder: Path, name: str, look: Look) -> str:
+    validated = validated_as(folder, name)
+    if validated is None:
+        return "folds: it was not tried under other conditions"
+    measures = dict.fromkeys(measure for fold in validated.folds for measure in fold.metrics)
+    rows = [
+        [
+            fold.outcome,
+            fold.name,
+            *(fold.metrics[measure].mean if measure in fold.metrics else None for measure in measures),
+        ]
+        for fold in validated.folds
+    ]
+    columns = ["outcome", "fold", *(measure.replace("_", " ") for measure in measures)]
+    return f"{look.prose(folds_passed(validated))}\n{look.table(columns, rows, 2)}"
 
 
-# ----------------------------------------------------------------------------------------------------- runs
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Two runs side by side.
-
-    Attributes
-    ----------
-    text : str
-    differ : bool
-        Whether settings, rules or their outcomes differ; versions and code do not count.
-    """
-
-    text: str
-    differ: bool
+def _known_text(folder: Path, name: str, look: Look) -> str:
+    compared = _compared(folder, name)
+    if compared is None:
+        return "known rules: it was not compared with any"
+    return f"{look.prose(verdict_text(name, compared))}\n{distances_text(compared, look)}"
 
 
 def export_text(folder: Path, candidate: str, to: str) -> str:
@@ -279,113 +400,14 @@ def export_text(folder: Path, candidate: str, to: str) -> str:
     """
     from discover.export import exported
 
-    front = _front(folder)
+    front = read_front(folder)
     one = _candidate(folder, front, candidate or front.chosen_id)
     origin = f"Rule {one.id} of {folder}, task {front.task}."
     return exported(one.rule, to, origin, learning_rate=front.task != RECORDED).rstrip("\n")
 
 
-def diff_text(first: Path, second: Path) -> Difference:
-    """Return what differs between two runs.
-
-    Raises
-    ------
-    ArtefactError
-        If one has no settings or no front, or an artefact is damaged.
-    """
-    parts, differ = [], False
-    for title, rows, columns in (
-        ("settings", _settings_rows(first, second), ["setting", str(first), str(second)]),
-        ("candidates", _candidate_rows(first, second), ["rule", str(first), str(second)]),
-        ("folds of the chosen rules", _fold_rows(first, second), ["fold", str(first), str(second)]),
-    ):
-        differ = differ or bool(rows)
-        parts.append(f"{title}: the same" if not rows else f"{title}:\n{table_text(columns, rows)}")
-    fronts = _front(first), _front(second)
-    rules = [front.chosen.rule.to_dict() for front in fronts]
-    if rules[0] == rules[1]:
-        parts.insert(1, f"chosen rule: the same, {rule_text(rules[0])}")
-    else:
-        differ = True
-        relation = _relation(fronts)
-        parts.insert(1, f"chosen rules{relation}:\n  {rule_text(rules[0])}\n  {rule_text(rules[1])}")
-    parts.append(_made_by(*(_manifest_text(folder) for folder in (first, second))))
-    return Difference(printable("\n\n".join(parts)), differ)
-
-
-def _relation(fronts: tuple[ParetoFront, ParetoFront]) -> str:
-    """How the terms of the chosen rules stand to each other, where both are polynomials."""
-    from discover._compared_rules import RATIO_TOLERANCE, constant_ratios, structural_verdict, table
-
-    rules = [front.chosen.rule for front in fronts]
-    tables = [table(rule) for rule in rules]
-    if tables[0] is None or tables[1] is None:
-        return ""
-    verdict = structural_verdict(tables[0], tables[1], constant_ratios(*rules), RATIO_TOLERANCE)
-    return "" if verdict is None else f", {verdict}"
-
-
-def _settings_rows(first: Path, second: Path) -> list[list[str]]:
-    rows = _differing([dict(_flat(_settings(folder))) for folder in (first, second)])
-    return [row for row in rows if row[0] != "name"]
-
-
-def _differing(tables: Sequence[Mapping[str, str]]) -> list[list[str]]:
-    """Return the entries in which two tables differ, a row each; a dash stands for one that is missing."""
-    keys = dict.fromkeys(key for table in tables for key in table)
-    rows = [[key, *(table.get(key, "–") for table in tables)] for key in keys]
-    return [row for row in rows if row[1] != row[2]]
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    from pipelines.config import load_json
-
-    return load_json(folder / "config.json").to_dict()
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
-
-
-def _candidate_rows(first: Path, second: Path) -> list[list[str]]:
-    """Held-out losses of the rules that are on one front only, or on both with other losses."""
-    losses = [
-        {rule_text(one.rule.to_dict()): f"{one.heldout_loss:.4g}" for one in front.candidates if one.on_front}
-        for front in (_front(first), _front(second))
-    ]
-    return _differing(losses)
-
-
-def _fold_rows(first: Path, second: Path) -> list[list[str]]:
-    outcomes = []
-    for folder in (first, second):
-        validation = _optional(folder, "validation.json", Validation)
-        tried = None if validation is None else validation.candidates.get(_front(folder).chosen_id)
-        outcomes.append({} if tried is None else {fold.name: fold.outcome for fold in tried.folds})
-    return _differing(outcomes)
-
-
-def _made_by(first: str | None, second: str | None) -> str:
-    """Return whether two runs were made by the same code, where that is known of both."""
-    if first is not None and first == second:
-        return "made by the same code"
-    known = [text or "not recorded, as there is no manifest" for text in (first, second)]
-    return f"made by:\n  {known[0]}\n  {known[1]}"
-
-
-def _manifest_text(folder: Path) -> str | None:
-    manifest = _optional(folder, "manifest.json", ManifestFile)
-    if manifest is None:
-        return None
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items()))
-    return f"code {manifest.code or 'not recorded'}; {versions}"
-
-
-def _front(folder: Path) -> ParetoFront:
+def read_front(folder: Path) -> ParetoFront:
+    """Return the front of a run; raises as :func:`discover.stored.read_stored`."""
     return _read(folder, "front.json", ParetoFront, "search")
 
 
@@ -394,5 +416,6 @@ def _read(folder: Path, name: str, form: type[_Artefact], stage: str) -> _Artefa
     return read_stored(folder / name, form, remedy)
 
 
-def _optional(folder: Path, name: str, form: type[_Artefact]) -> _Artefact | None:
+def read_optional(folder: Path, name: str, form: type[_Artefact]) -> _Artefact | None:
+    """Return an artefact of a run, None where there is none."""
     return read_stored(folder / name, form) if (folder / name).exists() else None

@@ -72,19 +72,50 @@ class Manifest:
     ------
     ArtefactError
         When there is a manifest and it cannot be read.
+
+    Attributes
+    ----------
+    config : mapping
+        Configuration of the run when the manifest was written; empty where there is none.
     """
 
     def __init__(self, folder: Path, empty: bool = False) -> None:
         self.folder = folder
         self.path = folder / "manifest.json"
+        self.config: Mapping[str, Any] = {}
         self._records: dict[str, StageRecord] = {}
         if self.path.exists() and not empty:
             remedy = "Make it anew: `discover run TOML --fresh`."
-            self._records = dict(artefacts.read_stored(self.path, ManifestFile, remedy).stages)
+            content = artefacts.read_stored(self.path, ManifestFile, remedy)
+            self.config, self._records = content.config, dict(content.stages)
 
     def record(self, stage: str) -> StageRecord | None:
         """Return what a finished stage left, None when it has not finished."""
         return self._records.get(stage)
+
+    def changes(self, stage: str, wanted: StageRecord) -> tuple[str, ...]:
+        """Return in what a stage that has finished differs from what is wanted; nothing where it does not.
+
+        Parameters
+        ----------
+        stage : str
+        wanted : StageRecord
+            Of the stage if it ran now.
+
+        Returns
+        -------
+        tuple of str
+            Some of ``settings``, ``code``, ``inputs`` and ``outputs``, of which one is missing; ``record``
+            alone where the stage has not finished.
+        """
+        record = self.record(stage)
+        if record is None:
+            return ("record",)
+        parts = ("settings", "code", "inputs")
+        changed = [part for part in parts if getattr(record, part) != getattr(wanted, part)]
+        if not all((self.folder / file).exists() for file in record.outputs):
+            changed.append("outputs")
+        return tuple(changed)
 
     def is_up_to_date(self, stage: str, wanted: StageRecord, remedy: str = "") -> bool:
         """Whether a stage has finished with the same settings, code and inputs, and its files are there.
@@ -102,11 +133,7 @@ class Manifest:
         ArtefactError
             When one of its files was changed.
         """
-        record = self.record(stage)
-        if record is None:
-            return False
-        same = all(getattr(record, part) == getattr(wanted, part) for part in ("settings", "code", "inputs"))
-        if not same or not all((self.folder / file).exists() for file in record.outputs):
+        if self.changes(stage, wanted):
             return False
         self.check_outputs(stage, remedy)
         return True

@@ -35,6 +35,9 @@ __all__ = [
 RESULTS = Path("results")
 """Where runs land unless the user says otherwise."""
 
+LOCK_SECONDS = 0.1
+"""So long is waited for a folder: `discover runs` may be asking whether somebody is at work in it."""
+
 _WRITTEN_IN_PLACE = (".lock", "events.jsonl", "figures")
 """All else is written beside and renamed, which leaves alone what a link leads to."""
 
@@ -134,7 +137,7 @@ def locked(folder: Path) -> Iterator[None]:
         When another process holds it, it cannot be written, or a file in it that would be written to is a
         symbolic link to somewhere else.
     """
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in (folder / name for name in _WRITTEN_IN_PLACE):

@@ -21,6 +21,7 @@ from discover.errors import ArtefactError
 from discover.progress import Progress
 from discover.screen import CLASSES, PARAMETERS, Screen, class_shares, columns_of, run_screen
 from pipelines import artefacts
+from pipelines.look import PLAIN, Look
 from pipelines.runs import locked, refuse_link
 
 __all__ = ["SCREENS", "ScreenFiles", "counts_as_text", "read_table", "run_and_write", "stable_quartets"]
@@ -157,15 +158,10 @@ def stable_quartets(rows: Sequence[Mapping[str, Any]]) -> dict[int, Any]:
     }
 
 
-def counts_as_text(counts: Sequence[Mapping[str, Any]]) -> str:
+def counts_as_text(counts: Sequence[Mapping[str, Any]], look: Look = PLAIN) -> str:
     """Return shares with their intervals as a table of plain text."""
-    width = max(len(str(row["class"])) for row in counts)
-    lines = [f"{'':{width}}  {'n':>6}  share  95 % interval"]
-    lines += [
-        f"{row['class']:{width}}  {row['n']:6d}  {row['share']:5.3f}  {row['low']:.3f} to {row['high']:.3f}"
-        for row in counts
-    ]
-    return "\n".join(lines)
+    rows = [[row["class"], row["n"], row["share"], look.reach(row["low"], row["high"])] for row in counts]
+    return look.table(["class", "n", "share", "95 % interval"], rows)
 
 
 def _asked_before(path: Path) -> dict[str, Any] | None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from discover.checked import printable
 from discover.forms import Compared, Comparison, Distances, Validation
-from discover.intervals import Metric, interval_text
+from discover.intervals import Metric
 from discover.known_rules import KNOWN_RULES
 from discover.outcome import OUTCOMES, Outcome, family_of, outcome_for_a_law
 from discover.pareto import Candidate, ParetoFront
@@ -17,8 +16,9 @@ from discover.seed_study import FAILED, NOT_COMPARED, SeedRow, Share, Study
 from discover.stored import read_stored
 from discover.tasks.base import Answer
 from pipelines.config import PipelineConfig
+from pipelines.look import PLAIN, Look
 from pipelines.manifest import Manifest
-from pipelines.show import published, rule_text, table_text
+from pipelines.show import published, rule_text
 
 __all__ = ["Sought", "failed_row", "records_of", "row_of", "sought", "study_as_markdown", "study_as_text"]
 
@@ -201,15 +201,13 @@ def records_of(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def study_as_text(study: Study) -> str:
+def study_as_text(study: Study, look: Look = PLAIN) -> str:
     """Return the tables of a study as plain text, and the counts in words."""
-    parts = [table_text(*_seeds(study)), table_text(*_outcomes(study))]
+    parts = [look.table(*_seeds(study, look, look), 1), look.table(*_outcomes(study))]
     if study.families:
-        parts.append(table_text(*_families(study)))
-    parts += [
-        f"seed {row.seed}, folds not passed: {_not_passed(row)}" for row in study.rows if row.not_passed
-    ]
-    return printable("\n\n".join([*parts, study.text]))
+        parts.append(look.table(*_families(study)))
+    said = [f"seed {row.seed}, folds not passed: {_not_passed(row)}" for row in study.rows if row.not_passed]
+    return "\n\n".join([*parts, *map(look.prose, [*said, study.text])])
 
 
 def study_as_markdown(study: Study) -> str:
@@ -217,7 +215,7 @@ def study_as_markdown(study: Study) -> str:
     parts = [study.text, _markdown(*_outcomes(study))]
     if study.families:
         parts.append(_markdown(*_families(study)))
-    parts.append(_markdown(*_seeds(study)))
+    parts.append(_markdown(*_seeds(study, IN_MARKDOWN, PLAIN)))
     parts += [
         f"Seed {row.seed}, folds not passed: {_cell(_not_passed(row))}."
         for row in study.rows
@@ -252,7 +250,7 @@ TEST_PROBLEMS = "test problems"
 Cells = tuple[list[str], list[list[object]]]
 
 
-def _seeds(study: Study) -> Cells:
+def _seeds(study: Study, look: Look, of_rules: Look) -> Cells:
     sets = dict.fromkeys(row.loss_on for row in study.rows if row.loss_on)
     measures = list(dict.fromkeys(name for row in study.rows for name in row.measures if name != "loss"))
     shown = measures[:SHOWN_MEASURES]
@@ -267,12 +265,12 @@ def _seeds(study: Study) -> Cells:
             row.seed,
             row.outcome,
             f"{row.verdict}: {row.nearest}" if row.nearest else row.verdict or "-",
-            interval_text(row.loss),
-            *(interval_text(row.measures.get(name)) for name in shown),
+            look.interval(row.loss),
+            *(look.interval(row.measures.get(name)) for name in shown),
             *([f"{row.n_passed} of {len(row.folds)}" if row.folds else None] if with_folds else []),
             None if row.complexity is None else f"{row.complexity:g}",
             None if row.seconds is None else round(row.seconds),
-            row.error or _Code(rule_text(row.slots)),
+            row.error or _Code(rule_text(row.slots, of_rules)),
         ]
         for row in study.rows
     ]
@@ -303,6 +301,10 @@ def _families(study: Study) -> Cells:
         lowest, highest = min(found, default=None), max(found, default=None)
         rows.append([_Code(one.form), len(one.seeds), lowest, highest])
     return ["form, constants as letters", "seeds", "lowest loss", "highest loss"], rows
+
+
+IN_MARKDOWN = Look(digits=3)
+"""How numbers stand in ``study.md``."""
 
 
 class _Code(str):

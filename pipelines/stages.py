@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from discover.errors import ArtefactError
 from discover.forms import StageRecord
 from discover.progress import Progress
-from discover.seed_study import find_study
 from discover.stored import Artefact
 from pipelines import artefacts
 from pipelines.config import PipelineConfig
 from pipelines.events import Reporter
 from pipelines.fresh import FreshRequest
 from pipelines.manifest import Manifest, digest, versions
-from pipelines.sources import code_hash
+from pipelines.records import OWN_STAGES, settings_digest, wanted_record
 
 if TYPE_CHECKING:
     from discover.journal import Journal
@@ -33,11 +32,20 @@ if TYPE_CHECKING:
 
 _Artefact = TypeVar("_Artefact", bound=Artefact)
 
-__all__ = ["STAGES", "Context", "Outcome", "Stage", "are_up_to_date", "code_of", "run_stages", "stage_seed"]
+__all__ = [
+    "KEEP_BOTH",
+    "STAGES",
+    "Context",
+    "Outcome",
+    "Stage",
+    "are_up_to_date",
+    "check_inputs",
+    "journal_of",
+    "producer_of",
+    "run_stages",
+    "stage_seed",
+]
 
-
-OWN_STAGES: Mapping[str, tuple[str, ...]] = {"pairing": ("discover.pairing", "pipelines.pairing")}
-"""Tasks whose stages are not those of networks -> code that they depend on, that of the stages last."""
 
 PYSR_FOLDER = "pysr"
 """Folder of a run in which PySR leaves its files."""
@@ -332,19 +340,19 @@ def run_stages(
     nothing_done = is_new or request.left == request.asked
     manifest = Manifest(folder, empty=fresh and nothing_done and names == tuple(STAGES))
     if not (fresh or update or request.left):
-        wanted = {name: _settings_digest(name, config) for name in names}
+        wanted = {name: settings_digest(STAGES[name], config) for name in names}
         manifest.check_not_overwritten(STAGES, wanted, KEEP_BOTH)
     artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
     if is_new:
-        _check_inputs(names[0], config, manifest)
+        check_inputs(names[0], config, manifest)
         for name in names:
             _remove(_journal_path(name, folder))
         if "search" in names:
             _remove(folder / PYSR_FOLDER)
         request.ask(names)
     for name in names:
-        _check_inputs(name, config, manifest)
-        record = _wanted_record(name, config, folder, threads)
+        check_inputs(name, config, manifest)
+        record = wanted_record(name, STAGES[name], config, folder, threads)
         if name not in request.left and manifest.is_up_to_date(name, record):
             _touch(folder, STAGES[name].outputs)
             _remove(_journal_path(name, folder))  # a run may have been killed just before it did that itself
@@ -362,7 +370,7 @@ def _run_stage(
     reporter: Reporter,
 ) -> None:
     folder, started = manifest.folder, time.perf_counter()
-    with reporter.stage(name) as progress, _journal(name, folder, wanted) as journal:
+    with reporter.stage(name) as progress, journal_of(name, folder, wanted) as journal:
         if journal.n_kept:
             progress(0.0, f"going on after {journal.n_kept} simulations that an earlier run had done")
         work = _work_of(name, config.task)
@@ -390,7 +398,7 @@ def _work_of(name: str, task: str) -> Callable[[Context], Outcome]:
     return work
 
 
-def _journal(name: str, folder: Path, wanted: StageRecord) -> Journal:
+def journal_of(name: str, folder: Path, wanted: StageRecord) -> Journal:
     """Return the stage's journal; it goes on where settings, code, inputs and libraries are the same."""
     from discover.journal import Journal
 
@@ -418,43 +426,6 @@ def _remove(path: Path) -> None:
         artefacts.unwritable(path, error)
 
 
-def _wanted_record(name: str, config: PipelineConfig, folder: Path, threads: int) -> StageRecord:
-    stage = STAGES[name]
-    inputs = {file: artefacts.checksum(folder / file) for file in stage.inputs}
-    study = find_study(folder, config.name) if name == "report" else None
-    if study is not None:
-        inputs[study.name] = artefacts.checksum(study)
-    return StageRecord(
-        settings=_settings_digest(name, config),
-        code=code_of(stage.modules, config.task),
-        inputs=inputs,
-        outputs={},
-        seconds=0.0,
-        threads=threads,
-    )
-
-
-def code_of(modules: Iterable[str], task: str) -> str:
-    """Return the checksum of modules, with the file of a task from outside of this package."""
-    from discover.user_tasks import source_of
-
-    code, path = code_hash((*modules, *OWN_STAGES.get(task, ()))), source_of(task)
-    return code if path is None else digest({"package": code, "task": artefacts.checksum(path)})
-
-
-def _settings_digest(name: str, config: PipelineConfig) -> str:
-    sections = {section: config.section(section) for section in STAGES[name].sections}
-    return digest({"task": config.task, "seed": config.seed, **sections, **_data_digest(config)})
-
-
-def _data_digest(config: PipelineConfig) -> dict[str, str]:
-    """Return the checksum of the data from outside that a task is about, where it is about such."""
-    from discover.tasks import get_task
-
-    data = get_task(config.task).data_digest(config.problems)
-    return {"data": data} if data else {}
-
-
 def are_up_to_date(folder: Path, config: PipelineConfig, names: Iterable[str]) -> bool:
     """Say whether stages of a run have nothing to do; nothing is written.
 
@@ -465,15 +436,31 @@ def are_up_to_date(folder: Path, config: PipelineConfig, names: Iterable[str]) -
     """
     manifest = Manifest(folder)
     return all(
-        all((folder / file).is_file() for file in STAGES[name].inputs)
-        and manifest.is_up_to_date(name, _wanted_record(name, config, folder, threads=1))
-        for name in names
+        manifest.is_up_to_date(name, wanted_record(name, STAGES[name], config, folder)) for name in names
     )
 
 
-def _check_inputs(name: str, config: PipelineConfig, manifest: Manifest) -> None:
+def check_inputs(name: str, config: PipelineConfig, manifest: Manifest, remade: Iterable[str] = ()) -> None:
+    """Make sure that a stage can read what it reads.
+
+    Parameters
+    ----------
+    name : str
+        The stage.
+    config : PipelineConfig
+    manifest : Manifest
+    remade : iterable of str
+        Stages that will run before, so that their files need not be there.
+
+    Raises
+    ------
+    ArtefactError
+        When a file is missing, was edited, or was made with other settings.
+    """
     for file in STAGES[name].inputs:
-        producer = _producer(file)
+        producer = producer_of(file)
+        if producer in remade:
+            continue
         record = manifest.record(producer)
         path = manifest.folder / file
         if record is None and not path.exists():
@@ -481,7 +468,7 @@ def _check_inputs(name: str, config: PipelineConfig, manifest: Manifest) -> None
         if record is None:
             raise _unfit(name, path, "was left by a run that did not finish")
         manifest.check_outputs(producer)
-        if record.settings != _settings_digest(producer, config):
+        if record.settings != settings_digest(STAGES[producer], config):
             raise _unfit(name, path, "was made with other settings than the run has now")
 
 
@@ -497,12 +484,13 @@ def _candidates(context: Context) -> dict[str, Rule]:
     return {one.id: one.rule for one in front.candidates if one.on_front or one.id == front.chosen_id}
 
 
-def _producer(file: str) -> str:
+def producer_of(file: str) -> str:
+    """Return the stage that makes a file."""
     return next(name for name, stage in STAGES.items() if file in stage.outputs)
 
 
 def _remedy(file: str, folder: Path) -> str:
-    return f"Make it: `discover {_producer(file)} {folder}`, or all stages: `discover run {folder}`."
+    return f"Make it: `discover {producer_of(file)} {folder}`, or all stages: `discover run {folder}`."
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -52,7 +52,7 @@ def study_recovery(
     """
     from discover.recover import recover, recover_presets
     from discover.user_tasks import load_task
-    from pipelines.stages import code_of
+    from pipelines.records import code_of
 
     task = load_task(task_name)
     if task.name == "pairing":
@@ -153,7 +153,8 @@ def study_manifold(found: Run, restarts: int, progress: Progress) -> Mapping[str
     from discover.report.style import save, styled
     from discover.tasks import get_task
     from pipelines.manifest import digest
-    from pipelines.stages import code_of, stage_seed
+    from pipelines.records import code_of
+    from pipelines.stages import stage_seed
 
     config = found.config
     purpose = digest(

@@ -144,7 +144,8 @@ def _run_folder(folder: Path, name: str, data: bytes) -> Path:
 def _look(folder: Path) -> None:
     """Show a run in all the ways there are."""
     from discover.report.reading import read_run
-    from pipelines.inspection import SORTS, diff_text, front_as_asked, show_text
+    from pipelines.differences import diff_text
+    from pipelines.inspection import SORTS, front_as_asked, show_text
     from pipelines.show import summary_text
 
     def show(text: str) -> None:

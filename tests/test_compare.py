@@ -215,7 +215,8 @@ def test_rules_behave_alike_where_losses_differ_by_less_than_a_twentieth(text: s
 @pytest.mark.parametrize("task", ["bcm", "ei-balance", "ei-coplastic"])
 def test_a_rule_for_another_network_is_refused(task: str) -> None:
     with pytest.raises(RuleError, match=f"has a slot 'feedforward', which the task {task} lacks"):
-        compare("x*y - w*y**2", task)
-    result = CliRunner().invoke(app, ["compare", "x*y - w*y**2", "--task", task])
+        compare("feedforward: x*y - w*y**2", task)
+    result = CliRunner().invoke(app, ["compare", "feedforward: x*y - w*y**2", "--task", task])
     assert result.exit_code == 2
-    assert result.stderr.startswith("discover: The rule x*y - w*y**2 has a slot 'feedforward'")
+    assert result.stderr.startswith("discover: ")
+    assert "The rule x*y - w*y**2 has a slot 'feedforward'" in result.stderr

@@ -99,6 +99,13 @@ def test_other_commands_read_the_run(run: Path) -> None:
         code, output = discover(command[0], run, *command[1:])
         assert code == 0, output
     assert "chosen without some recordings" in discover("show", run)[1]
+    code, output = discover("diff", run, run)
+    assert code == 0
+    assert "settings: the same" in output
+    listed = json.loads(discover("runs", run, "--json")[1])["runs"]
+    assert [(one["task"], one["state"], one["done"]) for one in listed] == [
+        ("recorded", "finished", ["infer"])
+    ]
     code, output = discover("front", run, "--select", "lowest")
     assert code == 0
     assert "the run itself chose" in output

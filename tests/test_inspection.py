@@ -70,7 +70,7 @@ def test_one_candidate_with_all_that_is_known(finished: Toy) -> None:
     assert "Δw[feedforward] ∝ x·y - w·y²" in text
     assert r"x y - w y^{2}" in text
     assert "folds passed: 1 of 2" in text
-    assert "cosine 0.9" in text
+    assert "outcome  fold    cosine\npassed   digits     0.9\n" in text
     assert "oja equals Oja (1982) up to scale." in text
     assert discover("show", "toy", "hebb").stdout.startswith("hebb of results/toy, task toy: on the front")
     assert "beaten by another" in discover("show", "toy", "worse").stdout
@@ -103,7 +103,7 @@ def test_two_runs_side_by_side(finished: Toy) -> None:
     result = discover("diff", "toy", "other")
     assert result.exit_code == 1
     assert "seed" in result.stdout
-    assert "chosen rules, extra terms:\n  x*y - w*y**2\n  x*y" in result.stdout
+    assert "chosen rules, the first has further terms:\n  x*y - w*y**2\n  x*y" in result.stdout
     chosen = next(one for one in content["candidates"] if one["id"] == "hebb")
     chosen["slots"]["feedforward"] = "2.1*x*y - 2*w*y**2"
     path.write_text(json.dumps(content))
@@ -120,7 +120,8 @@ def test_versions_alone_are_no_difference(finished: Toy) -> None:
     path.write_text(json.dumps(content))
     result = discover("diff", "toy", "other")
     assert result.exit_code == 0
-    assert "numpy 0.1" in result.stdout
+    assert "made by the same code, other versions:" in result.stdout
+    assert result.stdout.splitlines()[-1].split()[::2] == ["numpy", "0.1"]
 
 
 @given(trees() | polynomials())

@@ -18,6 +18,7 @@ from discover.errors import TaskError, did_you_mean
 from discover.fit.result import FitResult
 from discover.forms import Baseline, Comparison, Validation
 from discover.pareto import ParetoFront
+from discover.slots import FEEDFORWARD
 
 TOML = """\
 schema = 1
@@ -80,9 +81,14 @@ class CompareSettings:
 class Task:
     name = "toy"
     settings_type = Problems
+    slots = (FEEDFORWARD,)
 
     def check(self, settings: Any) -> None:
         """Nothing can be wrong with it."""
+
+    def in_own_slots(self, rule: Any) -> Any:
+        """It has the slot of rate networks."""
+        return rule
 
     def data_digest(self, settings: Any) -> str:
         """There is no data from outside."""

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.basis import VolterraBasis
-from discover.errors import TaskError
+from discover.errors import RuleError, TaskError
 from discover.known_rules import KnownRule, get_known_rule
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.slots import Slot
+from discover.slots import FEEDFORWARD, Slot
 
 __all__ = [
     "Answer",
@@ -27,11 +27,13 @@ __all__ = [
     "all_known_of",
     "are_constants",
     "bases",
+    "check_slots",
     "coefficients_of",
     "collect",
     "known_networks_of",
     "known_rules_of",
     "n_coefficients",
+    "rule_in",
     "rule_of",
     "update_slots",
     "with_splines",
@@ -332,6 +334,53 @@ def with_splines(task: Task) -> Task:
 def update_slots(task: Task) -> tuple[Slot, ...]:
     """Return the slots in which an update acts: those that do not hold a constant of the synapse."""
     return tuple(slot for slot in task.slots if not slot.is_constant)
+
+
+def rule_in(task: Task, text: str) -> Rule:
+    """Read a rule in the form in which fronts of a task print it.
+
+    An update without the name of a slot is that of the feed-forward slot, or of the only one with updates.
+
+    Raises
+    ------
+    RuleError
+        If the text is no rule, has a slot that the task lacks, or does not say which of several it is for.
+
+    Examples
+    --------
+    >>> from discover.tasks import get_task
+    >>> rule_in(get_task("bcm"), "x*y*(y - theta)").slots
+    ('sliding',)
+    """
+    slots = [slot.name for slot in update_slots(task)]
+    if ":" in text or FEEDFORWARD.name in slots:
+        rule = Rule.parse(text)
+        check_slots(task, task.in_own_slots(rule))
+        return rule
+    if len(slots) > 1:
+        raise RuleError(
+            f"The task {task.name} has several updates, {', '.join(slots)}: the name of its slot stands in "
+            f"front of each, as in '{slots[0]}: ...; {slots[1]}: ...'."
+        )
+    return Rule.parse({slots[0]: text})
+
+
+def check_slots(task: Task, rule: Rule) -> None:
+    """Make sure that a rule has updates only where a task's network has synapses for them.
+
+    Raises
+    ------
+    RuleError
+        If it has others.
+    """
+    own = [slot.name for slot in task.slots]
+    foreign = [name for name in rule.slots if name not in own]
+    if foreign:
+        raise RuleError(
+            f"The rule {rule} has a slot {foreign[0]!r}, which the task {task.name} lacks: its slots are "
+            f"{', '.join(own)}. An update of another slot than feedforward has the slot's name in front, "
+            f"as in '{own[0]}: ...', and a semicolon stands between two."
+        )
 
 
 def bases(task: Task) -> tuple[VolterraBasis, ...]:
