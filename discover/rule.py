@@ -74,9 +74,8 @@ _LEFT_SIDES = {
     "tau_post": r"\tau_{\mathrm{post}}",
     "tau_slow_pre": r"\tau_{\mathrm{pre}}^{\mathrm{slow}}",
     "tau_slow_post": r"\tau_{\mathrm{post}}^{\mathrm{slow}}",
-    "error": r"\Delta w_{j}",
     "choice": r"\Delta w_{i}",
-    "reward": r"\Delta w_{j}",
+    **dict.fromkeys(("error", "reward"), r"\Delta w_{j}"),
 }
 
 
