@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["NOTEBOOK", "Short", "Shown", "notebook_shell", "short_numbers", "shortened"]
 
 NOTEBOOK = "discover.notebook"
-_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
+_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?(?![\w.]*\w)")
 
 
 class Short:
@@ -40,15 +40,15 @@ class Shown(Short):
         return html
 
 
-def short_numbers(expression: str) -> str:
-    """Return a formula whose constants have four digits.
+def short_numbers(text: str, digits: int = 4) -> str:
+    """Return a text, such as a formula, whose numbers have so many significant digits.
 
     Examples
     --------
     >>> short_numbers("0.39538885431801913*x*y - 2.0*w*y**2")
     '0.3954*x*y - 2*w*y**2'
     """
-    return _NUMBER.sub(lambda match: f"{float(match.group()):.4g}", expression)
+    return _NUMBER.sub(lambda match: f"{float(match.group()):.{digits}g}", text)
 
 
 def shortened(formula: str, length: int = 72) -> str:

@@ -7,7 +7,6 @@ lines without colour, which other programs can read.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from discover.checked import printable
+from discover.shown import short_numbers
 
 if TYPE_CHECKING:
     from discover.intervals import Metric
@@ -34,8 +34,6 @@ _NARROWEST = 20
 """A column of text is not made narrower than this for others to fit, or than its longest text."""
 _HANGING = 4
 """Lines that go on are set in by so much."""
-
-_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?(?![\w.]*\w)")
 
 _STYLES: Mapping[str, Mapping[str, str | bool]] = {
     ARROW: {"fg": "green", "bold": True},
@@ -125,7 +123,7 @@ class Look:
         >>> Look().rounded("0.39538885431801913*x*y - 2.0*w*y**2")
         '0.3954*x*y - 2*w*y**2'
         """
-        return _NUMBER.sub(lambda match: f"{float(match.group()):.{self.digits}g}", text)
+        return short_numbers(text, self.digits)
 
     def prose(self, text: str) -> str:
         """Return text whose lines are broken between words; what a line begins with is kept in front.
