@@ -10,6 +10,9 @@ in a process that loads the kernel from disk. As sums may be reordered, the two 
 So a kernel is *sealed* here: its calls lead to its own copies. Helpers are compiled from their source, never
 loaded, so that these copies do not depend on what is on disk either. Therefore no kernel may call a kernel.
 
+And a function that does not say whether it must be inlined is inlined by Numba where the first that calls it
+is, so that its code would depend on what was compiled before. Here each function is what it says itself.
+
 Numba goes on loading a kernel after a helper in another file was edited. So the folder of the machine code is
 named after the content of this whole package.
 """
@@ -32,6 +35,7 @@ from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.targetconfig import ConfigStack
 from numba.misc.appdirs import AppDirs
 
 try:
@@ -44,7 +48,21 @@ __all__ = ["OPTIONS", "UNWRAPPED", "helper", "kernel"]
 FASTMATH = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 """Optimisations that keep NaN and infinity visible (``fastmath=True`` would hide blow-ups)."""
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": set(FASTMATH)}
+
+class _Compiler(Compiler):
+    """Numba's compiler; whether a function is inlined is not passed on to what it calls."""
+
+    def define_pipelines(self) -> Any:
+        ConfigStack().top().discard("forceinline")
+        return super().define_pipelines()
+
+
+OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": set(FASTMATH),
+    "pipeline_class": _Compiler,
+}
 """What all kernels and helpers are compiled with."""
 
 UNWRAPPED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -63,7 +81,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that is called from Python, and keep its machine code; for use as a decorator."""
     if config.DISABLE_JIT:
         return function
-    compiled = njit(pipeline_class=_Sealing, **OPTIONS)(function)
+    compiled = njit(**(OPTIONS | {"pipeline_class": _Sealing}))(function)
     if (folder := _folder()) is not None:
         compiled._cache = _kept_in(folder, function)
     return compiled
@@ -85,8 +103,8 @@ class _SealedLibrary(JITCodeLibrary):
         super()._optimize_final_module()
 
 
-class _Sealing(Compiler):
-    """Numba's compiler, with a sealed library as its target."""
+class _Sealing(_Compiler):
+    """The same with a sealed library as its target."""
 
     def __init__(self, typing_context: Any, target_context: Any, library: Any, *rest: Any) -> None:
         if library is None:

@@ -231,6 +231,23 @@ def test_where_nothing_can_be_written_beside_the_sources_code_is_kept_elsewhere(
         assert package.run(**nowhere) == "7 0"
 
 
+def test_a_function_is_inlined_where_it_says_so_itself(package: Package) -> None:
+    """And not where the first that calls it is, so that code would depend on what was compiled before."""
+    (package.sims / "_whole.py").write_text(
+        KERNEL.replace("import kernel", "import helper, kernel").replace("part(x)", "middle(x)").replace(
+            "@kernel", "@helper(forceinline=True)\ndef middle(x):\n    return part(x)\n\n@kernel"
+        )
+    )
+    look = """
+        from sims._whole import middle, part
+        whole(3)
+        for one in (part, middle):
+            (code,) = one.inspect_llvm().values()
+            print("alwaysinline" in code)
+    """
+    assert package.run(look).split() == ["False", "True"]
+
+
 def test_a_cache_that_is_lost_on_the_way_stops_nobody(package: Package) -> None:
     lost = """
         import os, pathlib, shutil
