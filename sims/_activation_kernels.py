@@ -1,8 +1,8 @@
 """What neurons of rate circuits make of their drive, and powers of activity."""
 
 from sims._compiled import helper
-from sims._lanes import lane, n_lanes, where_at_least, with_lane, zero_of
-from sims._operations import TANH, value_of
+from sims._lanes import where_at_least, zero_of
+from sims._operations import tangent
 
 LINEAR, TANGENT, RECTIFIED = range(3)
 """Activations, in the order of :data:`sims.populations.ACTIVATIONS`."""
@@ -12,10 +12,7 @@ LINEAR, TANGENT, RECTIFIED = range(3)
 def activated(kind, value):
     """Answer to a drive."""
     if kind == TANGENT:
-        out = value
-        for g in range(n_lanes(value)):
-            out = with_lane(out, g, value_of(TANH, lane(value, g), 0.0, 0))
-        return out
+        return tangent(value)
     if kind == RECTIFIED:
         return where_at_least(0.0, value, zero_of(value), value)
     return value

@@ -29,8 +29,8 @@ ir = cgutils.ir  # LLVM's own types, as Numba's code generator has them
 
 __all__ = [
     "ADDRESS", "LANES", "absolute", "address_of", "all_at_most", "fetch_row", "lane", "load", "load_number",
-    "load_row", "n_lanes", "square_root", "store", "store_number", "store_row", "where_at_least",
-    "with_lane", "zero_of",
+    "load_row", "n_lanes", "rounded_down", "square_root", "store", "store_number", "store_row", "two_to",
+    "where_at_least", "with_lane", "zero_of",
 ]  # fmt: skip
 
 LANES = 8
@@ -306,7 +306,26 @@ def _of_llvm(name: str) -> Any:
     return intrinsic(typed)
 
 
-_square_root, _absolute = _of_llvm("sqrt"), _of_llvm("fabs")
+_square_root, _absolute, _rounded_down = _of_llvm("sqrt"), _of_llvm("fabs"), _of_llvm("floor")
+
+
+@intrinsic
+def _two_to(_: Any, exponent: Any) -> Any:
+    """Two to a small whole number: the number is written where floating point has its exponent."""
+    own, count = (_VECTOR, LANES) if exponent == _VECTOR else (types.float64, 1)
+
+    def lower(context: Any, builder: Any, types_of: Any, arguments: Any) -> Any:
+        def of_width(bits: int) -> Any:
+            return ir.VectorType(ir.IntType(bits), LANES) if own == _VECTOR else ir.IntType(bits)
+
+        def equal(number: int) -> Any:
+            return ir.Constant(of_width(64), [number] * count if own == _VECTOR else number)
+
+        whole = builder.sext(builder.fptosi(arguments[0], of_width(32)), of_width(64))
+        bits = builder.shl(builder.add(whole, equal(1023)), equal(52))
+        return builder.bitcast(bits, arguments[0].type)
+
+    return own(own), lower
 
 
 @intrinsic
@@ -345,7 +364,7 @@ def _plain_with_lane(value: Any, number: int, entry: float) -> Any:
 
 if config.DISABLE_JIT:
     load, store, with_lane = _plain_load, _plain_store, _plain_with_lane
-    zero_of, n_lanes, absolute = np.zeros_like, np.size, np.abs
+    zero_of, n_lanes, absolute, rounded_down, two_to = np.zeros_like, np.size, np.abs, np.floor, np.exp2
     load_row, store_row, ADDRESS = _plain_load, _plain_store, object
     load_number, store_number = operator.getitem, operator.setitem
 
@@ -377,6 +396,7 @@ else:
     load, store, with_lane = _load, _store, _with_lane
     zero_of, n_lanes, lane, all_at_most = _zero_of, _n_lanes, _lane, _all_at_most
     square_root, absolute, where_at_least = _square_root, _absolute, _where_at_least
+    rounded_down, two_to = _rounded_down, _two_to
     address_of, load_row, store_row = _address_of, _load_row, _store_row
     load_number, store_number, ADDRESS = _load_number, _store_number, np.int64
     fetch_row = _fetch_row

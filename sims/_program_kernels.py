@@ -47,8 +47,10 @@ from sims._operations import (
     SQRT,
     SQUARE,
     SUB,
+    TANH,
     power_log,
     power_slope,
+    tangent,
     value_of,
 )
 
@@ -216,6 +218,9 @@ def _run(rows, first, last, bases, places, sizes):
         elif op == SQRT:
             for n in range(n_inner):
                 store_row(out, r + n * to_inner, square_root(load_row(a, i + n * i_inner)))
+        elif op == TANH:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, tangent(load_row(a, i + n * i_inner)))
         elif op == ABS:
             for n in range(n_inner):
                 store_row(out, r + n * to_inner, absolute(load_row(a, i + n * i_inner)))

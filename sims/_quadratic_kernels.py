@@ -16,7 +16,19 @@ import numpy as np
 
 from sims._compiled import helper
 from sims._lanes import lane, load, n_lanes, store, with_lane, zero_of
-from sims._operations import ADD, DIV, MUL, NEG, SQUARE, SUB, second_operand, slopes_of, value_of
+from sims._operations import (
+    ADD,
+    DIV,
+    MUL,
+    NEG,
+    SQUARE,
+    SUB,
+    TANH,
+    second_operand,
+    slopes_of,
+    tangent,
+    value_of,
+)
 
 
 class QuadraticRule(NamedTuple):
@@ -61,6 +73,8 @@ def run_code(code, first, registers):
             out = -a
         elif op == SQUARE:
             out = a * a
+        elif op == TANH:
+            out = tangent(a)
         else:
             out = a
             for g in range(n_lanes(a)):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rate_examples import NetworkRule, network_gradient, neuron_gradient, sliding_gradient
 
 from discover.rule import Rule
+from sims._operations import tangent
 from sims.rate import Schedule
 from sims.rules import PolynomialRule
 
@@ -62,3 +67,13 @@ def test_gradients_at_zero_are_the_same_in_every_circuit(text: str) -> None:
         others, slopes = circuit(text)
         np.testing.assert_allclose(others, losses, rtol=1e-12)
         np.testing.assert_allclose(slopes, gradients, rtol=1e-9)
+
+
+@given(st.floats(allow_infinity=True, allow_nan=False) | st.floats(-25, 25) | st.floats(-1, 1))
+def test_the_hyperbolic_tangent_is_that_of_the_c_library_to_four_units_in_the_last_place(x: float) -> None:
+    assert abs(tangent(x) - math.tanh(x)) <= 4 * math.ulp(math.tanh(x))
+    assert tangent(-x) == -tangent(x)
+
+
+def test_the_hyperbolic_tangent_of_what_is_not_a_number_is_none() -> None:
+    assert math.isnan(tangent(math.nan))
