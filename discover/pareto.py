@@ -529,23 +529,23 @@ def _one_standard_error(front: Sequence[Candidate], resolution: float) -> tuple[
 
 
 def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, str]:
-    """Simplest candidate whose loss differs from the best by no more than the error of the difference."""
+    """Simplest candidate that is not shown to be worse than the best by more than the resolution."""
     best = front[-1]
 
     def reach(candidate: Candidate) -> float:
         allowed = candidate.allowance
-        return max(candidate.heldout_error if allowed is None else allowed, resolution)
+        return resolution + (candidate.heldout_error if allowed is None else allowed)
 
     chosen = next(one for one in front if one is best or one.heldout_loss - best.heldout_loss <= reach(one))
     if chosen is best:
         return (
             best,
-            f"lowest held-out loss, {best.heldout_loss:.4g}; nothing simpler is as good, pair by pair",
+            f"lowest held-out loss, {best.heldout_loss:.4g}; all that is simpler is worse, pair by pair",
         )
     within = (
         f"the resolution ({resolution:.2g})"
-        if reach(chosen) == resolution
-        else f"what chance explains ({reach(chosen):.2g})"
+        if chosen.heldout_loss - best.heldout_loss <= resolution
+        else f"the resolution ({resolution:.2g}) and what chance explains ({reach(chosen) - resolution:.2g})"
     )
     return chosen, (
         f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within {within} "

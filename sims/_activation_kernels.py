@@ -8,7 +8,7 @@ LINEAR, TANGENT, RECTIFIED = range(3)
 """Activations, in the order of :data:`sims.populations.ACTIVATIONS`."""
 
 
-@helper
+@helper(forceinline=True)
 def activated(kind, value):
     """Answer to a drive."""
     if kind == TANGENT:
@@ -18,7 +18,7 @@ def activated(kind, value):
     return value
 
 
-@helper
+@helper(forceinline=True)
 def activation_slope(kind, answer):
     """Derivative of an activation where it gave `answer`."""
     if kind == TANGENT:
@@ -28,7 +28,7 @@ def activation_slope(kind, answer):
     return zero_of(answer) + 1.0
 
 
-@helper
+@helper(forceinline=True)
 def power_of(value, exponent):
     """A whole power, at least the first."""
     power = value

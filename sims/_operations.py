@@ -44,7 +44,7 @@ SATURATED = 20.0
 """From here on the hyperbolic tangent is 1 in double precision."""
 
 
-@helper
+@helper(forceinline=True)
 def tangent(value):
     """Return the hyperbolic tangent of a number, or of the number in each lane.
 
@@ -82,7 +82,7 @@ def power_log(power, a):
     return power * math.log(a) if a > 0.0 else 0.0
 
 
-@helper
+@helper(forceinline=True)
 def value_of(op, a, b, exponent):
     """Result of one operation; `exponent` is the literal of a whole power."""
     if op == MUL:
@@ -118,7 +118,7 @@ def value_of(op, a, b, exponent):
     return a if a <= b or math.isnan(a) else b
 
 
-@helper
+@helper(forceinline=True)
 def slopes_of(op, out, a, b, exponent):
     """Derivatives of one operation's result `out` by its operands."""
     if op == ADD:

@@ -187,7 +187,7 @@ def pull_code(code, first, registers, adjoints):
 # state, and behind them are the 27 that are left for the state that a neuron has.
 
 
-@helper
+@helper(forceinline=True)
 def contract_table(t, first, registers):
     """Contract a table over a state of the neuron."""
     for n in range(first, first + 27):
@@ -200,7 +200,7 @@ def _of_contracted(registers, r, y):
     return load(registers, (r,)) + y * (load(registers, (r + 9,)) + y * load(registers, (r + 18,)))
 
 
-@helper
+@helper(forceinline=True)
 def contracted_coefficients(is_linear, y, first, registers):
     """The coefficients of a contracted table for an output."""
     r, zero = first + 81, zero_of(y)
@@ -227,7 +227,7 @@ def _pull_contracted_power(r, moment, y, registers, adjoints):
     return moment * (load(registers, (r + 9,)) + 2.0 * y * load(registers, (r + 18,)))
 
 
-@helper
+@helper(forceinline=True)
 def pull_contracted(step, m, y, first, registers, adjoints):
     """Add one sample's share to the adjoints of a contracted table; return dL/dy."""
     r = first + 81
@@ -242,7 +242,7 @@ def pull_contracted(step, m, y, first, registers, adjoints):
     return through + _pull_contracted_power(r + 8, step * m[8], y, registers, adjoints)
 
 
-@helper
+@helper(forceinline=True)
 def pull_contraction(t, first, registers, adjoints, gradient):
     """Pull the adjoints of a contracted table to all its coefficients, and to the state before them."""
     total = zero_of(t)
@@ -357,7 +357,7 @@ def accumulate_two(inputs, others, c, d, drive):
         add_to(drive, (2, i), e2 + x * (c12 + x * c22) + z * (d12 + z * d22))
 
 
-@helper
+@helper(forceinline=True)
 def add_multiples(inputs, others, factor, other_factor, drive):
     """Add multiples of the inputs of two samples to ``drive[0]``."""
     for i in range(inputs.shape[0]):

@@ -104,7 +104,7 @@ def _weights(projection, state, k):
     return state[first : first + _n_synapses(projection, k)]
 
 
-@helper
+@helper(forceinline=True)
 def _add_drive(projection, rows, source, state, target, at):
     """Add what arrives by one projection, from units that begin at `source`, to rows of `target`."""
     for k in range(projection[N_POST]):
@@ -191,7 +191,7 @@ def _rule(circuit, p):
     )  # fmt: skip
 
 
-@helper
+@helper(forceinline=True)
 def _read_states(circuit, projection, k, state, registers):
     """Set registers to the states of postsynaptic neuron k, and to those that all share."""
     for r in range(projection[READS], projection[READS_OF_PRE]):
@@ -201,14 +201,14 @@ def _read_states(circuit, projection, k, state, registers):
         contract_table(load(registers, (1,)), TABLE_AT, registers)
 
 
-@helper
+@helper(forceinline=True)
 def _read_signals(circuit, projection, at, units, registers):
     """Set registers to the signals of the sample whose units begin at `at`."""
     for r in range(projection[SIGNALS], projection[READS_END]):
         store(registers, (circuit.reads[r, 0],), load(units, (at + circuit.reads[r, 1],)))
 
 
-@helper
+@helper(forceinline=True)
 def _coefficients(circuit, projection, rule, k, at, units, registers):
     """Coefficients of neuron k's rule at the sample whose units begin at `at`."""
     _read_signals(circuit, projection, at, units, registers)
@@ -218,7 +218,7 @@ def _coefficients(circuit, projection, rule, k, at, units, registers):
     return quadratic_coefficients(rule, y, registers)
 
 
-@helper
+@helper(forceinline=True)
 def _run_shared(circuit, projection, k, at, units, registers):
     """Run what a program for every synapse computes once a neuron; return the first register of synapses."""
     _read_signals(circuit, projection, at, units, registers)
@@ -230,7 +230,7 @@ def _run_shared(circuit, projection, k, at, units, registers):
     return first + code.shape[0]
 
 
-@helper
+@helper(forceinline=True)
 def _run_synapse(circuit, projection, i, x, w, first, state, registers):
     """Run the rest of a program for synapse i."""
     n = 2 + projection[SIGNALS] - projection[READS_OF_PRE]
@@ -241,12 +241,12 @@ def _run_synapse(circuit, projection, i, x, w, first, state, registers):
     run_code(circuit.code[projection[CODE_OF_SYNAPSES] : projection[CODE_END]], first + n, registers)
 
 
-@helper
+@helper(forceinline=True)
 def _registers(projection, registers):
     return registers[projection[REGISTERS] : projection[REGISTERS_END]]
 
 
-@helper
+@helper(forceinline=True)
 def _change_weights(circuit, p, k, w, step, space):
     """Change one neuron's weights by the only sample of a step; return their squared norm."""
     projection, n_units = circuit.projections[p], circuit.n_units
@@ -438,7 +438,7 @@ def _advance(circuit, samples, order, row, state, eta, space):
 # ------------------------------------------------------------------------------------------- the way back
 
 
-@helper
+@helper(forceinline=True)
 def _pull_signals(circuit, projection, at, gradient, pulls):
     """Move what a sample added to the adjoints of signals on to the units that they are."""
     place = projection[READS_OF_PRE] - projection[READS]
@@ -448,7 +448,7 @@ def _pull_signals(circuit, projection, at, gradient, pulls):
         place += 1
 
 
-@helper
+@helper(forceinline=True)
 def _pull_coefficients(circuit, projection, rule, k, at, step, m, space, gradient):
     """Pull the adjoints of one sample's coefficients back to its output, its signals and the parameters."""
     registers, adjoints = _registers(projection, space.registers), _registers(projection, space.adjoints)
@@ -570,7 +570,7 @@ def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
                 add_to(space.change, (place,), load(own, (r,)))
 
 
-@helper
+@helper(forceinline=True)
 def _pull_drive(projection, rows, source, state, slopes, change, pulls):
     """Pull the slopes of a population's drive back through one projection; `pulls` are of its source."""
     for k in range(projection[N_POST]):

@@ -75,14 +75,14 @@ def borrowed_circuit(circuit):
     )  # fmt: skip
 
 
-@helper
+@helper(forceinline=True)
 def clear(rows):
     """Set rows to zero."""
     for i in range(rows.shape[0]):
         store(rows, (i,), zero_of(load(rows, (0,))))
 
 
-@helper
+@helper(forceinline=True)
 def clear_drive(drive, n):
     """Set what was collected for n synapses to zero."""
     for power in range(3):

@@ -17,7 +17,7 @@ def run_registers(code, constants, n_variables, registers):
         registers[first + n] = value_of(op, registers[i], registers[second_operand(op, i, j)], j)
 
 
-@helper
+@helper(forceinline=True)
 def run_rows(code, constants, n_variables, tape, n):
     """Run a program over the first `n` synapses of a `tape` (n_registers, at least n).
 

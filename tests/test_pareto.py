@@ -74,7 +74,7 @@ def test_losses_within_the_resolution_are_equal():
     assert ParetoFront.from_json(front.to_json()).chosen == simple
 
 
-def test_paired_choice_takes_the_simplest_that_chance_or_the_resolution_allows():
+def test_paired_choice_takes_the_simplest_that_is_not_shown_to_be_worse_by_more_than_the_resolution():
     def entry(candidate_, allowance):
         return replace(candidate_, allowance=allowance)
 
@@ -84,6 +84,8 @@ def test_paired_choice_takes_the_simplest_that_chance_or_the_resolution_allows()
     sharp = ParetoFront.of("oja", (), (entry(SIMPLE, 0.1), entry(OJA, 0.004), entry(BEST, 0.0)), "paired")
     assert sharp.chosen.id == "c4"
     assert ParetoFront.of("oja", (), sharp.candidates, "paired", 0.0051).chosen.id == "c2"
+    assert ParetoFront.of("oja", (), sharp.candidates, "paired", 0.0011).chosen.id == "c2", "both together"
+    assert ParetoFront.of("oja", (), sharp.candidates, "paired", 0.0009).chosen.id == "c4"
 
 
 def test_chance_is_two_standard_errors_of_the_mean_difference():
