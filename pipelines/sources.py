@@ -74,9 +74,17 @@ def imported_modules(path: Path) -> tuple[str, ...]:
     """
     package = path.relative_to(CHECKOUT).parent.parts
     names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+    for node in _statements(ast.parse(path.read_bytes(), str(path))):
         names += _imported(node, package)
     return tuple(dict.fromkeys(name for name in names if name.split(".")[0] in (*FOLLOWED, "pipelines")))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A module or statement and all statements inside it, functions and branches included."""
+    yield node
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, block, ()):
+            yield from _statements(inner)
 
 
 def _imported(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
@@ -91,6 +99,7 @@ def _imported(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
             yield submodule if _file(submodule) is not None else origin
 
 
+@cache
 def _file(module: str) -> Path | None:
     parts = module.split(".")
     if parts[0] not in (*FOLLOWED, "pipelines"):

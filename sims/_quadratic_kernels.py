@@ -305,6 +305,18 @@ def output_of(inputs, w):
 
 
 @helper(forceinline=True)
+def outputs_of_two(inputs, others, w):
+    """Outputs for two samples: weights are fetched once."""
+    total = zero_of(load(w, (0,)))
+    other = total
+    for i in range(w.shape[0]):
+        u = load(w, (i,))
+        total = total + load(inputs, (i,)) * u
+        other = other + load(others, (i,)) * u
+    return total, other
+
+
+@helper(forceinline=True)
 def update(inputs, w, eta, is_linear, c):
     """Change the weights by one sample, in place; return the square of their norm."""
     c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
@@ -345,11 +357,16 @@ def accumulate(inputs, is_linear, c, drive):
 
 
 @helper(forceinline=True)
-def accumulate_two(inputs, others, c, d, drive):
+def accumulate_two(inputs, others, is_linear, c, d, drive):
     """Add the shares of two samples: what is collected is fetched and written half as often."""
     c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
     d00, d01, d02, d10, d11, d12, d20, d21, d22 = d
     e0, e1, e2 = c00 + d00, c01 + d01, c02 + d02
+    if is_linear:
+        for i in range(inputs.shape[0]):
+            add_to(drive, (0, i), e0 + load(inputs, (i,)) * c10 + load(others, (i,)) * d10)
+            add_to(drive, (1, i), e1)
+        return
     for i in range(inputs.shape[0]):
         x, z = load(inputs, (i,)), load(others, (i,))
         add_to(drive, (0, i), e0 + x * (c10 + x * c20) + z * (d10 + z * d20))

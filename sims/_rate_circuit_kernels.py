@@ -295,7 +295,7 @@ def _collect(circuit, p, k, n_samples, n, space, drive):
             accumulate(inputs, False, c, drive)
         else:
             d = _coefficients(circuit, projection, rule, k, other, units, registers)
-            accumulate_two(inputs, units[other + source : other + source + n], c, d, drive)
+            accumulate_two(inputs, units[other + source : other + source + n], False, c, d, drive)
 
 
 @helper

@@ -25,10 +25,12 @@ from sims._quadratic_kernels import (
     QuadraticRule,
     accumulate,
     accumulate_pull,
+    accumulate_two,
     apply,
     apply_pull,
     moments,
     output_of,
+    outputs_of_two,
     pull_quadratic,
     pull_weights,
     quadratic_coefficients,
@@ -97,8 +99,15 @@ def _step_of_neuron(rule, samples, order, row, w, eta, space):
         c = _coefficients(rule, output_of(sample, w), registers)
         return update(sample, w, eta, rule.is_linear, c)
     clear_drive(drive, w.shape[0])
-    for b in range(batch):
-        sample = samples[order[row, b]]
+    last = batch - batch % 2
+    for b in range(0, last, 2):
+        sample, other = samples[order[row, b]], samples[order[row, b + 1]]
+        y, z = outputs_of_two(sample, other, w)
+        c = _coefficients(rule, y, registers)
+        d = _coefficients(rule, z, registers)
+        accumulate_two(sample, other, rule.is_linear, c, d, drive)
+    if last < batch:
+        sample = samples[order[row, last]]
         c = _coefficients(rule, output_of(sample, w), registers)
         accumulate(sample, rule.is_linear, c, drive)
     return apply(drive, w, eta / batch)

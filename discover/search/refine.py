@@ -71,12 +71,13 @@ def refined(
     """
     best = _at_best_multiple(task, rule, problems)
     best_losses = task.losses(best, problems)
-    if best.constants().size == 0 or n_steps == 0:
+    tied = _tied(best, keep_ratios)
+    if n_steps == 0 or _is_all_in_the_multiple(best, tied):
         return best, best_losses
     if task.has_gradient:
-        last = _descended(task, best, _tied(best, keep_ratios), problems, n_steps, batch, rng)
+        last = _descended(task, best, tied, problems, n_steps, batch, rng)
     else:
-        last = _evolved(task, best, _tied(best, keep_ratios), problems, n_steps, rng)
+        last = _evolved(task, best, tied, problems, n_steps, rng)
     if last is None:
         return best, best_losses
     last_losses = task.losses(last, problems)
@@ -187,6 +188,12 @@ def _tied(rule: Rule, keep_ratios: bool) -> Ties:
     for n, (place, share) in enumerate(rows):
         ties[n, place] = share
     return leaders, ties
+
+
+def _is_all_in_the_multiple(rule: Rule, tied: Ties) -> bool:
+    """Whether a rule's multiple is all that could still move, so that the best one is known already."""
+    n_free, values = len(tied[0]), rule.constants()
+    return n_free == 0 or (n_free == 1 and np.array_equal(rule.scaled(2.0).constants(), 2 * values))
 
 
 def _with_constants(rule: Rule, values: FloatArray) -> Rule:

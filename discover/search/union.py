@@ -36,6 +36,9 @@ EXCHANGE = "exchange of terms"
 
 ON_UPDATE = "engines on the teacher's update"
 
+N_FOR_BEATEN = 256
+"""Test problems for candidates that others beat."""
+
 
 def search(
     task: Task,
@@ -220,10 +223,14 @@ def _gone_on(
 def _candidates(
     task: Task, judged: Sequence[Judged], test: Any, margin: float
 ) -> list[tuple[Judged, Candidate]]:
-    """Return candidates in order of complexity, with their losses on the test problems."""
+    """Return candidates in order of complexity, with their losses on the test problems.
+
+    Those that others beat, which nobody chooses, are measured on the first of these problems alone.
+    """
     ordered = sorted(judged, key=lambda one: (one.complexity, one.loss, str(one.rule)))
     on_front = pareto_front((one.complexity, one.loss, one) for one in ordered)
     best = on_front[-1]
+    few = test.subset(np.arange(min(N_FOR_BEATEN, test.n_problems)))
     return [
         (one, Candidate(
             id=f"c{number:02d}",
@@ -233,7 +240,7 @@ def _candidates(
             heldout_error=_error(one.losses),
             provenance=Provenance(one.proposed_by, one.refined_by),
             allowance=chance(one.losses - best.losses, margin),
-            test=_reported(task.losses(one.rule, test)),
+            test=_reported(task.losses(one.rule, test if any(one is other for other in on_front) else few)),
             complexity=one.complexity,
         ))
         for number, one in enumerate(ordered, 1)

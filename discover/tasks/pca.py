@@ -174,8 +174,13 @@ def principal_components(inputs: FloatArray, n_components: int) -> tuple[FloatAr
     variances : ndarray, shape (n_components,)
         Mean squares along the components.
     """
-    _, singular, components = np.linalg.svd(inputs, full_matrices=False)
-    return components[:n_components], singular[:n_components] ** 2 / len(inputs)
+    n_samples, n_inputs = inputs.shape
+    if n_inputs > n_samples:
+        _, singular, rows = np.linalg.svd(inputs, full_matrices=False)
+        return rows[:n_components], singular[:n_components] ** 2 / n_samples
+    variances, axes = np.linalg.eigh(inputs.T @ inputs / n_samples)
+    largest_first = slice(None, -n_components - 1, -1)
+    return axes.T[largest_first], np.maximum(variances[largest_first], 0.0)
 
 
 def mini_batches(
