@@ -37,9 +37,6 @@ SIMPLER = "made simpler"
 WITHIN_REACH = 2.0
 """Candidates with up to this many times the lowest loss are worth being made simpler."""
 
-OUT_OF_REACH = 10.0
-"""A rule whose loss is more than so many times the lowest will not be chosen, at whatever speed."""
-
 BEHIND = 0.1
 """Share of the teacher's loss by which a formula may be worse and still count as its name."""
 
@@ -146,16 +143,14 @@ class Trial:
             What else is to be said of how they came about.
         progress : callable, optional
         """
-        network, better, on_train = self.settings.network, [], []
+        network, better = self.settings.network, []
         for number, (rule, _) in enumerate(entries, 1):
             budget = network.refine_steps, network.batch, self.rng
-            one, losses = refined(self.task, rule, self.train, *budget, keep_ratios=note == SIMPLER)
-            better.append(one)
-            on_train.append(float(losses.mean()))
+            better.append(refined(self.task, rule, self.train, *budget, keep_ratios=note == SIMPLER)[0])
             progress(0.9 * number / len(entries), f"candidate {number} of {len(entries)}")
         if not better:
             return []
-        best, heldout = self._at_best_speeds(better, on_train)
+        best, heldout = self._at_best_speeds(better)
         train = self.task.losses_of_rules(best, self.train).mean(axis=1)
         self.counted.note(float(train.min()))
         way = META_GRADIENT if self.task.has_gradient else META_EVOLUTION
@@ -173,18 +168,10 @@ class Trial:
             )
         ]
 
-    def _at_best_speeds(
-        self, rules: Sequence[Rule], on_train: Sequence[float]
-    ) -> tuple[list[Rule], FloatArray]:
-        """Rules at the speeds found on the tuning problems, or as they were where that is better on all.
-
-        Rules that are out of reach of the best keep the speed at which their constants were fitted.
-        """
-        within = [n for n, loss in enumerate(on_train) if loss <= OUT_OF_REACH * min(on_train)]
-        speeds = tuned_speeds(self.task, [rules[n] for n in within], self.tuning, *FITTED)
-        best = list(rules)
-        for n, one in zip(within, speeds, strict=True):
-            best[n] = at_speeds(rules[n], one)
+    def _at_best_speeds(self, rules: Sequence[Rule]) -> tuple[list[Rule], FloatArray]:
+        """Rules at the speeds found on the tuning problems, or as they were where that is better on all."""
+        speeds = tuned_speeds(self.task, rules, self.tuning, *FITTED)
+        best = [at_speeds(rule, one) for rule, one in zip(rules, speeds, strict=True)]
         losses = self.task.losses_of_rules(best, self.heldout)
         moved = [n for n, rule in enumerate(rules) if best[n] != rule]
         before = self.task.losses_of_rules([rules[n] for n in moved], self.heldout) if moved else ()
