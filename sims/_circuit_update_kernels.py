@@ -51,7 +51,7 @@ def bounded(weight, lowest, highest):
     return lowest if weight < lowest else highest if weight > highest else weight
 
 
-@helper(**UNWRAPPED)
+@helper(forceinline=True, **UNWRAPPED)
 def _shared_value(rows, rules, state, v, own, n):
     """Value of a variable that all synapses of neuron n share, which is on the side `own`."""
     place, row = rules.place[v], rules.row[v]
@@ -62,7 +62,7 @@ def _shared_value(rows, rules, state, v, own, n):
     return 0.0
 
 
-@helper(**UNWRAPPED)
+@helper(forceinline=True, **UNWRAPPED)
 def _line_of(rows, rules, state, u, own, n, registers):
     """Numbers a, b and c of a line, at an event of neuron n."""
     table = rules.table[u]
@@ -79,7 +79,7 @@ def _line_of(rows, rules, state, u, own, n, registers):
     return a, b, c
 
 
-@helper(**UNWRAPPED)
+@helper(forceinline=True, **UNWRAPPED)
 def _gather(rows, rules, state, v, own, n, others, synapses, out):
     """Values of a variable at all synapses of an event of neuron n."""
     place, row, m = rules.place[v], rules.row[v], others.shape[0]
@@ -100,7 +100,7 @@ def _gather(rows, rules, state, v, own, n, others, synapses, out):
             out[i] = scale * values[others[i]]
 
 
-@helper(**UNWRAPPED)
+@helper(forceinline=True, **UNWRAPPED)
 def _result(rows, rules, state, u, own, n, others, synapses, workspace, out):
     """Values of an update at all synapses of an event of neuron n."""
     table, m = rules.table[u], others.shape[0]
@@ -129,7 +129,7 @@ def _result(rows, rules, state, u, own, n, others, synapses, workspace, out):
         out[i] = result[i]
 
 
-@helper(**UNWRAPPED)
+@helper(forceinline=True, **UNWRAPPED)
 def _change(rows, wiring, rules, state, p, first, last, own, n, others, synapses, workspace):
     """Run the updates of one event of neuron n of a projection; return whether all are numbers."""
     numbers, m = wiring.numbers[p], others.shape[0]
@@ -153,7 +153,7 @@ def _change(rows, wiring, rules, state, p, first, last, own, n, others, synapses
     return fine
 
 
-@helper(**UNWRAPPED)
+@helper(forceinline=True, **UNWRAPPED)
 def change_outgoing(rows, wiring, rules, state, p, first, last, n, workspace):
     """The same for the synapses that neuron n sends."""
     table = wiring.table[p]

@@ -24,7 +24,7 @@ BLOCK = 64
 """Neurons whose voltages are looked at together."""
 
 
-@helper(**UNWRAPPED)
+@helper(forceinline=True, **UNWRAPPED)
 def rescale(array, scales, which):
     """Multiply a factor into its array and let it begin anew."""
     for n in range(array.shape[0]):

@@ -114,7 +114,7 @@ def _add_drive(projection, rows, source, state, target, at):
             add_to(target, (at + k,), total)
 
 
-@helper
+@helper(forceinline=True)
 def _settle(circuit, c, at, sweeps_at, state, space):
     """Take in what a population tells itself; its drive lies in its units and its sweeps are kept."""
     cell, n_units = circuit.cells[c], circuit.n_units
@@ -138,7 +138,7 @@ def _settle(circuit, c, at, sweeps_at, state, space):
         store(units, (at + j,), load(sweeps, (last + j,)))
 
 
-@helper
+@helper(forceinline=True)
 def _answer(circuit, samples, order, row, low, high, state, space):
     """Fill the units with activity of samples `low` to `high` of a step."""
     n_units, units, cells = circuit.n_units, space.units, circuit.cells
@@ -259,7 +259,7 @@ def _change_weights(circuit, p, k, w, step, space):
 # Whoever sums over samples has one kind of loop in it: else they do not become vector instructions.
 
 
-@helper
+@helper(forceinline=True)
 def _collect_linear(circuit, p, k, n_samples, n, space, drive):
     """Collect the changes of one neuron's weights by a rule that is linear in input and weight."""
     projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
@@ -281,7 +281,7 @@ def _collect_linear(circuit, p, k, n_samples, n, space, drive):
         add_to(drive, (1, i), slope)
 
 
-@helper
+@helper(forceinline=True)
 def _collect(circuit, p, k, n_samples, n, space, drive):
     """The same by any quadratic rule."""
     projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
@@ -298,7 +298,7 @@ def _collect(circuit, p, k, n_samples, n, space, drive):
             accumulate_two(inputs, units[other + source : other + source + n], False, c, d, drive)
 
 
-@helper
+@helper(forceinline=True)
 def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, drive):
     """Collect the changes by a program that runs for every synapse, or change the weights online."""
     projection = circuit.projections[p]
@@ -321,7 +321,7 @@ def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, 
     return norm
 
 
-@helper
+@helper(forceinline=True)
 def _learn(circuit, low, high, batch, eta, state, space):
     """Let all rules work on the samples in the units; return the squared norm of weights that changed."""
     norm = zero_of(load(state, (0,)))
@@ -355,7 +355,7 @@ def _learn(circuit, low, high, batch, eta, state, space):
     return norm
 
 
-@helper
+@helper(forceinline=True)
 def _bound(circuit, state, norm):
     """Bring weights between their bounds; return their squared norm, no number if that before is none."""
     norm = 0.0 * norm
@@ -374,7 +374,7 @@ def _bound(circuit, state, norm):
     return norm
 
 
-@helper
+@helper(forceinline=True)
 def _pull_bounds(circuit, state, adjoint):
     """Set the adjoint to zero where a weight of the state lies outside of its bounds."""
     for p in range(circuit.projections.shape[0]):
@@ -389,14 +389,14 @@ def _pull_bounds(circuit, state, adjoint):
                 store(a, (i,), where_at_least(highest, value, slope, zero_of(slope)))
 
 
-@helper
+@helper(forceinline=True)
 def advance(circuit, samples, order, row, state, eta, space):
     """Take one step; return the squared norm of plastic weights, which is no number if a state is none."""
     norm = _advance(circuit, samples, order, row, state, eta, space)
     return _bound(circuit, state, norm) if circuit.is_bounded else norm
 
 
-@helper
+@helper(forceinline=True)
 def _advance(circuit, samples, order, row, state, eta, space):
     """Take one step but for bounds."""
     batch, n_units, units = order.shape[1], circuit.n_units, space.units
@@ -461,7 +461,7 @@ def _pull_coefficients(circuit, projection, rule, k, at, step, m, space, gradien
         _pull_signals(circuit, projection, at, gradient, space.pulls)
 
 
-@helper
+@helper(forceinline=True)
 def _pull_by_linear(circuit, p, k, n_samples, w, a, step, gradient, change, space):
     """Pull the adjoint of one neuron's weights back through a rule that is linear in input and weight."""
     projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
@@ -480,7 +480,7 @@ def _pull_by_linear(circuit, p, k, n_samples, w, a, step, gradient, change, spac
         add_to(change, (i,), step * slope * load(a, (i,)))
 
 
-@helper
+@helper(forceinline=True)
 def _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, gradient, change, space):
     """The same for any quadratic rule."""
     projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
@@ -501,7 +501,7 @@ def _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, gradient, change, s
         add_to(change, (i,), step * slope * load(a, (i,)))
 
 
-@helper
+@helper(forceinline=True)
 def _pull_by_synapses(circuit, p, k, n_samples, w, a, step, gradient, change, state, space):
     """The same for a program that runs for every synapse."""
     projection = circuit.projections[p]
@@ -536,7 +536,7 @@ def _pull_by_synapses(circuit, p, k, n_samples, w, a, step, gradient, change, st
         _pull_signals(circuit, projection, at, gradient, pulls)
 
 
-@helper
+@helper(forceinline=True)
 def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
     """Pull the adjoint of all weights back through their rules to units, states and parameters."""
     for p in range(circuit.projections.shape[0]):
@@ -584,7 +584,7 @@ def _pull_drive(projection, rows, source, state, slopes, change, pulls):
                 add_to(pulls, (source + i,), slope * load(w, (i,)))
 
 
-@helper
+@helper(forceinline=True)
 def _pull_settling(circuit, c, at, sweeps_at, state, space):
     """Pull the adjoint of settled activity back through all sweeps, to the slopes of the drive."""
     cell, n_units = circuit.cells[c], circuit.n_units
@@ -610,7 +610,7 @@ def _pull_settling(circuit, c, at, sweeps_at, state, space):
                 _pull_drive(projection, rows, source, state, own, space.change, back)
 
 
-@helper
+@helper(forceinline=True)
 def _pull_answer(circuit, n_samples, state, space):
     """Pull the adjoints of activity back through the populations, last sample and population first."""
     n_units, units, pulls, cells = circuit.n_units, space.units, space.pulls, circuit.cells
@@ -646,7 +646,7 @@ def _pull_answer(circuit, n_samples, state, space):
                     _pull_drive(projection, units, source, state, slopes, space.change, pulls)
 
 
-@helper
+@helper(forceinline=True)
 def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
     """Pull the adjoint of a state back through one step, in place; add what the rules share in it."""
     batch, n_units, units, pulls = order.shape[1], circuit.n_units, space.units, space.pulls
