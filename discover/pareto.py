@@ -532,11 +532,13 @@ def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, s
     """Simplest candidate that is not shown to be worse than the best by more than the resolution."""
     best = front[-1]
 
-    def reach(candidate: Candidate) -> float:
-        allowed = candidate.allowance
-        return resolution + (candidate.heldout_error if allowed is None else allowed)
+    def by_chance(one: Candidate) -> float:
+        return one.heldout_error if one.allowance is None else one.allowance
 
-    chosen = next(one for one in front if one is best or one.heldout_loss - best.heldout_loss <= reach(one))
+    def cost(one: Candidate) -> float:
+        return one.heldout_loss - best.heldout_loss
+
+    chosen = next(one for one in front if one is best or cost(one) <= resolution + by_chance(one))
     if chosen is best:
         return (
             best,
@@ -544,8 +546,8 @@ def _paired(front: Sequence[Candidate], resolution: float) -> tuple[Candidate, s
         )
     within = (
         f"the resolution ({resolution:.2g})"
-        if chosen.heldout_loss - best.heldout_loss <= resolution
-        else f"the resolution ({resolution:.2g}) and what chance explains ({reach(chosen) - resolution:.2g})"
+        if cost(chosen) <= resolution
+        else f"the resolution ({resolution:.2g}) and what chance explains ({by_chance(chosen):.2g})"
     )
     return chosen, (
         f"simplest rule whose held-out loss ({chosen.heldout_loss:.4g}) is within {within} "

@@ -193,7 +193,7 @@ def _tied(rule: Rule, keep_ratios: bool) -> Ties:
 def _is_all_in_the_multiple(rule: Rule, tied: Ties) -> bool:
     """Whether a rule's multiple is all that could still move, so that the best one is known already."""
     n_free, values = len(tied[0]), rule.constants()
-    return n_free == 0 or (n_free == 1 and np.array_equal(rule.scaled(2.0).constants(), 2 * values))
+    return n_free == 0 or (n_free == 1 and np.array_equal(rule.scaled(0.5).constants(), 0.5 * values))
 
 
 def _with_constants(rule: Rule, values: FloatArray) -> Rule:
