@@ -5,10 +5,14 @@ but on the input and the weight of a synapse through low powers. For these the n
 ``pre**i * weight**k`` are programs of the output alone, computed once a neuron, and the synapses need no
 interpreter. Where the output too occurs in low powers alone, the program is a table of 27 coefficients, and
 derivatives with respect to its constants follow from those with respect to the table.
+
+Besides 1 and the weight itself a program may have any one power of the weight; it stands where the square
+does. Powers are numbers here: n for ``weight**n`` and -n for ``abs(weight) * weight**(n - 1)``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +20,16 @@ from numpy.typing import NDArray
 
 from sims.rules import BINARY_OPS, Op, Program
 
-__all__ = ["QuadraticForm", "TableForm", "quadratic_form", "table_form"]
+__all__ = ["SQUARE_POWER", "QuadraticForm", "TableForm", "quadratic_form", "table_form"]
 
 PRE, POST, WEIGHT = 0, 1, 2
 MAX_POWER = 2
+
+SQUARE_POWER = 2
+"""The power of the weight in a quadratic form, unless a program has another."""
+
+HIGHEST_POWER = 12
+"""Higher powers of the weight have no form here."""
 
 FloatArray = NDArray[np.float64]
 
@@ -27,16 +37,35 @@ _Powers = tuple[int, int]
 _Form = dict[_Powers, int]
 
 
+def _times(k: int, m: int) -> int:
+    """Power of the weight that is the product of two."""
+    n = abs(k) + abs(m)
+    return -n if (k < 0) != (m < 0) else n
+
+
+def _in_size(k: int) -> int:
+    """Power of the weight that is the size of another."""
+    return -abs(k) if k % 2 else abs(k)
+
+
+def _last_power(powers: Iterable[int]) -> int | None:
+    """Power that stands where the square does; None if there are several."""
+    others = {k for k in powers if k not in (0, 1)} or {SQUARE_POWER}
+    return others.pop() if len(others) == 1 else None
+
+
 @dataclass(frozen=True)
 class QuadraticForm:
     """Coefficients of ``pre**i * weight**k`` as a program of the output and of states of the neuron.
 
     Registers are the output, the states, the constants of the original program, the number one, then one for
-    each row of `code`; ``outputs[3 * i + k]`` is the register of a coefficient, or -1 for zero.
+    each row of `code`; ``outputs[3 * i + k]`` is the register of a coefficient, or -1 for zero. `power` is
+    the power of the weight for k = 2.
     """
 
     code: NDArray[np.int64]
     outputs: NDArray[np.int64]
+    power: int
 
     @property
     def is_linear(self) -> bool:
@@ -60,12 +89,13 @@ def quadratic_form(program: Program) -> QuadraticForm | None:
         first, second = forms[a], forms[b] if op in BINARY_OPS else {}
         forms.append(None if first is None or second is None else collector.apply(Op(op), first, second, b))
     result = forms[program.output]
-    if result is None:
+    power = None if result is None else _last_power(k for _, k in result)
+    if result is None or power is None:
         return None
     outputs = np.full(9, -1, dtype=np.int64)
     for (i, k), register in result.items():
-        outputs[3 * i + k] = register
-    return QuadraticForm(np.array(collector.code, dtype=np.int64).reshape(-1, 3), outputs)
+        outputs[3 * i + (k if k in (0, 1) else 2)] = register
+    return QuadraticForm(np.array(collector.code, dtype=np.int64).reshape(-1, 3), outputs, power)
 
 
 class _Collector:
@@ -99,8 +129,17 @@ class _Collector:
             return self._product(a, b)
         if op is Op.DIV and _is_scalar(b):
             return {powers: self.emit(Op.DIV, register, b[0, 0]) for powers, register in a.items()}
-        if op is Op.SQUARE or (op is Op.POWI and literal == MAX_POWER):
+        if op is Op.SQUARE:
             return self._product(a, a)
+        if op is Op.POWI and 1 <= literal <= HIGHEST_POWER:
+            power: _Form | None = a
+            for _ in range(literal - 1):
+                power = None if power is None else self._product(power, a)
+            return power
+        if op is Op.ABS and len(a) == 1:
+            (((i, k), register),) = a.items()
+            size = register if register == self.one else self.emit(Op.ABS, register, 0)
+            return None if i else {(0, _in_size(k)): size}
         return None
 
     def _sum(self, op: Op, a: _Form, b: _Form) -> _Form:
@@ -116,8 +155,8 @@ class _Collector:
         result: _Form = {}
         for (i, k), left in a.items():
             for (m, n), right in b.items():
-                powers = (i + m, k + n)
-                if max(powers) > MAX_POWER:
+                powers = (i + m, _times(k, n))
+                if i + m > MAX_POWER or abs(powers[1]) > HIGHEST_POWER:
                     return None
                 register = self.emit(Op.MUL, left, right)
                 result[powers] = self.emit(Op.ADD, result[powers], register) if powers in result else register
@@ -139,11 +178,14 @@ class TableForm:
         Of the coefficients with respect to the constants.
     is_linear : bool
         Whether only the terms 1, pre and weight occur, with any power of post.
+    power : int
+        Power of the weight for k = 2.
     """
 
     coefficients: FloatArray
     derivatives: FloatArray
     is_linear: bool
+    power: int
 
 
 _Term = tuple[int, int, int]
@@ -176,14 +218,17 @@ def table_form(program: Program) -> TableForm | None:
         first, second = tables[a], tables[b] if op in BINARY_OPS else {}
         tables.append(None if first is None or second is None else _applied(Op(op), first, second, b))
     result = tables[program.output]
-    if result is None:
+    power = None if result is None else _last_power(k for _, _, k in result)
+    if result is None or power is None:
         return None
     coefficients, derivatives = np.zeros((3, 3, 3)), np.zeros((3, 3, 3, len(program.constants)))
-    for term, (value, slopes) in result.items():
+    for (i, j, k), (value, slopes) in result.items():
+        term = i, j, k if k in (0, 1) else 2
         coefficients[term], derivatives[term] = value, slopes
     if not (np.isfinite(coefficients).all() and np.isfinite(derivatives).all()):
         return None
-    return TableForm(coefficients, derivatives, all(i + k <= 1 for i, _, k in result))
+    is_linear = all(i + k <= 1 and k >= 0 for i, _, k in result)
+    return TableForm(coefficients, derivatives, is_linear, power)
 
 
 def _applied(op: Op, a: _Table, b: _Table, literal: int) -> _Table | None:
@@ -199,8 +244,16 @@ def _applied(op: Op, a: _Table, b: _Table, literal: int) -> _Table | None:
         return {term: (-value, -slopes) for term, (value, slopes) in a.items()}
     if op is Op.MUL:
         return _multiplied(a, b)
-    if op is Op.SQUARE or (op is Op.POWI and literal == MAX_POWER):
+    if op is Op.SQUARE:
         return _multiplied(a, a)
+    if op is Op.POWI and 1 <= literal <= HIGHEST_POWER:
+        power: _Table | None = a
+        for _ in range(literal - 1):
+            power = None if power is None else _multiplied(power, a)
+        return power
+    if op is Op.ABS and len(a) == 1:
+        (((i, j, k), (value, slopes)),) = a.items()
+        return None if i or j else {(0, 0, _in_size(k)): (abs(value), np.sign(value) * slopes)}
     if op is Op.DIV and b.keys() == {_CONSTANT} and b[_CONSTANT][0] != 0:
         divisor, divisor_slopes = b[_CONSTANT]
         reciprocal = {_CONSTANT: (1 / divisor, -divisor_slopes / divisor**2)}
@@ -212,8 +265,8 @@ def _multiplied(a: _Table, b: _Table) -> _Table | None:
     result: _Table = {}
     for first, (u, du) in a.items():
         for second, (v, dv) in b.items():
-            term = (first[0] + second[0], first[1] + second[1], first[2] + second[2])
-            if max(term) > MAX_POWER:
+            term = (first[0] + second[0], first[1] + second[1], _times(first[2], second[2]))
+            if max(term[:2]) > MAX_POWER or abs(term[2]) > HIGHEST_POWER:
                 return None
             old, old_slopes = result.get(term, (0.0, 0.0))
             result[term] = (old + u * v, old_slopes + u * dv + v * du)

@@ -38,6 +38,7 @@ from sims._operations import (
     ABS,
     ADD,
     DIV,
+    EXP,
     MAX,
     MIN,
     MUL,
@@ -48,6 +49,7 @@ from sims._operations import (
     SQUARE,
     SUB,
     TANH,
+    exponential,
     power_log,
     power_slope,
     tangent,
@@ -221,6 +223,9 @@ def _run(rows, first, last, bases, places, sizes):
         elif op == TANH:
             for n in range(n_inner):
                 store_row(out, r + n * to_inner, tangent(load_row(a, i + n * i_inner)))
+        elif op == EXP:
+            for n in range(n_inner):
+                store_row(out, r + n * to_inner, exponential(load_row(a, i + n * i_inner)))
         elif op == ABS:
             for n in range(n_inner):
                 store_row(out, r + n * to_inner, absolute(load_row(a, i + n * i_inner)))

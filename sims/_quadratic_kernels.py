@@ -1,34 +1,39 @@
 """Rules that are quadratic in input and weight, inside the kernels of rate circuits.
 
-Such a rule is ``sum_ik c_ik(y) x**i w**k`` with powers up to two: nine numbers for each output y say all
-about an update. They come from the 27 coefficients of a polynomial rule, from a program over what all
-synapses of a neuron share (y and the states that it keeps), which may hold any function, or from splines.
+Such a rule is ``sum_ik c_ik(y) x**i g_k(w)`` with i up to two and g(w) = 1, w and w**2: nine numbers for each
+output y say all about an update. They come from the 27 coefficients of a polynomial rule, from a program over
+what all synapses of a neuron share (y and the states that it keeps), which may hold any function, or from
+splines. In the place of w**2 a rule may have another power; see :func:`of_weight`.
 
 Everything is for one neuron, of a group of problems in lanes or of one problem alone; see
-:mod:`sims._rate_kernels`. Powers are numbered ``q = 3 * i + k`` for ``x**i w**k``; nine coefficients or
-moments travel as a tuple in this order. Shapes, the lanes in brackets: ``inputs, w, adjoint (n_synapses[,
-LANES])``.
+:mod:`sims._rate_kernels`. Terms are numbered ``q = 3 * i + k``; nine coefficients or moments travel as a
+tuple in this order. Shapes, the lanes in brackets: ``inputs, w, adjoint (n_synapses[, LANES])``; rows ``drive
+(N_DRIVE, n_synapses[, LANES])``.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from sims._collapse import SQUARE_POWER
 from sims._compiled import helper
-from sims._lanes import lane, load, n_lanes, store, with_lane, zero_of
+from sims._lanes import absolute, lane, load, n_lanes, store, where_at_least, with_lane, zero_of
 from sims._operations import (
     ADD,
     DIV,
+    EXP,
     MUL,
     NEG,
     SQUARE,
     SUB,
     TANH,
+    exponential,
     second_operand,
     slopes_of,
     tangent,
     value_of,
 )
+from sims._rate_layout import POWERS, SLOPES
 
 
 class QuadraticRule(NamedTuple):
@@ -37,9 +42,9 @@ class QuadraticRule(NamedTuple):
     `table` (3, 9) holds the coefficients of a polynomial rule, indexed by the power of the output and by q.
     Where `is_program` is true, a program over the output replaces it: its registers are the output,
     `constants` (among them states of the neuron), then one for each row of `code`; register ``outputs[q]`` is
-    the coefficient of power q, and -1 stands for zero. `is_linear` promises that the coefficients of the
+    the coefficient of term q, and -1 stands for zero. `is_linear` promises that the coefficients of the
     squares of input and weight and of their product vanish; unless `needs_all_moments`, nobody asks for the
-    gradient of these either.
+    gradient of these either. `power` says what stands in the place of ``w**2``.
     """
 
     is_program: bool
@@ -49,6 +54,7 @@ class QuadraticRule(NamedTuple):
     constants: np.ndarray
     code: np.ndarray
     outputs: np.ndarray
+    power: int
 
 
 # ------------------------------------------------------------------------------------ rules, once a neuron
@@ -75,6 +81,8 @@ def run_code(code, first, registers):
             out = a * a
         elif op == TANH:
             out = tangent(a)
+        elif op == EXP:
+            out = exponential(a)
         else:
             out = a
             for g in range(n_lanes(a)):
@@ -317,8 +325,44 @@ def outputs_of_two(inputs, others, w):
 
 
 @helper(forceinline=True)
+def of_weight(power, u):
+    """Return a power of the weight, see :mod:`sims._collapse`."""
+    value = absolute(u) if power < 0 else u
+    for _ in range(abs(power) - 1):
+        value = value * u
+    return value
+
+
+@helper(forceinline=True)
+def _slope_of_weight(power, u):
+    """Return the derivative of :func:`of_weight`, which is 0 at 0."""
+    if power == -1:
+        zero = zero_of(u)
+        return where_at_least(0.0, u, where_at_least(u, 0.0, zero, zero - 1.0), zero + 1.0)
+    value = absolute(u) if power < 0 else u
+    for _ in range(abs(power) - 2):
+        value = value * u
+    return abs(power) * value
+
+
+@helper(forceinline=True)
+def raise_weights(power, w, drive):
+    """Set the last rows of a drive to what stands in the place of the squares of the weights."""
+    if power == SQUARE_POWER:
+        for i in range(w.shape[0]):
+            u = load(w, (i,))
+            store(drive, (POWERS, i), u * u)
+            store(drive, (SLOPES, i), u + u)
+    else:
+        for i in range(w.shape[0]):
+            u = load(w, (i,))
+            store(drive, (POWERS, i), of_weight(power, u))
+            store(drive, (SLOPES, i), _slope_of_weight(power, u))
+
+
+@helper(forceinline=True)
 def update(inputs, w, eta, is_linear, c):
-    """Change the weights by one sample, in place; return the square of their norm."""
+    """Change the weights by one sample of a rule that has their squares; return the square of their norm."""
     c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
     total = zero_of(c00)
     if is_linear:
@@ -382,20 +426,28 @@ def add_multiples(inputs, others, factor, other_factor, drive):
 
 
 @helper(forceinline=True)
-def apply(drive, w, step):
+def apply(drive, w, step, power):
     """Change the weights by what a batch has accumulated; return the square of their norm."""
     total = zero_of(load(w, (0,)))
-    for i in range(w.shape[0]):
-        u = load(w, (i,))
-        u += step * (load(drive, (0, i)) + u * (load(drive, (1, i)) + u * load(drive, (2, i))))
-        store(w, (i,), u)
-        total += u * u
+    if power == SQUARE_POWER:
+        for i in range(w.shape[0]):
+            u = load(w, (i,))
+            u += step * (load(drive, (0, i)) + u * (load(drive, (1, i)) + u * load(drive, (2, i))))
+            store(w, (i,), u)
+            total += u * u
+    else:
+        for i in range(w.shape[0]):
+            u = load(w, (i,))
+            change = load(drive, (0, i)) + u * load(drive, (1, i))
+            u += step * (change + of_weight(power, u) * load(drive, (2, i)))
+            store(w, (i,), u)
+            total += u * u
     return total
 
 
 @helper(forceinline=True)
-def moments(inputs, w, adjoint, needs_all):
-    """``sum_n adjoint_n x_n**i w_n**k`` for each power that a rule needs."""
+def moments(inputs, w, adjoint, drive, needs_all):
+    """``sum_n adjoint_n x_n**i g_k(w_n)`` for each term that a rule needs; see :func:`raise_weights`."""
     # No ``+=``: without the compiler a register of lanes is an array, which that would change in place, and
     # all these sums begin as the same one.
     zero = zero_of(load(w, (0,)))
@@ -406,7 +458,7 @@ def moments(inputs, w, adjoint, needs_all):
             xx = x * x
             a0 = load(adjoint, (i,))
             a1 = a0 * u
-            a2 = a1 * u
+            a2 = a0 * load(drive, (POWERS, i))
             m00 = m00 + a0
             m01 = m01 + a1
             m02 = m02 + a2
@@ -427,7 +479,7 @@ def moments(inputs, w, adjoint, needs_all):
 
 @helper(forceinline=True)
 def pull_weights(inputs, w, eta, is_linear, c, through, adjoint):
-    """Replace the adjoint of the weights after an online step by that before it."""
+    """Replace the adjoint of the weights after one sample by that before it; see :func:`update`."""
     if is_linear:
         keep = 1.0 + eta * c[1]
         for i in range(w.shape[0]):
@@ -443,14 +495,14 @@ def pull_weights(inputs, w, eta, is_linear, c, through, adjoint):
 
 @helper(forceinline=True)
 def accumulate_pull(inputs, is_linear, c, through, drive):
-    """Add one sample's share of what a batch step does to the adjoint to `drive` (3, n_inputs[, LANES])."""
+    """Add one sample's share of what a batch step does to the adjoint to `drive`."""
     if is_linear:
         for i in range(inputs.shape[0]):
             add_to(drive, (0, i), c[1])
             add_to(drive, (2, i), through * load(inputs, (i,)))
         return
     c01, c11, c21 = c[1], c[4], c[7]
-    c02, c12, c22 = 2.0 * c[2], 2.0 * c[5], 2.0 * c[8]
+    c02, c12, c22 = c[2], c[5], c[8]
     for i in range(inputs.shape[0]):
         x = load(inputs, (i,))
         add_to(drive, (0, i), c01 + x * (c11 + x * c21))
@@ -460,9 +512,9 @@ def accumulate_pull(inputs, is_linear, c, through, drive):
 
 @helper(forceinline=True)
 def accumulate_slopes(inputs, c, drive):
-    """Add one sample's derivatives of an update by the weight to `drive`, by power k of the weight."""
+    """Add one sample's derivatives of an update by the weight to `drive`, those of w and of its power."""
     c01, c11, c21 = c[1], c[4], c[7]
-    c02, c12, c22 = 2.0 * c[2], 2.0 * c[5], 2.0 * c[8]
+    c02, c12, c22 = c[2], c[5], c[8]
     for i in range(inputs.shape[0]):
         x = load(inputs, (i,))
         add_to(drive, (0, i), c01 + x * (c11 + x * c21))
@@ -470,19 +522,21 @@ def accumulate_slopes(inputs, c, drive):
 
 
 @helper(forceinline=True)
-def pull_inputs(inputs, w, adjoint, step, c, pulls):
+def pull_inputs(inputs, w, adjoint, drive, step, c, pulls):
     """Add to `pulls` what reaches each input through the update of its weight."""
     for i in range(inputs.shape[0]):
-        u = load(w, (i,))
-        square = c[6] + u * (c[7] + u * c[8])
-        slope = c[3] + u * (c[4] + u * c[5]) + 2.0 * load(inputs, (i,)) * square
+        u, power = load(w, (i,)), load(drive, (POWERS, i))
+        square = c[6] + u * c[7] + power * c[8]
+        slope = c[3] + u * c[4] + power * c[5] + 2.0 * load(inputs, (i,)) * square
         add_to(pulls, (i,), step * load(adjoint, (i,)) * slope)
 
 
 @helper(forceinline=True)
-def apply_pull(drive, w, step, adjoint):
+def apply_pull(drive, step, is_linear, adjoint):
     """Replace the adjoint of the weights after a batch step by that before it."""
-    for i in range(w.shape[0]):
+    for i in range(adjoint.shape[0]):
         a = load(adjoint, (i,))
-        slope = step * (load(drive, (0, i)) + load(w, (i,)) * load(drive, (1, i)))
-        store(adjoint, (i,), a + slope * a + load(drive, (2, i)))
+        slope = load(drive, (0, i))
+        if not is_linear:
+            slope = slope + load(drive, (SLOPES, i)) * load(drive, (1, i))
+        store(adjoint, (i,), a + step * slope * a + load(drive, (2, i)))

@@ -24,6 +24,7 @@ instruction.
 """
 
 from sims._activation_kernels import LINEAR, activated, activation_slope, power_of
+from sims._collapse import SQUARE_POWER
 from sims._compiled import helper
 from sims._lanes import load, store, where_at_least, zero_of
 from sims._quadratic_kernels import (
@@ -44,10 +45,11 @@ from sims._quadratic_kernels import (
     pull_inputs,
     pull_quadratic,
     quadratic_coefficients,
+    raise_weights,
     run_code,
     update,
 )
-from sims._rate_layout import FROM_LAST, INNER
+from sims._rate_layout import FROM_LAST, INNER, SLOPES
 from sims._rate_tables import (
     ACTIVATION,
     CODE,
@@ -72,6 +74,7 @@ from sims._rate_tables import (
     OF_STATE,
     OF_SYNAPSES,
     POST,
+    POWER,
     PRE,
     READS,
     READS_END,
@@ -187,7 +190,7 @@ def _rule(circuit, p):
     return QuadraticRule(
         projection[FORM] == COLLAPSED, projection[IS_LINEAR] != 0, projection[NEEDS_ALL] != 0,
         circuit.tables[p], circuit.constants,
-        circuit.code[projection[CODE] : projection[CODE_END]], circuit.outputs[p],
+        circuit.code[projection[CODE] : projection[CODE_END]], circuit.outputs[p], projection[POWER],
     )  # fmt: skip
 
 
@@ -325,11 +328,12 @@ def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, 
 def _learn(circuit, low, high, batch, eta, state, space):
     """Let all rules work on the samples in the units; return the squared norm of weights that changed."""
     norm = zero_of(load(state, (0,)))
-    online, together = batch == 1, high - low
+    together = high - low
     for p in range(circuit.projections.shape[0]):
         projection = circuit.projections[p]
         if projection[FORM] == STILL:
             continue
+        online = batch == 1 and projection[POWER] == SQUARE_POWER
         registers, step = _registers(projection, space.registers), eta * circuit.rates[p] / batch
         for k in range(projection[N_POST]):
             w = _weights(projection, state, k)
@@ -351,7 +355,7 @@ def _learn(circuit, low, high, batch, eta, state, space):
             else:
                 _collect(circuit, p, k, together, n, space, drive)
             if high == batch and not online:
-                norm = norm + apply(drive, w, step)
+                norm = norm + apply(drive, w, step, projection[POWER])
     return norm
 
 
@@ -466,11 +470,13 @@ def _pull_by_linear(circuit, p, k, n_samples, w, a, step, gradient, change, spac
     """Pull the adjoint of one neuron's weights back through a rule that is linear in input and weight."""
     projection, n_units, units, pulls = circuit.projections[p], circuit.n_units, space.units, space.pulls
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
-    n, slope = w.shape[0], zero_of(load(w, (0,)))
+    n, drive, slope = w.shape[0], space.drive[0], zero_of(load(w, (0,)))
+    if rule.needs_all_moments:
+        raise_weights(rule.power, w, drive)
     for b in range(1, n_samples + 1):
         first = b * n_units + projection[PRE]
         c = _coefficients(circuit, projection, rule, k, b * n_units, units, registers)
-        m = moments(units[first : first + n], w, a, rule.needs_all_moments)
+        m = moments(units[first : first + n], w, a, drive, rule.needs_all_moments)
         _pull_coefficients(circuit, projection, rule, k, b * n_units, step, m, space, gradient)
         slope = slope + c[1]
         if projection[NEEDS_PRE]:
@@ -487,17 +493,18 @@ def _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, gradient, change, s
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
     n, drive = w.shape[0], space.drive[0]
     clear_drive(drive, n)
+    raise_weights(rule.power, w, drive)
     for b in range(1, n_samples + 1):
         first = b * n_units + projection[PRE]
         inputs = units[first : first + n]
         c = _coefficients(circuit, projection, rule, k, b * n_units, units, registers)
-        m = moments(inputs, w, a, True)
+        m = moments(inputs, w, a, drive, True)
         _pull_coefficients(circuit, projection, rule, k, b * n_units, step, m, space, gradient)
         accumulate_slopes(inputs, c, drive)
         if projection[NEEDS_PRE]:
-            pull_inputs(inputs, w, a, step, c, pulls[first : first + n])
+            pull_inputs(inputs, w, a, drive, step, c, pulls[first : first + n])
     for i in range(n):
-        slope = load(drive, (0, i)) + load(w, (i,)) * load(drive, (1, i))
+        slope = load(drive, (0, i)) + load(drive, (SLOPES, i)) * load(drive, (1, i))
         add_to(change, (i,), step * slope * load(a, (i,)))
 
 

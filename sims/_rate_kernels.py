@@ -19,6 +19,7 @@ vector of lanes.
 from numba.extending import overload
 
 from sims._borrowed import borrowed
+from sims._collapse import SQUARE_POWER
 from sims._compiled import OPTIONS, helper, kernel
 from sims._lanes import all_at_most, lane, load, store, with_lane, zero_of
 from sims._quadratic_kernels import (
@@ -34,6 +35,7 @@ from sims._quadratic_kernels import (
     pull_quadratic,
     pull_weights,
     quadratic_coefficients,
+    raise_weights,
     update,
 )
 from sims._rate_circuit_kernels import advance, retreat
@@ -47,7 +49,7 @@ from sims._spline_kernels import SplineRule, pull_spline, spline_coefficients
 def _borrowed_quadratic(rule):
     return QuadraticRule(
         rule.is_program, rule.is_linear, rule.needs_all_moments, borrowed(rule.table),
-        borrowed(rule.constants), borrowed(rule.code), borrowed(rule.outputs),
+        borrowed(rule.constants), borrowed(rule.code), borrowed(rule.outputs), rule.power,
     )  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def _borrowed_quadratic(rule):
 def _borrowed_splines(rule):
     return SplineRule(
         rule.is_linear, rule.needs_all_moments, rule.low, rule.high, borrowed(rule.table),
-        borrowed(rule.uses), borrowed(rule.constants),
+        borrowed(rule.uses), borrowed(rule.constants), rule.power,
     )  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def _compiled_pull(rule, step, m, y, registers, adjoints, gradient):
 @helper(forceinline=True)
 def _step_of_neuron(rule, samples, order, row, w, eta, space):
     batch, registers, drive = order.shape[1], space.registers, space.drive[0]
-    if batch == 1:
+    if batch == 1 and rule.power == SQUARE_POWER:
         sample = samples[order[row, 0]]
         c = _coefficients(rule, output_of(sample, w), registers)
         return update(sample, w, eta, rule.is_linear, c)
@@ -110,26 +112,29 @@ def _step_of_neuron(rule, samples, order, row, w, eta, space):
         sample = samples[order[row, last]]
         c = _coefficients(rule, output_of(sample, w), registers)
         accumulate(sample, rule.is_linear, c, drive)
-    return apply(drive, w, eta / batch)
+    return apply(drive, w, eta / batch, rule.power)
 
 
 @helper(forceinline=True)
 def _step_back_of_neuron(rule, samples, order, row, w, eta, adjoint, gradient, space):
     batch, registers, drive = order.shape[1], space.registers, space.drive[0]
-    if batch > 1:
+    at_once = batch == 1 and rule.power == SQUARE_POWER
+    if not at_once:
         clear_drive(drive, w.shape[0])
+    if rule.needs_all_moments or not rule.is_linear:
+        raise_weights(rule.power, w, drive)
     for b in range(batch):
         sample = samples[order[row, b]]
         y = output_of(sample, w)
         c = _coefficients(rule, y, registers)
-        m = moments(sample, w, adjoint, rule.needs_all_moments)
+        m = moments(sample, w, adjoint, drive, rule.needs_all_moments)
         through = _pull(rule, eta / batch, m, y, registers, space.adjoints, gradient)
-        if batch > 1:
-            accumulate_pull(sample, rule.is_linear, c, through, drive)
-        else:
+        if at_once:
             pull_weights(sample, w, eta, rule.is_linear, c, through, adjoint)
-    if batch > 1:
-        apply_pull(drive, w, eta / batch, adjoint)
+        else:
+            accumulate_pull(sample, rule.is_linear, c, through, drive)
+    if not at_once:
+        apply_pull(drive, eta / batch, rule.is_linear, adjoint)
 
 
 # ------------------------------------------------------------------------------------------- any circuit

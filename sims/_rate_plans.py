@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sims._collapse import SQUARE_POWER
 from sims._groups import frozen, in_lanes, out_of_lanes, run_groups
 from sims._interpreted import Interpreted, record_interval
-from sims._rate_layout import INNER, Layout
+from sims._rate_layout import INNER, N_DRIVE, Layout
 from sims._rate_rules import (
     BEYOND_LINEAR,
     NO_CODE,
@@ -145,7 +146,7 @@ class _NeuronPlan(KernelPlan):
 
     def sizes(self, rule: Any, batch: int, n_places: int) -> dict[str, tuple[int, ...]]:
         registers = (self.n_registers,)
-        return {"registers": registers, "adjoints": registers, "drive": (1, 3, n_places)}
+        return {"registers": registers, "adjoints": registers, "drive": (1, N_DRIVE, n_places)}
 
     def by_slot(self, result: FloatArray) -> Values:
         return {self.slot: self.by_parameter(result)}
@@ -156,8 +157,9 @@ def _of_neuron(slot: str, part: Part) -> _NeuronPlan:
 
     is_program = part.form == "collapsed"
     rule = QuadraticRule(
-        is_program, part.is_linear, part.needs_all, part.table, part.constants, part.code, part.outputs
-    )
+        is_program, part.is_linear, part.needs_all, part.table, part.constants, part.code, part.outputs,
+        part.power,
+    )  # fmt: skip
     return _NeuronPlan(slot, rule, part.n_registers, part.n_gradient, part.by_parameter)
 
 
@@ -169,7 +171,9 @@ def _of_splines(slot: str, rule: SplineRule) -> _NeuronPlan:
     needs_all = bool((acts | rule.wanted)[beyond].any())
     table = np.ascontiguousarray(rule.coefficients.reshape(9, -1))
     uses = (ACTS * acts + WANTED * rule.wanted).reshape(-1)
-    kernel_rule = KernelRule(not acts[beyond].any(), needs_all, rule.low, rule.high, table, uses, np.empty(0))
+    kernel_rule = KernelRule(
+        not acts[beyond].any(), needs_all, rule.low, rule.high, table, uses, np.empty(0), SQUARE_POWER
+    )
     return _NeuronPlan(slot, kernel_rule, N_SPLINE_REGISTERS, table.size, lambda result: result)
 
 
@@ -214,7 +218,7 @@ class _CircuitPlan(KernelPlan):
         return {
             "registers": registers,
             "adjoints": registers,
-            "drive": (1 if is_whole else self.n_neurons, 3, self.most_synapses),
+            "drive": (1 if is_whole else self.n_neurons, N_DRIVE, self.most_synapses),
             "units": units,
             "pulls": units,
             "answers": units if self.has_memory else (0,),
@@ -288,9 +292,10 @@ class _CircuitPlan(KernelPlan):
             reads += [one for some in of_kind for one in some]
             n_of_post, n_of_pre, _ = map(len, of_kind)
             row += [
-                forms[part.form], part.is_linear, part.needs_all, register, register + part.n_registers, code,
-                code + part.n_shared, code + len(part.code), gradient, gradient + part.n_gradient, start,
-                start + n_of_post, start + n_of_post + n_of_pre, len(reads), len(part.constants) - n_of_post,
+                forms[part.form], part.is_linear, part.needs_all, part.power, register,
+                register + part.n_registers, code, code + part.n_shared, code + len(part.code), gradient,
+                gradient + part.n_gradient, start, start + n_of_post, start + n_of_post + n_of_pre,
+                len(reads), len(part.constants) - n_of_post,
             ]  # fmt: skip
             rows.append(row)
             register += part.n_registers

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sims._collapse import quadratic_form, table_form
+from sims._collapse import SQUARE_POWER, quadratic_form, table_form
 from sims.circuit import Slot, Variable
 from sims.rules import BINARY_OPS, PolynomialRule, Program, SplineRule
 
@@ -29,6 +29,7 @@ class Part:
     needs_all: bool
     table: FloatArray
     outputs: IntArray
+    power: int  # of the weight, where the square stands
     constants: FloatArray  # of the registers behind that of the output, with room for states
     code: IntArray
     n_shared: int  # instructions that synapses share
@@ -71,7 +72,7 @@ def part_of(slot: Slot, rule: Rule, for_gradient: bool) -> Part:
         slopes = table.derivatives.reshape(27, -1)
         return _table_part(
             table.coefficients, table.is_linear, not table.is_linear,
-            lambda by_term: np.einsum("pt,tc->pc", by_term, slopes),
+            lambda by_term: np.einsum("pt,tc->pc", by_term, slopes), table.power,
         )  # fmt: skip
     part, first = _program_part(
         program.variables, program.neuron_level, len(program.constants), program.code.tobytes(),
@@ -106,7 +107,8 @@ def _program_part(
         return part, len(part.constants) - n_constants
     constants = np.concatenate([np.zeros(n), program.constants, [1.0]])
     part = Part(
-        "collapsed", form.is_linear, not form.is_linear, NO_TABLE, form.outputs, constants, form.code,
+        "collapsed", form.is_linear, not form.is_linear, NO_TABLE, form.outputs, form.power, constants,
+        form.code,
         len(form.code), 1 + len(constants) + len(form.code),
         tuple((1 + s, state) for s, state in enumerate(states)), len(constants),
         lambda result: result[:, n : n + n_constants],
@@ -115,7 +117,11 @@ def _program_part(
 
 
 def _table_part(
-    coefficients: FloatArray, is_linear: bool, needs_all: bool, chain: Callable[[FloatArray], FloatArray]
+    coefficients: FloatArray,
+    is_linear: bool,
+    needs_all: bool,
+    chain: Callable[[FloatArray], FloatArray],
+    power: int = SQUARE_POWER,
 ) -> Part:
     table = np.ascontiguousarray(coefficients.transpose(1, 0, 2).reshape(3, 9))
 
@@ -123,7 +129,8 @@ def _table_part(
         return chain(result.reshape(-1, 3, 3, 3).transpose(0, 2, 1, 3).reshape(-1, 27))
 
     return Part(
-        "table", is_linear, needs_all, table, NO_OUTPUTS, np.empty(0), NO_CODE, 0, 1, (), 27, by_parameter
+        "table", is_linear, needs_all, table, NO_OUTPUTS, power, np.empty(0), NO_CODE, 0, 1, (), 27,
+        by_parameter,
     )  # fmt: skip
 
 
@@ -154,8 +161,8 @@ def _state_table_part(table: FloatArray, state: Variable) -> Part:
     constants = np.concatenate([[0.0], table.transpose(3, 1, 0, 2).ravel()])
     n_registers = 1 + len(constants) + 27
     return Part(
-        "of state", is_linear, True, NO_TABLE, NO_OUTPUTS, constants, NO_CODE, 0, n_registers, ((1, state),),
-        len(constants), by_parameter,
+        "of state", is_linear, True, NO_TABLE, NO_OUTPUTS, SQUARE_POWER, constants, NO_CODE, 0, n_registers,
+        ((1, state),), len(constants), by_parameter,
     )  # fmt: skip
 
 
@@ -209,7 +216,7 @@ def _part_of_synapses(program: Program, states: tuple[Variable, ...]) -> Part:
     n_states = len(of_post) - 1
     return Part(
         "of synapses", False, True, NO_TABLE, np.full(9, moved[program.output], dtype=np.int64),
-        np.concatenate([np.zeros(n_states), program.constants]),
+        SQUARE_POWER, np.concatenate([np.zeros(n_states), program.constants]),
         np.array(code, dtype=np.int64).reshape(-1, 3), len(shared), program.n_registers,
         tuple((moved[3 + n], state) for n, state in enumerate(states)), n_states + n_constants,
         lambda result: result[:, n_states:],

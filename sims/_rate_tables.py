@@ -13,9 +13,9 @@ FIRST, SIZE, IS_GIVEN, ACTIVATION, SWEEPS, MEMORY, N_CELL = 0, 1, 2, 3, 4, 5, 6
 
 (
     PRE, N_PRE, POST, N_POST, TARGET, WEIGHTS, DRIVE, IS_HIERARCHICAL, KIND, NEEDS_PRE, FORM, IS_LINEAR,
-    NEEDS_ALL, REGISTERS, REGISTERS_END, CODE, CODE_OF_SYNAPSES, CODE_END, GRADIENT, GRADIENT_END, READS,
-    READS_OF_PRE, SIGNALS, READS_END, N_CONSTANTS, N_PROJECTION,
-) = range(26)  # fmt: skip
+    NEEDS_ALL, POWER, REGISTERS, REGISTERS_END, CODE, CODE_OF_SYNAPSES, CODE_END, GRADIENT, GRADIENT_END,
+    READS, READS_OF_PRE, SIGNALS, READS_END, N_CONSTANTS, N_PROJECTION,
+) = range(27)  # fmt: skip
 """What is known of a projection: first units and sizes of its ends, then where its parts begin."""
 
 STILL, TABLE, COLLAPSED, OF_SYNAPSES, OF_STATE = range(5)
@@ -52,7 +52,7 @@ class Space(NamedTuple):
 
     registers: np.ndarray  # (n_registers[, LANES])
     adjoints: np.ndarray  # the same
-    drive: np.ndarray  # (n_neurons, 3, most_synapses[, LANES]), by power of the weight
+    drive: np.ndarray  # (n_neurons, N_DRIVE, most_synapses[, LANES]), see :mod:`sims._quadratic_kernels`
     units: np.ndarray  # ((together + 1) * n_units[, LANES])
     pulls: np.ndarray  # the same: dL/d(activity)
     answers: np.ndarray  # the same: f(drive)

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rate_examples import NetworkRule, network_gradient, neuron_gradient, sliding_gradient
 
 from discover.rule import Rule
-from sims._operations import tangent
+from sims._operations import exponential, tangent
 from sims.rate import Schedule
 from sims.rules import PolynomialRule
 
@@ -77,3 +77,17 @@ def test_the_hyperbolic_tangent_is_that_of_the_c_library_to_four_units_in_the_la
 
 def test_the_hyperbolic_tangent_of_what_is_not_a_number_is_none() -> None:
     assert math.isnan(tangent(math.nan))
+
+
+@given(st.floats(-707.9, 709.78))
+@example(0.0)
+@example(1e-300)
+@example(709.78)
+@example(-707.99)
+def test_the_exponential_is_that_of_the_c_library(x: float) -> None:
+    assert exponential(x) == pytest.approx(math.exp(x), rel=1e-15 * (1 + 0.2 * abs(x)))
+
+
+def test_the_exponential_of_what_is_out_of_range() -> None:
+    assert [exponential(x) for x in (720.0, math.inf, -710.0, -math.inf)] == [math.inf, math.inf, 0.0, 0.0]
+    assert math.isnan(exponential(math.nan))

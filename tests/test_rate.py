@@ -54,6 +54,12 @@ COLLAPSING = (
     "(x*y - 0.4*w)/(1.5 + y**2) + 0.2*sqrt(1.1 + y**2)",
     "(0.5*x - 0.2*w)*(y + 0.3*w) + 0.1*log(1.4 + y**2)",
 )
+POWERS_OF_WEIGHT = (
+    "0.9*x*y - 0.4*y**2*w**3",
+    "0.6*x*y*abs(w) - 0.3*w + 0.1*y**2",
+    "0.5*tanh(y)*x - 0.2*w*abs(0.7*w) + 0.1*x**2*w*abs(-w)",
+    "(0.4 - abs(w)*w**2)*(x + 0.3*y) - 0.1*w",
+)
 INTERPRETED = (
     "tanh(0.8*x*y) - 0.3*w",
     "x*y*exp(-0.5*w**2) - 0.2*w*y**2",
@@ -170,7 +176,7 @@ def test_any_number_of_inputs_runs_as_one_by_one(n_inputs: int, batch: int) -> N
         assert_like_naive(rule, inputs, weights, schedule, every=1)
 
 
-@pytest.mark.parametrize("text", COLLAPSING + INTERPRETED + KINKED + NASTY)
+@pytest.mark.parametrize("text", COLLAPSING + POWERS_OF_WEIGHT + INTERPRETED + KINKED + NASTY)
 def test_programs_run_as_one_by_one(text: str) -> None:
     rng = np.random.default_rng(3)
     inputs, weights = random_problems(rng, 5, 4)
@@ -308,7 +314,7 @@ def test_gradient_of_random_polynomial_rules(n_inputs: int, batch: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 12])
-@pytest.mark.parametrize("text", COLLAPSING + INTERPRETED + KINKED)
+@pytest.mark.parametrize("text", COLLAPSING + POWERS_OF_WEIGHT + INTERPRETED + KINKED)
 def test_gradient_of_programs(text: str, batch: int) -> None:
     rng = np.random.default_rng(batch)
     rule = program(text)
@@ -663,7 +669,9 @@ def form_value(rule: Program, x: float, y: float, w: float) -> float:
     assert form is not None
     coefficients = Program.build(("y",), (True,), [*rule.constants, 1.0], form.code.tolist(), 0)
     registers = naive.program_registers(coefficients, {"y": y})
-    return sum(registers[r] * x ** (q // 3) * w ** (q % 3) for q, r in enumerate(form.outputs) if r >= 0)
+    last = w**form.power if form.power > 0 else abs(w) * w ** (-form.power - 1)
+    powers = 1.0, w, last
+    return sum(registers[r] * x ** (q // 3) * powers[q % 3] for q, r in enumerate(form.outputs) if r >= 0)
 
 
 @pytest.mark.parametrize(
@@ -671,6 +679,7 @@ def form_value(rule: Program, x: float, y: float, w: float) -> float:
     [
         *COLLAPSING, "1", "x", "y", "w", "x - x", "-x", "w**2*x**2", "(x + w)**2", "(x*y - w)*(w + 1)/y",
         "x*y**-3", "sign(y)*x - min(y, 2)*w**2", "abs(y)**1.5*w", "(x + y)*(x - y)*w**2", "x**2*(w - 1)**2",
+        *POWERS_OF_WEIGHT,
     ],
 )  # fmt: skip
 def test_a_quadratic_form_has_the_values_of_its_program(text: str) -> None:
@@ -684,7 +693,7 @@ def test_a_quadratic_form_has_the_values_of_its_program(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *INTERPRETED, "x**3", "w**2*w", "x*w*w**2", "1/x", "y/w", "abs(x)", "sign(w)", "max(x, y)", "x**0.5",
+        *INTERPRETED, "x**3", "w**2 + w**3", "abs(w) + w*abs(w)", "abs(x*w)", "abs(w + 1)", "w**13", "1/x", "y/w", "abs(x)", "sign(w)", "max(x, y)", "x**0.5",
         "y**x", "(x + w)**3", "w**-1", "exp(x)", "sqrt(w)",
     ],
 )  # fmt: skip

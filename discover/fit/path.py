@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -34,7 +34,9 @@ MAX_DROPS = 12
 
 
 class Point(Judged, Protocol):
-    """One rule of a path, judged."""
+    """One rule of a path, judged; a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def penalty(self) -> float:
@@ -183,36 +185,57 @@ class Path(Generic[P]):
             objective, start, _penalty(objective, settings.first_penalty), settings.steps, rng,
             part(progress, 0.0, 0.3, "first fit, "),
         )  # fmt: skip
-        rule, points, base = objective.rule(first), [], objective
+        rule, base = objective.rule(first), objective
+        points: list[P] = []
+        refitted: dict[bytes, P] = {}
         penalties = sorted(settings.penalties)
         for n, (weight, child) in enumerate(zip(penalties, seeds, strict=True)):
             inner = part(progress, 0.3 + 0.5 * n / len(penalties), 0.3 + 0.5 * (n + 1) / len(penalties))
             objective = objective.with_states_of(rule, child)
-            point, rule = self._point(objective, objective.scaled(rule), weight, rng, inner)
-            points.append(point)
+            sparse = self._penalised(objective, objective.scaled(rule), weight, rng, inner)
+            kept, rule = self._kept(objective, sparse, weight), objective.rule(sparse)
+            # Blocks that an earlier penalty left, too, were fitted without one there.
+            blocks = kept.tobytes()
+            if blocks not in refitted:
+                refitted[blocks] = self._point(objective, sparse, kept, weight, rng, inner)
+            points.append(replace(refitted[blocks], penalty=weight))
         return points + self._eliminated(base, points, last_seed, rng, part(progress, 0.8, 1.0))
 
-    def _point(
+    def _penalised(
         self,
         objective: Blocks[P],
         start: FloatArray,
         weight: float,
         rng: np.random.Generator,
         progress: Progress,
-    ) -> tuple[P, Any]:
-        """Return the point of one penalty, and the penalised rule, from which the next one starts."""
-        settings, name = self.settings, f"penalty {weight:g}, "
+    ) -> FloatArray:
+        """Return the rule of one penalty, from which the next one starts."""
+        settings = self.settings
         weights = weight * _reweighted(objective.norms(start)) if weight > 0 else 0.0
-        sparse = self.learner(settings.path_step_size, 0.0).minimise(
+        return self.learner(settings.path_step_size, 0.0).minimise(
             objective, start, _penalty(objective, weights), settings.path_steps, rng,
-            part(progress, 0, 0.5, name),
+            part(progress, 0, 0.5, f"penalty {weight:g}, "),
         )  # fmt: skip
+
+    def _kept(self, objective: Blocks[P], sparse: FloatArray, weight: float) -> BoolArray:
+        """Return which blocks a penalty left."""
         sizes = objective.norms(sparse)
-        kept = sizes > (settings.negligible * sizes.max() if weight > 0 else 0)
+        return np.asarray(sizes > (self.settings.negligible * sizes.max() if weight > 0 else 0))
+
+    def _point(
+        self,
+        objective: Blocks[P],
+        sparse: FloatArray,
+        kept: BoolArray,
+        weight: float,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> P:
+        """Return the point of the blocks that a penalty left, fitted without it."""
         start = np.where(_of_blocks(objective, kept, True), sparse, 0.0)
-        refitted = self._refitted(objective, start, rng, part(progress, 0.5, 1, f"{name}refit, "))
-        point = objective.judged(objective.rule(refitted), self.heldout, weight, self.number, "path")
-        return point, objective.rule(sparse)
+        named = part(progress, 0.5, 1, f"penalty {weight:g}, refit, ")
+        refitted = self._refitted(objective, start, rng, named)
+        return objective.judged(objective.rule(refitted), self.heldout, weight, self.number, "path")
 
     def _refitted(
         self, objective: Blocks[P], start: FloatArray, rng: np.random.Generator, progress: Progress
