@@ -33,7 +33,7 @@ from sims._operations import (
     tangent,
     value_of,
 )
-from sims._rate_layout import POWERS, SLOPES
+from sims._rate_layout import OF_POWER, OF_WEIGHT, POWERS, SLOPES
 
 
 class QuadraticRule(NamedTuple):
@@ -347,7 +347,7 @@ def _slope_of_weight(power, u):
 
 @helper(forceinline=True)
 def raise_weights(power, w, drive):
-    """Set the last rows of a drive to what stands in the place of the squares of the weights."""
+    """Set two rows of a drive to what stands in the place of the squares of the weights."""
     if power == SQUARE_POWER:
         for i in range(w.shape[0]):
             u = load(w, (i,))
@@ -385,14 +385,9 @@ def update(inputs, w, eta, is_linear, c):
 
 
 @helper(forceinline=True)
-def accumulate(inputs, is_linear, c, drive):
-    """Add one sample's share of a batch update to ``drive[k]``, by power k of the weight."""
+def accumulate(inputs, c, drive):
+    """Add one sample's share of a batch update to ``drive[k]``."""
     c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
-    if is_linear:
-        for i in range(inputs.shape[0]):
-            add_to(drive, (0, i), c00 + load(inputs, (i,)) * c10)
-            add_to(drive, (1, i), c01)
-        return
     for i in range(inputs.shape[0]):
         x = load(inputs, (i,))
         add_to(drive, (0, i), c00 + x * (c10 + x * c20))
@@ -401,16 +396,11 @@ def accumulate(inputs, is_linear, c, drive):
 
 
 @helper(forceinline=True)
-def accumulate_two(inputs, others, is_linear, c, d, drive):
+def accumulate_two(inputs, others, c, d, drive):
     """Add the shares of two samples: what is collected is fetched and written half as often."""
     c00, c01, c02, c10, c11, c12, c20, c21, c22 = c
     d00, d01, d02, d10, d11, d12, d20, d21, d22 = d
     e0, e1, e2 = c00 + d00, c01 + d01, c02 + d02
-    if is_linear:
-        for i in range(inputs.shape[0]):
-            add_to(drive, (0, i), e0 + load(inputs, (i,)) * c10 + load(others, (i,)) * d10)
-            add_to(drive, (1, i), e1)
-        return
     for i in range(inputs.shape[0]):
         x, z = load(inputs, (i,)), load(others, (i,))
         add_to(drive, (0, i), e0 + x * (c10 + x * c20) + z * (d10 + z * d20))
@@ -419,10 +409,24 @@ def accumulate_two(inputs, others, is_linear, c, d, drive):
 
 
 @helper(forceinline=True)
+def add_multiple(inputs, factor, row, drive):
+    """Add a multiple of a sample's inputs to a row of a drive."""
+    for i in range(inputs.shape[0]):
+        add_to(drive, (row, i), factor * load(inputs, (i,)))
+
+
+@helper(forceinline=True)
 def add_multiples(inputs, others, factor, other_factor, drive):
     """Add multiples of the inputs of two samples to ``drive[0]``."""
     for i in range(inputs.shape[0]):
         add_to(drive, (0, i), factor * load(inputs, (i,)) + other_factor * load(others, (i,)))
+
+
+@helper(forceinline=True)
+def add_to_all(value, row, n, drive):
+    """Add a number to a row of a drive for n synapses."""
+    for i in range(n):
+        add_to(drive, (row, i), value)
 
 
 @helper(forceinline=True)
@@ -446,22 +450,38 @@ def apply(drive, w, step, power):
 
 
 @helper(forceinline=True)
-def moments(inputs, w, adjoint, drive, needs_all):
-    """``sum_n adjoint_n x_n**i g_k(w_n)`` for each term that a rule needs; see :func:`raise_weights`."""
+def prepare_moments(w, adjoint, drive, needs_all):
+    """``sum_n adjoint_n g_k(w_n)`` for each k: what is the same for all samples of a step.
+
+    Where a rule needs all moments the products ``adjoint_n g_k(w_n)`` are left in the drive.
+    """
     # No ``+=``: without the compiler a register of lanes is an array, which that would change in place, and
     # all these sums begin as the same one.
     zero = zero_of(load(w, (0,)))
-    m00, m01, m02, m10, m11, m12, m20, m21, m22 = zero, zero, zero, zero, zero, zero, zero, zero, zero
-    if needs_all:
-        for i in range(w.shape[0]):
-            x, u = load(inputs, (i,)), load(w, (i,))
-            xx = x * x
-            a0 = load(adjoint, (i,))
-            a1 = a0 * u
+    m0, m1, m2 = zero, zero, zero
+    for i in range(w.shape[0]):
+        a0 = load(adjoint, (i,))
+        a1 = a0 * load(w, (i,))
+        m0 = m0 + a0
+        m1 = m1 + a1
+        if needs_all:
             a2 = a0 * load(drive, (POWERS, i))
-            m00 = m00 + a0
-            m01 = m01 + a1
-            m02 = m02 + a2
+            m2 = m2 + a2
+            store(drive, (OF_WEIGHT, i), a1)
+            store(drive, (OF_POWER, i), a2)
+    return m0, m1, m2
+
+
+@helper(forceinline=True)
+def moments(inputs, adjoint, drive, needs_all, m):
+    """``sum_n adjoint_n x_n**i g_k(w_n)`` for each term that a rule needs, those for i = 0 given."""
+    zero = zero_of(m[0])
+    m10, m11, m12, m20, m21, m22 = zero, zero, zero, zero, zero, zero
+    if needs_all:
+        for i in range(inputs.shape[0]):
+            x, a0 = load(inputs, (i,)), load(adjoint, (i,))
+            a1, a2 = load(drive, (OF_WEIGHT, i)), load(drive, (OF_POWER, i))
+            xx = x * x
             m10 = m10 + a0 * x
             m11 = m11 + a1 * x
             m12 = m12 + a2 * x
@@ -469,12 +489,9 @@ def moments(inputs, w, adjoint, drive, needs_all):
             m21 = m21 + a1 * xx
             m22 = m22 + a2 * xx
     else:
-        for i in range(w.shape[0]):
-            a0 = load(adjoint, (i,))
-            m00 = m00 + a0
-            m01 = m01 + a0 * load(w, (i,))
-            m10 = m10 + a0 * load(inputs, (i,))
-    return m00, m01, m02, m10, m11, m12, m20, m21, m22
+        for i in range(inputs.shape[0]):
+            m10 = m10 + load(adjoint, (i,)) * load(inputs, (i,))
+    return m[0], m[1], m[2], m10, m11, m12, m20, m21, m22
 
 
 @helper(forceinline=True)
@@ -494,13 +511,8 @@ def pull_weights(inputs, w, eta, is_linear, c, through, adjoint):
 
 
 @helper(forceinline=True)
-def accumulate_pull(inputs, is_linear, c, through, drive):
+def accumulate_pull(inputs, c, through, drive):
     """Add one sample's share of what a batch step does to the adjoint to `drive`."""
-    if is_linear:
-        for i in range(inputs.shape[0]):
-            add_to(drive, (0, i), c[1])
-            add_to(drive, (2, i), through * load(inputs, (i,)))
-        return
     c01, c11, c21 = c[1], c[4], c[7]
     c02, c12, c22 = c[2], c[5], c[8]
     for i in range(inputs.shape[0]):

@@ -34,11 +34,13 @@ from sims._quadratic_kernels import (
     accumulate_two,
     add_multiples,
     add_to,
+    add_to_all,
     apply,
     contract_table,
     contracted_coefficients,
     moments,
     output_of,
+    prepare_moments,
     pull_code,
     pull_contracted,
     pull_contraction,
@@ -279,9 +281,8 @@ def _collect_linear(circuit, p, k, n_samples, n, space, drive):
         slope = slope + c[1] + weight * d[1]
         inputs, others = units[at + source : at + source + n], units[other + source : other + source + n]
         add_multiples(inputs, others, c[3], weight * d[3], drive)
-    for i in range(n):
-        add_to(drive, (0, i), constant)
-        add_to(drive, (1, i), slope)
+    add_to_all(constant, 0, n, drive)
+    add_to_all(slope, 1, n, drive)
 
 
 @helper(forceinline=True)
@@ -295,10 +296,10 @@ def _collect(circuit, p, k, n_samples, n, space, drive):
         inputs = units[at + source : at + source + n]
         c = _coefficients(circuit, projection, rule, k, at, units, registers)
         if b == n_samples:
-            accumulate(inputs, False, c, drive)
+            accumulate(inputs, c, drive)
         else:
             d = _coefficients(circuit, projection, rule, k, other, units, registers)
-            accumulate_two(inputs, units[other + source : other + source + n], False, c, d, drive)
+            accumulate_two(inputs, units[other + source : other + source + n], c, d, drive)
 
 
 @helper(forceinline=True)
@@ -473,10 +474,11 @@ def _pull_by_linear(circuit, p, k, n_samples, w, a, step, gradient, change, spac
     n, drive, slope = w.shape[0], space.drive[0], zero_of(load(w, (0,)))
     if rule.needs_all_moments:
         raise_weights(rule.power, w, drive)
+    of_weights = prepare_moments(w, a, drive, rule.needs_all_moments)
     for b in range(1, n_samples + 1):
         first = b * n_units + projection[PRE]
         c = _coefficients(circuit, projection, rule, k, b * n_units, units, registers)
-        m = moments(units[first : first + n], w, a, drive, rule.needs_all_moments)
+        m = moments(units[first : first + n], a, drive, rule.needs_all_moments, of_weights)
         _pull_coefficients(circuit, projection, rule, k, b * n_units, step, m, space, gradient)
         slope = slope + c[1]
         if projection[NEEDS_PRE]:
@@ -494,11 +496,12 @@ def _pull_by_quadratic(circuit, p, k, n_samples, w, a, step, gradient, change, s
     n, drive = w.shape[0], space.drive[0]
     clear_drive(drive, n)
     raise_weights(rule.power, w, drive)
+    of_weights = prepare_moments(w, a, drive, True)
     for b in range(1, n_samples + 1):
         first = b * n_units + projection[PRE]
         inputs = units[first : first + n]
         c = _coefficients(circuit, projection, rule, k, b * n_units, units, registers)
-        m = moments(inputs, w, a, drive, True)
+        m = moments(inputs, a, drive, True, of_weights)
         _pull_coefficients(circuit, projection, rule, k, b * n_units, step, m, space, gradient)
         accumulate_slopes(inputs, c, drive)
         if projection[NEEDS_PRE]:

@@ -27,11 +27,15 @@ from sims._quadratic_kernels import (
     accumulate,
     accumulate_pull,
     accumulate_two,
+    add_multiple,
+    add_multiples,
+    add_to_all,
     apply,
     apply_pull,
     moments,
     output_of,
     outputs_of_two,
+    prepare_moments,
     pull_quadratic,
     pull_weights,
     quadratic_coefficients,
@@ -100,18 +104,39 @@ def _step_of_neuron(rule, samples, order, row, w, eta, space):
         sample = samples[order[row, 0]]
         c = _coefficients(rule, output_of(sample, w), registers)
         return update(sample, w, eta, rule.is_linear, c)
-    clear_drive(drive, w.shape[0])
+    n = w.shape[0]
+    clear_drive(drive, n)
     last = batch - batch % 2
-    for b in range(0, last, 2):
-        sample, other = samples[order[row, b]], samples[order[row, b + 1]]
-        y, z = outputs_of_two(sample, other, w)
-        c = _coefficients(rule, y, registers)
-        d = _coefficients(rule, z, registers)
-        accumulate_two(sample, other, rule.is_linear, c, d, drive)
-    if last < batch:
-        sample = samples[order[row, last]]
-        c = _coefficients(rule, output_of(sample, w), registers)
-        accumulate(sample, rule.is_linear, c, drive)
+    if rule.is_linear:
+        constant = zero_of(load(w, (0,)))
+        slope = constant
+        for b in range(0, last, 2):
+            sample, other = samples[order[row, b]], samples[order[row, b + 1]]
+            y, z = outputs_of_two(sample, other, w)
+            c = _coefficients(rule, y, registers)
+            d = _coefficients(rule, z, registers)
+            constant = constant + c[0] + d[0]
+            slope = slope + c[1] + d[1]
+            add_multiples(sample, other, c[3], d[3], drive)
+        if last < batch:
+            sample = samples[order[row, last]]
+            c = _coefficients(rule, output_of(sample, w), registers)
+            constant = constant + c[0]
+            slope = slope + c[1]
+            add_multiple(sample, c[3], 0, drive)
+        add_to_all(constant, 0, n, drive)
+        add_to_all(slope, 1, n, drive)
+    else:
+        for b in range(0, last, 2):
+            sample, other = samples[order[row, b]], samples[order[row, b + 1]]
+            y, z = outputs_of_two(sample, other, w)
+            c = _coefficients(rule, y, registers)
+            d = _coefficients(rule, z, registers)
+            accumulate_two(sample, other, c, d, drive)
+        if last < batch:
+            sample = samples[order[row, last]]
+            c = _coefficients(rule, output_of(sample, w), registers)
+            accumulate(sample, c, drive)
     return apply(drive, w, eta / batch, rule.power)
 
 
@@ -123,17 +148,24 @@ def _step_back_of_neuron(rule, samples, order, row, w, eta, adjoint, gradient, s
         clear_drive(drive, w.shape[0])
     if rule.needs_all_moments or not rule.is_linear:
         raise_weights(rule.power, w, drive)
+    of_weights = prepare_moments(w, adjoint, drive, rule.needs_all_moments)
+    slope = zero_of(load(w, (0,)))
     for b in range(batch):
         sample = samples[order[row, b]]
         y = output_of(sample, w)
         c = _coefficients(rule, y, registers)
-        m = moments(sample, w, adjoint, drive, rule.needs_all_moments)
+        m = moments(sample, adjoint, drive, rule.needs_all_moments, of_weights)
         through = _pull(rule, eta / batch, m, y, registers, space.adjoints, gradient)
         if at_once:
             pull_weights(sample, w, eta, rule.is_linear, c, through, adjoint)
+        elif rule.is_linear:
+            slope = slope + c[1]
+            add_multiple(sample, through, 2, drive)
         else:
-            accumulate_pull(sample, rule.is_linear, c, through, drive)
+            accumulate_pull(sample, c, through, drive)
     if not at_once:
+        if rule.is_linear:
+            add_to_all(slope, 0, w.shape[0], drive)
         apply_pull(drive, eta / batch, rule.is_linear, adjoint)
 
 

@@ -14,14 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from sims.circuit import Circuit, LowPass, Projection, Signal
 from sims.populations import Rate
 
-__all__ = ["FROM_BEFORE", "FROM_LAST", "INNER", "N_DRIVE", "POWERS", "SLOPES", "Layout"]
+__all__ = [
+    "FROM_BEFORE", "FROM_LAST", "INNER", "N_DRIVE", "OF_POWER", "OF_WEIGHT", "POWERS", "SLOPES", "Layout",
+]  # fmt: skip
 
 FROM_BEFORE, INNER, FROM_LAST = range(3)
 """Kinds of projections: from a population before, within one that settles, from the sample before."""
 
-POWERS, SLOPES, N_DRIVE = 3, 4, 5
-"""Rows of what is collected for a step: three by k, then the last of the g_k(w) and its derivative; see
-:mod:`sims._quadratic_kernels`."""
+POWERS, SLOPES, OF_WEIGHT, OF_POWER, N_DRIVE = 3, 4, 5, 6, 7
+"""Rows of what is collected for a step: three by k, then the last of the g_k(w), its derivative, and the
+adjoint times the last two; see :mod:`sims._quadratic_kernels`."""
 
 FloatArray = NDArray[np.float64]
 Values = dict[str, FloatArray]

@@ -60,6 +60,17 @@ def test_path_runs_from_dense_to_sparse(result):
     assert result.dense.penalty == 0
 
 
+def test_terms_that_several_penalties_leave_are_fitted_once(result):
+    paths = {}
+    for one in (one for one in result.points if one.origin == "path"):
+        paths.setdefault((one.restart, one.support), []).append(one)
+    repeated = [points for points in paths.values() if len(points) > 1]
+    assert repeated
+    for first, *others in repeated:
+        assert all(replace(other, penalty=first.penalty) == first for other in others)
+        assert len({one.penalty for one in (first, *others)}) == len(others) + 1
+
+
 def test_result_survives_json(result):
     again = FitResult.from_json(result.to_json())
     assert again.to_json() == result.to_json()

@@ -115,6 +115,9 @@ def save(figure: Figure, folder: Path, name: str) -> None:
         "svg": {"Date": None, "Creator": None},
         "png": {"Software": None},
     }
+    # The layout takes as long as all else, and would be made anew for each format.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for kind, fields in metadata.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=fields)
