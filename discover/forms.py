@@ -114,6 +114,7 @@ class Validated(Shown, Stored):
         """Return how many folds were passed."""
         return f"passed {self.n_passed} of {len(self.folds)} folds"
 
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Validation(Shown, Artefact):
     """``validation.json``: rules by fold by measure.

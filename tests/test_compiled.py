@@ -234,9 +234,9 @@ def test_where_nothing_can_be_written_beside_the_sources_code_is_kept_elsewhere(
 def test_a_function_is_inlined_where_it_says_so_itself(package: Package) -> None:
     """And not where the first that calls it is, so that code would depend on what was compiled before."""
     (package.sims / "_whole.py").write_text(
-        KERNEL.replace("import kernel", "import helper, kernel").replace("part(x)", "middle(x)").replace(
-            "@kernel", "@helper(forceinline=True)\ndef middle(x):\n    return part(x)\n\n@kernel"
-        )
+        KERNEL.replace("import kernel", "import helper, kernel")
+        .replace("part(x)", "middle(x)")
+        .replace("@kernel", "@helper(forceinline=True)\ndef middle(x):\n    return part(x)\n\n@kernel")
     )
     look = """
         from sims._whole import middle, part

@@ -693,7 +693,8 @@ def test_a_quadratic_form_has_the_values_of_its_program(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *INTERPRETED, "x**3", "w**2 + w**3", "abs(w) + w*abs(w)", "abs(x*w)", "abs(w + 1)", "w**13", "1/x", "y/w", "abs(x)", "sign(w)", "max(x, y)", "x**0.5",
+        *INTERPRETED, "x**3", "w**2 + w**3", "abs(w) + w*abs(w)", "abs(x*w)", "abs(w + 1)", "w**13",
+        "1/x", "y/w", "abs(x)", "sign(w)", "max(x, y)", "x**0.5",
         "y**x", "(x + w)**3", "w**-1", "exp(x)", "sqrt(w)",
     ],
 )  # fmt: skip

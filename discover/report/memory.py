@@ -307,9 +307,7 @@ def activity_figure(watched: Watched) -> Figure:
     return figure
 
 
-def preference_figure(
-    outcomes: Mapping[str, Sequence[MemoryOutcome]], breaks_s: Sequence[float]
-) -> Figure:
+def preference_figure(outcomes: Mapping[str, Sequence[MemoryOutcome]], breaks_s: Sequence[float]) -> Figure:
     """Draw the preference for the novel stimulus at each test: networks thin, their mean thick."""
     figure = new_figure(3.8)
     axes = figure.subplots()
