@@ -135,6 +135,13 @@ def test_refinement_reaches_constants_inside_functions():
     assert np.all(better.constants() != rule.constants())
 
 
+def test_a_constant_that_changes_its_sign_in_refinement_is_subtracted():
+    problems = TASK.draw(SMALL, 16, np.random.SeedSequence(1))
+    better, _ = refined(TASK, Rule.parse("0.4*x*y + 0.05*w*y**2"), problems, 60, 16, np.random.default_rng(0))
+    assert better.coefficients()["feedforward"]["w*y**2"] < 0
+    assert "(-" not in str(better)
+
+
 def test_teacher_is_the_dense_rule_where_it_goes(trajectories):
     problems = TASK.draw(SMALL, 8, np.random.SeedSequence(0))
     lesson = teacher_samples(TASK, problems, FIT, trajectories, 100, np.random.SeedSequence(1))

@@ -80,6 +80,7 @@ def refined(
         last = _evolved(task, best, tied, problems, n_steps, rng)
     if last is None:
         return best, best_losses
+    last = last.simplified()  # a constant may have changed its sign
     last_losses = task.losses(last, problems)
     if last_losses.mean() < best_losses.mean():
         return last, last_losses
