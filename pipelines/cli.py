@@ -18,7 +18,14 @@ from pipelines.cli_infer import infer
 from pipelines.cli_screen import screen
 from pipelines.cli_show import diff, export, front, runs, show
 from pipelines.cli_study import study
-from pipelines.interruption import Farewell, Interrupted, after_a_loss, ending_promptly, leave
+from pipelines.interruption import (
+    KEEPS_NOTHING,
+    Farewell,
+    Interrupted,
+    after_a_loss,
+    ending_promptly,
+    leave,
+)
 from pipelines.look import DIGITS, Look
 from pipelines.options import (
     DEFAULT_RESULTS,
@@ -207,6 +214,7 @@ def validate(
 
 @app.command(cls=_RuleCommand)
 def compare(
+    ctx: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
@@ -232,6 +240,7 @@ def compare(
     name, look = name.strip(), Look.of(sys.stdout, digits)
     if not exists(name, results):
         use_threads(threads)
+        ctx.meta[KEEPS_NOTHING] = True
         _compare_rule(name, task, seed, look, as_json)
         return
     from pipelines.plan import is_made_for

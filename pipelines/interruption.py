@@ -23,6 +23,7 @@ import typer
 
 __all__ = [
     "GRACE_SECONDS",
+    "KEEPS_NOTHING",
     "RESUMABLE",
     "Farewell",
     "Interrupted",
@@ -36,9 +37,12 @@ GRACE_SECONDS = 0.7
 
 RESUMABLE = (
     "run", "simulate", "fit", "search", "validate", "compare", "report", "manifold", "recover",
-    "recover-known", "study",
+    "recover-known", "study", "screen",
 )  # fmt: skip
 """Commands that go on where they were cut off."""
+
+KEEPS_NOTHING = "pipelines.keeps_nothing"
+"""Where in the context of a command it is said that, asked for this, it does not."""
 
 _CURSOR = "\r\x1b[K\x1b[?25h"
 """Clears a terminal's line and shows the cursor that a progress bar hides."""
@@ -79,7 +83,7 @@ class Farewell:
             return
         start = _CURSOR if sys.stderr.isatty() else ""
         command = shlex.join(["discover", *sys.argv[1:]])
-        if self._ctx.invoked_subcommand in RESUMABLE:
+        if self._ctx.invoked_subcommand in RESUMABLE and not self._ctx.meta.get(KEEPS_NOTHING):
             kept = "Finished stages and the simulations of this one are kept; go on with"
         else:
             kept = "This command keeps nothing before its end; begin again with"

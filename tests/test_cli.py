@@ -526,6 +526,23 @@ def test_an_interrupted_run_goes_on_where_it_stopped(toy: Toy) -> None:
     assert toy.taken() == ALL[2:]
 
 
+def test_an_interrupted_comparison_of_a_single_rule_has_kept_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.cli._compare_rule", interrupted)
+    said = refused(discover("compare", "x*y - w*y**2"), "interrupted", "keeps nothing", code=130)
+    assert "are kept" not in said
+
+
+def test_an_interrupted_screen_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.screen.run_and_write", interrupted)
+    refused(discover("screen", "memory", "--rules", "2"), "are kept; go on with: discover", code=130)
+
+
 def test_two_processes_do_not_work_in_one_folder(toy: Toy) -> None:
     with runs.locked(toy.run):
         code = f"import pipelines.runs as r, pathlib\nwith r.locked(pathlib.Path({str(toy.run)!r})): pass"
