@@ -299,6 +299,7 @@ def recover(
     threads: Threads = None,
     backend: Backend = "local",
     scheduler: Scheduler = "",
+    as_json: AsJson = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Find a known rule again at several sizes: how often, how exactly, how fast."""
@@ -319,7 +320,7 @@ def recover(
             path, rows = study_recovery(results, task, sizes, output_sizes, seeds, wanted, progress)
     finally:
         reporter.close()
-    _echo_table(path, rows)
+    _echo_table(path, rows, as_json)
 
 
 app.command()(study)
@@ -337,6 +338,7 @@ def recover_known(
     rules: Annotated[str, typer.Option(help="Some of the rules, with commas between.")] = "",
     backend: Backend = "local",
     scheduler: Scheduler = "",
+    as_json: AsJson = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Find updates that are no polynomials from noisy samples: how often, by which engine."""
@@ -354,13 +356,16 @@ def recover_known(
             path, rows = study_recovery_of_known(results, engine or ["auto"], noises, seeds, names, progress)
     finally:
         reporter.close()
-    _echo_table(path, rows)
+    _echo_table(path, rows, as_json)
 
 
-def _echo_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    columns = list(rows[0])
-    table = [[row[column] for column in columns] for row in rows]
-    typer.echo(Look.of(sys.stdout).table(columns, table, 1))
+def _echo_table(path: Path, rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        _echo_json("recovery", {"file": str(path), "rows": rows})
+    else:
+        columns = list(rows[0])
+        table = [[row[column] for column in columns] for row in rows]
+        typer.echo(Look.of(sys.stdout).table(columns, table, 1))
     typer.echo(f"written: {path}", err=True)
 
 
@@ -407,14 +412,19 @@ def doctor(
     start: Annotated[
         bool, typer.Option("--start", help="Start every engine that would start, to prove that it does.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print versions, threads, which engines were found, and which of them would start."""
-    from pipelines.doctor import doctor_text
+    from pipelines.doctor import doctor_facts, doctor_text
     from pipelines.doctor import install_julia as download
 
     if install_julia:
         download()
-    typer.echo(doctor_text(start, Look.of(sys.stdout)))
+    facts = doctor_facts(start)
+    if as_json:
+        _echo_json("doctor", facts)
+    else:
+        typer.echo(doctor_text(facts, Look.of(sys.stdout)))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from discover.errors import ConfigError
 from pipelines.look import Look
-from pipelines.options import DEFAULT_RESULTS, Backend, Results, Scheduler
+from pipelines.options import DEFAULT_RESULTS, AsJson, Backend, Results, Scheduler
 
 __all__ = ["screen"]
 
@@ -41,6 +41,7 @@ def screen(
     ] = False,
     backend: Backend = "local",
     scheduler: Scheduler = "",
+    as_json: AsJson = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Run many quartets of rules and class them: unstable (by what), stable, novelty, familiarity."""
@@ -59,6 +60,7 @@ def screen(
         run_and_write,
         stable_quartets,
     )
+    from pipelines.show import as_json as to_json
     from pipelines.threads import available_threads, use_threads
 
     where = Where(backend, scheduler)
@@ -94,5 +96,8 @@ def screen(
             counts = run_and_write(files, progress, reporter.note, jobs or available_threads(), update)
     finally:
         reporter.close()
-    typer.echo(counts_as_text(counts, Look.of(sys.stdout)))
+    if as_json:
+        typer.echo(to_json("screen", {"file": str(files.table), "classes": list(counts)}))
+    else:
+        typer.echo(counts_as_text(counts, Look.of(sys.stdout)))
     typer.echo(f"written: {files.table}, {folder / 'classes.png'}, {folder / 'preference.png'}", err=True)

@@ -11,6 +11,7 @@ from discover.errors import ConfigError, did_you_mean
 from pipelines.look import Look
 from pipelines.options import (
     DEFAULT_RESULTS,
+    AsJson,
     Backend,
     Engines,
     Objective,
@@ -57,6 +58,7 @@ def study(
     objective: Objective = "",
     backend: Backend = "local",
     scheduler: Scheduler = "",
+    as_json: AsJson = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Run a whole pipeline from many seeds: how often it names the law, and with which loss."""
@@ -66,6 +68,7 @@ def study(
     from pipelines.runs import find_run
     from pipelines.seed_rows import study_as_text
     from pipelines.seed_study import SeedStudy, run_study
+    from pipelines.show import as_json as to_json
     from pipelines.threads import available_threads, use_threads
 
     where = Where(backend, scheduler)
@@ -102,7 +105,10 @@ def study(
             found = run_study(plan, progress, reporter.note, update)
     finally:
         reporter.close()
-    typer.echo(study_as_text(found, Look.of(sys.stdout)))
+    if as_json:
+        typer.echo(to_json("study", {"folder": str(plan.folder), **found.to_json()}))
+    else:
+        typer.echo(study_as_text(found, Look.of(sys.stdout)))
     _say_where(plan)
 
 

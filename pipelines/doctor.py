@@ -6,17 +6,16 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from discover.errors import EngineError, RunFailed
+from discover.search import engine as search_engine
 from pipelines.look import PLAIN, Look
 from pipelines.manifest import platform_facts, versions
 from pipelines.threads import available_threads, use_threads
 
-if TYPE_CHECKING:
-    from discover.search.engine import Engine
-
-__all__ = ["doctor_text", "install_julia"]
+__all__ = ["doctor_facts", "doctor_text", "install_julia"]
 
 _TOOLS = (
     "plasticity-discovery",
@@ -40,26 +39,39 @@ _TOOLS = (
 )
 
 
-def doctor_text(start: bool = False, look: Look = PLAIN) -> str:
+def doctor_facts(start: bool = False) -> dict[str, Any]:
     """Return versions, threads, and for every engine what was found and whether it would start.
 
     Parameters
     ----------
     start : bool
         Whether engines that would start are started, each in a child process with a time limit.
-    look : Look
     """
-    facts = platform_facts()
-    found = versions(_TOOLS)
+    packages = versions(_TOOLS)
+    return {
+        "python": {"version": packages.pop("python"), "executable": sys.executable},
+        "platform": platform_facts(),
+        "threads": {"kernels": use_threads(None), "available": available_threads()},
+        "kernels": os.environ.get("NUMBA_CACHE_DIR"),
+        "packages": packages,
+        "engines": [_engine_facts(name, start) for name in search_engine.ENGINES],
+    }
+
+
+def doctor_text(facts: Mapping[str, Any], look: Look = PLAIN) -> str:
+    """Return what :func:`doctor_facts` found as text."""
+    python, platform, threads = facts["python"], facts["platform"], facts["threads"]
+    folder = facts["kernels"] or "__pycache__ beside the sources (NUMBA_CACHE_DIR is not set)"
     lines = [
-        f"python      {found.pop('python')} ({sys.executable})",
-        f"platform    {facts['system']} {facts['release']}, {facts['machine']}, {facts['cores']} cores",
-        f"threads     {_threads()}",
-        f"kernels     {_cache()}",
+        f"python      {python['version']} ({python['executable']})",
+        f"platform    {platform['system']} {platform['release']}, {platform['machine']}, "
+        f"{platform['cores']} cores",
+        f"threads     {threads['kernels']} of {threads['available']} for the kernels",
+        f"kernels     compiled once, kept in {folder}",
         "",
-        look.table(["package", "version"], list(found.items())),
+        look.table(["package", "version"], list(facts["packages"].items())),
         "",
-        _engines(start, look),
+        _engines_text(facts["engines"], look),
     ]
     return "\n".join(lines)
 
@@ -86,43 +98,41 @@ def install_julia() -> None:
         )
 
 
-def _threads() -> str:
-    return f"{use_threads(None)} of {available_threads()} for the kernels"
+def _engine_facts(name: str, start: bool) -> dict[str, Any]:
+    engine = search_engine.get_engine(name)
+    state = engine.availability()
+    facts: dict[str, Any] = {
+        "engine": state.engine,
+        "version": state.version or None,
+        "usable": state.usable,
+        "remark": "" if state.usable else f"{state.reason} {state.remedy}",
+    }
+    if start:
+        took, fault = _started(engine) if state.usable else (None, facts["remark"])
+        facts |= {"started": state.usable and not fault, "start_seconds": took, "remark": fault}
+    return facts
 
 
-def _cache() -> str:
-    folder = os.environ.get("NUMBA_CACHE_DIR")
-    return f"compiled once, kept in {folder or '__pycache__ beside the sources (NUMBA_CACHE_DIR is not set)'}"
-
-
-def _engines(start: bool, look: Look) -> str:
-    from discover.search.engine import ENGINES, get_engine
-
-    rows, remarks = [], []
-    for name in ENGINES:
-        engine = get_engine(name)
-        state = engine.availability()
-        row = [state.engine, state.version or "-", "yes" if state.usable else "no"]
-        remark = "" if state.usable else f"{state.reason} {state.remedy}"
-        if start and state.usable:
-            took, remark = _started(engine)
-            row.append("no" if remark else f"yes, {took:.1f} s")
-        elif start:
+def _engines_text(engines: Sequence[Mapping[str, Any]], look: Look) -> str:
+    was_asked = any("started" in one for one in engines)
+    rows = []
+    for one in engines:
+        row = [one["engine"], one["version"] or "-", "yes" if one["usable"] else "no"]
+        if was_asked and not one["usable"]:
             row.append("not tried")
+        elif was_asked:
+            row.append(f"yes, {one['start_seconds']:.1f} s" if one["started"] else "no")
         rows.append(row)
-        if remark:
-            remarks.append(f"{state.engine}: {remark}")
-    headings = ["engine", "found", "would start", *(["started"] if start else [])]
-    return "\n".join([look.table(headings, rows), *map(look.prose, remarks)])
+    headings = ["engine", "found", "would start", *(["started"] if was_asked else [])]
+    remarks = [look.prose(f"{one['engine']}: {one['remark']}") for one in engines if one["remark"]]
+    return "\n".join([look.table(headings, rows), *remarks])
 
 
-def _started(engine: Engine) -> tuple[float, str]:
+def _started(engine: search_engine.Engine) -> tuple[float, str]:
     """Start an engine; return how many seconds that took, and what went wrong."""
-    from discover.search.engine import StartsFirst
-
     began = time.monotonic()
     try:
-        if isinstance(engine, StartsFirst):
+        if isinstance(engine, search_engine.StartsFirst):
             engine.start()
     except EngineError as error:
         return time.monotonic() - began, str(error)

@@ -204,12 +204,12 @@ def test_a_search_by_auto_goes_on_without_a_julia_that_does_not_start(
 
 
 def test_the_doctor_proves_that_an_engine_starts(fake: Fake) -> None:
-    from pipelines.doctor import doctor_text
+    from pipelines.doctor import doctor_facts, doctor_text
 
-    assert "PySR 9, Julia 9  yes\n" in doctor_text() + "\n"
-    assert "PySR 9, Julia 9  yes          yes, " in doctor_text(start=True)
+    assert "PySR 9, Julia 9  yes\n" in doctor_text(doctor_facts()) + "\n"
+    assert "PySR 9, Julia 9  yes          yes, " in doctor_text(doctor_facts(start=True))
     (fake.home / "pysr.py").write_text(DOES_NOT_START)
-    text = doctor_text(start=True)
+    text = doctor_text(doctor_facts(start=True))
     assert "PySR 9, Julia 9  yes          no" in text
     assert "pysr: The engine 'pysr' cannot run here: PySR could not start Julia" in text
 

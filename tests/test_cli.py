@@ -224,6 +224,10 @@ def test_recovery_prints_a_row_for_every_size(toy: Toy) -> None:
         "     2  3/3               0.5",
         "    10  3/3               0.5",
     ]
+    shown = json.loads(discover("recover", "toy", "--inputs", "2", "--seeds", "3", "--json").stdout)
+    assert shown["schema"] == "plasticity-discovery/shown-recovery/1"
+    assert len(shown["rows"]) == 1
+    assert Path(shown["file"]).is_file()
     refused(discover("recover", "toy", "--inputs", "2,ten"), "--inputs", "'2,ten'")
     refused(discover("recover", "toi"), "There is no task 'toi'", "Did you mean 'toy'?")
 
@@ -251,6 +255,10 @@ def test_the_doctor_says_which_engines_are_usable_and_what_is_missing(
     for words in ("python ", "threads ", "numba ", "terms   0.1.0  yes", "pysr    -      no"):
         assert words in result.stdout
     assert "pysr: No Julia was found. Install Julia 1.10 or newer." in result.stdout
+    facts = json.loads(discover("doctor", "--json").stdout)
+    assert facts["schema"] == "plasticity-discovery/shown-doctor/1"
+    assert [(one["engine"], one["usable"]) for one in facts["engines"]] == [("terms", True), ("pysr", False)]
+    assert facts["packages"]["numba"]
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -541,6 +549,14 @@ def test_an_interrupted_screen_goes_on_where_it_stopped(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("pipelines.screen.run_and_write", interrupted)
     refused(discover("screen", "memory", "--rules", "2"), "are kept; go on with: discover", code=130)
+
+
+def test_a_screen_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [{"class": "stable", "quartets": 1, "of": 2}]
+    monkeypatch.setattr("pipelines.screen.run_and_write", lambda *_: counts)
+    shown = json.loads(discover("screen", "memory", "--rules", "2", "--json").stdout)
+    assert shown["schema"] == "plasticity-discovery/shown-screen/1"
+    assert shown["classes"] == counts
 
 
 def test_two_processes_do_not_work_in_one_folder(toy: Toy) -> None:

@@ -320,6 +320,9 @@ def test_a_seed_that_has_run_is_left_alone_and_one_that_fails_is_a_row(seed_one:
     assert "Oja (1982) was named exactly in 1 of 2 seeds" in result.stdout
     assert "1 runs failed." in result.stdout
     found = read_study(study / "study.json")
+    shown = json.loads(discover("study", SMOKE, "--seed-list", "1,7", "--results", seed_one, "--json").stdout)
+    assert shown["schema"] == "plasticity-discovery/shown-study/1"
+    assert [row["outcome"] for row in shown["rows"]] == ["exact", "failed"]
     assert [(row.seed, row.outcome) for row in found.rows] == [(1, "exact"), (7, "failed")]
     assert "cannot be written" in found.rows[1].error
     assert found.text in (study / "study.md").read_text()
