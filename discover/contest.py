@@ -82,7 +82,7 @@ def contest(
     names, known = _different(all_known_of(task))
     tuning = task.draw(problem_settings, n_tuning, tune_seed)
     progress(0.0, "the speed of each rule")
-    found_speeds, *speeds = tuned_speeds(task, [rule, *known], tuning, last_ratio=LAST_RATIO)
+    *speeds, found_speeds = tuned_speeds(task, [*known, rule], tuning, last_ratio=LAST_RATIO)
     fitted: list[tuple[Rule | KnownRule, Speeds]] = []
     for number, (one, at, child) in enumerate(zip(known, speeds, refine_seed.spawn(len(known)), strict=True)):
         progress((1 + number) / (len(known) + 3), f"constants of {names[number][0]}")

@@ -38,6 +38,10 @@ FITTED = (2.0, 1.03)
 """The same for a rule whose constants have been fitted: it is near its best speed already."""
 
 
+N_PROBES, SAME = 16, 1e-9
+"""States at which two updates are compared, and how much multiples may differ there by rounding."""
+
+
 def slots_by_synapses(rule: Rule) -> list[list[str]]:
     """Return the slots with an update that share a learning rate, group by group.
 
@@ -104,7 +108,9 @@ def tuned_speeds(
 ) -> list[Speeds]:
     """Return the multiples at which each rule has its lowest mean loss.
 
-    All updates together first; then, where a rule acts at synapses of several kinds, each kind by itself.
+    All updates together first; then, where a rule acts at synapses of several kinds, each kind by itself. Of
+    rules that are multiples of each other the first is searched for all: where the loss hardly depends on a
+    multiple, what is found depends on where the search begins.
 
     Parameters
     ----------
@@ -119,6 +125,59 @@ def tuned_speeds(
     -------
     list of Speeds
     """
+    forms = [_form(rule) for rule in rules]
+    first = [next(n for n, other in enumerate(forms) if _is_alike(other, one)) for one in forms]
+    leaders = sorted(set(first))
+    tuned = _tuned(task, [rules[n] for n in leaders], problems, first_ratio, last_ratio)
+    found = dict(zip(leaders, tuned, strict=True))
+    return [
+        {name: speed * forms[leader][1][name] / sizes[name] for name, speed in found[leader].items()}
+        if sizes and leader != number else found[leader]
+        for number, (leader, (_, sizes)) in enumerate(zip(first, forms, strict=True))
+    ]  # fmt: skip
+
+
+_Form = tuple[tuple[str | float, ...], dict[str, float]]
+"""What all multiples of a rule have in common, and how large its update is at synapses of each kind."""
+
+
+def _form(rule: Rule | KnownRule) -> _Form:
+    """Return the form of a rule; one without a size is like no other."""
+    if isinstance(rule, KnownRule):
+        return (rule.name,), {}
+    rng = np.random.default_rng(0)
+    common: list[str | float] = []
+    sizes: dict[str, float] = {}
+    for slots in slots_by_synapses(rule):
+        values = []
+        for name in slots:
+            slot = get_slot(name)
+            states = {variable: rng.uniform(0.1, 2.0, N_PROBES) for variable in slot.variables}
+            values.append(np.broadcast_to(rule(name, **states), N_PROBES))
+        updates = np.concatenate(values)
+        size = float(np.abs(updates).max())
+        if not 0 < size < np.inf:
+            return (), {}
+        common += [*slots, *(updates / size)]
+        sizes[get_slot(slots[0]).synapses] = size
+    constants = [(name, rule.constant(name)) for name in rule.slots if get_slot(name).is_constant]
+    return (*common, *(part for pair in constants for part in pair)), sizes
+
+
+def _is_alike(one: _Form, other: _Form) -> bool:
+    """Whether two rules are multiples of each other, or the same rule."""
+    if one is other:
+        return True
+    (parts, sizes), (others, other_sizes) = one, other
+    return bool(sizes and other_sizes) and len(parts) == len(others) and all(
+        a == b if isinstance(a, str) or isinstance(b, str) else abs(a - b) <= SAME
+        for a, b in zip(parts, others, strict=True)
+    )  # fmt: skip
+
+
+def _tuned(
+    task: Task, rules: Sequence[Rule | KnownRule], problems: Any, first_ratio: float, last_ratio: float
+) -> list[Speeds]:
     kinds = [_kinds(rule) for rule in rules]
     speeds = [dict.fromkeys(names, 1.0) for names in kinds]
 

@@ -201,7 +201,7 @@ def _try_fold(
     n_problems = min(n_problems, fold.most_problems or n_problems)
     n_tuning = min(n_tuning, max(n_problems, 2))
     different: list[Rule | KnownRule] = []  # two names may stand for one rule
-    for rule in rules.values():
+    for rule in reversed(list(rules.values())):  # known rules first: candidates that are multiples follow
         if rule not in different:
             different.append(rule)
     speeds = tuned_speeds(task, different, task.draw(_tuned_at(fold, fitted), n_tuning, tune_seed))

@@ -270,8 +270,7 @@ def _collect_linear(circuit, p, k, n_samples, n, space, drive):
     projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
     source = projection[PRE]
-    constant = zero_of(load(drive, (0, 0)))
-    slope = constant
+    constant, slope = zero_of(load(drive, (0, 0))), zero_of(load(drive, (0, 0)))
     for b in range(1, n_samples + 1, 2):
         at, other = b * n_units, min(b + 1, n_samples) * n_units
         c = _coefficients(circuit, projection, rule, k, at, units, registers)
@@ -328,8 +327,7 @@ def _learn_by_synapses(circuit, p, k, n_samples, w, step, online, state, space, 
 @helper(forceinline=True)
 def _learn(circuit, low, high, batch, eta, state, space):
     """Let all rules work on the samples in the units; return the squared norm of weights that changed."""
-    norm = zero_of(load(state, (0,)))
-    together = high - low
+    norm, together = zero_of(load(state, (0,))), high - low
     for p in range(circuit.projections.shape[0]):
         projection = circuit.projections[p]
         if projection[FORM] == STILL:

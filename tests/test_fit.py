@@ -313,6 +313,19 @@ def test_speed_is_set_for_each_kind_of_synapse_on_many_problems():
     assert found["lateral"]["y_pre*y_post"] == pytest.approx(-1.9, rel=0.05)
 
 
+def test_multiples_of_a_rule_are_tuned_to_the_same_speed():
+    rule = Rule.parse({"feedforward": "x*y - w*y**2", "lateral": "-y_pre*y_post"})
+    multiple = at_speeds(rule, {"feedforward": 0.7, "lateral": 5.0})
+    other = Rule.parse({"feedforward": "x*y - 1.1*w*y**2", "lateral": "-y_pre*y_post"})
+    speeds = tuned_speeds(Hasty(), [rule, other, multiple], 200, *FITTED)
+    first, different, same = (
+        at_speeds(one, at).coefficients() for one, at in zip((rule, other, multiple), speeds, strict=True)
+    )
+    for slot, terms in first.items():
+        assert same[slot] == pytest.approx(terms, rel=1e-12)
+    assert different["feedforward"]["w*y**2"] != pytest.approx(first["feedforward"]["w*y**2"], rel=1e-3)
+
+
 def test_tuning_leaves_what_is_best():
     best = Rule.parse({"feedforward": "0.6*x*y - 0.6*w*y**2", "lateral": "-1.9*y_pre*y_post"})
     assert tuned_speeds(Hasty(), [best], 200, *FITTED) == [{"feedforward": 1.0, "lateral": 1.0}]
