@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,6 @@ FIRST_RATIO, LAST_RATIO = 2.0, 1.1
 
 FITTED = (2.0, 1.03)
 """The same for a rule whose constants have been fitted: it is near its best speed already."""
-
 
 N_PROBES, SAME = 16, 1e-9
 """States at which two updates are compared, and how much multiples may differ there by rounding."""
@@ -126,27 +125,38 @@ def tuned_speeds(
     list of Speeds
     """
     forms = [_form(rule) for rule in rules]
-    first = [next(n for n, other in enumerate(forms) if _is_alike(other, one)) for one in forms]
+    first = [
+        next((n for n in range(number) if _is_alike(forms[n], one)), number)
+        for number, one in enumerate(forms)
+    ]
     leaders = sorted(set(first))
     tuned = _tuned(task, [rules[n] for n in leaders], problems, first_ratio, last_ratio)
     found = dict(zip(leaders, tuned, strict=True))
     return [
-        {name: speed * forms[leader][1][name] / sizes[name] for name, speed in found[leader].items()}
-        if sizes and leader != number else found[leader]
-        for number, (leader, (_, sizes)) in enumerate(zip(first, forms, strict=True))
+        found[leader] if leader == number else {
+            name: speed * forms[leader].sizes[name] / one.sizes[name] for name, speed in found[leader].items()
+        }
+        for number, (leader, one) in enumerate(zip(first, forms, strict=True))
     ]  # fmt: skip
 
 
-_Form = tuple[tuple[str | float, ...], dict[str, float]]
-"""What all multiples of a rule have in common, and how large its update is at synapses of each kind."""
+class _Form(NamedTuple):
+    """What all multiples of a rule have in common, and how large its update is at synapses of each kind."""
+
+    slots: tuple[str, ...]
+    numbers: FloatArray
+    sizes: dict[str, float]
+
+
+_LIKE_NO_OTHER = _Form((), np.empty(0), {})
 
 
 def _form(rule: Rule | KnownRule) -> _Form:
-    """Return the form of a rule; one without a size is like no other."""
+    """Return the form of a rule, by its updates at some states, each kind of synapses to its largest."""
     if isinstance(rule, KnownRule):
-        return (rule.name,), {}
+        return _LIKE_NO_OTHER
     rng = np.random.default_rng(0)
-    common: list[str | float] = []
+    numbers: list[FloatArray] = []
     sizes: dict[str, float] = {}
     for slots in slots_by_synapses(rule):
         values = []
@@ -157,21 +167,17 @@ def _form(rule: Rule | KnownRule) -> _Form:
         updates = np.concatenate(values)
         size = float(np.abs(updates).max())
         if not 0 < size < np.inf:
-            return (), {}
-        common += [*slots, *(updates / size)]
+            return _LIKE_NO_OTHER
+        numbers.append(updates / size)
         sizes[get_slot(slots[0]).synapses] = size
-    constants = [(name, rule.constant(name)) for name in rule.slots if get_slot(name).is_constant]
-    return (*common, *(part for pair in constants for part in pair)), sizes
+    constants = [rule.constant(name) for name in rule.slots if get_slot(name).is_constant]
+    return _Form(rule.slots, np.concatenate([*numbers, constants]), sizes)
 
 
 def _is_alike(one: _Form, other: _Form) -> bool:
-    """Whether two rules are multiples of each other, or the same rule."""
-    if one is other:
-        return True
-    (parts, sizes), (others, other_sizes) = one, other
-    return bool(sizes and other_sizes) and len(parts) == len(others) and all(
-        a == b if isinstance(a, str) or isinstance(b, str) else abs(a - b) <= SAME
-        for a, b in zip(parts, others, strict=True)
+    """Whether two rules are multiples of each other."""
+    return bool(one.sizes) and one.slots == other.slots and np.allclose(
+        one.numbers, other.numbers, rtol=0.0, atol=SAME
     )  # fmt: skip
 
 

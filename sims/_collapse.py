@@ -12,8 +12,9 @@ does. Powers are numbers here: n for ``weight**n`` and -n for ``abs(weight) * we
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ FloatArray = NDArray[np.float64]
 
 _Powers = tuple[int, int]
 _Form = dict[_Powers, int]
+_F = TypeVar("_F")
 
 
 def _times(k: int, m: int) -> int:
@@ -46,6 +48,16 @@ def _times(k: int, m: int) -> int:
 def _in_size(k: int) -> int:
     """Power of the weight that is the size of another."""
     return -abs(k) if k % 2 else abs(k)
+
+
+def _raised(form: _F, exponent: int, product: Callable[[_F, _F], _F | None]) -> _F | None:
+    """Whole power of a form by products; None where there is none."""
+    if not 1 <= exponent <= HIGHEST_POWER:
+        return None
+    power: _F | None = form
+    for _ in range(exponent - 1):
+        power = None if power is None else product(power, form)
+    return power
 
 
 def _last_power(powers: Iterable[int]) -> int | None:
@@ -129,13 +141,8 @@ class _Collector:
             return self._product(a, b)
         if op is Op.DIV and _is_scalar(b):
             return {powers: self.emit(Op.DIV, register, b[0, 0]) for powers, register in a.items()}
-        if op is Op.SQUARE:
-            return self._product(a, a)
-        if op is Op.POWI and 1 <= literal <= HIGHEST_POWER:
-            power: _Form | None = a
-            for _ in range(literal - 1):
-                power = None if power is None else self._product(power, a)
-            return power
+        if op is Op.SQUARE or op is Op.POWI:
+            return _raised(a, 2 if op is Op.SQUARE else literal, self._product)
         if op is Op.ABS and len(a) == 1:
             (((i, k), register),) = a.items()
             size = register if register == self.one else self.emit(Op.ABS, register, 0)
@@ -244,13 +251,8 @@ def _applied(op: Op, a: _Table, b: _Table, literal: int) -> _Table | None:
         return {term: (-value, -slopes) for term, (value, slopes) in a.items()}
     if op is Op.MUL:
         return _multiplied(a, b)
-    if op is Op.SQUARE:
-        return _multiplied(a, a)
-    if op is Op.POWI and 1 <= literal <= HIGHEST_POWER:
-        power: _Table | None = a
-        for _ in range(literal - 1):
-            power = None if power is None else _multiplied(power, a)
-        return power
+    if op is Op.SQUARE or op is Op.POWI:
+        return _raised(a, 2 if op is Op.SQUARE else literal, _multiplied)
     if op is Op.ABS and len(a) == 1:
         (((i, j, k), (value, slopes)),) = a.items()
         return None if i or j else {(0, 0, _in_size(k)): (abs(value), np.sign(value) * slopes)}

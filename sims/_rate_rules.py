@@ -108,8 +108,7 @@ def _program_part(
     constants = np.concatenate([np.zeros(n), program.constants, [1.0]])
     part = Part(
         "collapsed", form.is_linear, not form.is_linear, NO_TABLE, form.outputs, form.power, constants,
-        form.code,
-        len(form.code), 1 + len(constants) + len(form.code),
+        form.code, len(form.code), 1 + len(constants) + len(form.code),
         tuple((1 + s, state) for s, state in enumerate(states)), len(constants),
         lambda result: result[:, n : n + n_constants],
     )  # fmt: skip

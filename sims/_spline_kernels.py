@@ -27,7 +27,7 @@ class SplineRule(NamedTuple):
     table: np.ndarray
     uses: np.ndarray
     constants: np.ndarray  # none: registers hold values and slopes of the basis instead
-    power: int
+    power: int  # always that of the square
 
 
 N_SPLINE_REGISTERS = 9
