@@ -17,7 +17,7 @@ from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverErr
 from pipelines.cli_infer import infer
 from pipelines.cli_screen import screen
 from pipelines.cli_show import diff, export, front, runs, show
-from pipelines.cli_study import study
+from pipelines.cli_study import collect, study, work
 from pipelines.interruption import (
     KEEPS_NOTHING,
     Farewell,
@@ -324,6 +324,8 @@ def recover(
 
 
 app.command()(study)
+app.command()(work)
+app.command()(collect)
 app.command()(screen)
 app.command()(infer)
 

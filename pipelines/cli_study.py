@@ -1,8 +1,9 @@
-"""The command `discover study`: a pipeline from many seeds."""
+"""The commands `discover study`, `work` and `collect`: a pipeline from many seeds, here or as jobs."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,18 +18,27 @@ from pipelines.options import (
     Objective,
     Results,
     Scheduler,
+    Threads,
     Update,
 )
+from pipelines.threads import available_threads, use_threads
 
 if TYPE_CHECKING:
+    from discover.seed_study import Study
     from pipelines.config import PipelineConfig
     from pipelines.seed_study import SeedStudy
 
-__all__ = ["study"]
+__all__ = ["collect", "study", "work"]
 
 MOST_SEEDS = 10_000
 UP_TO = {"search": ("simulate", "fit", "search"), "compare": ("simulate", "fit", "search", "compare")}
 """What ``--stages`` takes -> stages that every seed goes through."""
+
+PlanFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the plan.")]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="File with the plan's task, which is run; give it again for more."),
+]
 
 
 def study(
@@ -58,6 +68,14 @@ def study(
     objective: Objective = "",
     backend: Backend = "local",
     scheduler: Scheduler = "",
+    plan_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="DIR",
+            help="Run nothing; write the seeds as jobs of a Slurm array, for `discover collect` later.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
@@ -66,12 +84,11 @@ def study(
     from pipelines.backend import Where
     from pipelines.events import open_reporter
     from pipelines.runs import find_run
-    from pipelines.seed_rows import study_as_text
     from pipelines.seed_study import SeedStudy, run_study
-    from pipelines.show import as_json as to_json
-    from pipelines.threads import available_threads, use_threads
 
     where = Where(backend, scheduler)
+    if plan_folder is not None and (jobs is not None or backend != "local" or as_json):
+        raise ConfigError("--plan runs nothing: it goes without --jobs, --backend and --json.")
     if jobs is not None and backend != "local":
         raise ConfigError("--jobs is for this machine; on a cluster there is a seed for every free worker.")
     config = find_run(name, results, toml_first=True).config
@@ -94,6 +111,9 @@ def study(
         jobs=at_a_time,
         threads=max(1, n_cores // at_a_time),
     )
+    if plan_folder is not None:
+        _say_plan(plan, plan_folder)
+        return
     reporter = open_reporter(None)
     try:
         prepare = (get_task(config.task), config.problems)
@@ -105,14 +125,63 @@ def study(
             found = run_study(plan, progress, reporter.note, update)
     finally:
         reporter.close()
+    _say_found(plan, found, as_json)
+
+
+def work(
+    folder: PlanFolder,
+    number: Annotated[int, typer.Argument(metavar="N", min=0, help="Number of the job, from 0 on.")],
+    trust: Trust = None,
+    threads: Threads = None,
+) -> None:
+    """Do one job of a plan that discover study --plan wrote; one that was cut off goes on."""
+    from pipelines.array import work as do_job
+
+    typer.echo(f"written: {do_job(folder, number, use_threads(threads), trust or ())}", err=True)
+
+
+def collect(
+    folder: PlanFolder,
+    trust: Trust = None,
+    update: Update = False,
+    as_json: AsJson = False,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Make a study of what the jobs of a plan have run."""
+    from pipelines.array import SCRIPT
+    from pipelines.array import collect as collect_runs
+    from pipelines.events import open_reporter
+
+    reporter = open_reporter(None)
+    try:
+        with reporter.stage("collect") as progress:
+            asked, found, missing = collect_runs(
+                folder, results, progress, reporter.note, update, trust or ()
+            )
+    finally:
+        reporter.close()
+    _say_found(asked, found, as_json)
+    if missing:
+        jobs = ",".join(str(number) for number in missing)
+        typer.echo(f"Jobs without a result so far: sbatch --array={jobs} {folder / SCRIPT}", err=True)
+
+
+def _say_plan(plan: SeedStudy, folder: Path) -> None:
+    from pipelines.array import SCRIPT, write_plan
+
+    n_jobs = len(write_plan(plan, folder).seeds)
+    typer.echo(f"{n_jobs} jobs, submitted by: sbatch {folder / SCRIPT}")
+    typer.echo(f"Afterwards: discover collect {folder}")
+
+
+def _say_found(plan: SeedStudy, found: Study, as_json: bool) -> None:
+    from pipelines.seed_rows import study_as_text
+    from pipelines.show import as_json as to_json
+
     if as_json:
         typer.echo(to_json("study", {"folder": str(plan.folder), **found.to_json()}))
     else:
         typer.echo(study_as_text(found, Look.of(sys.stdout)))
-    _say_where(plan)
-
-
-def _say_where(plan: SeedStudy) -> None:
     files = ", ".join(f"{plan.folder / 'study'}.{kind}" for kind in ("json", "csv", "md"))
     typer.echo(f"written: {files}, {plan.folder / 'losses.png'}", err=True)
     run = plan.results / plan.config.name

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import tomllib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from pipelines.seed_run import files_of, run_away, take_files
 from pipelines.show import rule_text
 from pipelines.stages import are_up_to_date
 
-__all__ = ["SeedStudy", "run_study", "seeds_of_pipelines"]
+__all__ = ["SeedStudy", "has_run", "run_study", "seeds_of_pipelines"]
 
 CHILD = "pipelines.seed_run"
 
@@ -98,6 +98,10 @@ class SeedStudy:
         return {key: value for key, value in self.config.to_dict().items() if key not in ("seed", "name")}
 
 
+Bring = Callable[[SeedStudy, Sequence[int], Progress, Ended], None]
+"""Brings runs of a study's seeds into their folders, and says of each that it has ended."""
+
+
 def seeds_of_pipelines() -> set[int]:
     """Return the seeds in all pipeline files, with which results were looked at: a study draws others."""
     found = set()
@@ -109,7 +113,11 @@ def seeds_of_pipelines() -> set[int]:
 
 
 def run_study(
-    study: SeedStudy, progress: Progress, note: Callable[[str], None], update: bool = False
+    study: SeedStudy,
+    progress: Progress,
+    note: Callable[[str], None],
+    update: bool = False,
+    bring: Bring | None = None,
 ) -> Study:
     """Run the seeds that are not up to date; write ``study.json``, ``study.csv``, ``study.md`` and a figure.
 
@@ -123,6 +131,8 @@ def run_study(
         Is told of every seed that has ended.
     update : bool
         Whether a study with other settings may be replaced.
+    bring : callable, optional
+        What sees to the runs that are missing, as far as it can; by default they are run here or on a cluster.
 
     Raises
     ------
@@ -141,7 +151,11 @@ def run_study(
     aim = sought(study.config)
     with locked(study.folder):
         artefacts.remove_leftovers(study.folder)
-        rows = {seed: _row(study, aim, seed) for seed in study.seeds if _is_up_to_date(study, seed)}
+        rows = {
+            seed: _row(study, aim, seed)
+            for seed in study.seeds
+            if has_run(study.folder_of(seed), study.config_of(seed), study.stages)
+        }
         if rows:
             note(f"{len(rows)} of {len(study.seeds)} seeds are up to date")
 
@@ -151,7 +165,8 @@ def run_study(
             note(f"seed {seed}: {row.outcome}: {what} ({len(rows)} of {len(study.seeds)})")
             _write(study, aim, rows)
 
-        _run_all(study, [seed for seed in study.seeds if seed not in rows], progress, ended)
+        missing = [seed for seed in study.seeds if seed not in rows]
+        (bring or _run_all)(study, missing, progress, ended)
         content = _write(study, aim, rows)
         _draw(study.folder, content)
     failed = [row for row in content.rows if row.error]
@@ -170,10 +185,10 @@ def _check_not_overwritten(study: SeedStudy) -> None:
         )
 
 
-def _is_up_to_date(study: SeedStudy, seed: int) -> bool:
-    folder = study.folder_of(seed)
+def has_run(folder: Path, config: PipelineConfig, stages: Iterable[str]) -> bool:
+    """Say whether a run has come to its end, with these settings and this code."""
     try:
-        return are_up_to_date(folder, study.config_of(seed), study.stages)
+        return are_up_to_date(folder, config, stages)
     except ArtefactError:
         return False  # its run says what is wrong
 
