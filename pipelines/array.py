@@ -93,8 +93,8 @@ class Plan(Artefact):
 def write_plan(study: SeedStudy, folder: Path) -> Plan:
     """Write the plan of a study and a script that submits it; nothing is run.
 
-    A plan that is there already is replaced. Runs that came of it stay; those that the new one asks for as well
-    are not run again.
+    A plan that is there already is replaced. Runs that came of it stay; those that the new one asks for as
+    well are not run again.
 
     Parameters
     ----------
@@ -158,8 +158,9 @@ def read_plan(folder: Path, trusted: Sequence[Path] = ()) -> Plan:
     plan = read_stored(folder / FILE, Plan, "`discover study TOML --plan DIR` writes it.")
     if plan.code != _code():
         raise ArtefactError(
-            f"The plan in {folder} was made by other code of plasticity-discovery than is installed here. Plan "
-            f"it again (`discover study TOML --plan {folder}`): runs of the old plan stay, and are not mixed in."
+            f"The plan in {folder} was made by other code of plasticity-discovery than is installed here. "
+            f"Plan it again (`discover study TOML --plan {folder}`): runs of the old plan stay, and are not "
+            "mixed in."
         )
     named = {path.resolve() for path in trusted}
     for file in plan.files:

@@ -132,7 +132,7 @@ def run_study(
     update : bool
         Whether a study with other settings may be replaced.
     bring : callable, optional
-        What sees to the runs that are missing, as far as it can; by default they are run here or on a cluster.
+        Sees to the runs that are missing, as far as it can; by default they are run here or on a cluster.
 
     Raises
     ------
