@@ -404,6 +404,8 @@ class StageRecord(Stored):
         Number of threads that the kernels used.
     engine : tuple of str
         Engines that ran; empty for all stages but the search.
+    finished : str
+        When, in UTC, as ``2020-06-12T15:30:00+00:00``; empty in records before there was this field.
     """
 
     settings: str
@@ -413,6 +415,7 @@ class StageRecord(Stored):
     seconds: float
     threads: int = 1
     engine: tuple[str, ...] = ()
+    finished: Annotated[str, unless_empty] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -446,3 +449,8 @@ class ManifestFile(Artefact):
     engine: tuple[str, ...] = ()
     code: str = ""
     stages: Mapping[str, StageRecord] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all stages together."""
+        return sum(stage.seconds for stage in self.stages.values())

@@ -7,7 +7,6 @@ them. `config.json` says ``"task": "recorded"`` and where the data came from.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from pipelines.events import Reporter
 from pipelines.infer_config import TASK, DataConfig, InferConfig, is_recorded, named_pairs, run_name
 from pipelines.look import PLAIN, Look
 from pipelines.manifest import Manifest, digest
+from pipelines.records import finished
 from pipelines.sources import code_hash
 
 if TYPE_CHECKING:
@@ -215,9 +215,9 @@ def _work(
         }
         artefacts.write_arrays(folder / "predictions.npz", "predictions", arrays)
         written = {name: artefacts.checksum(folder / name) for name in OUTPUTS}
-        seconds = time.perf_counter() - started
-        done = replace(wanted, outputs=written, seconds=seconds, engine=found.front.engines)
-        manifest.write(config, wanted.threads, "infer", done)
+        manifest.write(
+            config, wanted.threads, "infer", finished(wanted, written, started, found.front.engines)
+        )
 
 
 def _report(
@@ -240,8 +240,7 @@ def _report(
     with reporter.stage("report"):
         report_again(folder)
     written = {"report.html": artefacts.checksum(folder / "report.html")}
-    done = replace(wanted, outputs=written, seconds=time.perf_counter() - started)
-    manifest.write(config, threads, "report", done)
+    manifest.write(config, threads, "report", finished(wanted, written, started))
 
 
 def report_again(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ from pipelines.sources import code_hash
 if TYPE_CHECKING:
     from pipelines.stages import Stage
 
-__all__ = ["OWN_STAGES", "code_of", "settings_digest", "wanted_record"]
+__all__ = ["OWN_STAGES", "code_of", "finished", "settings_digest", "wanted_record"]
 
 OWN_STAGES: Mapping[str, tuple[str, ...]] = {"pairing": ("discover.pairing", "pipelines.pairing")}
 """Tasks whose stages are not those of networks -> code that they depend on, that of the stages last."""
@@ -39,6 +42,26 @@ def wanted_record(
         seconds=0.0,
         threads=threads,
     )
+
+
+def finished(
+    wanted: StageRecord, outputs: Mapping[str, str], started: float, engine: tuple[str, ...] = ()
+) -> StageRecord:
+    """Return the record of a stage that has just finished.
+
+    Parameters
+    ----------
+    wanted : StageRecord
+        What it was made from.
+    outputs : mapping from str to str
+        Files that it wrote -> their checksums.
+    started : float
+        When it began, by :func:`time.perf_counter`.
+    engine : tuple of str
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    seconds = time.perf_counter() - started
+    return replace(wanted, outputs=outputs, seconds=seconds, engine=engine, finished=now)
 
 
 def code_of(modules: Iterable[str], task: str) -> str:

@@ -24,7 +24,7 @@ from pipelines.config import PipelineConfig
 from pipelines.events import Reporter
 from pipelines.fresh import FreshRequest
 from pipelines.manifest import Manifest, digest, versions
-from pipelines.records import OWN_STAGES, settings_digest, wanted_record
+from pipelines.records import OWN_STAGES, finished, settings_digest, wanted_record
 
 if TYPE_CHECKING:
     from discover.journal import Journal
@@ -384,9 +384,7 @@ def _run_stage(
         written = {
             path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in _files(folder, name)
         }
-        seconds = time.perf_counter() - started
-        done = replace(wanted, outputs=written, seconds=seconds, engine=outcome.engine)
-        manifest.write(config, wanted.threads, name, done)
+        manifest.write(config, wanted.threads, name, finished(wanted, written, started, outcome.engine))
         journal.remove()
 
 

@@ -30,7 +30,7 @@ def write_report(run_folder: Path) -> Path:
     """
     from discover.checked import write_whole
     from discover.known_rules import KNOWN_RULES
-    from discover.report.curves import checked_settings, learning_curves
+    from discover.report.curves import best_speeds, checked_settings, learning_curves
     from discover.report.figures import draw_figures
     from discover.report.memory import memory_section
     from discover.report.page import render_page
@@ -48,9 +48,11 @@ def write_report(run_folder: Path) -> Path:
     reference = KNOWN_RULES.get(task.reference_for(settings))
     if reference is not None and reference.rule is not None:
         rules[reference.title] = reference.rule
-    curves = learning_curves(task, run.config.sections["problems"], run.config.seed, rules)
-    figures = run_folder / "figures"
-    draw_figures(run, curves, figures)
+    curves = learning_curves(
+        task, run.config.sections["problems"], run.config.seed, rules, best_speeds(run, rules)
+    )
+    figures, axis = run_folder / "figures", task.curve_axis(settings)
+    draw_figures(run, curves, axis, figures)
     sections = (
         spiking_section(run, task, settings, figures),
         teacher_section(run, figures),
@@ -59,5 +61,5 @@ def write_report(run_folder: Path) -> Path:
         memory_section(run, task, settings, figures),
     )
     page = run_folder / "report.html"
-    write_whole(page, render_page(run, task, curves, figures, *sections).encode())
+    write_whole(page, render_page(run, task, curves, axis[1], figures, *sections).encode())
     return page

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from discover.pareto import ParetoFront
 
-__all__ = ["front_range", "is_spread"]
+__all__ = ["FrontView", "front_view", "is_spread", "set_log_axis"]
 
 
 def is_spread(losses: Sequence[float]) -> bool:
@@ -21,19 +25,55 @@ def is_spread(losses: Sequence[float]) -> bool:
     return bool(losses) and min(losses) > 0 and max(losses) > 10 * min(losses)
 
 
-def front_range(front: ParetoFront) -> tuple[bool, float, float]:
-    """Return whether the axis of a front's losses is logarithmic, and its ends.
+def set_log_axis(axes: Axes) -> None:
+    """Make the axis of losses logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
-    There is room below for the mark of the chosen rule, because nothing ever lies under a front. The ends of
-    a logarithmic axis are given as powers of ten.
+
+@dataclass(frozen=True)
+class FrontView:
+    """The part of the plane of complexity and loss in which a front is drawn.
+
+    Attributes
+    ----------
+    logarithmic : bool
+        Whether the axis of losses is; its ends are then given as powers of ten.
+    low, high : float
+        Ends of the axis of losses.
+    right : float
+        End of the axis of complexity, which begins at 0.
+    n_outside : int
+        Beaten candidates that lie outside.
     """
-    losses = [one.loss for one in front.candidates]
-    lows = [one.low for one in front.candidates]
-    highs = [one.high for one in front.candidates]
+
+    logarithmic: bool
+    low: float
+    high: float
+    right: float
+    n_outside: int
+
+
+def front_view(front: ParetoFront) -> FrontView:
+    """Return the part of the plane that shows the front and the chosen rule well.
+
+    Beaten candidates do not stretch it: some are many times as complex as all that can be chosen. There is
+    room below for the mark of the chosen rule, because nothing ever lies under a front.
+    """
+    shown = [one for one in front.candidates if one.on_front or one.id == front.chosen.id]
+    right = 1.25 * max(one.complexity for one in shown) + 3
+    beaten = [one for one in front.candidates if one not in shown]
+    losses = [one.loss for one in shown]
+    lows, highs = [one.low for one in shown], [one.high for one in shown]
+    top = 1.5 * max(losses)
+    highs += [one.loss for one in beaten if one.complexity <= right and one.loss <= top]
     logarithmic = is_spread(losses)
     if logarithmic:
         lows = [math.log10(max(low, 0.5 * min(losses))) for low in lows]
         highs = [math.log10(high) for high in highs]
     low, high = min(lows), max(highs)
     span = (high - low) or abs(high) or 1.0
-    return logarithmic, low - 0.28 * span, high + 0.06 * span
+    n_outside = sum(one.complexity > right or one.loss > top for one in beaten)
+    return FrontView(logarithmic, low - 0.28 * span, high + 0.06 * span, right, n_outside)

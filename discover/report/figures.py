@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from discover.expression import parse, to_latex
 from discover.fit.result import FitResult, PathPoint
 from discover.forms import Validated
 from discover.pareto import ParetoFront, Spent
-from discover.report.axes import front_range, is_spread
+from discover.report.axes import front_view, is_spread, set_log_axis
 from discover.report.curves import LearningCurve
 from discover.report.formula import rule_text
 from discover.report.reading import Run
@@ -48,8 +49,16 @@ LONGEST_BESIDE_ANOTHER = 32
 Term = tuple[str, str]
 
 
-def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> None:
+def draw_figures(run: Run, curves: Sequence[LearningCurve], axis: tuple[float, str], folder: Path) -> None:
     """Draw all figures of a run into a folder.
+
+    Parameters
+    ----------
+    run : Run
+    curves : sequence of LearningCurve
+    axis : tuple of float and str
+        See :meth:`discover.tasks.base.Task.curve_axis`.
+    folder : Path
 
     Raises
     ------
@@ -61,7 +70,7 @@ def draw_figures(run: Run, curves: Sequence[LearningCurve], folder: Path) -> Non
             front_figure(run.front),
             path_figure(run.path),
             stability_figure(run.path),
-            curves_figure(curves),
+            curves_figure(curves, *axis),
             folds_figure(run.validation.candidates, run.front),
         )
         for name, figure in zip(FIGURES, figures, strict=True):
@@ -82,13 +91,14 @@ def draw_front(front: ParetoFront, axes: Axes) -> None:
     """Draw a front as in :func:`front_figure` into axes, without a legend."""
     on_front = [one for one in front.candidates if one.on_front]
     beaten = [one for one in front.candidates if not one.on_front]
+    view = front_view(front)
     axes.scatter(
         [one.complexity for one in beaten],
         [one.loss for one in beaten],
         s=26,
         facecolors="none",
         edgecolors=GREY,
-        label="beaten by another",
+        label="beaten by another" + (f" ({view.n_outside} outside)" if view.n_outside else ""),
     )
     axes.step(
         [one.complexity for one in on_front],
@@ -108,14 +118,14 @@ def draw_front(front: ParetoFront, axes: Axes) -> None:
     )
     chosen = front.chosen
     axes.scatter(chosen.complexity, chosen.loss, s=130, facecolors="none", edgecolors=VERMILLION)
-    on_left = chosen.complexity <= max(one.complexity for one in front.candidates) / 2
+    on_left = chosen.complexity <= view.right / 2
     note = axes.annotate(
-        f"chosen: {_shortened(rule_text(chosen.rule), 44)}",
+        textwrap.fill(f"chosen: {rule_text(chosen.rule)}", 50, max_lines=3, placeholder=" …"),
         (chosen.complexity, chosen.loss),
-        xytext=(0.02 if on_left else 0.98, 0.06),
+        xytext=(0.02 if on_left else 0.98, 0.02),
         textcoords="axes fraction",
         ha="left" if on_left else "right",
-        va="center",
+        va="bottom",
         parse_math=False,
         arrowprops={
             "arrowstyle": "-|>",
@@ -126,10 +136,10 @@ def draw_front(front: ParetoFront, axes: Axes) -> None:
         },
     )
     note.set_in_layout(False)  # or a long rule would squeeze the axes
-    logarithmic, low, high = front_range(front)
-    axes.set_yscale("log" if logarithmic else "linear")
-    axes.set_ylim((10**low, 10**high) if logarithmic else (low, high))
-    axes.set_xlim(left=0)
+    if view.logarithmic:
+        set_log_axis(axes)
+    axes.set_ylim((10**view.low, 10**view.high) if view.logarithmic else (view.low, view.high))
+    axes.set_xlim(0, view.right)
     axes.set(xlabel="complexity (what the formula costs to say)", ylabel=front.loss_name)
 
 
@@ -183,7 +193,7 @@ def stability_figure(path: FitResult, label: str = "share of restarts that chose
     return figure
 
 
-def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
+def curves_figure(curves: Sequence[LearningCurve], unit: float, label: str) -> Figure:
     """Draw loss along the inner loop: median and eight of ten problems; the last rule is under the others."""
     figure = new_figure(3.7)
     axes = figure.add_subplot()
@@ -191,11 +201,12 @@ def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
     for number, curve in enumerate(curves):
         colour, dashes, width = looks[number % len(looks)]
         layer = 3 - number / len(curves)
+        places = unit * curve.steps
         axes.fill_between(
-            curve.steps, curve.low, curve.high, color=colour, alpha=0.22, linewidth=0, zorder=layer - 1
+            places, curve.low, curve.high, color=colour, alpha=0.22, linewidth=0, zorder=layer - 1
         )
         axes.plot(
-            curve.steps,
+            places,
             curve.median,
             color=colour,
             linestyle=dashes,
@@ -204,7 +215,7 @@ def curves_figure(curves: Sequence[LearningCurve]) -> Figure:
             zorder=layer,
         )
     _loss_axis(axes, [float(value) for curve in curves for value in (curve.median.min(), curve.median.max())])
-    axes.set(xlabel="steps of the inner loop", ylabel="loss on fresh problems")
+    axes.set(xlabel=label, ylabel="loss on fresh problems")
     axes.locator_params(axis="x", nbins=5)
     axes.margins(x=0)
     _legend_above(figure, axes)
@@ -349,7 +360,7 @@ def _term_label(term: Term, chosen: PathPoint) -> str:
 
 def _loss_axis(axes: Axes, losses: Sequence[float]) -> None:
     if is_spread(losses):
-        axes.set_yscale("log")
+        set_log_axis(axes)
 
 
 def _legend_above(figure: Figure, axes: Axes) -> None:

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from discover.pareto import Candidate, ParetoFront
-from discover.report.axes import front_range
+from discover.report.axes import front_view
 from discover.report.formula import rule_text
 from discover.report.style import BLUE, GREY, VERMILLION
 
@@ -25,7 +25,9 @@ def front_plot(front: ParetoFront) -> dict[str, Any]:
     beaten = [(number, one) for number, one in numbered if not one.on_front]
     traces = [
         _points(
-            beaten, "beaten by another", {"color": "white", "size": 9, "line": {"color": GREY, "width": 1.5}}
+            beaten,
+            "beaten by another",
+            {"symbol": "circle-open", "color": GREY, "size": 9, "line": {"width": 1.5}},
         ),
         {
             "type": "scatter",
@@ -58,7 +60,7 @@ def _points(numbered: Sequence[tuple[int, Candidate]], name: str, marker: dict[s
             "symmetric": False,
             "array": [one.high - one.loss for _, one in numbered],
             "arrayminus": [one.loss - one.low for _, one in numbered],
-            "color": marker.get("line", marker)["color"],
+            "color": marker["color"],
             "thickness": 1.2,
             "width": 4,
         },
@@ -101,9 +103,9 @@ def _wrapped(text: str, width: int = 42) -> str:
 
 def _layout(front: ParetoFront) -> dict[str, Any]:
     chosen = front.chosen
-    logarithmic, low, high = front_range(front)
+    view = front_view(front)
     axis = {"gridcolor": "#E3E6EA", "linecolor": "#444B55", "ticks": "outside", "zeroline": False}
-    height = math.log10(chosen.loss) if logarithmic else chosen.loss
+    height = math.log10(chosen.loss) if view.logarithmic else chosen.loss
     return {
         "autosize": True,
         "height": 420,
@@ -119,14 +121,14 @@ def _layout(front: ParetoFront) -> dict[str, Any]:
         },
         "margin": {"l": 64, "r": 14, "t": 40, "b": 52},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        "xaxis": {**axis, "title": {"text": "complexity"}, "automargin": True, "rangemode": "tozero"},
+        "xaxis": {**axis, "title": {"text": "complexity"}, "automargin": True, "range": [0, view.right]},
         "yaxis": {
             **axis,
             "title": {"text": front.loss_name},
-            "type": "log" if logarithmic else "linear",
-            "range": [low, high],
+            "type": "log" if view.logarithmic else "linear",
+            "range": [view.low, view.high],
             # Labels at 1, 2 and 5 of each decade, or at decades alone where they would be too many.
-            **({"dtick": 1 if high - low > 2.5 else "D2"} if logarithmic else {}),
+            **({"dtick": 1 if view.high - view.low > 2.5 else "D2"} if view.logarithmic else {}),
             "automargin": True,
         },
         "annotations": [

@@ -18,6 +18,7 @@ from discover.forms import Compared, Contest, Distances, Evidence, FoldResult
 from discover.intervals import ENOUGH, Metric
 from discover.known_rules import KNOWN_RULES, KnownRule
 from discover.pareto import Candidate
+from discover.report.axes import front_view
 from discover.report.curves import N_PROBLEMS, LearningCurve
 from discover.report.figures import FIGURES, SPENT, ordered_names
 from discover.report.formula import rule_html, rule_text
@@ -51,6 +52,7 @@ def render_page(
     run: Run,
     task: Task,
     curves: Sequence[LearningCurve],
+    curve_axis: str,
     figures: Path,
     spiking: SpikingSection | None = None,
     teacher: TeacherSection | None = None,
@@ -65,6 +67,8 @@ def render_page(
     run : Run
     task : Task
     curves : sequence of LearningCurve
+    curve_axis : str
+        What they are over.
     figures : Path
         Folder of the figures, which must have been drawn.
     spiking : SpikingSection, optional
@@ -95,7 +99,8 @@ def render_page(
         **of_candidates(run),
         task=task,
         summary=_summary(run),
-        curves=[(curve.name, curve.median[-1], curve.low[-1], curve.high[-1]) for curve in curves],
+        curves=curves,
+        curve_axis=curve_axis,
         n_problems=N_PROBLEMS,
         enough=ENOUGH,
         ablation_measures=_ablation_measures(run, task),
@@ -116,7 +121,6 @@ def render_page(
         memory=memory,
         matrix_columns=[(name, _title(name)) for name in matrix_columns(run)],
         matrix_rows=matrix_rows(run),
-        seconds=sum(stage.seconds for stage in run.manifest.stages.values()),
     )
 
 
@@ -154,6 +158,7 @@ def filled(
         interval=_interval,
         interval_name=_interval_name,
         speeds=_speeds,
+        moment=lambda text: text.replace("T", " ").removesuffix("+00:00") or "–",
         outcome=_outcome,
         formula=formula,
         short_formula=lambda rule: Markup(rule_html(rule, digits=3, left_side=False)),  # escaped there
@@ -185,6 +190,7 @@ def of_candidates(run: Run) -> dict[str, Any]:
         "known": _known_rows(run),
         "known_rules": KNOWN_RULES,
         "plot": front_plot(run.front),
+        "outside": front_view(run.front).n_outside,
         "scripts": [Markup(script) for script in scripts],  # our own file, and Plotly's
         "script_hashes": " ".join(_content_hash(script) for script in scripts),
     }

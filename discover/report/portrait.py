@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,8 @@ CHANGE = LinearSegmentedColormap.from_list(
 The steps are few, so that pictures stay small.
 """
 
-LONGEST_NAME = 21
-"""Longer names of rules are cut in the figure; the caption has all of them."""
+LONGEST_LINE = 21
+"""Longer names of rules have several lines."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _draw_maps(part: Any, window: Window, updates: Mapping[str, SlotFunction]) -
             axes.grid(visible=False)
             axes.locator_params(nbins=4)
             if column == 0:
-                axes.set_ylabel(f"{_cut(name)}\n{window.axes[1]}", parse_math=False, fontsize=9.5)
+                axes.set_ylabel(f"{_in_lines(name)}\n{window.axes[1]}", parse_math=False, fontsize=9.5)
             if number == 0:
                 axes.set_title(_level(window, weight), fontsize=10, parse_math=False)
             if number == len(updates) - 1:
@@ -262,7 +263,7 @@ def _draw_lines(part: Any, window: Window, updates: Mapping[str, SlotFunction]) 
                 axes.plot(across, change, color=colour, linestyle=dashes, label=_level(window, level))
             axes.legend(fontsize=8.5)
         axes.axhline(0, color=BLACK, linewidth=0.8)
-        axes.set_title(_cut(name), fontsize=10, parse_math=False)
+        axes.set_title(_in_lines(name), fontsize=10, parse_math=False)
         axes.set_xlabel(window.axes[0], parse_math=False)
         axes.margins(x=0)
         axes.locator_params(nbins=4)
@@ -280,9 +281,9 @@ def _number(value: float) -> str:
     return f"{value:.2g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _cut(name: str) -> str:
-    name = name.partition(":")[0]
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+def _in_lines(name: str) -> str:
+    """Return a rule's name in lines that fit beside a map."""
+    return textwrap.fill(name.partition(":")[0], LONGEST_LINE)
 
 
 def _update(update: SlotFunction, window: Window, along: Sequence[FloatArray], weight: float) -> FloatArray:

@@ -31,7 +31,7 @@ from discover.tasks._recurrent_balance import (
 )
 from discover.tasks._spike_states import N_SEGMENTS, WINDOW_MS, SpikeTrains, picked_states, states_at_spikes
 from discover.tasks._spiking_runs import HIGHEST_HZ, usual_limits
-from discover.tasks.base import Fold, VisitedStates
+from discover.tasks.base import SECONDS, Fold, VisitedStates
 from discover.tasks.spiking import NOTHING, SpikingProblems, SpikingTask, points_of_curve
 from discover.traces import drawn_traces
 
@@ -173,6 +173,12 @@ class BalanceTask(SpikingTask):
         start = losses_of(self._run([NOTHING], problems, seconds), problems.settings)[0]
         steps = problems.circuit.steps(1000.0 * seconds) * np.arange(n_points)
         return steps, np.array([start, *losses])
+
+    def curve_axis(self, settings: Any) -> tuple[float, str]:
+        """Steps of the curve are those of the circuit."""
+        from sims.circuits import FeedforwardCircuit
+
+        return FeedforwardCircuit.dt_ms / 1000.0, SECONDS
 
     def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
         """States at weights and rates of the size that the task asks for.

@@ -263,6 +263,10 @@ class BanditTask(Task):
         losses[late] = np.broadcast_to(2 - run.blow_up / problems.n_steps, losses.shape)[late]
         return ends, losses
 
+    def curve_axis(self, settings: Any) -> tuple[float, str]:
+        """Steps of the curve are trials."""
+        return 1.0, "trials"
+
     def probe(
         self, problems: BanditProblems, n_states: int, seed: np.random.SeedSequence
     ) -> dict[str, VisitedStates]:

@@ -42,6 +42,9 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+SECONDS = "time in the inner loop (s)"
+"""What the axis of a learning curve says where steps are ones of time."""
+
 Answer = Literal["one law", "one form", "many forms", "nothing"]
 
 
@@ -224,6 +227,10 @@ class Task(ABC):
 
         `rule` is a rule, or a known one of `known_networks`.
         """
+
+    def curve_axis(self, settings: Any) -> tuple[float, str]:
+        """What a step of :meth:`learning_curve` is worth on the axis of a figure, and what the axis says."""
+        return 1.0, "updates of the inner loop"
 
     @abstractmethod
     def folds(self, settings: Any) -> tuple[Fold, ...]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from discover.errors import TaskError
 from discover.slots import ERROR, Slot
-from discover.tasks.base import Fold, VisitedStates
+from discover.tasks.base import SECONDS, Fold, VisitedStates
 from discover.tasks.neuron import DrawnProblems, reached_by_reference
 from discover.tasks.rate import RateTask, Values
 from sims.circuit import Circuit, Projection, Rate, Signal
@@ -243,6 +243,10 @@ class ErrorTask(RateTask):
         steps = np.arange(course.record.shape[1]) * every
         states = _sampled(problems.subset(sound), course.record[sound], steps, n_states, rng)
         return {ERROR.name: states}
+
+    def curve_axis(self, settings: ErrorSettings) -> tuple[float, str]:
+        """Updates of the curve are windows of time."""
+        return settings.window_ms / 1000.0, SECONDS
 
     def folds(self, settings: ErrorSettings) -> tuple[Fold, ...]:
         """Other rates and numbers of inputs, noise, other times, rates of learning and horizons."""

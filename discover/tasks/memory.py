@@ -20,7 +20,7 @@ from discover.rule import Rule
 from discover.slots import Slot, of_projection
 from discover.tasks._memory_folds import memory_folds
 from discover.tasks._spike_states import drawn_states
-from discover.tasks.base import Answer, Fold, Task, VisitedStates, rule_of
+from discover.tasks.base import SECONDS, Answer, Fold, Task, VisitedStates, rule_of
 from discover.tasks.memory_measures import MemorySettings, is_sound, loss_of, measures_of
 from discover.tasks.spiking import SpikingProblems
 from discover.traces import drawn_traces
@@ -131,6 +131,10 @@ class MemoryTask(Task):
         start = settings.background_s
         after = [start + settings.protocol().trained_s + time for time in settings.breaks_s]
         return np.rint(10_000 * np.array([start, *after])).astype(np.int64), np.array(rows)
+
+    def curve_axis(self, settings: Any) -> tuple[float, str]:
+        """Steps of the curve are those of the circuit."""
+        return 1e-4, SECONDS
 
     def folds(self, settings: Any) -> tuple[Fold, ...]:
         """Conditions for cross-validation."""

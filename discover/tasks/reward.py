@@ -197,6 +197,10 @@ class RewardTask(Task):
         losses[late] = np.broadcast_to(_losses(run), losses.shape)[late]
         return ends, losses
 
+    def curve_axis(self, settings: Any) -> tuple[float, str]:
+        """Steps of the curve are trials."""
+        return 1.0, "trials"
+
     def probe(
         self, problems: RewardProblems, n_states: int, seed: np.random.SeedSequence
     ) -> dict[str, VisitedStates]:

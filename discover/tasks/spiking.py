@@ -26,7 +26,7 @@ from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE, Slot
 from discover.tasks._slopes import check_measures
 from discover.tasks._spike_states import N_SEGMENTS, WINDOW_MS, SpikeTrains, picked_states, states_at_spikes
 from discover.tasks._spiking_runs import kernel_rule, usual_limits
-from discover.tasks.base import Answer, Fold, Task, VisitedStates, rule_of
+from discover.tasks.base import SECONDS, Answer, Fold, Task, VisitedStates, rule_of
 
 if TYPE_CHECKING:
     from sims.circuit import Circuit
@@ -227,6 +227,10 @@ class SpikingTask(Task):
                 last = last if outcome is None else self._loss(outcome, problem)
                 losses[part, number] = last
         return round(1000.0 * seconds) * np.arange(n_points), losses
+
+    def curve_axis(self, settings: Any) -> tuple[float, str]:
+        """Steps of the curve are milliseconds."""
+        return 1e-3, SECONDS
 
     def probe(self, problems: Any, n_states: int, seed: np.random.SeedSequence) -> dict[str, VisitedStates]:
         """States at the circuit's own activity with random weights, anywhere between their bounds."""

@@ -25,6 +25,19 @@
     if (scroll) { document.getElementById("details").scrollIntoView({ block: "nearest" }); }
   }
 
+  // Colours of the plot are those of the page, which follow the reader's choice of a light or a dark one.
+  function colours() {
+    var style = getComputedStyle(document.documentElement);
+    function value(name) { return style.getPropertyValue(name).trim(); }
+    return {
+      paper_bgcolor: value("--paper"), plot_bgcolor: value("--paper"), "font.color": value("--ink"),
+      "xaxis.gridcolor": value("--line"), "yaxis.gridcolor": value("--line"),
+      "xaxis.linecolor": value("--edge"), "yaxis.linecolor": value("--edge"),
+      "hoverlabel.bgcolor": value("--paper"), "hoverlabel.font.color": value("--ink"),
+      "annotations[0].bgcolor": value("--paper"), "annotations[0].font.color": value("--red")
+    };
+  }
+
   var touch = window.matchMedia("(pointer: coarse)").matches;
   figure.layout.dragmode = touch ? false : "zoom";
   Plotly.newPlot(plot, figure.data, figure.layout, {
@@ -37,6 +50,10 @@
       if (number !== undefined) { show(number, false); }
     });
     show(plot.dataset.chosen, false);
+    Plotly.relayout(plot, colours());
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", function () {
+      Plotly.relayout(plot, colours());
+    });
   });
   // From the simplest candidate to the most complex one, and down the losses of equal ones.
   var order = Object.keys(places).sort(function (a, b) {
@@ -53,5 +70,19 @@
   });
   document.querySelectorAll("button.pick").forEach(function (button) {
     button.addEventListener("click", function () { show(button.dataset.candidate, true); });
+  });
+  document.querySelectorAll(".copied").forEach(function (box) {
+    var button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.addEventListener("click", function () {
+      var selection = window.getSelection();
+      selection.selectAllChildren(box.querySelector("pre"));
+      // A page that was opened from a disk may not use navigator.clipboard in every browser.
+      button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl-C";
+      window.setTimeout(function () { button.textContent = "Copy"; }, 2000);
+    });
+    box.appendChild(button);
   });
 })();
