@@ -45,9 +45,13 @@ BENCH_STAMP := $(VENV)/.installed-bench
 DOCS_STAMP := $(VENV)/.installed-docs
 FUZZ_STAMP := $(VENV)/.installed-fuzz
 
-.PHONY: install dev
+.PHONY: install dev dist
 install: $(RUN_STAMP) ## make .venv with the program in it (every target does this by itself)
 dev: $(DEV_STAMP) ## the same with the tools for tests and linting
+
+dist: $(RUN_STAMP) ## a wheel of the program in dist/
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 $(RUN_STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || test -n "$(PYTHON)" || { \

@@ -39,7 +39,7 @@ RATE_RULES = (
         year=1992,
         note="The expression has growth held back by the output in place of the division by |w|: with "
         "c*w - k*w*y**2 the weights end at |w|**2 = (c - v)/(k*v), where v is the smallest variance of the "
-        "inputs. Here c = .5 and k = 4, for unit norm at v = .1.",
+        "inputs. Here c = 0.5 and k = 4, for unit norm at v = 0.1.",
     ),
     KnownRule(
         name="covariance",

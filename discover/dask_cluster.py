@@ -26,7 +26,7 @@ N_WARM = 16
 
 MUST_AGREE = ("code", "numpy", "numba", "scipy")
 
-INSTALL = "Install it on this machine and on the workers: pip install 'plasticity-discovery[cluster]'."
+INSTALL = "Install it on this machine and on the workers: pip install dask distributed."
 
 
 @contextmanager

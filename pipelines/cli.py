@@ -335,7 +335,7 @@ def recover_known(
     engine: Engines = None,
     noise: Annotated[
         str, typer.Option(help="Noise over the standard deviation of the update, with commas between.")
-    ] = "0,.01,.1",
+    ] = "0,0.01,0.1",
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs for each rule, noise and engine.")] = 10,
     rules: Annotated[str, typer.Option(help="Some of the rules, with commas between.")] = "",
     backend: Backend = "local",
@@ -547,7 +547,8 @@ def _numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(
-            f"{option}: numbers with commas between are expected, such as 0,.01,.1, but it is {text[:80]!r}."
+            f"{option}: numbers with commas between are expected, such as 0,0.01,0.1, but it is "
+            f"{text[:80]!r}."
         ) from None
 
 

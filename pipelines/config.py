@@ -248,9 +248,9 @@ def from_table(
         seed=header.seed,
         engines=engines,
         problems=validated(task.settings_type, table.get("problems", {}), "problems", source),
-        search=validated(_settings_type("search"), search, "search", source),
+        search=validated(settings_type("search"), search, "search", source),
         **{
-            name: validated(_settings_type(name), table.get(name, {}), name, source)
+            name: validated(settings_type(name), table.get(name, {}), name, source)
             for name in SECTIONS
             if name != "search"
         },
@@ -340,7 +340,8 @@ def _task(name: str, source: str, folder: Path | None) -> Any:
         raise ConfigError(f"{source}: task: {error}") from error
 
 
-def _settings_type(section: str) -> Any:
+def settings_type(section: str) -> Any:
+    """Return the dataclass with the settings of one of :data:`SECTIONS`."""
     module, name = SECTIONS[section]
     return getattr(importlib.import_module(module), name)
 

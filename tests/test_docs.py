@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,14 +52,36 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
 
 
+def site_module(name: str) -> Any:
+    """Return a module of those that build the site."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_site" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def nav() -> list[str]:
     text = (ROOT / "mkdocs.yml").read_text()
     return re.findall(r"^ +- [^:\n]+: (\S+\.md)$", text[text.index("\nnav:") :], re.MULTILINE)
 
 
 def test_the_navigation_lists_every_page_once() -> None:
-    pages = [path.relative_to(DOCS).with_suffix(".md").as_posix() for path in NOTEBOOKS]
-    assert sorted(nav()) == sorted([*NAMES, *pages])
+    made = [path.relative_to(DOCS).with_suffix(".md").as_posix() for path in NOTEBOOKS]
+    made.append(site_module("toml_keys").PAGE)
+    assert sorted(nav()) == sorted([*NAMES, *made])
+
+
+def test_every_key_of_a_pipeline_file_is_explained() -> None:
+    keys = site_module("toml_keys")
+    tables = [line for line in keys.page_of_keys().splitlines() if line.startswith("| `")]
+    assert len(tables) > 250
+    assert [line for line in tables if line.endswith("|  |")] == []
+    for path in sorted((ROOT / "pipelines").glob("*.toml")):
+        for section, content in tomllib.loads(path.read_text()).items():
+            for key in content if isinstance(content, dict) else [section]:
+                assert any(re.match(rf"\| `{key}(`|\.)", line) for line in tables), f"{path.name}: {key}"
 
 
 @every_page
@@ -219,15 +242,6 @@ LAWS = {
     "recorded_data": ("stream", "#*pre*post - #*w*post - #*w*pre*post"),
 }
 """Notebook -> where its rule is shown, and the rule without its numbers."""
-
-
-def site_module(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, DOCS / "_site" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow

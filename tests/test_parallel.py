@@ -98,7 +98,7 @@ def test_a_cluster_without_dask_is_one_paragraph(monkeypatch: pytest.MonkeyPatch
         app, ["recover", "oja", "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1"]
     )
     assert found.exit_code == 2
-    assert "pip install 'plasticity-discovery[cluster]'" in found.stderr
+    assert "pip install dask distributed" in found.stderr
     assert "Traceback" not in found.output
 
 

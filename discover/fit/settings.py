@@ -34,8 +34,9 @@ class TeacherSettings:
     penalties : tuple of float
         Weights of the group penalty along the path, in units of relative effect; 0 keeps all blocks.
     steps, path_steps, refit_steps, batch : int
-        See :class:`FitSettings`, like all that follow.
+        As for the coefficients.
     step_size, path_step_size, growth, start_scale, negligible, resolution : float
+        As for the coefficients.
     """
 
     restarts: Annotated[int, Ge(0), Le(1000)] = 0

@@ -238,7 +238,7 @@ def _parquet(path: Path, data: bytes) -> tuple[list[str], list[Column]]:
     except ImportError:
         raise ConfigError(
             f"{path}: Parquet files are read by pyarrow, which is not installed: "
-            "pip install 'plasticity-discovery[parquet]'. CSV and NPZ need nothing further."
+            "pip install pyarrow. CSV and NPZ need nothing further."
         ) from None
     try:
         file = parquet.ParquetFile(arrow.BufferReader(data))

@@ -96,6 +96,7 @@ class OperonSettings:
     generations : int
         Generations of every search.
     population_size : int
+        Expressions in a generation.
     chunk : int
         Generations between two looks at the population.
     local_search : float
@@ -143,6 +144,7 @@ class PySRSettings:
     Parameters
     ----------
     niterations, populations, population_size : int
+        PySR's own: iterations, populations that evolve side by side, and expressions in each.
     ncycles_per_iteration, max_evals : int
         0 for PySR's own number of cycles, and for no limit on evaluations.
     maxsize : int

@@ -119,7 +119,7 @@ class BalanceTask(SpikingTask):
         return measures_at_stop(problem["target_hz"])
 
     def limits(self, circuit: Circuit, seconds: float) -> Mapping[str, ActivityLimits]:
-        """When a recurrent network is stopped: .1-100 Hz in a window of 1 s, after the first 5 s."""
+        """When a recurrent network is stopped: 0.1-100 Hz in a window of 1 s, after the first 5 s."""
         from sims.spike_rules import ActivityLimits
 
         return {"E": ActivityLimits(0.1, HIGHEST_HZ, 1.0, 5.0)}

@@ -47,6 +47,7 @@ class BalanceSettings:
     duration_s, measured_s : float
         Length of the inner loop, and of its last part in which rate and currents are measured.
     learning_rate : float
+        Factor of every change of a weight.
     rate_factor : float
         Factor of all input rates.
     rate_spread : float

@@ -39,6 +39,7 @@ class RecurrentSettings:
     duration_s, measured_s : float
         Length of the run, and of its last part in which is measured.
     learning_rate : float
+        Factor of every change of a weight.
     constant_factor : float
         Multiplies the constant term of the update at presynaptic spikes, which sets the target of a rule.
     """

@@ -18,7 +18,7 @@ HIGHEST_HZ = 100.0
 
 
 def usual_limits(seconds: float) -> ActivityLimits:
-    """When a run is stopped: its activity has left .1-100 Hz in a quarter of it, after the first quarter."""
+    """When a run is stopped: its activity has left 0.1-100 Hz in a quarter of it, after the first quarter."""
     from sims.spike_rules import ActivityLimits
 
     window = max(seconds / 4, min(seconds, 2.0))

@@ -61,6 +61,7 @@ class BanditSettings:
     Parameters
     ----------
     n_options : int
+        Options to choose between, each with an input of its own.
     n_trials : int
         Length of the inner loop.
     high, low : float
@@ -82,6 +83,7 @@ class BanditSettings:
         A choice is credited with the losses of so many trials after it where gradients are taken; more are
         nearer to the gradient of the expected loss, and noisier.
     learning_rate : float
+        Factor of every change of a weight.
     """
 
     n_options: Annotated[int, Ge(2), Le(100)] = 2

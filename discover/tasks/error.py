@@ -70,6 +70,7 @@ class ErrorSettings:
     Parameters
     ----------
     n_inputs : int
+        Number of synapses.
     lowest_hz, highest_hz : float
         Rates of the inputs, evenly spaced between these.
     duration_s : float
@@ -85,6 +86,7 @@ class ErrorSettings:
     noise_mv : float
         Standard deviation of what is added to each potential that is handed over.
     learning_rate : float
+        Factor of every change of a weight.
     """
 
     n_inputs: Annotated[int, Ge(1), Le(1_000)] = 5

@@ -53,7 +53,7 @@ class McaSettings(NeuronSettings):
     n_inputs : int
         Number of synapses.
     smallest : float
-        Variance along the minor component; the others fall evenly from 1 to .5.
+        Variance along the minor component; the others fall evenly from 1 to 0.5.
     source : str
         Distribution of the inputs: ``gaussian``, ``laplace`` or ``uniform``.
     n_samples, n_steps, learning_rate, batch, initial_scale

@@ -82,6 +82,7 @@ class MemorySettings:
     size, connections : float
         Of the copy of the network, see :class:`sims.memory.MemoryCircuit`; both 1 for the published one.
     learning_rate : float
+        Factor of every change of a weight.
     input_rate_hz : float
         Of all inputs without a stimulus.
     stimulus_inputs : int

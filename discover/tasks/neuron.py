@@ -60,6 +60,7 @@ class NeuronSettings:
     n_steps : int
         Updates of the inner loop.
     learning_rate : float
+        Factor of every change of a weight.
     batch : int
         Samples an update takes the mean over: 1 is online, 0 the whole sample.
     initial_scale : float

@@ -1,8 +1,8 @@
 """Task ``oja``: one linear neuron should find the first principal component of its inputs.
 
 The target is the component of the sample about zero, as the neuron sees it. The published target is that of
-the centred sample, which no rule can reach exactly: with it, Oja's rule ends at losses of about .01 (``d3``)
-where it would otherwise end at .001.
+the centred sample, which no rule can reach exactly: with it, Oja's rule ends at losses of about 0.01 (``d3``)
+where it would otherwise end at 0.001.
 
 References
 ----------
@@ -85,6 +85,7 @@ class OjaSettings:
     n_steps : int
         Updates of the inner loop.
     learning_rate : float
+        Factor of every change of a weight.
     batch : int
         Samples an update takes the mean over: 1 is online, 0 the whole sample.
     centred_targets : bool

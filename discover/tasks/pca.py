@@ -60,9 +60,9 @@ def complete_settings(settings: Any, presets: Mapping[str, Mapping[str, Any]]) -
 def eigenvalues(spectrum: Spectrum | Isotropic | tuple[float, ...], n_inputs: int) -> FloatArray:
     """Variances of the inputs along their principal axes, largest first, shape (n_inputs,).
 
-    ``published`` is (1, .9, .8, .7, .6, .5, 0, ...), ``linear`` falls evenly from 1 to 0, ``power-law`` is
-    1/k and ``steep`` 1/k**2; a tuple is taken as it is, filled up with zeros. ``isotropic`` is 1 everywhere:
-    no direction is special, and there is nothing to find.
+    ``published`` is (1, 0.9, 0.8, 0.7, 0.6, 0.5, 0, ...), ``linear`` falls evenly from 1 to 0, ``power-law``
+    is 1/k and ``steep`` 1/k**2; a tuple is taken as it is, filled up with zeros. ``isotropic`` is 1
+    everywhere: no direction is special, and there is nothing to find.
 
     Raises
     ------

@@ -8,7 +8,7 @@ the wrong way.
 
 A target is a component of the sample about zero, as the network sees it, and the known pair comes as near to
 it as the inner loop is long. The published targets are components of the centred sample, which no network can
-reach; with them the known pair ends at losses of .019, .017 and .061 (``d3``, ``d5``, ``d50``).
+reach; with them the known pair ends at losses of 0.019, 0.017 and 0.061 (``d3``, ``d5``, ``d50``).
 
 References
 ----------

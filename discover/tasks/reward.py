@@ -55,9 +55,11 @@ class RewardSettings:
     Parameters
     ----------
     n_inputs : int
+        Neurons that carry the stimuli.
     connected : float
         Probability that an input has a synapse.
     n_stimuli : int
+        Patterns to answer to or not, by chance.
     rate_hz, duration_ms : float
         Of the inputs during a stimulus, and its length.
     n_trials : int

@@ -162,7 +162,7 @@ class SpikingTask(Task):
         }
 
     def limits(self, circuit: Circuit, seconds: float) -> Mapping[str, ActivityLimits]:
-        """When a run is stopped, by population; by default outside .1-100 Hz of the postsynaptic one."""
+        """When a run is stopped, by population; by default outside 0.1-100 Hz of the postsynaptic one."""
         return {circuit.projections[self.projection].post: usual_limits(seconds)}
 
     def other_rules(self, settings: Any) -> Mapping[str, Any]:

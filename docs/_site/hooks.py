@@ -1,4 +1,4 @@
-"""What the documentation needs beside MkDocs: formulas as MathML, notebooks, figures and tables."""
+"""What the documentation needs beside MkDocs: formulas as MathML, notebooks, figures, tables, keys."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 from notebooks import NOTEBOOKS, page
+from toml_keys import PAGE, page_of_keys
 
 FIGURES = Path(__file__).resolve().parents[2] / "results" / "reference"
 
@@ -26,6 +27,7 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
     for path in sorted(FIGURES.rglob("*.png")):
         target = f"figures/{path.relative_to(FIGURES).as_posix()}"
         files.append(File.generated(config, target, abs_src_path=str(path)))
+    files.append(File.generated(config, PAGE, content=page_of_keys()))
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         text, pictures = page(path)
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
