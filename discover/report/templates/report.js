@@ -71,6 +71,17 @@
   document.querySelectorAll("button.pick").forEach(function (button) {
     button.addEventListener("click", function () { show(button.dataset.candidate, true); });
   });
+  // On a phone the rows of a wide table become blocks, each cell with the heading of its column.
+  document.querySelectorAll(".scroll table:not(.sticky)").forEach(function (table) {
+    var heads = [].map.call(table.querySelectorAll("thead th"), function (head) { return head.textContent.trim(); });
+    if (heads.length < 5 && !table.querySelector("math")) { return; }
+    table.classList.add("stacks");
+    table.querySelectorAll("tbody tr").forEach(function (row) {
+      [].forEach.call(row.children, function (cell, place) {
+        if (place && heads[place] && cell.textContent.trim()) { cell.dataset.label = heads[place]; }
+      });
+    });
+  });
   document.querySelectorAll(".copied").forEach(function (box) {
     var button = document.createElement("button");
     button.type = "button";
