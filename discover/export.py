@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from discover.errors import RuleError, did_you_mean
 from discover.expression import Node, postorder
+from discover.expression.node import NOT_SIMULATED, own_functions
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, POST_SPIKE, PRE_SPIKE, TAU_POST, TAU_PRE, get_slot
 
@@ -75,7 +76,9 @@ def _latex(rule: Rule) -> str:
 
 
 def _python(rule: Rule) -> str:
-    parts = [PYTHON_HEAD]
+    waves, own = _further_functions(rule)
+    parts = [PYTHON_HEAD.replace("tanh\n", "".join(["tanh", *(f", {name}" for name in waves), "\n"]))]
+    parts += [f"# {name}: a function of your own, to be defined here" for name in own]
     for slot, node in rule.expressions.items():
         if get_slot(slot).is_constant:
             parts.append(f"{_function_name(slot)} = {node}  # {get_slot(slot).unit}")
@@ -88,12 +91,21 @@ def _python(rule: Rule) -> str:
 
 def _sympy(rule: Rule) -> str:
     names = dict.fromkeys(name for slot in rule.slots for name in get_slot(slot).variables)
-    parts = [SYMPY_HEAD]
+    waves, own = _further_functions(rule)
+    further = [*waves, *(["Function"] if own else [])]
+    parts = [SYMPY_HEAD.replace("tanh\n", "".join(["tanh", *(f", {name}" for name in further), "\n"]))]
+    parts += [f'{name} = Function("{name}")' for name in own]
     if names:
         parts.append(f'{", ".join(names)} = symbols("{" ".join(names)}", real=True)')
     # A rule that is a plain number becomes one of SymPy's.
     parts += [f"{_function_name(slot)} = Float(1) * ({node})" for slot, node in rule.expressions.items()]
     return "\n".join(parts) + "\n"
+
+
+def _further_functions(rule: Rule) -> tuple[list[str], list[str]]:
+    """Return the functions that a rule has beyond those of networks: those on offer, and the user's own."""
+    used = {part.op for node in rule.expressions.values() for part in postorder(node)} & NOT_SIMULATED
+    return sorted(used - own_functions()), sorted(used & own_functions())
 
 
 def _function_name(slot: str) -> str:

@@ -77,6 +77,12 @@ def infer(
     degree: Annotated[
         int, typer.Option(min=1, max=8, help="Largest power in the polynomial basis.")
     ] = DEGREE,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Let rules have this function, too: sin or cos; give it again for both."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     name: Annotated[str, typer.Option(help="Name of the run; that of the file by default.")] = "",
     fresh: Fresh = False,
@@ -90,7 +96,7 @@ def infer(
     of_rows = {
         "--variables": variables != VARIABLES, "--target": target, "--groups": groups, "--units": units,
         "--weak": weak, "--time": time, "--synapse": synapse, "--window": window is not None,
-        "--polynomial": polynomial, "--degree": degree != DEGREE,
+        "--polynomial": polynomial, "--degree": degree != DEGREE, "--function": function,
     }  # fmt: skip
     of_protocols = {
         "--spikes": spikes is not None, "--columns": columns, "--error": error, "--hold-out": hold_out,
@@ -133,6 +139,7 @@ def infer(
         window=window,
         engines=() if polynomial else tuple(engine or ("auto",)),
         degree=degree,
+        functions=tuple(function or ()),
         seed=seed,
         name=name,
         fresh=fresh,

@@ -294,6 +294,7 @@ def infer_table(
     window: float | None,
     engines: tuple[str, ...],
     degree: int,
+    functions: tuple[str, ...],
     seed: int,
     name: str,
     fresh: bool,
@@ -334,7 +335,7 @@ def infer_table(
         window=window,
         sha256=table.digest,
     )
-    settings = InferSettings(degree=degree, seed=seed)
+    settings = InferSettings(degree=degree, seed=seed, functions=functions)
     config = InferConfig(run_name(path, name), engines, data, settings)
     folder = run_folder(results, config.name)
     if (folder / "config.json").exists() and not is_recorded(folder):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from run_by_hand import artefacts, candidate, fold, folds, point, standing, write_run
+from smoke_runs import SmokeRuns
 from stand_in_task import StandInTask
 
 import discover.report.curves
@@ -96,10 +97,44 @@ def test_long_names_do_not_leave_the_figure() -> None:
     falling = np.array([1.0, 0.1])
     names = ("chosen rule", "Homeostatic scaling with anti-Hebbian decorrelation (1989)")
     with styled():
-        figure = curves_figure([LearningCurve(name, np.array([0, 9]), *[falling] * 3) for name in names])
+        curves = [LearningCurve(name, np.array([0, 9]), *[falling] * 3) for name in names]
+        figure = curves_figure(curves, 0.5, "seconds")
         figure.draw_without_rendering()
     (legend,) = figure.legends
     assert legend.get_window_extent().x1 <= figure.bbox.x1
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "seconds"
+    assert [line.get_xdata().tolist() for line in axes.get_lines()] == [[0.0, 4.5]] * 2
+
+
+def test_beaten_candidates_do_not_stretch_the_axes(tmp_path: Path) -> None:
+    from discover.report.axes import front_view
+
+    content = artefacts()
+    before = front_view(read_run(write_run(tmp_path / "before", content)).front)
+    far = next(one for one in content["front"]["candidates"] if not one["on_front"])
+    content["front"]["candidates"].append({**far, "id": "far", "complexity": 470, "heldout_loss": 0.5})
+    after = front_view(read_run(write_run(tmp_path / "after", content)).front)
+    assert (after.right, after.low, after.high) == (before.right, before.low, before.high)
+    assert after.n_outside == before.n_outside + 1
+    on_front = [one["complexity"] for one in content["front"]["candidates"] if one["on_front"]]
+    assert max(on_front) < after.right < 470
+
+
+def test_rules_learn_at_the_multiples_that_suit_them(smoke_runs: SmokeRuns) -> None:
+    run = read_run(smoke_runs.folder("oja-smoke"))
+    rules = {"chosen rule": run.front.chosen.rule, "Oja (1982)": Rule.parse("x*y - w*y**2")}
+    speeds = discover.report.curves.best_speeds(run, rules)
+    (oja,) = [one for one in run.comparison.contests if "oja" in (one.name, *one.also)]
+    assert speeds == {"chosen rule": oja.found_speeds, "Oja (1982)": oja.speeds}
+    task, settings = discover.tasks.get_task("oja"), run.config.sections["problems"]
+    (fast,) = discover.report.curves.learning_curves(
+        task, settings, 0, {"a": rules["Oja (1982)"]}, {"a": {"feedforward": 2.0}}
+    )
+    (plain,) = discover.report.curves.learning_curves(
+        task, settings, 0, {"a": rules["Oja (1982)"].scaled(2.0)}
+    )
+    assert fast.median.tolist() == plain.median.tolist()
 
 
 def test_the_report_says_what_was_found(run: Path) -> None:
@@ -428,7 +463,7 @@ def test_the_matrix_has_every_compared_candidate_beside_every_known_rule(run: Pa
     matrix = matrix[: matrix.index("</table>")]
     head, *rows = re.findall(r"<tr.*?</tr>", matrix, re.DOTALL)
     known = list(dict.fromkeys(name for one in content.values() for name in one["distances"]))
-    assert re.findall(r">([^<]+)</th>", head) == ["candidate", *known, "rule"]
+    assert re.findall(r">([^<]+)</th>", head) == ["candidate", "rule", *known]
     others = sorted(set(content) - {"c02"})
     assert [re.findall(r'scope="row">([^<]+)<', row)[0] for row in rows] == ["c02", *others]
     assert [row.count("<td") for row in rows] == [len(known) + 1] * len(rows)
@@ -437,10 +472,18 @@ def test_the_matrix_has_every_compared_candidate_beside_every_known_rule(run: Pa
 
 def test_where_everything_came_from(run: Path) -> None:
     text = page(run).text
-    provenance = text[text.index("Provenance", text.index("Beside the known rules")) :]
+    provenance = text[text.index("What was run", text.index("Beside the known rules")) :]
     seconds = sum(stage["seconds"] for stage in artefacts()["manifest"]["stages"].values())
-    assert "Seed 3" in provenance
+    assert "seed 3" in provenance
     assert f"together {seconds:.1f}" in provenance
+
+
+def test_the_report_says_when_stages_finished(tmp_path: Path) -> None:
+    content = artefacts()
+    content["manifest"]["stages"]["fit"]["finished"] = "2020-06-12T15:30:00+00:00"
+    folder = write_run(tmp_path / "run", content)
+    write_report(folder)
+    assert "fit 2020-06-12 15:30:00 " in page(folder).text
 
 
 def lines(axes: Any) -> list[tuple[list[float], list[float]]]:

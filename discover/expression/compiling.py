@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from discover.errors import RuleError
-from discover.expression.node import Node, constants, is_integer_exponent, postorder, take
+from discover.expression.node import NOT_SIMULATED, Node, constants, is_integer_exponent, postorder, take
 from sims.rules import MAX_INSTRUCTIONS, Op, Program
 
 __all__ = ["compile_program"]
@@ -78,6 +78,8 @@ class _Compiler:
         return self.variables[name]
 
     def instruction(self, part: Node, operands: Sequence[int]) -> int:
+        if part.op in NOT_SIMULATED:
+            raise RuleError(f"Networks have no function {part.op}: rules of recorded data alone may use it.")
         op = Op[part.op.upper()]
         a, b = operands[0], operands[1] if len(operands) == 2 else 0
         if part.op == "pow" and is_integer_exponent(part.args[1]):

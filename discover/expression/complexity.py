@@ -29,9 +29,13 @@ COSTS: Mapping[str, float] = MappingProxyType(
     {
         "var": 1.0, "const": 3.0, "add": 1.0, "sub": 1.0, "mul": 1.0, "div": 2.0,
         "tanh": 4.0, "exp": 4.0, "log": 4.0, "sqrt": 4.0, "abs": 3.0, "sign": 3.0, "max": 3.0, "min": 3.0,
+        "sin": 4.0, "cos": 4.0,
     }
 )  # fmt: skip
 """Units of variables, constants and operations; a whole power costs as a product does."""
+
+FUNCTION = 4.0
+"""Units of a function that has none of its own."""
 
 DIGIT = 1.0
 """Units of a whole number up to nine."""
@@ -102,7 +106,7 @@ class Complexity:
     def _as_it_stands(self, node: Node) -> int | float:
         prices = {**COSTS, **self.costs, "neg": 0.0}
         prices["pow"] = prices["mul"] - prices["const"]  # the exponent is a constant of the tree
-        return _whole(sum(prices[part.op] for part in postorder(node)))
+        return _whole(sum(prices.get(part.op, FUNCTION) for part in postorder(node)))
 
     def _cheapest_form(self, node: Node) -> list[_Term]:
         """Return the sum of products that is shorter, as it stands or multiplied out."""
@@ -191,7 +195,7 @@ class Complexity:
         return DIGIT if whole <= LARGEST_DIGIT and _is(size, float(whole)) else self._price("const")
 
     def _price(self, name: str) -> float:
-        return self.costs.get(name, COSTS[name])
+        return self.costs.get(name, COSTS.get(name, FUNCTION))
 
 
 def _whole(cost: float) -> int | float:

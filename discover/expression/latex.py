@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from discover.expression.node import Node, postorder, take
+from discover.expression.node import FUNCTIONS, Node, postorder, take
 
 __all__ = ["latex_name", "latex_number", "to_latex"]
 
@@ -86,8 +86,10 @@ def _part(
     if part.op == "const":
         text = latex_number(part.value, digits)
         return text, _MINUS if part.value < 0 else _PRODUCT if r"\times" in text else _ATOM
-    if part.op in _FORMS:
-        return _FORMS[part.op].replace("#", operands[0][0]), _ATOM
+    if part.op in _FORMS or FUNCTIONS.get(part.op) == 1:
+        name = part.op.replace("_", r"\_")
+        form = _FORMS.get(part.op, rf"\operatorname{{{name}}}\left(#\right)")
+        return form.replace("#", operands[0][0]), _ATOM
     if part.op in ("max", "min"):
         return rf"\{part.op}\left({operands[0][0]}, {operands[1][0]}\right)", _ATOM
     if part.op == "div":
@@ -109,6 +111,8 @@ _FORMS = {
     "exp": r"\exp\left(#\right)",
     "log": r"\log\left(#\right)",
     "tanh": r"\tanh\left(#\right)",
+    "sin": r"\sin\left(#\right)",
+    "cos": r"\cos\left(#\right)",
     "sign": r"\operatorname{sign}\left(#\right)",
 }
 

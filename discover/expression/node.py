@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,15 +17,20 @@ from numpy.typing import ArrayLike, NDArray
 from discover.errors import RuleError, did_you_mean
 
 __all__ = [
+    "DERIVATIVES",
     "FUNCTIONS",
     "MAX_EXPONENT",
+    "NOT_SIMULATED",
     "OPERATIONS",
     "Node",
     "apply",
     "const",
     "constants",
+    "define_function",
     "evaluate",
+    "forget_function",
     "is_integer_exponent",
+    "own_functions",
     "postorder",
     "var",
     "variables_of",
@@ -35,7 +40,7 @@ __all__ = [
 MAX_EXPONENT = 64
 """Largest absolute value of a constant exponent."""
 
-OPERATIONS: dict[str, np.ufunc] = {
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
@@ -50,16 +55,111 @@ OPERATIONS: dict[str, np.ufunc] = {
     "sign": np.sign,
     "max": np.maximum,
     "min": np.minimum,
+    "sin": np.sin,
+    "cos": np.cos,
 }
 """What every operation computes, by its name."""
 
-FUNCTIONS = ("tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min")
-"""Operations that are written as function calls."""
+DERIVATIVES: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "add": lambda value, a, b: (1.0, 1.0),
+    "sub": lambda value, a, b: (1.0, -1.0),
+    "mul": lambda value, a, b: (b, a),
+    "div": lambda value, a, b: (1.0 / b, -value / b),
+    "pow": lambda value, a, b: (b * a ** (b - 1.0), value * np.log(a)),
+    "neg": lambda value, a: (-1.0,),
+    "tanh": lambda value, a: (1.0 - value**2,),
+    "exp": lambda value, a: (value,),
+    "log": lambda value, a: (1.0 / a,),
+    "sqrt": lambda value, a: (0.5 / value,),
+    "abs": lambda value, a: (np.sign(a),),
+    "sign": lambda value, a: (0.0,),
+    "max": lambda value, a, b: (np.where(a >= b, 1.0, 0.0), np.where(a >= b, 0.0, 1.0)),
+    "min": lambda value, a, b: (np.where(a <= b, 1.0, 0.0), np.where(a <= b, 0.0, 1.0)),
+    "sin": lambda value, a: (np.cos(a),),
+    "cos": lambda value, a: (-np.sin(a),),
+}
+"""Partial derivatives of every operation, from its value and its operands."""
+
+FUNCTIONS: dict[str, int] = dict.fromkeys(("tanh", "exp", "log", "sqrt", "abs", "sign"), 1) | {
+    "max": 2, "min": 2, "sin": 1, "cos": 1,
+}  # fmt: skip
+"""Operations that are written as function calls -> their number of operands."""
+
+NOT_SIMULATED = {"sin", "cos"}
+"""Functions that rules of recorded data may have and networks do not run; those of one's own are added."""
+
+_DEFINED: set[str] = set()
 
 _Item = TypeVar("_Item")
 
-_ARITY: dict[str, int] = {name: ufunc.nin for name, ufunc in OPERATIONS.items()} | {"var": 0, "const": 0}
+_ARITY: dict[str, int] = {
+    **dict.fromkeys(("add", "sub", "mul", "div", "pow"), 2), **FUNCTIONS, "neg": 1, "var": 0, "const": 0,
+}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def own_functions() -> frozenset[str]:
+    """Return the names of the functions that were defined in this process."""
+    return frozenset(_DEFINED)
+
+
+def define_function(name: str, function: Callable[[Any], Any], derivative: Callable[[Any], Any]) -> None:
+    """Let rules of recorded data have a function of one's own, in this process.
+
+    Networks do not run it, and of the engines the product-term search alone proposes it: as ``name(v/c)``,
+    where :attr:`discover.inference.InferSettings.functions` names it. A process that reads such a rule has to
+    define the function again.
+
+    Parameters
+    ----------
+    name : str
+        How it is written, such as ``softplus``.
+    function, derivative : callable
+        Of one array, element by element.
+
+    Raises
+    ------
+    RuleError
+        If the name is none, or another operation has it, or the derivative is not that of the function.
+
+    Examples
+    --------
+    >>> define_function("softplus", lambda v: np.logaddexp(0, v), lambda v: 1 / (1 + np.exp(-v)))
+    >>> evaluate(Node("softplus", (var("x"),)), {"x": [0.0]}).round(4)
+    array([0.6931])
+    >>> forget_function("softplus")
+    """
+    if not _NAME.fullmatch(name) or (name in _ARITY and name not in _DEFINED):
+        raise RuleError(f"A function needs a name of its own (letters, digits, _), got {name[:40]!r}.")
+    places = np.linspace(-3.0, 3.0, 61) + 0.01
+    with np.errstate(all="ignore"):
+        slopes = (np.asarray(function(places + 1e-5)) - np.asarray(function(places - 1e-5))) / 2e-5
+        given = np.broadcast_to(np.asarray(derivative(places), dtype=np.float64), slopes.shape)
+    seen = np.isfinite(slopes) & np.isfinite(given)
+    wrong = ~np.isclose(given[seen], slopes[seen], rtol=1e-3, atol=1e-3)
+    if not seen.any() or np.mean(wrong) > 0.1:  # a corner is at few of these places
+        raise RuleError(f"The derivative of {name} is not that of the function, between -3 and 3.")
+    OPERATIONS[name] = function
+    DERIVATIVES[name] = lambda value, a: (derivative(a),)
+    FUNCTIONS[name] = _ARITY[name] = 1
+    NOT_SIMULATED.add(name)
+    _DEFINED.add(name)
+
+
+def forget_function(name: str) -> None:
+    """Take a function back that :func:`define_function` has added.
+
+    Raises
+    ------
+    RuleError
+        If none of this name was defined.
+    """
+    if name not in _DEFINED:
+        raise RuleError(f"No function {name[:40]!r} was defined.")
+    for table in (OPERATIONS, DERIVATIVES, FUNCTIONS, _ARITY):
+        del table[name]
+    NOT_SIMULATED.discard(name)
+    _DEFINED.discard(name)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -28,7 +29,8 @@ MAX_NODES = 2_000
 """Largest expression tree that is read from text."""
 
 _SHORTHANDS = {"square": 1, "cube": 1, "inv": 1, "neg": 1, "pow": 2}
-_CALLABLE: dict[str, int] = {name: 2 if name in ("max", "min") else 1 for name in FUNCTIONS} | _SHORTHANDS
+_CALLABLE = ChainMap(FUNCTIONS, _SHORTHANDS)
+"""What is written as a function call -> its number of operands; functions may be added."""
 _HINTS = {"ln": "log", "power": "pow", "maximum": "max", "minimum": "min", "sgn": "sign", "fabs": "abs"}
 _LOOKALIKES = {
     "\N{MINUS SIGN}": "-",
@@ -94,8 +96,8 @@ def parse(text: str, variables: Sequence[str]) -> Node:
     """Read a rule expression.
 
     Numbers (also in Julia's form ``1.0f-5``), the given variables, ``+ - * / ** ^``, brackets and the
-    functions ``tanh exp log sqrt abs sign max min square cube inv neg pow`` are understood; nothing is ever
-    evaluated as code. Sub-expressions without variables are folded into one constant.
+    functions ``tanh exp log sqrt abs sign max min sin cos square cube inv neg pow`` are understood; nothing
+    is ever evaluated as code. Sub-expressions without variables are folded into one constant.
 
     Parameters
     ----------

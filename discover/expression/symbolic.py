@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from discover.errors import RuleError
-from discover.expression.node import MAX_EXPONENT, Node, apply, const, take, var
+from discover.expression.node import MAX_EXPONENT, Node, apply, const, own_functions, take, var
 from discover.expression.parsing import MAX_NODES, combine
 from discover.expression.simplify import flat_operands
 
@@ -88,6 +88,8 @@ def _built(node: Node, shape: Sequence[str], args: Sequence[Any]) -> Any:
         return _power(args[0], args[1])
     if node.op == "sqrt":
         return sympy.sqrt(args[0])
+    if node.op in own_functions():
+        return sympy.Function(node.op)(*args)
     names = {"abs": "Abs", "max": "Max", "min": "Min"}
     return getattr(sympy, names.get(node.op, node.op))(*args, evaluate=False)
 
@@ -191,8 +193,8 @@ def _node(expr: Any, args: tuple[Node, ...]) -> Node:
     if expr.is_Pow:
         return _power_node(*args)
     table: dict[Any, str] = {sympy.Abs: "abs", sympy.Max: "max", sympy.Min: "min"}
-    table |= {getattr(sympy, name): name for name in ("exp", "tanh", "log", "sign")}
-    op = table.get(expr.func)
+    table |= {getattr(sympy, name): name for name in ("exp", "tanh", "log", "sign", "sin", "cos")}
+    op = table.get(expr.func, str(expr.func) if str(expr.func) in own_functions() else None)
     if op is None:
         raise RuleError(f"A rule cannot hold the SymPy function {expr.func.__name__}.")
     if op in ("max", "min"):

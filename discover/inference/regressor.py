@@ -49,7 +49,7 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         All further settings; `degree`, `heldout` and `random_state` take the place of what it says there.
     random_state : int
         Seed of the search.
-    max_terms, max_nodes, operators, resolution, folds, permutations
+    max_terms, max_nodes, operators, resolution, folds, permutations, functions
         What grid searches most often change of the settings, see
         :class:`~discover.inference.settings.InferSettings` and, for `max_nodes` and `operators`,
         :class:`~discover.search.settings.SearchSettings`. None leaves what `settings` says.
@@ -95,6 +95,7 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         resolution: float | None = None,
         folds: int | None = None,
         permutations: int | None = None,
+        functions: Sequence[str] | None = None,
     ) -> None:
         self.engines = engines
         self.variables = variables
@@ -108,6 +109,7 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.resolution = resolution
         self.folds = folds
         self.permutations = permutations
+        self.functions = functions
 
     def fit(
         self,
@@ -197,7 +199,7 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             heldout=self.heldout,
             seed=int(self.random_state or 0),
             search=search,
-            **self._given("max_terms", "resolution", "folds", "permutations"),
+            **self._given("max_terms", "resolution", "folds", "permutations", "functions"),
         )
         try:
             checked: InferSettings = adapter(InferSettings).validate_python(asdict(settings))

@@ -7,7 +7,9 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from discover.search.settings import DEFAULT_FACTORS, OperonSettings, SearchSettings
+from discover.errors import ConfigError
+from discover.expression.node import own_functions
+from discover.search.settings import DEFAULT_FACTORS, Operator, OperonSettings, SearchSettings
 
 __all__ = ["IN_ANY_UNIT", "InferSettings"]
 
@@ -28,6 +30,10 @@ IN_ANY_UNIT = (
 ``tanh(v)`` and ``1 - v`` would be other functions in every unit. A bound ``c - v`` is a sum of two products,
 and what both have in common is written once afterwards.
 """
+
+
+WAVES: tuple[Operator, ...] = ("sin", "cos")
+"""Functions on offer that are not used unless they are named."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class InferSettings:
     permutations : int
         Rearrangements of the data that say what chance alone gives; 0 for none.
     seed : int
+    functions : tuple of str
+        Further functions that rules may have: ``sin``, ``cos``, and those of
+        :func:`discover.expression.define_function`. The product-term search applies each to a variable
+        divided by a constant; pyoperon has ``sin`` and ``cos``.
     search : SearchSettings
         Operations and budgets of the engines. Where the functions of the product-term search are those of
         simulated networks, :data:`IN_ANY_UNIT` takes their place.
@@ -71,6 +81,7 @@ class InferSettings:
     floor: Annotated[float, Gt(0), Le(0.1)] = 1e-10
     permutations: Annotated[int, Ge(0), Le(10_000)] = 199
     seed: Annotated[int, Ge(0)] = 0
+    functions: tuple[str, ...] = ()
     search: SearchSettings = field(
         default_factory=lambda: SearchSettings(
             operators=("div", "tanh", "exp", "sqrt", "abs"),
@@ -79,7 +90,24 @@ class InferSettings:
     )
 
     def __post_init__(self) -> None:
-        terms = self.search.terms
-        if terms.factors == DEFAULT_FACTORS:
-            in_any_unit = replace(self.search, terms=replace(terms, factors=IN_ANY_UNIT))
-            object.__setattr__(self, "search", in_any_unit)
+        search, terms, operon = self.search, self.search.terms, self.search.operon
+        factors = IN_ANY_UNIT if terms.factors == DEFAULT_FACTORS else terms.factors
+        on_offer = [name for name in WAVES if name in self.functions]
+        for name in self.functions:
+            if name not in (*WAVES, *own_functions()):
+                raise ConfigError(
+                    f"functions: {name[:40]!r} is neither {' nor '.join(WAVES)} and was not defined: "
+                    "discover.expression.define_function does so."
+                )
+        new = tuple(factor for name in self.functions if (factor := f"{name}(v/c)") not in factors)
+        operators = tuple(dict.fromkeys([*search.operators, *on_offer]))
+        sets = operon.operator_sets
+        if on_offer and tuple(on_offer) not in sets:
+            sets = (*sets, tuple(on_offer))
+        changed = replace(
+            search,
+            operators=operators,
+            terms=replace(terms, factors=(*factors, *new)),
+            operon=replace(operon, operator_sets=sets),
+        )
+        object.__setattr__(self, "search", changed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from discover.expression import Node, constants, postorder, with_constants
-from discover.expression.node import OPERATIONS, is_integer_exponent
+from discover.expression.node import DERIVATIVES, OPERATIONS, is_integer_exponent
 from discover.search.engine import Samples
 
 __all__ = ["Fit", "fit_constants"]
@@ -21,24 +20,6 @@ _UNDEFINED = 1e6
 _ZERO_DIRECTION = 1e-12
 _SINGULAR = 1e-9
 _DEPENDENT = 1e-11
-
-_DERIVATIVES: dict[str, Callable[..., tuple[_Array | float, ...]]] = {
-    "add": lambda value, a, b: (1.0, 1.0),
-    "sub": lambda value, a, b: (1.0, -1.0),
-    "mul": lambda value, a, b: (b, a),
-    "div": lambda value, a, b: (1.0 / b, -value / b),
-    "pow": lambda value, a, b: (b * a ** (b - 1.0), value * np.log(a)),
-    "neg": lambda value, a: (-1.0,),
-    "tanh": lambda value, a: (1.0 - value**2,),
-    "exp": lambda value, a: (value,),
-    "log": lambda value, a: (1.0 / a,),
-    "sqrt": lambda value, a: (0.5 / value,),
-    "abs": lambda value, a: (np.sign(a),),
-    "sign": lambda value, a: (0.0,),
-    "max": lambda value, a, b: (np.where(a >= b, 1.0, 0.0), np.where(a >= b, 0.0, 1.0)),
-    "min": lambda value, a, b: (np.where(a <= b, 1.0, 0.0), np.where(a <= b, 0.0, 1.0)),
-}
-"""Partial derivatives of every operation, from its value and its operands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +92,7 @@ class _Tape:
                 op, operands = self.steps[position]
                 if not operands:
                     continue
-                slopes = _DERIVATIVES[op](values[position], *(np.float64(1) * values[k] for k in operands))
+                slopes = DERIVATIVES[op](values[position], *(np.float64(1) * values[k] for k in operands))
                 for operand, slope in zip(operands, slopes, strict=True):
                     adjoints[operand] = adjoints[position] * slope
         result = np.empty((self.samples.n_states, len(self.positions)))

@@ -45,6 +45,8 @@ _NAMES = {
     "abs": "Abs",
     "max": "Fmax",
     "min": "Fmin",
+    "sin": "Sin",
+    "cos": "Cos",
 }
 _OPERATIONS = {name: op for op, name in _NAMES.items()} | {"Add": "add", "Sub": "sub", "Mul": "mul"}
 _SEARCH_SHARE = 0.7

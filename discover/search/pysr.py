@@ -50,7 +50,7 @@ _CHILD = "discover.search._pysr_child"
 _TOO_SLOW = "Raise pysr.timeout_in_seconds, or lower pysr.niterations or pysr.populations."
 _BINARY = {"div": "/", "max": "max", "min": "min"}
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-_UNARY = ("tanh", "exp", "log", "sqrt", "abs", "sign")
+_UNARY = ("tanh", "exp", "log", "sqrt", "abs", "sign", "sin", "cos")
 _EXACT_LOSS = 1e-25
 _TOURNAMENT = 15
 

@@ -24,10 +24,12 @@ __all__ = [
     "TermsSettings",
 ]
 
-Operator = Literal["div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min"]
+Operator = Literal["div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min", "sin", "cos"]
 """Operations that a user may allow; + - * and whole powers are always there."""
 
-Operation = Literal["add", "sub", "mul", "div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min"]
+Operation = Literal[
+    "add", "sub", "mul", "div", "tanh", "exp", "log", "sqrt", "abs", "sign", "max", "min", "sin", "cos"
+]
 """All operations by name, for weights and constraints."""
 
 BINARY = frozenset({"add", "sub", "mul", "div", "max", "min"})
