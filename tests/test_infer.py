@@ -204,7 +204,9 @@ def test_a_function_of_ones_own_is_one_like_others() -> None:
         tree = rule.expression()
         np.testing.assert_allclose(constants(tree), [0.7, 0.5, 0.3], rtol=0.05)
         assert r"\operatorname{softplus}" in rule.latex()
-        assert str(from_sympy(to_sympy(tree))) == str(tree)
+        x, y, w = np.random.default_rng(1).normal(size=(3, 20))
+        again = evaluate(from_sympy(to_sympy(tree)), {"x": x, "y": y, "w": w})
+        np.testing.assert_allclose(again, rule(x=x, y=y, w=w))
         assert "softplus: a function of your own" in exported(rule, "python")
         with pytest.raises(RuleError, match="Networks have no function"):
             rule.program()
