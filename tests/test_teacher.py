@@ -15,7 +15,7 @@ from discover.fit import FitResult, FitSettings, Teacher, TeacherPoint, TeacherS
 from discover.fit.proximal import ProximalAdam
 from discover.journal import Journal, JournaledTask
 from discover.progress import silent
-from discover.report.teacher import curves_of_rule, teacher_figure
+from discover.report.teacher import curves_of_rule, mean_updates, teacher_figure
 from discover.rule import Rule
 from discover.search.curves import from_curves
 from discover.search.engine import Proposal, Samples
@@ -207,10 +207,35 @@ def test_the_figure_has_a_place_for_every_curve(quick: Teacher) -> None:
     table[0, 1] = table[2, 2] = -1.0
     rule = SplineRule(quick.best.rule.low, quick.best.rule.high, table)
     points = tuple(replace(point, rule=rule) for point in quick.points)
-    figure = teacher_figure(replace(quick, points=points), Rule.parse("x*y - w"))
-    shown = [axes for axes in figure.axes if axes.get_visible()]
+    updates = (np.array([1.0, -1.0]), np.array([1.0, 0.0]))
+    figure = teacher_figure(replace(quick, points=points), Rule.parse("x*y - w"), updates)
+    *shown, alike = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in shown] == ["times w", "times x", "times x²w²"]
     assert all(len(axes.lines) == 3 for axes in shown)
+    assert alike.get_title(loc="left") == "mean updates: 50 % alike"
+
+
+def _only(table: Any, i: int, k: int, number: int) -> Any:
+    """Return a table of coefficients of which one is 1."""
+    alone = np.zeros_like(table)
+    alone[i, k, number] = 1.0
+    return alone
+
+
+def test_mean_updates_of_a_formula_in_splines_are_its_own(quick: Teacher) -> None:
+    task = get_task("oja")
+    settings = task.settings_type(n_inputs=3, n_samples=400, n_steps=40, batch=10)
+    low, high = quick.best.rule.low, quick.best.rule.high
+    y = np.linspace(low, high, 400)
+    table = np.zeros((3, 3, quick.best.rule.coefficients.shape[2]))
+    each = [SplineRule(low, high, _only(table, 1, 0, k)).curves(y)[1, 0] for k in range(table.shape[2])]
+    for block, curve in (((1, 0), y), ((0, 1), -(y**2))):
+        table[block] = np.linalg.lstsq(np.transpose(each), curve, rcond=None)[0]
+    points = tuple(replace(point, rule=SplineRule(low, high, table)) for point in quick.points)
+    teacher = replace(quick, points=points)
+    own, found = mean_updates(teacher, Rule.parse("3*x*y - 3*w*y**2"), task, settings, 0)
+    assert len(own) > 100
+    np.testing.assert_allclose(found, own, atol=1e-3 * np.abs(own).max())
 
 
 def test_a_teacher_of_a_task_that_knows_no_sign_treats_both_alike() -> None:

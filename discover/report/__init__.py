@@ -55,7 +55,7 @@ def write_report(run_folder: Path) -> Path:
     draw_figures(run, curves, axis, figures)
     sections = (
         spiking_section(run, task, settings, figures),
-        teacher_section(run, figures),
+        teacher_section(run, task, settings, figures),
         portrait_section(run, task, settings, rules, figures),
         study_section(run),
         memory_section(run, task, settings, figures),

@@ -46,6 +46,9 @@ MAX_BARS = 16
 LONGEST_BESIDE_ANOTHER = 32
 """Letters of a name that fits into half the width of a figure; with a longer one every name has a line."""
 
+LONGEST_LINE = 56
+"""Letters of a name that fits into the width of a figure; a longer one has several lines."""
+
 Term = tuple[str, str]
 
 
@@ -368,7 +371,8 @@ def _legend_above(figure: Figure, axes: Axes) -> None:
     unique = dict(zip(labels, handles, strict=True))
     if unique:
         n_columns = 2 if max(map(len, unique)) <= LONGEST_BESIDE_ANOTHER else 1
-        legend = figure.legend(list(unique.values()), list(unique), loc="outside upper left", ncols=n_columns)
+        names = [textwrap.fill(name, LONGEST_LINE) for name in unique]
+        legend = figure.legend(list(unique.values()), names, loc="outside upper left", ncols=n_columns)
         for text in legend.get_texts():
             text.set_parse_math(False)
 

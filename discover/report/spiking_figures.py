@@ -73,9 +73,12 @@ def manifold_figure(study: Manifold) -> Figure:
         (study.surface, False, "x", GREY, "drawn from the surface, fails"),
         (study.rate_only, False, "s", VERMILLION, "rate alone: not tuned"),
     ]
+    drawn = np.empty((0, 2))
     for solutions, converged, marker, colour, label in shown:
         chosen = [one for one in solutions if one.converged is converged]
         points = np.array([_plane(one.parameters, target, pre) for one in chosen]).reshape(-1, 2)
+        if converged:
+            drawn = np.concatenate([drawn, points[np.isfinite(points).all(axis=1)]])
         look: dict[str, Any] = {"marker": marker, "s": 34, "label": label, "linewidths": 1.4}
         colours = {"facecolors": "none", "edgecolors": colour} if marker != "x" else {"color": colour}
         plane.scatter(points[:, 1], points[:, 0], **look, **colours)
@@ -90,18 +93,19 @@ def manifold_figure(study: Manifold) -> Figure:
         color=BLACK,
         label="with measured covariances",
     )
-    beta = np.linspace(-2, 2, 50)
-    plane.plot(beta, -(1 + beta), color=BLACK, linewidth=1, label="mean-field surface")
-    plane.set(xlim=(-2, 2), ylim=(-3, 1))
+    beta, (low, high) = _ends(drawn[:, 1]), _ends(np.concatenate([drawn[:, 0], -1 - drawn[:, 1]]))
+    plane.plot(beta, [-1 - end for end in beta], color=BLACK, linewidth=1, label="mean-field surface")
+    plane.set(xlim=beta, ylim=(low, high))
     plane.set_xlabel(f"beta / (coincidence term at {pre:.0f} Hz)")
     plane.set_ylabel("alpha / (coincidence term\nat the target rate)")
-    line = np.array([0.5 * target, 2 * target])
+    working = [one for one in (*study.searched, *study.surface) if one.converged]
+    ends = _ends([target, *(rate for one in working for rate in (one.simulated_hz, one.predicted_hz))])
+    line = np.array(ends)
     rates.plot(line, line, color=BLACK, linewidth=1)
-    low, high = 1 - study.tolerance, 1 + study.tolerance
-    rates.fill_between(line, low * line, high * line, color=GREY, alpha=0.2, linewidth=0)
+    least, most = 1 - study.tolerance, 1 + study.tolerance
+    rates.fill_between(line, least * line, most * line, color=GREY, alpha=0.2, linewidth=0)
     rates.axvline(target, color=GREY, linewidth=1, linestyle=":")
-    rates.set_xlim(0.5 * target, 2 * target)
-    rates.set_ylim(0.5 * target, 2 * target)
+    rates.set(xlim=ends, ylim=ends)
     rates.set(xlabel="simulated rate (Hz)", ylabel="rate predicted by the mean field (Hz)")
     handles, labels = rates.get_legend_handles_labels()
     lines, names = plane.get_legend_handles_labels()
@@ -113,6 +117,15 @@ def _plane(parameters: LinearParameters, target: float, pre: float) -> tuple[flo
     """Alpha and beta of a rule, relative to its coincidence term, so that the surface is one line."""
     unit = parameters.coincidence or float("nan")
     return parameters.alpha / unit / target, parameters.beta / unit / pre
+
+
+def _ends(values: Sequence[float] | np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Return the ends of an axis on which all but one in twenty values lie, with a margin."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (0.0, 1.0)
+    margin = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
+    return float(low - margin), float(high + margin)
 
 
 def _scaled(values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from discover.report.reading import Run
 from discover.report.spike_teacher import spike_teacher_figure, times_name
 from discover.report.style import BLUE, SKY, VERMILLION, new_figure, save, styled
 from discover.rule import Rule
+from discover.tasks import Task
 
 __all__ = ["FIGURE", "TeacherSection", "curves_of_rule", "teacher_section"]
 
@@ -22,6 +25,9 @@ FloatArray = NDArray[np.float64]
 
 FIGURE = "teacher"
 N_POINTS = 201
+N_PROBLEMS, N_RECORDS, N_SAMPLES = 4, 20, 500
+SEED = 20_200_614
+"""Root of the problems on which mean updates are compared, with the run's seed; no stage draws from it."""
 
 RATE_FORM = "A sum of powers of input and weight, each times a spline of the output"
 RATE_REMARK = "Curves that only differ by what averages to zero under the inputs do the same."
@@ -61,12 +67,15 @@ class TeacherSection:
     remark: str
 
 
-def teacher_section(run: Run, folder: Path) -> TeacherSection | None:
+def teacher_section(run: Run, task: Task, settings: Any, folder: Path) -> TeacherSection | None:
     """Draw the teacher's curves; None where the run has no teacher.
 
     Parameters
     ----------
     run : Run
+    task : Task
+    settings : dataclass
+        The task's settings.
     folder : Path
         Of the figures.
 
@@ -80,8 +89,12 @@ def teacher_section(run: Run, folder: Path) -> TeacherSection | None:
         return None
     rule = run.front.chosen.rule
     with styled():
-        draw = spike_teacher_figure if teacher.is_spiking else teacher_figure
-        save(draw(teacher, rule), folder, FIGURE)
+        if teacher.is_spiking:
+            figure = spike_teacher_figure(teacher, rule)
+        else:
+            updates = mean_updates(teacher, rule, task, settings, run.config.seed)
+            figure = teacher_figure(teacher, rule, updates)
+        save(figure, folder, FIGURE)
     best = teacher.best
     polynomial = min(run.path.points, key=lambda point: point.heldout_loss)
     text = (
@@ -101,8 +114,40 @@ def teacher_section(run: Run, folder: Path) -> TeacherSection | None:
     return TeacherSection(FIGURE, text, names, n_restarts, RATE_FORM, "output", RATE_REMARK)
 
 
-def teacher_figure(teacher: Teacher, rule: Rule) -> Figure:
-    """Draw each curve of the chosen teacher with the range over restarts, and that of the chosen formula."""
+def mean_updates(
+    teacher: Teacher, rule: Rule, task: Task, settings: Any, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return the mean updates of the teacher and of a formula, over all samples of some problems.
+
+    They are taken at weights that the formula visits. What averages to zero under the inputs, by which curves
+    may differ, is not in them.
+
+    Returns
+    -------
+    teacher, formula : ndarray, shape (n,)
+        The formula's are scaled, so that both agree as well as they can.
+    """
+    problems = task.draw(settings, N_PROBLEMS, np.random.SeedSequence([SEED, seed]))
+    course = task.run(rule, problems, None, max(1, problems.n_steps // N_RECORDS))  # type: ignore[attr-defined]
+    weights = course.record[course.blow_up < 0]
+    inputs = problems.inputs[course.blow_up < 0, :N_SAMPLES]
+    x, w = inputs[:, None], weights[:, :, None]
+    y = np.einsum("psd,prd->prs", inputs, weights)[..., None]
+    curves = teacher.best.rule.curves(y)
+    own = sum((curves[i, k] * x**i * w**k).mean(axis=2) for i in range(3) for k in range(3))
+    with np.errstate(all="ignore"):
+        update = rule.numpy()[teacher.slot](x=x, y=y, w=w)
+    found = np.broadcast_to(update, own.shape[:2] + inputs.shape[1:]).mean(axis=2)
+    is_sound = np.isfinite(own) & np.isfinite(found)
+    own, found = own[is_sound], found[is_sound]
+    return own, found * _scale(found, own)
+
+
+def teacher_figure(teacher: Teacher, rule: Rule, updates: tuple[FloatArray, FloatArray]) -> Figure:
+    """Draw each curve of the chosen teacher with the range over restarts, and that of the chosen formula.
+
+    The last part has the mean updates of both, see :func:`mean_updates`.
+    """
     best = teacher.best
     post = np.linspace(best.rule.low, best.rule.high, N_POINTS)
     curves = best.rule.curves(post)
@@ -110,11 +155,12 @@ def teacher_figure(teacher: Teacher, rule: Rule) -> Figure:
     formula = curves_of_rule(rule.numpy()[teacher.slot], post)
     if formula is not None:
         formula = formula * _scale(formula, curves)
-    n_rows = (len(best.blocks) + 1) // 2
+    n_rows = (len(best.blocks) + 2) // 2
     figure = new_figure(0.9 + 2.3 * n_rows)
     grid = figure.subplots(n_rows, 2, squeeze=False).ravel()
-    for axes in grid[len(best.blocks) :]:
+    for axes in grid[len(best.blocks) + 1 :]:
         axes.set_visible(False)
+    _draw_updates(grid[len(best.blocks)], *updates)
     for axes, (i, k) in zip(grid, best.blocks, strict=False):
         band = [other[i, k] for other in others]
         axes.fill_between(
@@ -130,6 +176,16 @@ def teacher_figure(teacher: Teacher, rule: Rule) -> Figure:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3)
     return figure
+
+
+def _draw_updates(axes: Axes, own: FloatArray, found: FloatArray) -> None:
+    """Draw the mean updates of the formula against those of the teacher, with the line of equal ones."""
+    largest = float(np.abs(np.concatenate([own, found, [1e-12]])).max())
+    axes.plot([-largest, largest], [-largest, largest], color="#444B55", linewidth=0.8)
+    axes.plot(own, found, ".", color=VERMILLION, markersize=3, alpha=0.6)
+    explained = 1 - np.mean((own - found) ** 2) / np.mean(own**2) if own.any() else float("nan")
+    axes.set_title(f"mean updates: {100 * explained:.0f} % alike", loc="left", fontsize=10)
+    axes.set(xlabel="teacher", ylabel="chosen formula")
 
 
 def curves_of_rule(update: object, post: FloatArray) -> FloatArray | None:
