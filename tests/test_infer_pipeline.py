@@ -257,7 +257,9 @@ def test_the_estimator_keeps_the_conventions_of_scikit_learn() -> None:
     before = np.random.get_state()  # noqa: NPY002
     try:
         results = check_estimator(
-            RuleRegressor(settings=InferSettings(n_penalties=12, folds=4)), on_fail=None, on_skip=None
+            RuleRegressor(engines=(), settings=InferSettings(n_penalties=12, folds=4)),
+            on_fail=None,
+            on_skip=None,
         )
     finally:
         np.random.set_state(before)  # noqa: NPY002 - the checks themselves draw from it
@@ -274,7 +276,7 @@ def test_what_a_grid_search_changes_are_parameters() -> None:
     states = rng.normal(size=(240, 3))
     update = states[:, 0] * states[:, 1] - 0.5 * states[:, 2] ** 3
     groups = np.repeat(np.arange(6), 40)
-    model = RuleRegressor(variables=("x", "y", "w"), folds=3, permutations=0)
+    model = RuleRegressor(engines=(), variables=("x", "y", "w"), folds=3, permutations=0)
     assert clone(model).set_params(max_nodes=12).get_params()["max_nodes"] == 12
     search = GridSearchCV(model, {"degree": [1, 3], "max_terms": [60]}, cv=GroupKFold(3))
     search.fit(states, update, groups=groups)
@@ -282,14 +284,14 @@ def test_what_a_grid_search_changes_are_parameters() -> None:
     assert search.best_score_ > 0.999
     for wrong in ({"folds": 1}, {"operators": ("tan",)}, {"degree": 99}, {"max_nodes": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
-            RuleRegressor(**wrong).fit(states, update)  # type: ignore[arg-type]
+            RuleRegressor(engines=(), **wrong).fit(states, update)  # type: ignore[arg-type]
 
 
 def test_many_targets_get_a_rule_each() -> None:
     states = np.random.default_rng(3).normal(size=(200, 3))
     x, y, w = states.T
     targets = np.column_stack([x * y - w * y**2, 2 * x - w])
-    model = RuleRegressor(variables=("x", "y", "w"), permutations=0).fit(states, targets)
+    model = RuleRegressor(engines=(), variables=("x", "y", "w"), permutations=0).fit(states, targets)
     assert [str(one.rule) for one in model.inferences_] == ["x*y - w*y**2", "2*x - w"]
     assert model.rule_ == model.inferences_[0].rule
     np.testing.assert_allclose(model.predict(states), targets, atol=1e-9)
@@ -302,17 +304,19 @@ def test_weights_of_samples_reach_the_rule() -> None:
     states = rng.normal(size=(300, 2))
     bad = np.arange(300) % 3 == 0
     update = np.where(bad, -4 * states[:, 0], 2 * states[:, 0] - states[:, 1])
-    model = RuleRegressor(variables=("x", "w"), permutations=0)
+    model = RuleRegressor(engines=(), variables=("x", "w"), permutations=0)
     model.fit(states, update, sample_weight=np.where(bad, 0.0, 3.0))
     assert str(model.rule_) == "2*x - w"
-    assert RuleRegressor(permutations=0).fit(states, update).score(states, update) < 0.5
+    assert RuleRegressor(engines=(), permutations=0).fit(states, update).score(states, update) < 0.5
 
 
 def test_the_estimator_finds_a_rule_and_predicts_by_it() -> None:
     from sklearn.base import clone
 
     features, update = states()
-    model = RuleRegressor(variables=("x", "y", "w")).fit(features, update, groups=np.repeat(np.arange(5), 40))
+    model = RuleRegressor(engines=(), variables=("x", "y", "w")).fit(
+        features, update, groups=np.repeat(np.arange(5), 40)
+    )
     assert model.rule_ == Rule.parse("x*y - 0.4*w*y**2")
     np.testing.assert_allclose(model.predict(features), update, atol=1e-9)
     assert model.score(features, update) > 1 - 1e-12
@@ -325,6 +329,7 @@ def test_the_estimator_finds_a_rule_and_predicts_by_it() -> None:
 def test_the_estimator_takes_engines_and_plain_names() -> None:
     features, _ = states()
     update = np.tanh(features[:, 0]) * features[:, 1]
+    assert RuleRegressor().engines == ("auto",), "those of the command line"
     model = RuleRegressor(engines=("terms",)).fit(features, update)
     assert model.variables_ == ("x0", "x1", "x2")
     assert str(model.rule_) == "recorded(x0, x1, x2): x1*tanh(x0)"
@@ -333,8 +338,8 @@ def test_the_estimator_takes_engines_and_plain_names() -> None:
 def test_the_estimator_refuses_what_does_not_fit() -> None:
     features, update = states()
     with pytest.raises(ValueError, match="3 features, and variables has 2"):
-        RuleRegressor(variables=("x", "y")).fit(features, update)
+        RuleRegressor(engines=(), variables=("x", "y")).fit(features, update)
     with pytest.raises(ValueError, match="groups needs the shape"):
-        RuleRegressor().fit(features, update, groups=[1, 2])
+        RuleRegressor(engines=()).fit(features, update, groups=[1, 2])
     with pytest.raises(ValueError, match="one recording"):
-        RuleRegressor().fit(features, update, groups=np.zeros(200))
+        RuleRegressor(engines=()).fit(features, update, groups=np.zeros(200))

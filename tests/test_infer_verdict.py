@@ -202,7 +202,7 @@ def test_the_estimator_says_whether_there_is_a_rule() -> None:
     states = rng.normal(size=(300, 2))
     groups = np.repeat(np.arange(6), 50)
     settings = InferSettings(permutations=99, n_penalties=12)
-    model = RuleRegressor(settings=settings).fit(states, rng.normal(size=300), groups)
+    model = RuleRegressor(engines=(), settings=settings).fit(states, rng.normal(size=300), groups)
     assert not model.verdict_.supported
     model.fit(states, states[:, 0] * states[:, 1] + 0.3 * rng.normal(size=300), groups)
     assert model.verdict_.supported
