@@ -37,8 +37,8 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     engines : sequence of str
-        Engines of the symbolic search, by default those of the command line; none, ``()``, for the polynomials
-        of the L1 path alone, which takes a few seconds less.
+        Engines of the symbolic search, by default those of the command line; none, ``()``, for the
+        polynomials of the L1 path alone, which takes a few seconds less.
     variables : sequence of str, optional
         What the columns are called in the rule, such as ``("x", "y", "w")``. By default the names of the
         columns, where they are plain, else ``x0, x1, ...``.
