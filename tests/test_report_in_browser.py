@@ -42,7 +42,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+PAPER = {"width": 720, "height": 1000}
+"""A4 with its margins, at 96 points an inch."""
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 
@@ -53,11 +55,21 @@ plot => {
     number,
     hover: trace.text[i],
     x: box.left + xaxis._offset + xaxis.d2p(trace.x[i]),
-    y: box.top + yaxis._offset + yaxis.d2p(trace.y[i])
-  })));
+    y: box.top + yaxis._offset + yaxis.d2p(trace.y[i]),
+    inside: xaxis.d2p(trace.x[i]) <= xaxis._length && yaxis.d2p(trace.y[i]) >= 0
+  })).filter(one => one.inside));
 }
 """
-"""Where the candidates are on the screen."""
+"""Where the candidates are on the screen; those that lie outside of the plot are left out."""
+
+HIDDEN = """
+sticky => [...document.querySelectorAll('table')].filter(table => {
+  const place = (table.closest('.scroll') || document.body).getBoundingClientRect();
+  const may = sticky && table.classList.contains('sticky');
+  return table.checkVisibility() && !may && table.getBoundingClientRect().right > place.right + 1;
+}).map(table => table.closest('section').id + ': ' + table.querySelector('tr').textContent.trim());
+"""
+"""Tables of which columns are hidden; where the argument is true, without those whose first column stays."""
 
 OVERLAPS = """
 () => {
@@ -139,6 +151,7 @@ class OpenPage:
         assert width <= self.page.viewport_size["width"]
         assert self.page.evaluate("document.body.scrollWidth") <= width
         assert self.page.evaluate(OVERLAPS) == []
+        assert self.page.evaluate(HIDDEN, width < DESKTOP["width"]) == []
 
     def places(self) -> list[dict[str, Any]]:
         """Return the candidates' places on the screen, without those that another point is close to."""
@@ -202,7 +215,7 @@ def test_the_report_of_every_task(browser: Any, smoke_runs: SmokeRuns, pipeline:
         assert opened.shown() == str(place["number"])
         assert panel.locator("math").count() >= 1
         opened.page.wait_for_timeout(400)  # or the next click would be the second of a double click
-    for section in ("run", "front", "path", "portrait", "curves", "folds", "known", "provenance"):
+    for section in ("run", "front", "path", "portrait", "curves", "folds", "known"):
         assert opened.page.locator(f"section#{section}").is_visible(), section
     loaded = "images => images.every(image => image.complete && image.naturalWidth > 100)"
     assert opened.page.locator("figure img").evaluate_all(loaded)
@@ -216,6 +229,34 @@ def test_the_report_of_every_task(browser: Any, smoke_runs: SmokeRuns, pipeline:
     phone.fits()
     phone.is_quiet()
     phone.context.close()
+
+    paper = OpenPage(browser, report, PAPER)
+    paper.page.emulate_media(media="print")
+    assert paper.page.evaluate(HIDDEN, True) == []
+    paper.context.close()
+
+
+def test_dark_pages_have_dark_plots_and_light_pictures(browser: Any, by_hand: Path) -> None:
+    opened = OpenPage(browser, by_hand, DESKTOP, color_scheme="dark")
+    page = "getComputedStyle(document.body).backgroundColor"
+    plot = "getComputedStyle(document.querySelector('#front-plot .main-svg')).backgroundColor"
+    picture = "getComputedStyle(document.querySelector('figure img')).backgroundColor"
+    assert opened.page.evaluate(page) == opened.page.evaluate(plot) == "rgb(21, 24, 28)"
+    assert opened.page.evaluate(picture) == "rgb(255, 255, 255)"
+    opened.is_quiet()
+    opened.context.close()
+
+
+def test_buttons_copy_the_rule(browser: Any, by_hand: Path) -> None:
+    opened = OpenPage(browser, by_hand, DESKTOP)
+    header = opened.page.locator("header")
+    header.locator("summary").click()
+    text = header.locator(".copied pre").first.inner_text()
+    header.locator("button.copy").first.click()
+    assert opened.page.evaluate("window.getSelection().toString()").strip() == text.strip()
+    assert header.locator("button.copy").first.inner_text() in ("Copied", "Press Ctrl-C")
+    opened.is_quiet()
+    opened.context.close()
 
 
 def test_the_report_of_pairing_experiments(browser: Any, smoke_runs: SmokeRuns) -> None:
