@@ -109,7 +109,7 @@ def _kind(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         bounds = [text for one in arguments[1:] if (text := _bound(one))]
-        return ", ".join([_kind(arguments[0]), *bounds])
+        return " ".join([_kind(arguments[0]), *bounds])
     if origin is Literal:
         return " or ".join(f"`{json.dumps(value)}`" for value in arguments)
     if origin in (tuple, list):
@@ -123,12 +123,9 @@ def _kind(hint: Any) -> str:
 
 
 def _bound(one: Any) -> str:
-    words = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}", "min_length": "{} or more"}
-    return ", ".join(
-        text.format(getattr(one, name))
-        for name, text in words.items()
-        if getattr(one, name, None) is not None
-    )
+    words = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}", "min_length": "({} or more)"}
+    bounds = ((text, getattr(one, name, None)) for name, text in words.items())
+    return " ".join(text.format(bound) for text, bound in bounds if bound is not None)
 
 
 def _default(field: Any) -> Any:
