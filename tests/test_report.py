@@ -459,7 +459,7 @@ def test_scripts_are_those_that_the_policy_names(run: Path) -> None:
 def test_the_matrix_has_every_compared_candidate_beside_every_known_rule(run: Path) -> None:
     content = json.loads((run / "comparison.json").read_text())["candidates"]
     text = (run / "report.html").read_text(encoding="utf-8")
-    matrix = text[text.index('class="sticky matrix"') :]
+    matrix = text[text.index('class="sticky matrix') :]
     matrix = matrix[: matrix.index("</table>")]
     head, *rows = re.findall(r"<tr.*?</tr>", matrix, re.DOTALL)
     known = list(dict.fromkeys(name for one in content.values() for name in one["distances"]))

@@ -74,7 +74,7 @@
   // On a phone the rows of a wide table become blocks, each cell with the heading of its column.
   document.querySelectorAll(".scroll table:not(.sticky)").forEach(function (table) {
     var heads = [].map.call(table.querySelectorAll("thead th"), function (head) { return head.textContent.trim(); });
-    if (heads.length < 5 && !table.querySelector("math")) { return; }
+    if (heads.length < 4 && !table.querySelector("math")) { return; }
     table.classList.add("stacks");
     table.querySelectorAll("tbody tr").forEach(function (row) {
       [].forEach.call(row.children, function (cell, place) {
