@@ -26,6 +26,9 @@ __all__ = ["ARROW", "DIGITS", "PLAIN", "Look"]
 DIGITS = 4
 """Significant digits of every number that is printed, unless the user says otherwise."""
 
+ROUNDING = 1e-15
+"""A smaller number is what rounding left of a difference of equal numbers, and is printed as 0."""
+
 ARROW = "-->"
 """Stands in front of the chosen rule."""
 
@@ -87,10 +90,14 @@ class Look:
         --------
         >>> Look().number(0.123456), Look(2).number(0.123456), Look().number(None), Look(2).number(1024)
         ('0.1235', '0.12', '-', '1024')
+        >>> Look().number(-6.505e-19)
+        '0'
         """
         if value is None:
             return "-"
-        return f"{value:.{self.digits}g}" if isinstance(value, float) else str(value)
+        if not isinstance(value, float):
+            return str(value)
+        return "0" if abs(value) < ROUNDING else f"{value:.{self.digits}g}"
 
     def reach(self, low: float | None, high: float | None) -> str:
         """Return a range.
