@@ -160,7 +160,7 @@ def test_every_repr_is_one_short_line(study: Study) -> None:
     for one in shown:
         assert len(repr(one)) < LONGEST, repr(one)
         assert "\n" not in repr(one)
-    assert "chosen c08" in repr(study.front)
+    assert f"chosen {study.front.chosen_id}" in repr(study.front)
     assert repr(found.verdict).startswith("<Verdict: The data support a rule.")
     assert "80 rows in 10 blocks of rows" in repr(recordings)
     assert found.verdict.text in html_of(found)
