@@ -22,7 +22,7 @@ from typing import Any
 from discover.errors import ArtefactError, ConfigError, DiscoverError
 from discover.progress import Progress
 from discover.seed_study import Study
-from discover.stored import Artefact, Count, read_stored
+from discover.stored import Artefact, Count, read_bytes, read_stored
 from discover.user_tasks import NamedFile, load_named, named_files
 from pipelines import artefacts
 from pipelines.config import PipelineConfig, from_table
@@ -34,6 +34,9 @@ from pipelines.sources import code_hash
 __all__ = ["Plan", "collect", "read_plan", "work", "write_plan"]
 
 FILE, SCRIPT, ERROR = "plan.json", "array.sh", "error.txt"
+
+MAX_ERROR = 4_096
+"""Bytes of an error that are shown."""
 
 SLURM = """\
 #!/bin/bash
@@ -269,7 +272,7 @@ def _brought(
     for n, seed in enumerate(seeds):
         place = plan.folder_of(seed, folder)
         if (place / ERROR).is_file():
-            ended(seed, (place / ERROR).read_text(errors="replace").strip())
+            ended(seed, read_bytes(place / ERROR)[:MAX_ERROR].decode(errors="replace").strip())
         elif place.is_dir() and has_run(place, plan.config_of(seed), plan.stages):
             with locked(study.folder_of(seed)):
                 take_files(study.folder_of(seed), files_of(place))

@@ -87,8 +87,8 @@ def study(
     from pipelines.seed_study import SeedStudy, run_study
 
     where = Where(backend, scheduler)
-    if plan_folder is not None and (jobs is not None or backend != "local" or as_json):
-        raise ConfigError("--plan runs nothing: it goes without --jobs, --backend and --json.")
+    if plan_folder is not None and (jobs is not None or backend != "local" or as_json or update):
+        raise ConfigError("--plan runs nothing: it goes without --jobs, --backend, --update and --json.")
     if jobs is not None and backend != "local":
         raise ConfigError("--jobs is for this machine; on a cluster there is a seed for every free worker.")
     config = find_run(name, results, toml_first=True).config

@@ -241,6 +241,7 @@ def from_table(
     header = validated(Header, {key: table[key] for key in keys if key in table}, "", source)
     task = _task(header.task, source, folder)
     search = dict(table.get("search", {}))
+    _refuse_not_simulated(search.get("operators"), source)
     engines = _checked_engines(search.pop("engines", ["auto"]), f"{source}: search.engines")
     return PipelineConfig(
         name=checked_name(header.name or default_name, source),
@@ -328,6 +329,17 @@ def _refuse_other_schema(schema: object, source: str) -> None:
             f"{source}: schema: the file has version {schema}, this program reads version {SCHEMA}. "
             "It was written for a newer release: upgrade plasticity-discovery."
         )
+
+
+def _refuse_not_simulated(operators: object, source: str) -> None:
+    from discover.expression.node import NOT_SIMULATED
+
+    for name in operators if isinstance(operators, list) else ():
+        if isinstance(name, str) and name in NOT_SIMULATED:
+            raise ConfigError(
+                f"{source}: search.operators: networks have no function {name}; `discover infer --function` "
+                "has it for recorded data."
+            )
 
 
 def _task(name: str, source: str, folder: Path | None) -> Any:

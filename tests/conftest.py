@@ -52,7 +52,7 @@ def brian2() -> None:
     )
     if probe.returncode:
         last = (probe.stderr.strip().splitlines() or ["no message"])[-1]
-        pytest.skip(f"Brian2 cannot be imported (pip install 'plasticity-discovery[brian2]'): {last}")
+        pytest.skip(f"Brian2 cannot be imported (pip install brian2): {last}")
 
 
 @pytest.fixture(scope="session")

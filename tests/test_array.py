@@ -113,6 +113,7 @@ def test_a_job_goes_on_where_it_was_cut_off(toy: Toy, tmp_path: Path) -> None:
         (["work", "elsewhere", "0"], "There is no file"),
         (["collect", "elsewhere"], "There is no file"),
         (["study", SMOKE, "--plan", "PLAN", "--jobs", "2"], "--plan runs nothing"),
+        (["study", SMOKE, "--plan", "PLAN", "--update"], "--plan runs nothing"),
     ],
 )
 def test_what_cannot_be_meant_is_said(plan: Path, arguments: list[str], words: str) -> None:

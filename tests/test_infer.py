@@ -177,60 +177,6 @@ def test_a_law_is_the_same_in_any_unit() -> None:
     np.testing.assert_allclose(other.rule(**units), 0.003 * plain.rule(x=x, y=y, w=w), rtol=0.05, atol=3e-5)
 
 
-@pytest.mark.parametrize("law", ["x*sin(2*y) - 0.1*w", "y*cos(3*x) - 0.2*w"])
-def test_waves_are_found_where_they_are_asked_for(law: str) -> None:
-    recordings = recorded(law, 0.1, n=1000)
-    settings = InferSettings(permutations=0, functions=("sin", "cos"))
-    found = infer(recordings, settings, engines=("terms",)).rule
-    assert skeleton(found) == skeleton(Rule.parse(law.replace("2*y", "y/2").replace("3*x", "x/3")))
-    x, y, w = np.random.default_rng(1).normal(size=(3, 50))
-    np.testing.assert_allclose(found(x=x, y=y, w=w), Rule.parse(law)(x=x, y=y, w=w), atol=0.1)
-    with pytest.raises(RuleError, match="Networks have no function"):
-        found.program()
-
-
-def test_a_function_of_ones_own_is_one_like_others() -> None:
-    from discover.export import exported
-    from discover.expression import define_function, forget_function, from_sympy, to_sympy
-
-    with pytest.raises(ConfigError, match="define_function"):
-        InferSettings(functions=("softplus",))
-    define_function("softplus", lambda v: np.logaddexp(0, v), lambda v: 1 / (1 + np.exp(-v)))
-    try:
-        recordings = recorded("0.7*x*softplus(y/0.5) - 0.3*w", 0.05, n=1000)
-        settings = InferSettings(permutations=0, functions=("softplus",))
-        rule = infer(recordings, settings, engines=("terms",)).rule
-        assert skeleton(rule) == skeleton(Rule.parse("0.7*x*softplus(y/2) - 0.3*w"))
-        tree = rule.expression()
-        np.testing.assert_allclose(constants(tree), [0.7, 0.5, 0.3], rtol=0.05)
-        assert r"\operatorname{softplus}" in rule.latex()
-        x, y, w = np.random.default_rng(1).normal(size=(3, 20))
-        again = evaluate(from_sympy(to_sympy(tree)), {"x": x, "y": y, "w": w})
-        np.testing.assert_allclose(again, rule(x=x, y=y, w=w))
-        assert "softplus: a function of your own" in exported(rule, "python")
-        with pytest.raises(RuleError, match="Networks have no function"):
-            rule.program()
-    finally:
-        forget_function("softplus")
-    with pytest.raises(RuleError, match="Unknown function"):
-        parse("softplus(x)", NAMES)
-
-
-@pytest.mark.parametrize(
-    ("name", "derivative", "words"),
-    [
-        ("wrong", np.cos, "is not that of the function"),
-        ("tanh", lambda v: 1 - np.tanh(v) ** 2, "a name of its own"),
-        ("soft plus", lambda v: 1 - np.tanh(v) ** 2, "a name of its own"),
-    ],
-)
-def test_a_function_that_cannot_be_one_is_refused(name: str, derivative: Any, words: str) -> None:
-    from discover.expression import define_function
-
-    with pytest.raises(RuleError, match=words):
-        define_function(name, np.tanh, derivative)
-
-
 def test_functions_of_simulated_networks_give_way_to_ones_in_any_unit() -> None:
     assert "tanh(v/c)" in InferSettings().search.terms.factors
     assert "1 - v" not in InferSettings(search=SearchSettings(operators=("tanh",))).search.terms.factors

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,8 @@ __all__ = [
     "MAX_EXPONENT",
     "NOT_SIMULATED",
     "OPERATIONS",
+    "SHORTHANDS",
+    "WAVES",
     "Node",
     "apply",
     "const",
@@ -85,10 +87,14 @@ FUNCTIONS: dict[str, int] = dict.fromkeys(("tanh", "exp", "log", "sqrt", "abs", 
 }  # fmt: skip
 """Operations that are written as function calls -> their number of operands."""
 
-NOT_SIMULATED = {"sin", "cos"}
+WAVES: Final = ("sin", "cos")
+"""Functions on offer for rules of recorded data."""
+
+NOT_SIMULATED: set[str] = set(WAVES)
 """Functions that rules of recorded data may have and networks do not run; those of one's own are added."""
 
-_DEFINED: set[str] = set()
+SHORTHANDS = {"square": 1, "cube": 1, "inv": 1, "neg": 1, "pow": 2}
+"""What may be written as a function call, and is read as other operations -> its number of operands."""
 
 _Item = TypeVar("_Item")
 
@@ -100,7 +106,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 def own_functions() -> frozenset[str]:
     """Return the names of the functions that were defined in this process."""
-    return frozenset(_DEFINED)
+    return frozenset(NOT_SIMULATED.difference(WAVES))
 
 
 def define_function(name: str, function: Callable[[Any], Any], derivative: Callable[[Any], Any]) -> None:
@@ -129,7 +135,7 @@ def define_function(name: str, function: Callable[[Any], Any], derivative: Calla
     array([0.6931])
     >>> forget_function("softplus")
     """
-    if not _NAME.fullmatch(name) or (name in _ARITY and name not in _DEFINED):
+    if not _NAME.fullmatch(name) or name in (_ARITY.keys() | SHORTHANDS.keys()) - own_functions():
         raise RuleError(f"A function needs a name of its own (letters, digits, _), got {name[:40]!r}.")
     places = np.linspace(-3.0, 3.0, 61) + 0.01
     with np.errstate(all="ignore"):
@@ -143,7 +149,6 @@ def define_function(name: str, function: Callable[[Any], Any], derivative: Calla
     DERIVATIVES[name] = lambda value, a: (derivative(a),)
     FUNCTIONS[name] = _ARITY[name] = 1
     NOT_SIMULATED.add(name)
-    _DEFINED.add(name)
 
 
 def forget_function(name: str) -> None:
@@ -154,12 +159,11 @@ def forget_function(name: str) -> None:
     RuleError
         If none of this name was defined.
     """
-    if name not in _DEFINED:
+    if name not in own_functions():
         raise RuleError(f"No function {name[:40]!r} was defined.")
     for table in (OPERATIONS, DERIVATIVES, FUNCTIONS, _ARITY):
         del table[name]
-    NOT_SIMULATED.discard(name)
-    _DEFINED.discard(name)
+    NOT_SIMULATED.remove(name)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

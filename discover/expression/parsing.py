@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from discover.errors import RuleError, did_you_mean
-from discover.expression.node import FUNCTIONS, Node, apply, const, take, var
+from discover.expression.node import FUNCTIONS, SHORTHANDS, Node, apply, const, take, var
 
 __all__ = ["MAX_DEPTH", "MAX_LENGTH", "MAX_NODES", "combine", "parse"]
 
@@ -28,8 +28,7 @@ MAX_DEPTH = 100
 MAX_NODES = 2_000
 """Largest expression tree that is read from text."""
 
-_SHORTHANDS = {"square": 1, "cube": 1, "inv": 1, "neg": 1, "pow": 2}
-_CALLABLE = ChainMap(FUNCTIONS, _SHORTHANDS)
+_CALLABLE = ChainMap(FUNCTIONS, SHORTHANDS)
 """What is written as a function call -> its number of operands; functions may be added."""
 _HINTS = {"ln": "log", "power": "pow", "maximum": "max", "minimum": "min", "sgn": "sign", "fabs": "abs"}
 _LOOKALIKES = {

@@ -8,8 +8,8 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 
 from discover.errors import ConfigError
-from discover.expression.node import own_functions
-from discover.search.settings import DEFAULT_FACTORS, Operator, OperonSettings, SearchSettings
+from discover.expression.node import WAVES, own_functions
+from discover.search.settings import DEFAULT_FACTORS, OperonSettings, SearchSettings
 
 __all__ = ["IN_ANY_UNIT", "InferSettings"]
 
@@ -30,10 +30,6 @@ IN_ANY_UNIT = (
 ``tanh(v)`` and ``1 - v`` would be other functions in every unit. A bound ``c - v`` is a sum of two products,
 and what both have in common is written once afterwards.
 """
-
-
-WAVES: tuple[Operator, ...] = ("sin", "cos")
-"""Functions on offer that are not used unless they are named."""
 
 
 @dataclass(frozen=True)

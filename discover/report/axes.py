@@ -63,8 +63,8 @@ def front_view(front: ParetoFront) -> FrontView:
     room below for the mark of the chosen rule, because nothing ever lies under a front.
     """
     shown = [one for one in front.candidates if one.on_front or one.id == front.chosen.id]
+    beaten = [one for one in front.candidates if not (one.on_front or one.id == front.chosen.id)]
     right = 1.25 * max(one.complexity for one in shown) + 3
-    beaten = [one for one in front.candidates if one not in shown]
     losses = [one.loss for one in shown]
     lows, highs = [one.low for one in shown], [one.high for one in shown]
     top = 1.5 * max(losses)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from discover.errors import EngineError, RuleError
 from discover.expression import Node, const, evaluate, parse, postorder, var, variables_of
-from discover.expression.node import own_functions
+from discover.expression.node import WAVES, own_functions
 from discover.search.engine import Samples
 
 __all__ = [
@@ -31,8 +31,8 @@ MAX_COLUMNS = 150_000
 """Largest dictionary; at 400 rows it takes 240 MB."""
 
 _RELATIVE_GRID = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-_WAVES, _WAVE_GRID = ("sin", "cos"), tuple(float(size) for size in np.geomspace(0.12, 4.0, 20))
-"""Functions with many extrema, of which a fit finds the one that it is near to: they get a finer grid."""
+_WAVE_GRID = tuple(float(size) for size in np.geomspace(0.12, 4.0, 20))
+"""The same for functions with many extrema: a fit finds the one that it is near to."""
 
 _EXPONENTS = (1, 2, -1, 0)
 _STRUCTURAL = frozenset({"var", "const", "add", "sub", "mul", "neg"})
@@ -218,7 +218,7 @@ def make_factors(
         spread = float(np.sqrt(np.mean(column**2)))
         seen: list[NDArray[np.float64]] = []
         for template in templates:
-            tried = _WAVE_GRID if any(part.op in _WAVES for part in postorder(template.tree)) else sizes
+            tried = _WAVE_GRID if any(part.op in WAVES for part in postorder(template.tree)) else sizes
             grid = _grid(template, spread, tried) if template.has_constant else (np.nan,)
             usable = tuple(c for c in grid if _is_new(Factor(name, template, ()).values(samples, c), seen))
             if usable:

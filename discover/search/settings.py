@@ -267,7 +267,8 @@ class SearchSettings:
     Parameters
     ----------
     operators : tuple of str
-        Operations allowed beside + - * and whole powers.
+        Operations allowed beside + - * and whole powers. Networks run all but ``sin`` and ``cos``, which are
+        for recorded data.
     max_nodes : int
         Largest complexity of a proposal, in nodes of its tree.
     complexity_of_operators : mapping from str to float

@@ -35,6 +35,9 @@ __all__ = ["PROJECTIONS", "TASK", "MemoryProblems", "MemoryTask", "circuit_rules
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+STEPS_PER_S = 10_000
+"""Steps of the circuit in a second; those of a learning curve, too."""
+
 USUAL_HZ = 3.0
 """Rate of neurons in a network that works, at which states are drawn."""
 
@@ -52,7 +55,7 @@ class MemoryProblems(SpikingProblems):
     def n_steps(self) -> int:
         """Length of a run up to the last test, in steps of 0.1 ms."""
         seconds: float = self.settings.protocol().duration_s
-        return round(10_000 * seconds)
+        return round(STEPS_PER_S * seconds)
 
 
 class MemoryTask(Task):
@@ -130,11 +133,11 @@ class MemoryTask(Task):
             rows.append([loss_of(_up_to(one, n), shorter) for one in outcomes])
         start = settings.background_s
         after = [start + settings.protocol().trained_s + time for time in settings.breaks_s]
-        return np.rint(10_000 * np.array([start, *after])).astype(np.int64), np.array(rows)
+        return np.rint(STEPS_PER_S * np.array([start, *after])).astype(np.int64), np.array(rows)
 
     def curve_axis(self, settings: Any) -> tuple[float, str]:
         """Steps of the curve are those of the circuit."""
-        return 1e-4, SECONDS
+        return 1.0 / STEPS_PER_S, SECONDS
 
     def folds(self, settings: Any) -> tuple[Fold, ...]:
         """Conditions for cross-validation."""
