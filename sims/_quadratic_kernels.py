@@ -325,6 +325,18 @@ def outputs_of_two(inputs, others, w):
 
 
 @helper(forceinline=True)
+def outputs_of_four(inputs, others, w, v):
+    """Outputs of two neurons for two samples: w with either sample, then v."""
+    zero = zero_of(load(w, (0,)))
+    a, b, c, d = zero, zero, zero, zero
+    for i in range(w.shape[0]):
+        x, z, u, s = load(inputs, (i,)), load(others, (i,)), load(w, (i,)), load(v, (i,))
+        a, b = a + x * u, b + z * u
+        c, d = c + x * s, d + z * s
+    return a, b, c, d
+
+
+@helper(forceinline=True)
 def of_weight(power, u):
     """Return a power of the weight, see :mod:`sims._collapse`."""
     value = absolute(u) if power < 0 else u
@@ -450,6 +462,18 @@ def apply(drive, w, step, power):
 
 
 @helper(forceinline=True)
+def apply_linear(drive, w, step, constant, slope):
+    """The same for a rule that is linear in input and weight: ``drive[0]``, a constant and a slope."""
+    total = zero_of(load(w, (0,)))
+    keep, constant = 1.0 + step * slope, step * constant
+    for i in range(w.shape[0]):
+        u = constant + step * load(drive, (0, i)) + keep * load(w, (i,))
+        store(w, (i,), u)
+        total += u * u
+    return total
+
+
+@helper(forceinline=True)
 def prepare_moments(w, adjoint, drive, needs_all):
     """``sum_n adjoint_n g_k(w_n)`` for each k: what is the same for all samples of a step.
 
@@ -492,6 +516,30 @@ def moments(inputs, adjoint, drive, needs_all, m):
         for i in range(inputs.shape[0]):
             m10 = m10 + load(adjoint, (i,)) * load(inputs, (i,))
     return m[0], m[1], m[2], m10, m11, m12, m20, m21, m22
+
+
+@helper(forceinline=True)
+def output_and_moments(inputs, w, adjoint, needs_all):
+    """Output and moments of the only sample of a step, in one loop; the rule has squares of weights."""
+    zero = zero_of(load(w, (0,)))
+    y, m00, m01, m02, m10, m11, m12 = zero, zero, zero, zero, zero, zero, zero
+    m20, m21, m22 = zero, zero, zero
+    if needs_all:
+        for i in range(w.shape[0]):
+            x, u, a0 = load(inputs, (i,)), load(w, (i,)), load(adjoint, (i,))
+            a1, b0 = a0 * u, a0 * x
+            a2, b1 = a1 * u, a1 * x
+            b2 = a2 * x
+            y = y + x * u
+            m00, m01, m02 = m00 + a0, m01 + a1, m02 + a2
+            m10, m11, m12 = m10 + b0, m11 + b1, m12 + b2
+            m20, m21, m22 = m20 + b0 * x, m21 + b1 * x, m22 + b2 * x
+    else:
+        for i in range(w.shape[0]):
+            x, u, a0 = load(inputs, (i,)), load(w, (i,)), load(adjoint, (i,))
+            y = y + x * u
+            m00, m01, m10 = m00 + a0, m01 + a0 * u, m10 + a0 * x
+    return y, (m00, m01, m02, m10, m11, m12, m20, m21, m22)
 
 
 @helper(forceinline=True)

@@ -23,7 +23,7 @@ synapses share; in the last form then input, weight, states of presynaptic neuro
 instruction.
 """
 
-from sims._activation_kernels import LINEAR, activated, activation_slope, power_of
+from sims._activation_kernels import power_of
 from sims._collapse import SQUARE_POWER
 from sims._compiled import helper
 from sims._lanes import load, store, where_at_least, zero_of
@@ -36,10 +36,10 @@ from sims._quadratic_kernels import (
     add_to,
     add_to_all,
     apply,
+    apply_linear,
     contract_table,
     contracted_coefficients,
     moments,
-    output_of,
     prepare_moments,
     pull_code,
     pull_contracted,
@@ -51,9 +51,9 @@ from sims._quadratic_kernels import (
     run_code,
     update,
 )
-from sims._rate_layout import FROM_LAST, INNER, SLOPES
+from sims._rate_activity_kernels import pull_response, respond, weights_of
+from sims._rate_layout import SLOPES
 from sims._rate_tables import (
-    ACTIVATION,
     CODE,
     CODE_END,
     CODE_OF_SYNAPSES,
@@ -63,14 +63,10 @@ from sims._rate_tables import (
     FORM,
     GRADIENT,
     GRADIENT_END,
-    IS_GIVEN,
-    IS_HIERARCHICAL,
     IS_LINEAR,
-    KIND,
     MEMORY,
     N_CONSTANTS,
     N_POST,
-    N_PRE,
     NEEDS_ALL,
     NEEDS_PRE,
     OF_STATE,
@@ -86,102 +82,10 @@ from sims._rate_tables import (
     SIGNALS,
     SIZE,
     STILL,
-    SWEEPS,
     TABLE_AT,
-    TARGET,
-    WEIGHTS,
     clear,
     clear_drive,
 )  # fmt: skip
-
-# ----------------------------------------------------------------------------------------------- activity
-
-
-@helper(inline="always")
-def _n_synapses(projection, k):
-    return k if projection[IS_HIERARCHICAL] else projection[N_PRE]
-
-
-@helper(inline="always")
-def _weights(projection, state, k):
-    """Weights, or what else is laid out as they are, of the synapses of neuron k."""
-    first = projection[WEIGHTS] + k * projection[N_PRE]
-    return state[first : first + _n_synapses(projection, k)]
-
-
-@helper(forceinline=True)
-def _add_drive(projection, rows, source, state, target, at):
-    """Add what arrives by one projection, from units that begin at `source`, to rows of `target`."""
-    for k in range(projection[N_POST]):
-        n = _n_synapses(projection, k)
-        if n > 0:
-            total = output_of(rows[source : source + n], _weights(projection, state, k))
-            add_to(target, (at + k,), total)
-
-
-@helper(forceinline=True)
-def _settle(circuit, c, at, sweeps_at, state, space):
-    """Take in what a population tells itself; its drive lies in its units and its sweeps are kept."""
-    cell, n_units = circuit.cells[c], circuit.n_units
-    first, n, kind = cell[FIRST], cell[SIZE], cell[ACTIVATION]
-    units, sweeps, drive = space.units, space.sweeps, space.slopes
-    for j in range(first, first + n):
-        store(drive, (j,), load(units, (at + j,)))
-        store(sweeps, (sweeps_at + j,), activated(kind, load(drive, (j,))))
-    for m in range(cell[SWEEPS]):
-        before, after = sweeps_at + m * n_units, sweeps_at + (m + 1) * n_units
-        for j in range(first, first + n):
-            store(sweeps, (after + j,), load(drive, (j,)))
-        for p in range(circuit.projections.shape[0]):
-            projection = circuit.projections[p]
-            if projection[KIND] == INNER and projection[TARGET] == c:
-                _add_drive(projection, sweeps, before + projection[PRE], state, sweeps, after + first)
-        for j in range(first, first + n):
-            store(sweeps, (after + j,), activated(kind, load(sweeps, (after + j,))))
-    last = sweeps_at + cell[SWEEPS] * n_units
-    for j in range(first, first + n):
-        store(units, (at + j,), load(sweeps, (last + j,)))
-
-
-@helper(forceinline=True)
-def _answer(circuit, samples, order, row, low, high, state, space):
-    """Fill the units with activity of samples `low` to `high` of a step."""
-    n_units, units, cells = circuit.n_units, space.units, circuit.cells
-    most_sweeps = space.sweeps.shape[0] // (circuit.together * n_units)
-    for c in range(cells.shape[0]):
-        if cells[c, MEMORY] >= 0:
-            for j in range(cells[c, SIZE]):
-                store(units, (cells[c, FIRST] + j,), load(state, (cells[c, MEMORY] + j,)))
-    for b in range(high - low):
-        at = (b + 1) * n_units
-        sample = samples[order[row, low + b]]
-        for i in range(circuit.n_given):
-            store(units, (at + i,), load(sample, (i,)))
-        for c in range(cells.shape[0]):
-            if cells[c, IS_GIVEN]:
-                continue
-            first, n, kind = cells[c, FIRST], cells[c, SIZE], cells[c, ACTIVATION]
-            settles = False
-            clear(units[at + first : at + first + n])
-            for p in range(circuit.projections.shape[0]):
-                projection = circuit.projections[p]
-                if projection[TARGET] == c and projection[KIND] == INNER:
-                    settles = True
-                elif projection[TARGET] == c:
-                    source = at - n_units if projection[KIND] == FROM_LAST else at
-                    _add_drive(projection, units, source + projection[PRE], state, units, at + first)
-            if settles:
-                _settle(circuit, c, at, b * most_sweeps * n_units, state, space)
-            elif cells[c, MEMORY] >= 0:
-                for j in range(at + first, at + first + n):
-                    answer = activated(kind, load(units, (j,)))
-                    store(space.answers, (j,), answer)
-                    before = load(units, (j - n_units,))
-                    store(units, (j,), before + circuit.leaks[c] * (answer - before))
-            elif kind != LINEAR:
-                for j in range(at + first, at + first + n):
-                    store(units, (j,), activated(kind, load(units, (j,))))
-
 
 # -------------------------------------------------------------------------------------------------- rules
 
@@ -266,7 +170,7 @@ def _change_weights(circuit, p, k, w, step, space):
 
 @helper(forceinline=True)
 def _collect_linear(circuit, p, k, n_samples, n, space, drive):
-    """Collect the changes of one neuron's weights by a rule that is linear in input and weight."""
+    """Collect the changes of one neuron's weights by a linear rule; return what is alike for all of them."""
     projection, n_units, units = circuit.projections[p], circuit.n_units, space.units
     rule, registers = _rule(circuit, p), _registers(projection, space.registers)
     source = projection[PRE]
@@ -280,8 +184,7 @@ def _collect_linear(circuit, p, k, n_samples, n, space, drive):
         slope = slope + c[1] + weight * d[1]
         inputs, others = units[at + source : at + source + n], units[other + source : other + source + n]
         add_multiples(inputs, others, c[3], weight * d[3], drive)
-    add_to_all(constant, 0, n, drive)
-    add_to_all(slope, 1, n, drive)
+    return constant, slope
 
 
 @helper(forceinline=True)
@@ -335,7 +238,7 @@ def _learn(circuit, low, high, batch, eta, state, space):
         online = batch == 1 and projection[POWER] == SQUARE_POWER
         registers, step = _registers(projection, space.registers), eta * circuit.rates[p] / batch
         for k in range(projection[N_POST]):
-            w = _weights(projection, state, k)
+            w = weights_of(projection, state, k)
             n = w.shape[0]
             if n == 0:
                 continue
@@ -350,7 +253,12 @@ def _learn(circuit, low, high, batch, eta, state, space):
             elif online:
                 norm = norm + _change_weights(circuit, p, k, w, step, space)
             elif projection[IS_LINEAR]:
-                _collect_linear(circuit, p, k, together, n, space, drive)
+                constant, slope = _collect_linear(circuit, p, k, together, n, space, drive)
+                if together == batch:
+                    norm = norm + apply_linear(drive, w, step, constant, slope)
+                    continue
+                add_to_all(constant, 0, n, drive)
+                add_to_all(slope, 1, n, drive)
             else:
                 _collect(circuit, p, k, together, n, space, drive)
             if high == batch and not online:
@@ -367,7 +275,7 @@ def _bound(circuit, state, norm):
         if projection[FORM] == STILL:
             continue
         for k in range(projection[N_POST]):
-            w = _weights(projection, state, k)
+            w = weights_of(projection, state, k)
             for i in range(w.shape[0]):
                 value = load(w, (i,))
                 value = where_at_least(lowest, value, lowest, value)
@@ -385,7 +293,7 @@ def _pull_bounds(circuit, state, adjoint):
         if projection[FORM] == STILL:
             continue
         for k in range(projection[N_POST]):
-            w, a = _weights(projection, state, k), _weights(projection, adjoint, k)
+            w, a = weights_of(projection, state, k), weights_of(projection, adjoint, k)
             for i in range(w.shape[0]):
                 value, slope = load(w, (i,)), load(a, (i,))
                 slope = where_at_least(value, lowest, slope, zero_of(slope))
@@ -409,7 +317,7 @@ def _advance(circuit, samples, order, row, state, eta, space):
     while low < batch:
         high = min(low + circuit.together, batch)
         last = (high - low) * n_units
-        _answer(circuit, samples, order, row, low, high, state, space)
+        respond(circuit, samples, order, row, low, high, state, space)
         norm = _learn(circuit, low, high, batch, eta, state, space)
         at = 0
         for s in range(circuit.n_means):
@@ -556,10 +464,10 @@ def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
         n_states = projection[READS_OF_PRE] - projection[READS]
         step = eta * circuit.rates[p]
         for k in range(projection[N_POST]):
-            w, a = _weights(projection, state, k), _weights(projection, adjoint, k)
+            w, a = weights_of(projection, state, k), weights_of(projection, adjoint, k)
             if w.shape[0] == 0:
                 continue
-            change = _weights(projection, space.change, k)
+            change = weights_of(projection, space.change, k)
             _read_states(circuit, projection, k, state, registers)
             clear(own[: n_states + projection[READS_END] - projection[SIGNALS]])
             if projection[FORM] == OF_STATE:
@@ -579,82 +487,6 @@ def _pull_rules(circuit, n_samples, eta, adjoint, gradient, state, space):
 
 
 @helper(forceinline=True)
-def _pull_drive(projection, rows, source, state, slopes, change, pulls):
-    """Pull the slopes of a population's drive back through one projection; `pulls` are of its source."""
-    for k in range(projection[N_POST]):
-        n = _n_synapses(projection, k)
-        slope = load(slopes, (projection[POST] + k,))
-        w, own = _weights(projection, state, k), _weights(projection, change, k)
-        for i in range(n):
-            add_to(own, (i,), slope * load(rows, (source + i,)))
-        if projection[NEEDS_PRE]:
-            for i in range(n):
-                add_to(pulls, (source + i,), slope * load(w, (i,)))
-
-
-@helper(forceinline=True)
-def _pull_settling(circuit, c, at, sweeps_at, state, space):
-    """Pull the adjoint of settled activity back through all sweeps, to the slopes of the drive."""
-    cell, n_units = circuit.cells[c], circuit.n_units
-    first, n, kind = cell[FIRST], cell[SIZE], cell[ACTIVATION]
-    sweeps, pulls, total = space.sweeps, space.pulls, space.slopes
-    own = space.slopes[n_units:]
-    clear(total[first : first + n])
-    for m in range(cell[SWEEPS], -1, -1):
-        after = sweeps_at + m * n_units
-        for j in range(first, first + n):
-            slope = activation_slope(kind, load(sweeps, (after + j,))) * load(pulls, (at + j,))
-            store(own, (j,), slope)
-            add_to(total, (j,), slope)
-            store(pulls, (at + j,), zero_of(slope))
-        if m == 0:
-            break
-        before = after - n_units
-        for p in range(circuit.projections.shape[0]):
-            projection = circuit.projections[p]
-            if projection[KIND] == INNER and projection[TARGET] == c:
-                source = projection[PRE]
-                rows, back = sweeps[before:], pulls[at:]
-                _pull_drive(projection, rows, source, state, own, space.change, back)
-
-
-@helper(forceinline=True)
-def _pull_answer(circuit, n_samples, state, space):
-    """Pull the adjoints of activity back through the populations, last sample and population first."""
-    n_units, units, pulls, cells = circuit.n_units, space.units, space.pulls, circuit.cells
-    most_sweeps = space.sweeps.shape[0] // (circuit.together * n_units)
-    slopes = space.slopes
-    for b in range(n_samples, 0, -1):
-        at = b * n_units
-        for c in range(cells.shape[0] - 1, -1, -1):
-            if cells[c, IS_GIVEN]:
-                continue
-            first, n, kind = cells[c, FIRST], cells[c, SIZE], cells[c, ACTIVATION]
-            settles = False
-            for p in range(circuit.projections.shape[0]):
-                projection = circuit.projections[p]
-                settles = settles or (projection[TARGET] == c and projection[KIND] == INNER)
-            if settles:
-                _pull_settling(circuit, c, at, (b - 1) * most_sweeps * n_units, state, space)
-            else:
-                for j in range(first, first + n):
-                    through = load(pulls, (at + j,))
-                    answer = load(units, (at + j,))
-                    if cells[c, MEMORY] >= 0:
-                        answer = load(space.answers, (at + j,))
-                        through = circuit.leaks[c] * through
-                        kept = (1.0 - circuit.leaks[c]) * load(pulls, (at + j,))
-                        add_to(pulls, (at - n_units + j,), kept)
-                    store(slopes, (j,), through * activation_slope(kind, answer))
-            for p in range(circuit.projections.shape[0]):
-                projection = circuit.projections[p]
-                if projection[TARGET] == c and projection[KIND] != INNER:
-                    source = at - n_units if projection[KIND] == FROM_LAST else at
-                    source += projection[PRE]
-                    _pull_drive(projection, units, source, state, slopes, space.change, pulls)
-
-
-@helper(forceinline=True)
 def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
     """Pull the adjoint of a state back through one step, in place; add what the rules share in it."""
     batch, n_units, units, pulls = order.shape[1], circuit.n_units, space.units, space.pulls
@@ -667,7 +499,7 @@ def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
     high = batch
     while high > 0:
         low = (high - 1) // circuit.together * circuit.together
-        _answer(circuit, samples, order, row, low, high, state, space)
+        respond(circuit, samples, order, row, low, high, state, space)
         clear(pulls)
         if high == batch:
             for c in range(circuit.cells.shape[0]):
@@ -686,7 +518,7 @@ def retreat(circuit, samples, order, row, state, eta, adjoint, gradient, space):
                         through = through * power_of(load(units, (at,)), exponent - 1)
                     add_to(pulls, (at,), through)
         _pull_rules(circuit, high - low, eta / batch, adjoint, gradient, state, space)
-        _pull_answer(circuit, high - low, state, space)
+        pull_response(circuit, high - low, state, space)
         high = low
     for s in range(circuit.n_means):
         for j in range(circuit.means[s, 0], circuit.means[s, 0] + circuit.means[s, 2]):

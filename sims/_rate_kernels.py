@@ -31,8 +31,10 @@ from sims._quadratic_kernels import (
     add_multiples,
     add_to_all,
     apply,
+    apply_linear,
     apply_pull,
     moments,
+    output_and_moments,
     output_of,
     outputs_of_two,
     prepare_moments,
@@ -104,8 +106,7 @@ def _step_of_neuron(rule, samples, order, row, w, eta, space):
         sample = samples[order[row, 0]]
         c = _coefficients(rule, output_of(sample, w), registers)
         return update(sample, w, eta, rule.is_linear, c)
-    n = w.shape[0]
-    clear_drive(drive, n)
+    clear_drive(drive, w.shape[0])
     last = batch - batch % 2
     if rule.is_linear:
         constant = zero_of(load(w, (0,)))
@@ -124,28 +125,31 @@ def _step_of_neuron(rule, samples, order, row, w, eta, space):
             constant = constant + c[0]
             slope = slope + c[1]
             add_multiple(sample, c[3], 0, drive)
-        add_to_all(constant, 0, n, drive)
-        add_to_all(slope, 1, n, drive)
-    else:
-        for b in range(0, last, 2):
-            sample, other = samples[order[row, b]], samples[order[row, b + 1]]
-            y, z = outputs_of_two(sample, other, w)
-            c = _coefficients(rule, y, registers)
-            d = _coefficients(rule, z, registers)
-            accumulate_two(sample, other, c, d, drive)
-        if last < batch:
-            sample = samples[order[row, last]]
-            c = _coefficients(rule, output_of(sample, w), registers)
-            accumulate(sample, c, drive)
+        return apply_linear(drive, w, eta / batch, constant, slope)
+    for b in range(0, last, 2):
+        sample, other = samples[order[row, b]], samples[order[row, b + 1]]
+        y, z = outputs_of_two(sample, other, w)
+        c = _coefficients(rule, y, registers)
+        d = _coefficients(rule, z, registers)
+        accumulate_two(sample, other, c, d, drive)
+    if last < batch:
+        sample = samples[order[row, last]]
+        c = _coefficients(rule, output_of(sample, w), registers)
+        accumulate(sample, c, drive)
     return apply(drive, w, eta / batch, rule.power)
 
 
 @helper(forceinline=True)
 def _step_back_of_neuron(rule, samples, order, row, w, eta, adjoint, gradient, space):
     batch, registers, drive = order.shape[1], space.registers, space.drive[0]
-    at_once = batch == 1 and rule.power == SQUARE_POWER
-    if not at_once:
-        clear_drive(drive, w.shape[0])
+    if batch == 1 and rule.power == SQUARE_POWER:
+        sample = samples[order[row, 0]]
+        y, m = output_and_moments(sample, w, adjoint, rule.needs_all_moments)
+        c = _coefficients(rule, y, registers)
+        through = _pull(rule, eta, m, y, registers, space.adjoints, gradient)
+        pull_weights(sample, w, eta, rule.is_linear, c, through, adjoint)
+        return
+    clear_drive(drive, w.shape[0])
     if rule.needs_all_moments or not rule.is_linear:
         raise_weights(rule.power, w, drive)
     of_weights = prepare_moments(w, adjoint, drive, rule.needs_all_moments)
@@ -156,17 +160,14 @@ def _step_back_of_neuron(rule, samples, order, row, w, eta, adjoint, gradient, s
         c = _coefficients(rule, y, registers)
         m = moments(sample, adjoint, drive, rule.needs_all_moments, of_weights)
         through = _pull(rule, eta / batch, m, y, registers, space.adjoints, gradient)
-        if at_once:
-            pull_weights(sample, w, eta, rule.is_linear, c, through, adjoint)
-        elif rule.is_linear:
+        if rule.is_linear:
             slope = slope + c[1]
             add_multiple(sample, through, 2, drive)
         else:
             accumulate_pull(sample, c, through, drive)
-    if not at_once:
-        if rule.is_linear:
-            add_to_all(slope, 0, w.shape[0], drive)
-        apply_pull(drive, eta / batch, rule.is_linear, adjoint)
+    if rule.is_linear:
+        add_to_all(slope, 0, w.shape[0], drive)
+    apply_pull(drive, eta / batch, rule.is_linear, adjoint)
 
 
 # ------------------------------------------------------------------------------------------- any circuit
@@ -299,7 +300,7 @@ def gradient(
     segment first; ``path (every, n_places[, LANES])`` is memory for one of them. ``result (n_groups,
     n_parameters[, LANES])`` is set to zero where the problem blew up.
     """
-    rule, picks = _borrowed_rule(rule), borrowed(order)
+    rule, picks, way = _borrowed_rule(rule), borrowed(order), borrowed(path)
     n_rounds = order.shape[0]
     for k in range(first, last):
         samples, a, blown = borrowed(inputs[k]), borrowed(adjoint[k]), borrowed(blow_up[k])
@@ -312,17 +313,17 @@ def gradient(
         for segment in range((n_steps - 1) // every, -1, -1):
             start = segment * every
             stop = min(start + every, n_steps)
-            _copy(kept[segment], path[0])
+            _copy(kept[segment], way[0])
             if any_blown:
-                _silence(path[0], blown)
+                _silence(way[0], blown)
             for t in range(start, stop - 1):
-                w = path[t - start + 1]
-                _copy(path[t - start], w)
+                w = way[t - start + 1]
+                _copy(way[t - start], w)
                 _step(rule, samples, picks, t % n_rounds, w, eta, space)
                 if any_blown:
                     _silence(w, blown)
             for t in range(stop - 1, start - 1, -1):
-                _step_back(rule, samples, picks, t % n_rounds, path[t - start], eta, a, total, space)
+                _step_back(rule, samples, picks, t % n_rounds, way[t - start], eta, a, total, space)
         if any_blown:
             _silence(a, blown)
             _silence(total, blown)
