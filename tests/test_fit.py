@@ -1,6 +1,7 @@
 """The coefficient fit: optimisers, the path, the choice, and that Oja's rule is found."""
 
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,9 @@ from discover.fit import FitResult, FitSettings, PathPoint, choose, fit
 from discover.fit.cmaes import CMAES
 from discover.fit.objective import Objective
 from discover.fit.optimiser import minimiser
+from discover.fit.path import Path
 from discover.fit.proximal import ProximalAdam
+from discover.fit.thinning import thinned
 from discover.journal import Journal
 from discover.multiple import best_multiple
 from discover.outcome import share_interval
@@ -20,7 +23,8 @@ from discover.recover import coefficient_angle, recover, recover_presets
 from discover.rule import Rule
 from discover.speeds import FITTED, at_speeds, tuned_speeds
 from discover.tasks import get_task
-from discover.tasks.base import coefficients_of
+from discover.tasks.base import coefficients_of, rule_of
+from discover.tasks.memory import circuit_rules
 from discover.tasks.oja import OjaSettings, OjaTask
 
 TASK = get_task("oja")
@@ -203,6 +207,68 @@ def test_cma_es_shrinks_whole_blocks_and_leaves_constants():
     found = CMAES(20, 0.5).minimise(Bowl(), np.ones(5), penalty, 300, np.random.default_rng(0), silent)
     shrunk = 1 - 4.0 / (2 * np.sqrt(2) * 5.0)  # the gradient of a norm over its block is a unit vector
     np.testing.assert_allclose(found, [3 * shrunk, -4 * shrunk, 0, 0, 2], atol=1e-3)
+
+
+def test_the_worse_half_of_a_generation_runs_on_the_first_problems_alone(objective):
+    points = [objective.scaled(factor * OJA) for factor in (1.0, 0.01, 0.8, 0.02, 1.2)]
+    losses = np.array([objective.losses(point) for point in points])
+    n_first = losses.shape[1] // 4
+    found = objective.values(points, 0.25)
+    better = np.argsort(losses[:, :n_first].mean(axis=1))[:3]
+    np.testing.assert_allclose(np.array(found)[better], losses[better].mean(axis=1), rtol=1e-12)
+    for k in set(range(5)) - set(better.tolist()):
+        assert found[k] == max(losses[k, :n_first].mean(), max(np.array(found)[better]))
+    np.testing.assert_allclose(objective.values(points), losses.mean(axis=1), rtol=1e-12)
+
+
+def test_a_fit_starts_at_the_best_of_several_random_rules(objective):
+    """And several of them leave whole projections without a rule."""
+    seen = []
+
+    class Stays:
+        def minimise(self, objective, start, *_):
+            seen.append(start)
+            return start
+
+    settings = replace(SHORT, n_starts=6, start_scale=0.2, penalties=(0.0,), elimination="plain")
+    seeds = np.random.SeedSequence(0).spawn(2)
+    path = Path(TASK.draw(SMALL, 8, np.random.SeedSequence(1)), settings, 0, lambda *_: Stays())
+    path.walk(objective, np.random.default_rng(7), seeds[:1], seeds[1], silent)
+    rng = np.random.default_rng(7)
+    drawn = [objective.random_start(0.2, rng) for _ in range(6)]
+    losses = objective.values(drawn)
+    np.testing.assert_array_equal(seen[0], drawn[int(np.argmin(losses))])
+    assert min(losses) < max(losses)
+
+
+def test_parts_are_taken_away_as_they_are_and_the_rest_is_fitted_anew(objective):
+    heldout = TASK.draw(SMALL, 24, np.random.SeedSequence(1))
+    settings = replace(SHORT, elimination="plain", refit_steps=20)
+    path = Path(heldout, settings, 0, partial(minimiser, settings))
+    dense = OJA + np.where(np.arange(27) % 5 == 0, 1e-4, 0.0)
+    first = objective.judged(dense, heldout, 0.0, 0, "path")
+    rng = np.random.default_rng(0)
+    found = thinned(path, objective, [first], np.random.SeedSequence(2), rng, silent)
+    sizes = [first.n_terms, *(one.n_terms for one in found)]
+    assert sizes[:-1] == list(range(first.n_terms, sizes[-1] - 1, -1))
+    assert found[-1].support == {("feedforward", "x*y"), ("feedforward", "w*y**2")}
+    assert sizes[-2] == sizes[-1] == 2
+    assert found[-1].train_loss <= found[-2].train_loss + 1e-12
+    assert all(one.origin == "elimination" for one in found)
+
+
+def test_whole_projections_are_groups_and_nothing_is_left_without_a_term():
+    memory, seed = get_task("memory"), np.random.SeedSequence(0)
+    several = Objective.start(memory, memory.draw(memory.settings_type(), 2, seed), seed)
+    groups = several.groups()
+    assert len(groups) == 4
+    assert sorted(block for group in groups for block in group) == list(range(several.blocks.max() + 1))
+    rule = coefficients_of(memory, Rule.parse("IE.on_pre: x_post - 0.2; EE.on_post: 0.5*x_pre"))
+    both = PathPoint(0.0, rule_of(memory, rule).coefficients(), 0.5, 0.5)
+    rests = [rest for group in groups if (rest := several.without(both, group)) is not None]
+    left = [{slot[:2] for slot in circuit_rules(rule_of(memory, rest))} for rest in rests]
+    assert left == [{"IE"}, {"EE"}]
+    assert several.without(both, list(range(several.blocks.max() + 1))) is None
 
 
 def test_a_large_penalty_leaves_nothing(objective):

@@ -17,7 +17,14 @@ from discover.rule import Rule
 from discover.screen import PARAMETERS, quartet_rules
 from discover.tasks.base import coefficients_of, known_rules_of
 from discover.tasks.memory import TASK, circuit_rules
-from discover.tasks.memory_measures import MemorySettings, is_sound, loss_of, measures_of, verdict_on
+from discover.tasks.memory_measures import (
+    MemorySettings,
+    goes_on_after,
+    is_sound,
+    loss_of,
+    measures_of,
+    verdict_on,
+)
 from sims.memory import (
     FAMILIAR,
     INPUT,
@@ -266,8 +273,8 @@ def test_the_loss_leads_from_blowing_up_to_a_memory():
         an_outcome((0.0,), last={"rate_hz": {"E": 0.01, "I": 1.0}}, completed=0.3),
         an_outcome((0.0, 0.0), last={"rate_hz": {"E": 0.01, "I": 1.0}}, completed=0.6),
         an_outcome((0.0, 0.0), last={"rate_hz": {"E": 0.05, "I": 1.0}}, completed=0.6),
-        an_outcome(last={"mean_weight": {"EE": 9.0, "EI": 0.1, "IE": 1.0, "II": 1.0}}),
-        an_outcome(last={"mean_weight": {"EE": 0.6, "EI": 0.1, "IE": 1.0, "II": 1.0}}),
+        an_outcome((0.0, 0.2, 0.2), last={"mean_weight": {"EE": 9.0, "EI": 0.1, "IE": 1.0, "II": 1.0}}),
+        an_outcome((0.0, 0.2, 0.2), last={"mean_weight": {"EE": 0.6, "EI": 0.1, "IE": 1.0, "II": 1.0}}),
         an_outcome((0.0, -0.2, -0.2)),
         an_outcome(),
         an_outcome((0.0, 0.1, 0.0)),
@@ -281,6 +288,25 @@ def test_the_loss_leads_from_blowing_up_to_a_memory():
     assert losses[8] == pytest.approx(0.5)
     assert losses[-1] == pytest.approx(0.0, abs=1e-12)
     assert loss_of(an_outcome((0.0, 9.0, 9.0)), SETTINGS) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("preferences", "loss"),
+    [((0.0, 0.0, 0.9), 0.5), ((0.9, -0.3, 0.9), 1.0), ((0.0, 0.1, 0.9), (1 / 3 + 0.5) / 2)],
+)
+def test_a_memory_that_is_gone_does_not_come_back(preferences, loss):
+    """What happens after the late test that shows it changes nothing, so that the run may end there."""
+    at_the_test = an_outcome(preferences[:2])
+    goes_on = goes_on_after(SETTINGS)
+    assert [goes_on(test) for test in at_the_test.tests] == [True, False]
+    for outcome in (at_the_test, an_outcome(preferences), an_outcome(preferences[:2], Stop.TOO_ACTIVE, 0.7)):
+        assert loss_of(outcome, SETTINGS) == pytest.approx(loss)
+
+
+def test_a_network_that_is_unsound_has_not_forgotten():
+    quiet = an_outcome((0.0, -0.5), last={"rate_hz": {"E": 0.01, "I": 1.0}}, completed=0.6)
+    assert not goes_on_after(SETTINGS)(quiet.tests[-1])
+    assert 1.5 < loss_of(quiet, SETTINGS) < 2.0
 
 
 def test_measures_of_a_run():
@@ -380,6 +406,13 @@ def test_rules_meet_the_same_networks_and_do_not_see_each_other():
     np.testing.assert_array_equal(TASK.losses(vector, problems), together[1])
 
 
+def test_losses_are_those_of_whole_runs():
+    problems = TASK.draw(replace(QUICK, breaks_s=(1.0, 2.0, 3.0), late_s=1.0), 3, np.random.SeedSequence(5))
+    rules = list(known_rules_of(TASK).values())
+    whole = [measured["loss"] for measured in TASK.evaluate_rules(rules, problems)]
+    np.testing.assert_array_equal(TASK.losses_of_rules(rules, problems), whole)
+
+
 def test_the_learning_curve_ends_at_the_loss():
     problems = TASK.draw(QUICK, 2, np.random.SeedSequence(3))
     rule = known_rules_of(TASK)["vogels-ie"]
@@ -421,6 +454,7 @@ def test_folds_cover_what_the_fit_did_not_see():
     folds = {fold.name: fold for fold in TASK.folds(MemorySettings())}
     assert folds["full-size"].settings.size == 1.0
     assert folds["break-long"].settings.breaks_s[-1] == 600.0
+    assert folds["full-size"].settings.breaks_s[-1] == 600.0
     assert all(fold.settings == MemorySettings() for fold in folds.values() if fold.name == "networks")
     assert len({repr(fold.settings) for fold in folds.values()}) == len(folds)
     for fold in folds.values():

@@ -32,10 +32,13 @@ class CMAES:
     population : int
     sigma : float
         First step size, in scaled coordinates.
+    first_share : float
+        See :attr:`discover.fit.settings.FitSettings.first_share`.
     """
 
     population: int = 50
     sigma: float = 0.1
+    first_share: float = 1.0
 
     def minimise(
         self,
@@ -62,7 +65,7 @@ class CMAES:
 
         def values_of(parts: list[FloatArray]) -> list[float]:
             points = [whole(some) for some in parts]
-            values = objective.values(points)
+            values = objective.values(points, self.first_share)
             return [
                 float(value + weights @ objective.norms(point))
                 for value, point in zip(values, points, strict=True)

@@ -17,6 +17,7 @@ from discover.fit.path import Path
 from discover.fit.result import FitResult, PathPoint, Restart
 from discover.fit.settings import FitSettings
 from discover.fit.teacher import teach
+from discover.fit.thinning import thinned
 from discover.progress import Progress, part, silent
 from discover.speeds import FITTED, at_speeds, tuned_speeds
 from discover.spread import spread
@@ -117,7 +118,11 @@ def _restarted(task: Task, item: tuple[Any, ...], progress: Progress) -> list[Pa
     rng_seed, start_seed, *seeds, last_seed = seed.spawn(3 + len(settings.penalties))
     objective = Objective.start(task, train, start_seed, allowed)
     path = Path[PathPoint](heldout, settings, number, partial(minimiser, settings))
-    return path.walk(objective, np.random.default_rng(rng_seed), seeds, last_seed, progress)
+    rng = np.random.default_rng(rng_seed)
+    points = path.walk(objective, rng, seeds, last_seed, progress)
+    if settings.elimination == "plain":
+        points += thinned(path, objective, points, last_seed, rng, part(progress, 0.8, 1.0))
+    return points
 
 
 def _tuned(point: PathPoint, task: Task, further: Any, train: Any, heldout: Any) -> PathPoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -150,10 +150,31 @@ class Objective(Blocks[PathPoint]):
         names = [(basis.slot.name, name) for basis in bases(self.task) for name in basis.names]
         for slot, term in sorted(point.support):
             place = names.index((slot, term))
-            rest = _vector(self.task, point.coefficients)
+            rest = self.of_point(point)
             rest[place] = 0.0
             objective = self.with_states_of(rest, seed)
             yield int(self.blocks[place]), objective, objective.scaled(rest)
+
+    def of_point(self, point: PathPoint) -> FloatArray:
+        """Return the coefficients of a point."""
+        return _vector(self.task, point.coefficients)
+
+    def groups(self) -> list[list[int]]:
+        """Return the terms of each projection by number, where several projections have rules."""
+        names = [basis.slot.name.rpartition(".")[0] for basis in bases(self.task) for _ in basis.names]
+        found: dict[str, list[int]] = {}
+        for name, block in zip(names, self.blocks.tolist(), strict=True):
+            if block >= 0:
+                found.setdefault(name, []).append(block)
+        return list(found.values()) if len(found) > 1 else []
+
+    def without(self, point: PathPoint, terms: Sequence[int]) -> FloatArray | None:
+        """Return the coefficients of a point without some terms; None if it has none of them, or no other."""
+        rule = self.of_point(point)
+        taken, has = np.isin(self.blocks, terms), (rule != 0) & ~self.is_constant
+        if not (taken & has).any() or not (has & ~taken).any():
+            return None
+        return np.where(taken, 0.0, rule)
 
     def judged(self, rule: FloatArray, heldout: Any, penalty: float, restart: int, origin: str) -> PathPoint:
         """Return a point of the path with its losses."""

@@ -53,7 +53,7 @@ def minimiser(settings: FitSettings, step_size: float, growth: float = 0.0) -> M
     from discover.fit.proximal import ProximalAdam
 
     if settings.optimiser == "cmaes":
-        return CMAES(settings.population, settings.sigma)
+        return CMAES(settings.population, settings.sigma, settings.first_share)
     return ProximalAdam(
         step_size=step_size,
         batch=settings.batch,

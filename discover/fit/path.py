@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from math import ceil
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -43,6 +44,9 @@ class Point(Judged, Protocol):
         """Weight of the penalty that selected its blocks."""
         ...
 
+
+HALF = 0.5
+"""Chance of a projection to have no rule in one of several random starts."""
 
 P = TypeVar("P", bound=Point)
 
@@ -113,6 +117,10 @@ class Blocks(ABC, Generic[P]):
         """Draw coordinates of a rule to begin with."""
         return self.bent(rng.normal(0, scale, len(self.blocks)))
 
+    def groups(self) -> list[list[int]]:
+        """Return blocks that belong together, where rules fall into several parts; none by default."""
+        return []
+
     def bent(self, plain: FloatArray) -> FloatArray:
         """Return the coordinates of numbers that are independent at first; here they are the same."""
         return plain
@@ -133,10 +141,22 @@ class Blocks(ABC, Generic[P]):
         """Loss of each problem, shape (n_problems,)."""
         return self.task.losses(self.rule(scaled), self.problems)
 
-    def values(self, points: Sequence[FloatArray]) -> list[float]:
-        """Mean loss of each of several rules."""
-        losses = losses_of_population(self.task, [self.rule(point) for point in points], self.problems)
-        return [float(loss) for loss in losses.mean(axis=1)]
+    def values(self, points: Sequence[FloatArray], first_share: float = 1.0) -> list[float]:
+        """Mean loss of each of several rules; see :attr:`FitSettings.first_share`."""
+        rules, n = [self.rule(point) for point in points], self.problems.n_problems
+        n_first = min(n, ceil(first_share * n))
+        if n_first == n:
+            losses = losses_of_population(self.task, rules, self.problems).mean(axis=1)
+            return [float(loss) for loss in losses]
+        first = self.task.subset(self.problems, np.arange(n_first))
+        rest = self.task.subset(self.problems, np.arange(n_first, n))
+        losses = losses_of_population(self.task, rules, first).mean(axis=1)
+        order = np.argsort(losses, kind="stable")
+        better, others = np.split(order, [(len(rules) + 1) // 2])
+        more = losses_of_population(self.task, [rules[k] for k in better], rest).sum(axis=1)
+        losses[better] = (n_first * losses[better] + more) / n
+        losses[others] = np.maximum(losses[others], losses[better].max())
+        return [float(loss) for loss in losses]
 
 
 @dataclass(frozen=True)
@@ -180,7 +200,7 @@ class Path(Generic[P]):
         progress : callable
         """
         settings = self.settings
-        start = objective.random_start(settings.start_scale, rng)
+        start = self._start(objective, rng)
         first = self.learner(settings.step_size, settings.growth).minimise(
             objective, start, _penalty(objective, settings.first_penalty), settings.steps, rng,
             part(progress, 0.0, 0.3, "first fit, "),
@@ -199,7 +219,24 @@ class Path(Generic[P]):
             if blocks not in refitted:
                 refitted[blocks] = self._point(objective, sparse, kept, weight, rng, inner)
             points.append(replace(refitted[blocks], penalty=weight))
-        return points + self._eliminated(base, points, last_seed, rng, part(progress, 0.8, 1.0))
+        last = part(progress, 0.8, 1.0)
+        if isinstance(settings, FitSettings) and settings.elimination == "plain":
+            return points
+        return points + self._eliminated(base, points, last_seed, rng, last)
+
+    def _start(self, objective: Blocks[P], rng: np.random.Generator) -> FloatArray:
+        """Return the best of some random rules; of several projections about half have none in each."""
+        settings = self.settings
+        if not isinstance(settings, FitSettings) or settings.n_starts == 1:
+            return objective.random_start(settings.start_scale, rng)
+        drawn, groups = [], objective.groups()
+        for _ in range(settings.n_starts):
+            start = _of_blocks(objective, objective.allowed, True) * objective.random_start(
+                settings.start_scale, rng
+            )
+            empty = [block for group in groups for block in group * int(rng.random() < HALF)]
+            drawn.append(np.where(np.isin(objective.blocks, empty), 0.0, start))
+        return drawn[int(np.argmin(objective.values(drawn, settings.first_share)))]
 
     def _penalised(
         self,
@@ -234,10 +271,10 @@ class Path(Generic[P]):
         """Return the point of the blocks that a penalty left, fitted without it."""
         start = np.where(_of_blocks(objective, kept, True), sparse, 0.0)
         named = part(progress, 0.5, 1, f"penalty {weight:g}, refit, ")
-        refitted = self._refitted(objective, start, rng, named)
+        refitted = self.refitted(objective, start, rng, named)
         return objective.judged(objective.rule(refitted), self.heldout, weight, self.number, "path")
 
-    def _refitted(
+    def refitted(
         self, objective: Blocks[P], start: FloatArray, rng: np.random.Generator, progress: Progress
     ) -> FloatArray:
         """Return the blocks of a start fitted without penalty, at their best overall multiple.
@@ -276,7 +313,7 @@ class Path(Generic[P]):
             attempts: dict[int, P] = {}
             more = (one for one in untried if one[0] not in needed)
             for block, suited, start in islice(more, objective.n_tried):
-                rule = suited.rule(self._refitted(suited, start, rng, silent))
+                rule = suited.rule(self.refitted(suited, start, rng, silent))
                 attempts[block] = suited.judged(
                     rule, self.heldout, current.penalty, self.number, "elimination"
                 )

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-__all__ = ["FitSettings", "Optimiser", "TeacherSettings"]
+__all__ = ["Elimination", "FitSettings", "Optimiser", "TeacherSettings"]
 
 Optimiser = Literal["proximal", "cmaes", "finite-difference"]
+Elimination = Literal["refitted", "plain"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,9 @@ class FitSettings:
         Rules in a generation of CMA-ES, for which a step is a generation.
     sigma : float
         First spread of CMA-ES, in units of relative effect.
+    first_share : float
+        Share of the problems on which CMA-ES runs a whole generation; the better half is run on the others,
+        too. The other half counts as no better than the worst of these.
     step_size, path_step_size : float
         Step of the optimiser during the first fit, and along the path, in units of relative effect.
     growth : float
@@ -97,11 +101,18 @@ class FitSettings:
         of a random rule blow up or say nothing.
     start_scale : float
         Standard deviation of the random start, in units of relative effect.
+    n_starts : int
+        Random rules that are tried; the fit starts at the best of them. Of several projections that learn,
+        each has a rule in about half of them.
     negligible : float
         Terms whose effect is below this share of the largest are left out of a refit.
     resolution : float
         Held-out losses that differ by less are equally good, however sure the difference is: of two rules
         whose weights end half a percent of their length nearer to the target, the simpler one is chosen.
+    elimination : str
+        How terms that the chosen rule can do without are found. ``refitted``: the others are fitted anew for
+        each term that is tried away. ``plain``: they stay as they are, whole projections are tried away
+        first, and only what is left in the end is fitted anew; where a single run takes seconds.
     terms : mapping from str to tuple of str, optional
         Slot -> the terms that a rule may have there; slots that it does not name have all of the basis.
     teacher : TeacherSettings
@@ -129,10 +140,13 @@ class FitSettings:
     batch: Annotated[int, Ge(1), Le(100_000)] = 8
     population: Annotated[int, Ge(4), Le(10_000)] = 50
     sigma: Annotated[float, Gt(0), Le(10)] = 0.1
+    first_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    elimination: Elimination = "refitted"
     step_size: Annotated[float, Gt(0), Le(10)] = 0.05
     path_step_size: Annotated[float, Gt(0), Le(10)] = 0.02
     growth: Annotated[float, Ge(0), Le(1)] = 0.6
     start_scale: Annotated[float, Gt(0), Le(10)] = 0.01
+    n_starts: Annotated[int, Ge(1), Le(100_000)] = 1
     negligible: Annotated[float, Ge(0), Lt(1)] = 0.05
     resolution: Annotated[float, Ge(0), Le(1)] = 0.005
     terms: Mapping[str, tuple[str, ...]] | None = None

@@ -312,10 +312,10 @@ class TraceCurves(Curves):
         constants = np.log(taus / [slot.usual for slot in CONSTANTS])
         return np.concatenate([(np.concatenate(rows) * self.effects[:, None]).reshape(-1), constants])
 
-    def values(self, points: Sequence[FloatArray]) -> list[float]:
+    def values(self, points: Sequence[FloatArray], first_share: float = 1.0) -> list[float]:
         """Mean losses of rules, with the penalty on roughness."""
         values = []
-        for loss, point in zip(super().values(points), points, strict=True):
+        for loss, point in zip(super().values(points, first_share), points, strict=True):
             bends, norms = np.diff(self.table(point), n=2, axis=1), self.norms(point)
             # Relative to the size of the rule, or a rule that learns faster would count as rougher.
             rough = np.sum(bends**2) / max(np.sum(norms**2), 1e-300)

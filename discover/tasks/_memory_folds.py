@@ -12,8 +12,9 @@ __all__ = ["memory_folds"]
 
 TOLERANCES: Mapping[str, tuple[float, float]] = {"stable": (0.8, 1.0), "novelty": (0.8, 1.0)}
 
-LONGER = 10.0
-"""The longest break is so many times that of the fitted problems in one of the conditions."""
+LONGER, LONGEST_S = 10.0, 600.0
+"""In some conditions there is a further break, so many times the last one. It is no longer than the published
+ten minutes, unless there is such a one already; then it is twice as long."""
 
 MOST_AT_FULL_SIZE = 3
 
@@ -31,11 +32,11 @@ def memory_folds(settings: MemorySettings) -> tuple[Fold, ...]:
 
 def _conditions(settings: MemorySettings) -> Iterator[tuple[str, str, MemorySettings]]:
     yield "networks", "other networks of the same size", settings
-    if settings.size < 1:
-        full = replace(settings, size=1.0, connections=1.0)
-        yield "full-size", "networks of 4096 + 1024 neurons", full
-    last = LONGER * settings.breaks_s[-1]
+    last = min(LONGER * settings.breaks_s[-1], max(LONGEST_S, 2 * settings.breaks_s[-1]))
     longer = replace(settings, breaks_s=(*settings.breaks_s, last))
+    if settings.size < 1:
+        full = replace(longer, size=1.0, connections=1.0)
+        yield "full-size", f"networks of 4096 + 1024 neurons, and a further break of {last:g} s", full
     yield "break-long", f"a further break of {last:g} s", longer
     for word, factor in (("half", 0.5), ("double", 2.0)):
         n = max(1, min(2500, round(factor * settings.stimulus_inputs)))

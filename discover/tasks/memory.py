@@ -7,7 +7,7 @@ Confavreux et al. (2025), "Memory by a thousand rules", bioRxiv 2025.05.28.65658
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,13 +21,21 @@ from discover.slots import Slot, of_projection
 from discover.tasks._memory_folds import memory_folds
 from discover.tasks._spike_states import drawn_states
 from discover.tasks.base import SECONDS, Answer, Fold, Task, VisitedStates, rule_of
-from discover.tasks.memory_measures import MemorySettings, is_sound, loss_of, measures_of
+from discover.tasks.memory_measures import (
+    MemorySettings,
+    goes_on_after,
+    is_sound,
+    loss_of,
+    measures_of,
+    outcome_up_to,
+    settings_up_to,
+)
 from discover.tasks.spiking import SpikingProblems
 from discover.traces import drawn_traces
 from sims.memory import PROJECTIONS
 
 if TYPE_CHECKING:
-    from sims.memory_protocol import MemoryOutcome
+    from sims.memory_protocol import MemoryOutcome, MemoryTest
     from sims.spiking_circuit import CircuitOutcome, Network
 
 __all__ = ["PROJECTIONS", "TASK", "MemoryProblems", "MemoryTask", "circuit_rules"]
@@ -100,9 +108,9 @@ class MemoryTask(Task):
     def losses_of_rules(self, rules: Sequence[Any], problems: Any) -> FloatArray:
         """Losses of several rules in the same networks, shape (n_rules, n_problems).
 
-        A run ends at the first test that shows an unstable network.
+        A run ends at the first test that shows an unstable network, or one that has forgotten.
         """
-        outcomes = self._run(rules, problems)
+        outcomes = self._run(rules, problems, goes_on_after(problems.settings))
         return np.array([[loss_of(one, problems.settings) for one in row] for row in outcomes])
 
     def evaluate(self, rule: Rule | KnownRule, problems: Any) -> dict[str, FloatArray]:
@@ -128,9 +136,8 @@ class MemoryTask(Task):
         outcomes = self._run([rule], problems)[0]
         rows = [[_loss_before(one, settings) for one in outcomes]]
         for n in range(1, len(settings.breaks_s) + 1):
-            breaks = settings.breaks_s[:n]
-            shorter = replace(settings, breaks_s=breaks, late_s=min(settings.late_s, breaks[-1]))
-            rows.append([loss_of(_up_to(one, n), shorter) for one in outcomes])
+            shorter = settings_up_to(settings, n)
+            rows.append([loss_of(outcome_up_to(one, n), shorter) for one in outcomes])
         start = settings.background_s
         after = [start + settings.protocol().trained_s + time for time in settings.breaks_s]
         return np.rint(STEPS_PER_S * np.array([start, *after])).astype(np.int64), np.array(rows)
@@ -186,13 +193,15 @@ class MemoryTask(Task):
         whole = rule.rule if isinstance(rule, KnownRule) else rule
         return whole if isinstance(whole, Rule) else rule_of(self, np.asarray(whole))
 
-    def _run(self, rules: Sequence[Any], problems: Any) -> list[list[MemoryOutcome]]:
+    def _run(
+        self, rules: Sequence[Any], problems: Any, goes_on: Callable[[MemoryTest], bool] = is_sound
+    ) -> list[list[MemoryOutcome]]:
         from sims.memory_protocol import run_memories
 
         settings = problems.settings
         forms = [circuit_rules(self._as_rule(rule)) for rule in rules]
         seeds = problems.seeds.tolist()
-        return run_memories(forms, settings.circuit(), settings.protocol(), seeds, is_sound)
+        return run_memories(forms, settings.circuit(), settings.protocol(), seeds, goes_on)
 
 
 def circuit_rules(rule: Rule) -> dict[str, Any]:
@@ -214,15 +223,6 @@ def circuit_rules(rule: Rule) -> dict[str, Any]:
             taus = {f"{name}.tau_x_{side}": rule.constant(f"{name}.tau_{side}") for side in ("pre", "post")}
             rules |= updates | taus
     return rules
-
-
-def _up_to(outcome: MemoryOutcome, n: int) -> MemoryOutcome:
-    """Return what had come out at the n-th test, if there was one."""
-    return (
-        replace(outcome, tests=outcome.tests[:n], stop=type(outcome.stop).RAN)
-        if len(outcome.tests) >= n
-        else outcome
-    )
 
 
 def _loss_before(outcome: MemoryOutcome, settings: MemorySettings) -> float:

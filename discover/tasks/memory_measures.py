@@ -13,8 +13,8 @@ Confavreux et al. (2025), "Memory by a thousand rules", bioRxiv 2025.05.28.65658
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -31,9 +31,12 @@ __all__ = [
     "MemoryClass",
     "MemorySettings",
     "Verdict",
+    "goes_on_after",
     "is_sound",
     "loss_of",
     "measures_of",
+    "outcome_up_to",
+    "settings_up_to",
     "verdict_on",
 ]
 
@@ -64,6 +67,9 @@ PREFERS = 0.1
 
 BLOWN, UNSTABLE = 2.0, 1.0
 """Lowest losses of networks that blow up, and of those that are unstable otherwise."""
+
+NO_PREFERENCE = 0.5
+"""What a late test costs at which neither stimulus is preferred."""
 
 SMALLEST = 1e-3
 """A criterion that is failed costs at least this."""
@@ -211,13 +217,24 @@ def verdict_on(outcome: MemoryOutcome, settings: MemorySettings) -> Verdict:
     return Verdict("familiarity" if max(late) < -PREFERS else "stable", "", "", last_s, 0.0)
 
 
+def goes_on_after(settings: MemorySettings) -> Callable[[MemoryTest], bool]:
+    """Return what says after a test whether the rest of a run can change its loss."""
+    return lambda test: is_sound(test) and not _is_forgotten(test, settings)
+
+
 def loss_of(outcome: MemoryOutcome, settings: MemorySettings) -> float:
     """Return the loss of a run, which leads from blowing up over stability to a stable memory.
 
     A network that blows up costs 2 to 3, the more the sooner it does. One that is unstable otherwise costs 1
     to 2, by how far it is from the criteria; tests that were not reached count as failed altogether. A stable
     one costs 0 to 1: the mean over late tests of ``(goal - preference) / (2 goal)``, cut off at both ends.
+    The first late test without a preference for the novel stimulus ends the memory: later ones cost as much
+    as it does, and at least as much as no preference.
     """
+    n = next((n for n, test in enumerate(outcome.tests, 1) if _is_forgotten(test, settings)), 0)
+    n_missing = sum(time >= settings.late_s for time in settings.breaks_s[n:]) if n else 0
+    if n:
+        outcome, settings = outcome_up_to(outcome, n), settings_up_to(settings, n)
     verdict = verdict_on(outcome, settings)
     if verdict.criterion == "blow-up":
         return BLOWN + 1.0 - outcome.completed
@@ -225,7 +242,21 @@ def loss_of(outcome: MemoryOutcome, settings: MemorySettings) -> float:
         return UNSTABLE + verdict.instability
     late = [test.preference for test in outcome.tests if test.break_s >= settings.late_s]
     goal = settings.goal
-    return sum(min(max((goal - one) / (2 * goal), 0.0), 1.0) for one in late) / len(late)
+    costs = [min(max((goal - one) / (2 * goal), 0.0), 1.0) for one in late]
+    return (sum(costs) + n_missing * max(costs[-1], NO_PREFERENCE)) / (len(costs) + n_missing)
+
+
+def outcome_up_to(outcome: MemoryOutcome, n: int) -> MemoryOutcome:
+    """Return what had come out at the n-th test, if there was one."""
+    if len(outcome.tests) < n:
+        return outcome
+    return replace(outcome, tests=outcome.tests[:n], stop=type(outcome.stop).RAN)
+
+
+def settings_up_to(settings: MemorySettings, n: int) -> MemorySettings:
+    """Return the settings of a protocol that ends with the n-th test."""
+    breaks = settings.breaks_s[:n]
+    return replace(settings, breaks_s=breaks, late_s=min(settings.late_s, breaks[-1]))
 
 
 def measures_of(outcome: MemoryOutcome, settings: MemorySettings) -> dict[str, float]:
@@ -246,6 +277,11 @@ def measures_of(outcome: MemoryOutcome, settings: MemorySettings) -> dict[str, f
         "drift": _drift(tests) if stable else 1.0,
         "at_bound": max(last.at_highest.values()) if last else 1.0,
     }
+
+
+def _is_forgotten(test: MemoryTest, settings: MemorySettings) -> bool:
+    """Return whether a late test shows a sound network that does not prefer the novel stimulus."""
+    return is_sound(test) and test.break_s >= settings.late_s and test.preference <= PREFERS
 
 
 def _activity(test: MemoryTest) -> dict[str, float]:
