@@ -200,7 +200,7 @@ class Path(Generic[P]):
         progress : callable
         """
         settings = self.settings
-        start = self._start(objective, rng)
+        start = self._start(objective, rng, progress)
         first = self.learner(settings.step_size, settings.growth).minimise(
             objective, start, _penalty(objective, settings.first_penalty), settings.steps, rng,
             part(progress, 0.0, 0.3, "first fit, "),
@@ -224,12 +224,13 @@ class Path(Generic[P]):
             return points
         return points + self._eliminated(base, points, last_seed, rng, last)
 
-    def _start(self, objective: Blocks[P], rng: np.random.Generator) -> FloatArray:
+    def _start(self, objective: Blocks[P], rng: np.random.Generator, progress: Progress) -> FloatArray:
         """Return the best of some random rules; of several projections about half have none in each."""
         settings = self.settings
         if not isinstance(settings, FitSettings) or settings.n_starts == 1:
             return objective.random_start(settings.start_scale, rng)
         drawn, groups = [], objective.groups()
+        progress(0.0, f"trying {settings.n_starts} random rules")
         for _ in range(settings.n_starts):
             start = _of_blocks(objective, objective.allowed, True) * objective.random_start(
                 settings.start_scale, rng
