@@ -81,7 +81,7 @@ class CompareSettings:
         that a simulation takes next to no time, and `n_problems` elsewhere.
     n_tuning : "auto" or int
         Further problems, on which speeds and the constants of known rules are fitted before rules are
-        judged. "auto" are 64 and 8.
+        judged; 0 leaves all as they are. "auto" are 64 and 8.
     refine_steps : "auto" or int
         Steps, or generations of CMA-ES, in which the constants of known rules are fitted. "auto" are 60 and
         10.
@@ -102,7 +102,7 @@ class CompareSettings:
 
     n_problems: Annotated[int, Ge(2), Le(100_000)] = 16
     n_judged: Literal["auto"] | Annotated[int, Ge(2), Le(100_000)] = "auto"
-    n_tuning: Literal["auto"] | Annotated[int, Ge(1), Le(100_000)] = "auto"
+    n_tuning: Literal["auto"] | Annotated[int, Ge(0), Le(100_000)] = "auto"
     refine_steps: Literal["auto"] | Annotated[int, Ge(0), Le(100_000)] = "auto"
     n_states: Annotated[int, Ge(10), Le(1_000_000)] = 4000
     n_points: Annotated[int, Ge(2), Le(10_000)] = 20

@@ -24,7 +24,7 @@ from discover.intervals import interval, joint_confidence, paired, verdict
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.speeds import AS_GIVEN, Speeds, at_speeds, evaluate_at, tuned_speeds
+from discover.speeds import AS_GIVEN, Speeds, at_speeds, drawn_for_tuning, evaluate_at, tuned_speeds
 from discover.tasks.base import Task, all_known_of
 
 __all__ = ["contest", "contest_text", "margin_between"]
@@ -69,7 +69,8 @@ def contest(
     seed : int
     progress : callable, optional
     n_tuning : int
-        Further problems, on which speeds and the known rules' constants are fitted.
+        Further problems, on which speeds and the known rules' constants are fitted; 0 leaves them as they
+        are.
     refine_steps : int
         See :func:`discover.search.refine.refined`.
 
@@ -80,7 +81,7 @@ def contest(
     """
     tune_seed, draw_seed, refine_seed = np.random.SeedSequence(seed).spawn(3)
     names, known = _different(all_known_of(task))
-    tuning = task.draw(problem_settings, n_tuning, tune_seed)
+    tuning = drawn_for_tuning(task, problem_settings, n_tuning, tune_seed)
     progress(0.0, "the speed of each rule")
     *speeds, found_speeds = tuned_speeds(task, [*known, rule], tuning, last_ratio=LAST_RATIO)
     fitted: list[tuple[Rule | KnownRule, Speeds]] = []
@@ -166,7 +167,7 @@ def _fitted(
     """Return a known rule with the constants that suit the tuning problems, and the speeds to run it at."""
     from discover.search.refine import refined  # whoever only puts verdicts into words needs no search
 
-    if isinstance(known, KnownRule):
+    if isinstance(known, KnownRule) or tuning.n_problems == 0:
         return known, speeds
     try:
         return refined(task, at_speeds(known, speeds), tuning, n_steps, BATCH, rng)[0], AS_GIVEN

@@ -21,7 +21,16 @@ from discover.rule import Rule
 from discover.slots import get_slot
 from discover.tasks.base import Task
 
-__all__ = ["AS_GIVEN", "FITTED", "Speeds", "at_speeds", "evaluate_at", "slots_by_synapses", "tuned_speeds"]
+__all__ = [
+    "AS_GIVEN",
+    "FITTED",
+    "Speeds",
+    "at_speeds",
+    "drawn_for_tuning",
+    "evaluate_at",
+    "slots_by_synapses",
+    "tuned_speeds",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -98,6 +107,12 @@ def evaluate_at(
     return found
 
 
+def drawn_for_tuning(task: Task, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
+    """Draw the problems on which speeds are found; there may be none."""
+    drawn = task.draw(settings, max(n_problems, 1), seed)
+    return drawn if n_problems > 0 else drawn.subset(np.arange(0))
+
+
 def tuned_speeds(
     task: Task,
     rules: Sequence[Rule | KnownRule],
@@ -116,7 +131,7 @@ def tuned_speeds(
     task : Task
     rules : sequence of Rule or KnownRule
     problems : Problems
-        For tuning; rules must be judged on others.
+        For tuning; rules must be judged on others. Where there is none, every rule stays as it is.
     first_ratio, last_ratio : float
         See :func:`discover.multiple.best_multiple`.
 
@@ -124,6 +139,8 @@ def tuned_speeds(
     -------
     list of Speeds
     """
+    if problems.n_problems == 0:
+        return [dict.fromkeys(_kinds(rule), 1.0) for rule in rules]
     forms = [_form(rule) for rule in rules]
     first = [
         next((n for n in range(number) if _is_alike(forms[n], one)), number)

@@ -28,7 +28,7 @@ from discover.intervals import CONFIDENCE, N_RESAMPLES, Metric, intervals
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
-from discover.speeds import AS_GIVEN, evaluate_at, tuned_speeds
+from discover.speeds import AS_GIVEN, drawn_for_tuning, evaluate_at, tuned_speeds
 from discover.spread import spread
 from discover.tasks.base import Fold, Task, all_known_of
 
@@ -55,8 +55,8 @@ class ValidateSettings:
         Problems of a fold; conditions that take long have fewer. "auto" are 256 where losses have gradients,
         which says that a simulation takes next to no time, and 8 elsewhere.
     n_tuning : "auto" or int
-        Further problems, on which the speed of each rule is found; at most as many as it is tried on. "auto"
-        are 16 and 3.
+        Further problems, on which the speed of each rule is found; at most as many as it is tried on; 0
+        leaves every rule as fast as it is. "auto" are 16 and 3.
     n_bootstrap : int
         Resamples of the problems for the intervals.
     confidence : float
@@ -67,7 +67,7 @@ class ValidateSettings:
 
     folds: Literal["all"] | Annotated[tuple[str, ...], MinLen(1)] = "all"
     n_problems: Literal["auto"] | Annotated[int, Ge(2), Le(100_000)] = "auto"
-    n_tuning: Literal["auto"] | Annotated[int, Ge(1), Le(100_000)] = "auto"
+    n_tuning: Literal["auto"] | Annotated[int, Ge(0), Le(100_000)] = "auto"
     n_bootstrap: Annotated[int, Ge(10), Le(1_000_000)] = N_RESAMPLES
     confidence: Annotated[float, Gt(0), Lt(1)] = CONFIDENCE
     margin: Annotated[float, Ge(0), Le(10)] = 0.05
@@ -204,11 +204,14 @@ def _try_fold(
     for rule in reversed(list(rules.values())):  # known rules first: candidates that are multiples follow
         if rule not in different:
             different.append(rule)
-    speeds = tuned_speeds(task, different, task.draw(_tuned_at(fold, fitted), n_tuning, tune_seed))
+    tuning = drawn_for_tuning(task, _tuned_at(fold, fitted), n_tuning, tune_seed)
+    speeds = tuned_speeds(task, different, tuning)
     problems = task.draw(fold.settings, n_problems, draw_seed)
-    first = problems.subset(np.arange(min(n_tuning, n_problems)))
-    as_given = evaluate_at(task, [(rule, AS_GIVEN) for rule in different], first)
     at_best = evaluate_at(task, list(zip(different, speeds, strict=True)), problems)
+    as_given = at_best
+    if n_tuning > 0:
+        first = problems.subset(np.arange(min(n_tuning, n_problems)))
+        as_given = evaluate_at(task, [(rule, AS_GIVEN) for rule in different], first)
     numbers = {name: different.index(rule) for name, rule in rules.items()}
     reference = task.reference_for(fold.settings)
     known_losses = at_best[numbers[reference]]["loss"]

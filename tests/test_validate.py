@@ -44,6 +44,18 @@ def test_a_rule_close_to_oja_passes_every_fold(result: Validation) -> None:
     assert [(fold.name, fold.reason) for fold in result.candidates["found"].folds if not fold.passed] == []
 
 
+def test_without_problems_for_tuning_every_rule_runs_as_it_is() -> None:
+    plain = validate(TASK, SETTINGS, CANDIDATES, replace(SMALL, n_tuning=0), seed=1)
+    for name in ("found", "oja"):
+        for fold in plain.candidates[name].folds:
+            assert set(fold.speeds.values()) == {1.0}
+            assert fold.metrics["loss"].mean == fold.metrics["loss_at_rate_of_fit"].mean
+    as_they_are = contest(TASK, SETTINGS, CANDIDATES["found"], 64, 1, n_tuning=0)
+    reference = next(one for one in as_they_are if one.name == "oja")
+    assert reference.refitted == Rule.parse("x*y - w*y**2")
+    assert set(reference.speeds.values()) == set(reference.found_speeds.values()) == {1.0}
+
+
 def test_hebb_fails_at_every_speed(result: Validation) -> None:
     folds = {fold.name: fold for fold in result.candidates["hebb"].folds}
     assert not any(fold.passed for fold in folds.values())

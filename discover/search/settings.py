@@ -233,7 +233,8 @@ class NetworkSettings:
         Problems on which constants are refined, on which candidates are selected and made simpler, and as
         many others on which the rule is chosen, and those on which the losses that are reported are measured.
     n_tuning : int
-        Of the problems on which candidates are selected, those on which the speed of each is set.
+        Of the problems on which candidates are selected, those on which the speed of each is set; 0 leaves
+        candidates as fast as they are.
     n_refined : int
         Candidates whose constants are refined: those on the front of loss and complexity before refinement
         first, then those on the front of the others, and so on.
@@ -251,7 +252,7 @@ class NetworkSettings:
     n_train: Annotated[int, Ge(2), Le(100_000)] = 32
     n_heldout: Annotated[int, Ge(4), Le(100_000)] = 512
     n_test: Annotated[int, Ge(4), Le(100_000)] = ENOUGH
-    n_tuning: Annotated[int, Ge(1), Le(100_000)] = 128
+    n_tuning: Annotated[int, Ge(0), Le(100_000)] = 128
     n_refined: Annotated[int, Ge(0), Le(10_000)] = 24
     refine_steps: Annotated[int, Ge(0), Le(100_000)] = 60
     batch: Annotated[int, Ge(1), Le(100_000)] = 16
