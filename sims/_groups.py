@@ -63,7 +63,9 @@ def aligned(shape: tuple[int, ...]) -> FloatArray:
     return memory[first : first + size].reshape(shape)
 
 
-def run_groups(run: Callable[[int, int], None], n_groups: int, n_updates: int) -> None:
+def run_groups(
+    run: Callable[[int, int], None], n_groups: int, n_updates: int, *, one_by_one: bool = False
+) -> None:
     """Call ``run(first, last)`` for stretches of groups, on as many threads as Numba is set to use.
 
     Parameters
@@ -73,6 +75,9 @@ def run_groups(run: Callable[[int, int], None], n_groups: int, n_updates: int) -
     n_groups : int
     n_updates : int
         Amount of work, in updates of single synapses.
+    one_by_one : bool
+        Whether a thread takes one group after the other, as long as there are any: for groups that take
+        seconds, some much longer than others. Else each thread has one stretch of equal length.
     """
     if n_updates < WORTH_A_THREAD or n_groups == 1:
         run(0, n_groups)
@@ -80,10 +85,17 @@ def run_groups(run: Callable[[int, int], None], n_groups: int, n_updates: int) -
     from numba import get_num_threads
 
     n_threads = min(get_num_threads(), n_groups)
-    cuts = [k * n_groups // n_threads for k in range(n_threads + 1)]
-    others = [_pool().submit(run, cuts[k], cuts[k + 1]) for k in range(1, n_threads)]
+    n_stretches = n_groups if one_by_one else n_threads
+    cuts = [k * n_groups // n_stretches for k in range(n_stretches + 1)]
+    waiting = iter(range(n_stretches))  # that a thread takes the next one cannot be interrupted
+
+    def take() -> None:
+        for k in waiting:
+            run(cuts[k], cuts[k + 1])
+
+    others = [_pool().submit(take) for _ in range(1, n_threads)]
     try:
-        run(cuts[0], cuts[1])
+        take()
     finally:
         errors = [other.exception() for other in others]
     for error in errors:

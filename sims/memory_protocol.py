@@ -280,7 +280,7 @@ def run_memories(
 
     n_runs = len(rules) * len(seeds)
     n_steps = networks[0].circuit.steps(1000.0 * protocol.duration_s) if networks else 0
-    run_groups(run, n_runs, n_runs * n_steps * settings.sizes[0])
+    run_groups(run, n_runs, n_runs * n_steps * settings.sizes[0], one_by_one=True)
     return [[found[rule * len(seeds) + n] for n in range(len(seeds))] for rule in range(len(rules))]
 
 

@@ -198,7 +198,7 @@ def simulate_feedforward(
             ends[problem] = _Problem(batch, problems, problem, given).ends()
 
     amount = len(problems) * n_steps * (STEP_OF_INPUTS + STEP_OF_A_RULE * len(rules))
-    run_groups(run, len(problems), amount)
+    run_groups(run, len(problems), amount, one_by_one=True)
     columns = {
         field.name: [[end[r][field.name] for end in ends] for r in range(len(rules))]
         for field in fields(FeedforwardOutcome)

@@ -395,10 +395,13 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.Monk
             assert one.initial_adjoint.tobytes() == two.initial_adjoint.tobytes()
 
 
+@pytest.mark.parametrize("one_by_one", [False, True])
 @pytest.mark.parametrize("n_groups", [1, 2, 5, 6])
-def test_every_group_runs_once_and_errors_are_not_lost(n_groups: int) -> None:
+def test_every_group_runs_once_and_errors_are_not_lost(n_groups: int, one_by_one: bool) -> None:
     ran: list[int] = []
-    _groups.run_groups(lambda first, last: ran.extend(range(first, last)), n_groups, n_updates=10**9)
+    _groups.run_groups(
+        lambda first, last: ran.extend(range(first, last)), n_groups, 10**9, one_by_one=one_by_one
+    )
     assert sorted(ran) == list(range(n_groups))
 
     def fails(first: int, last: int) -> None:
@@ -406,7 +409,7 @@ def test_every_group_runs_once_and_errors_are_not_lost(n_groups: int) -> None:
             raise MemoryError("last group")
 
     with pytest.raises(MemoryError, match="last group"):
-        _groups.run_groups(fails, n_groups, n_updates=10**9)
+        _groups.run_groups(fails, n_groups, 10**9, one_by_one=one_by_one)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
