@@ -100,4 +100,5 @@ def screen(
         typer.echo(to_json("screen", {"file": str(files.table), "classes": list(counts)}))
     else:
         typer.echo(counts_as_text(counts, Look.of(sys.stdout)))
-    typer.echo(f"written: {files.table}, {folder / 'classes.png'}, {folder / 'preference.png'}", err=True)
+    figures = ", ".join(str(folder / f"{name}.png") for name in ("classes", "preference", "parameters"))
+    typer.echo(f"written: {files.table}, {figures}", err=True)

@@ -127,7 +127,7 @@ def test_a_screen_that_was_cut_off_goes_on(tmp_path):
     assert [without_times(row) for row in read_table(cut.table)] == [
         without_times(row) for row in read_table(files.table)
     ]
-    for name in ("classes.png", "preference.png", "screen.json"):
+    for name in ("classes.png", "preference.png", "parameters.png", "screen.json"):
         assert (cut.folder / name).stat().st_size > 200
 
 
