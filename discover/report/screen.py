@@ -93,7 +93,7 @@ def parameters_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
                     values = [row[f"{projection}_{name}"] for row in some]
                     weights = [N_BINS / len(some)] * len(some)
                     axes.hist(
-                        values, N_BINS, (low, high), weights=weights, histtype="step", color=colour,
+                        values, N_BINS, range=(low, high), weights=weights, histtype="step", color=colour,
                         label=f"{label}: {len(some)}", lw=1.5,
                     )  # fmt: skip
             axes.axhline(1.0, color="black", lw=0.6, ls="--")
