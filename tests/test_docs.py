@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,13 +37,6 @@ def code(page: Path) -> str:
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     indented = re.findall(r"^    .*$", prose, re.MULTILINE)
     return "\n".join([*blocks, *indented, *re.findall(r"`([^`\n]+)`", prose)])
-
-
-def commands(page: Path, program: str) -> Iterator[list[str]]:
-    for line in code(page).splitlines():
-        words = line.strip().removeprefix("$ ").removeprefix(".venv/bin/").split()
-        if words[:1] == [program] and len(words) > 1:
-            yield words[1:]
 
 
 def anchors(page: Path) -> set[str]:
@@ -93,36 +85,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         there = (page.parent / path).resolve() if path else page
         assert there.is_file(), f"{page.name}: {target}"
         assert not anchor or anchor in anchors(there), f"{page.name}: {target}"
-
-
-@every_page
-def test_targets_of_make_are_there(page: Path) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    targets |= {
-        target for line in re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE) for target in line.split()
-    }
-    targets |= {path.stem for path in (ROOT / "pipelines").glob("*.toml") if not path.stem.endswith("-smoke")}
-    for words in commands(page, "make"):
-        assert words[0] in targets, f"{page.name}: make {' '.join(words)}"
-
-
-@every_page
-def test_commands_of_the_program_are_there(page: Path) -> None:
-    from typer.main import get_command
-
-    from pipelines.cli import app
-
-    known = get_command(app).commands  # type: ignore[attr-defined]
-    own = {"--version", "--help", "--install-completion", "--show-completion"}
-    for words in commands(page, "discover"):
-        if words[0] in own:
-            continue
-        assert words[0] in known, f"{page.name}: discover {' '.join(words)}"
-        options = {"--help"} | {one for parameter in known[words[0]].params for one in parameter.opts}
-        for word in words[1:]:
-            if word.startswith("--"):
-                assert word in options, f"{page.name}: discover {' '.join(words)}"
 
 
 @every_page
