@@ -334,7 +334,7 @@ def test_intervals_of_constants_cover_although_rows_of_a_recording_are_alike() -
     hits = np.zeros(2)
     for seed in range(60):
         found = constant_intervals(rule, offset_recordings(seed), n_resamples=60)
-        hits += [one.low <= true <= one.high for one, true in zip(found, (1.0, 0.5), strict=True)]
+        hits += [one.low <= true <= one.high for one, true in zip(found, (1.0, -0.5), strict=True)]
     assert (hits >= 0.87 * 60).all()
 
 
@@ -342,7 +342,7 @@ def test_intervals_are_those_of_resampled_recordings() -> None:
     data = offset_recordings(0)
     found = constant_intervals(Rule.parse("0.9*x*y - 0.4*w"), data, n_resamples=50, seed=3)
     x, y, w = data.samples.inputs.T
-    design = np.column_stack([x * y, -w])
+    design = np.column_stack([x * y, w])
     rng = np.random.default_rng(3)
     drawn = []
     for _ in range(50):
@@ -352,6 +352,20 @@ def test_intervals_are_those_of_resampled_recordings() -> None:
     values = np.linalg.lstsq(design, data.samples.target, rcond=None)[0]
     np.testing.assert_allclose([one.value for one in found], values, rtol=1e-6)
     np.testing.assert_allclose([(one.high - one.low) / 2 for one in found], reach, rtol=1e-5)
+
+
+def test_intervals_say_which_constant_they_are_of_and_keep_signs() -> None:
+    data = offset_recordings(0)
+    found = constant_intervals(Rule.parse("x*tanh(0.5*y) - 0.4*w"), data, n_resamples=20)
+    assert found[1].place == "c*w"
+    assert found[1].low < found[1].value < found[1].high < 0
+    assert found[0].place == "x*tanh(c*y)"
+    alone = constant_intervals(Rule.parse("-0.3*w"), data, n_resamples=20)
+    assert [one.place for one in alone] == ["c*w"]
+    assert alone[0].high < 0
+    of_c = Rule.parse({"recorded(c, w)": "2*c - 0.5*w"})
+    named = from_rows(("c", "w"), data.samples.inputs[:, :2], data.samples.target, None)
+    assert [one.place for one in constant_intervals(of_c, named, n_resamples=20)] == ["c_*c", "c_*w"]
 
 
 def test_intervals_need_recordings() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from discover.errors import ConfigError, RuleError
-from discover.expression import Node, canonical, const, constants, evaluate, with_constants
+from discover.expression import Node, canonical, const, constants, evaluate, to_latex, with_constants
+from discover.expression.latex import latex_name
 from discover.inference.path import DataPath, fit_path
-from discover.inference.recordings import MIN_ROWS, Recordings
+from discover.inference.recordings import MIN_ROWS, Recordings, checked_recordings
 from discover.inference.scores import Score, allowances, scored
 from discover.inference.settings import InferSettings
 from discover.inference.tied import alike, shorter, tied
@@ -65,6 +67,8 @@ class Inference(Short):
     slot : Slot
     verdict : Verdict
         Whether the recordings support the chosen rule.
+    target : str
+        What the rule gives, where it is one of several; empty otherwise.
     """
 
     path: DataPath
@@ -74,6 +78,7 @@ class Inference(Short):
     kept: tuple[int, ...]
     slot: Slot
     verdict: Verdict
+    target: str = ""
 
     @property
     def rule(self) -> Rule:
@@ -82,15 +87,26 @@ class Inference(Short):
 
     def latex(self, digits: int = 4) -> str:
         """Return the chosen rule as LaTeX, without a learning rate: it gives the recorded change itself."""
-        return self.rule.latex(digits, learning_rate=False)
+        if not self.target:
+            return self.rule.latex(digits, learning_rate=False)
+        return f"{_latex_of(self.target)} = {to_latex(self.rule.expression(), digits=digits)}"
 
     def in_short(self) -> str:
         """Return whether the data support a rule, and the chosen one."""
-        return f"{'supported' if self.verdict.supported else 'no rule'}, {self.front.in_short()}"
+        found = f"{'supported' if self.verdict.supported else 'no rule'}, {self.front.in_short()}"
+        return f"{self.target}: {found}" if self.target else found
 
     def _repr_html_(self) -> str:
-        html: str = import_module(NOTEBOOK).front_html(self.front, self.verdict.text)
+        said = f"{self.target}: {self.verdict.text}" if self.target else self.verdict.text
+        html: str = import_module(NOTEBOOK).front_html(self.front, said)
         return html
+
+
+def _latex_of(target: str) -> str:
+    if re.fullmatch(r"[A-Za-z]\w*", target, re.ASCII):
+        return latex_name(target)
+    text = re.sub(r"([#$%&_{}])", r"\\\1", re.sub(r"[\\^~]", " ", target))
+    return rf"\text{{{text}}}"
 
 
 def infer(
@@ -116,9 +132,12 @@ def infer(
 
     Raises
     ------
+    ConfigError
+        If what is given is no recordings, such as a data frame.
     EngineError
         If an engine is unknown, cannot run here, or fails.
     """
+    recordings = checked_recordings(recordings)
     # One thread: sums in another order could turn a near tie.
     with threadpool_limits(1):
         return _infer(recordings, settings or InferSettings(), engines, progress)

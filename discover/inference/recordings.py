@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -171,6 +172,7 @@ def from_rows(
     ----------
     variables : sequence of str
     inputs : array_like, shape (n_rows, n_variables)
+        Columns in the order of `variables`; those of a data frame that has the same names may have another.
     target : array_like, shape (n_rows,)
     labels : sequence of str, shape (n_rows,), or None
         Recording of every row; None for contiguous blocks.
@@ -183,13 +185,16 @@ def from_rows(
     Raises
     ------
     ConfigError
-        If there are fewer than two recordings, or a weight is negative or not finite.
+        If there are fewer than two recordings, labels are not one a row, or a weight is negative or not
+        finite.
     """
+    inputs = _in_order(tuple(variables), inputs)
     samples: Samples = _Rows(tuple(variables), np.asarray(inputs), np.asarray(target))
+    labels = None if labels is None else _checked_labels(labels, samples.n_rows)
     size = None if weights is None else _checked_weights(weights, samples.n_rows)
     if size is not None:
         kept = size > 0
-        labels = None if labels is None else np.asarray(labels)[kept]
+        labels = None if labels is None else labels[kept]
         samples, size = samples.where(kept), size[kept]
     groups, names = _grouped(samples.n_rows, labels, n_blocks)
     if size is None or np.ptp(size) == 0:
@@ -211,6 +216,47 @@ def _checked_weights(weights: ArrayLike, n_rows: int) -> FloatArray:
     return size
 
 
+def _in_order(variables: tuple[str, ...], inputs: ArrayLike) -> ArrayLike:
+    """Return the columns of a data frame in the order of the variables, where these are their names."""
+    own = [str(name) for name in getattr(inputs, "columns", ())]
+    if not own or sorted(own) != sorted(variables):
+        return inputs
+    return np.asarray(inputs)[:, [own.index(name) for name in variables]]
+
+
+def checked_recordings(recordings: object) -> Recordings:
+    """Return recordings as they are.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else, such as a data frame; the text says what makes recordings of it.
+    """
+    if isinstance(recordings, Recordings):
+        return recordings
+    raise ConfigError(
+        f"Recordings are needed, got {type(recordings).__name__}. discover.inference.from_rows(variables, "
+        "inputs, target, labels) makes them from columns of a table, and RuleRegressor().fit(X, y, groups) "
+        "takes arrays and data frames as they are."
+    )
+
+
+def _checked_labels(labels: Sequence[str] | NDArray[np.str_], n_rows: int) -> NDArray[Any]:
+    if isinstance(labels, (str, bytes)):
+        name = labels if isinstance(labels, str) else labels.decode(errors="replace")
+        raise ConfigError(
+            f"Labels are the recordings of all {n_rows} rows, one a row, and not the name of a column: hand "
+            f"over the column itself, such as df[{name[:40]!r}]."
+        )
+    found = np.asarray(labels)
+    if found.shape != (n_rows,):
+        raise ConfigError(
+            f"Labels name the recording of every row: {n_rows} of them are needed, got the shape "
+            f"{found.shape}."
+        )
+    return found
+
+
 def blocks(n_rows: int, n_blocks: int) -> NDArray[np.int64]:
     """Return contiguous blocks of about equal size in place of recordings.
 
@@ -228,6 +274,7 @@ def _grouped(
     if labels is None:
         groups = blocks(n_rows, n_blocks)
         return groups, tuple(f"block {one + 1}" for one in range(int(groups.max()) + 1))
+    labels = _checked_labels(labels, n_rows)
     names = list(dict.fromkeys(str(label) for label in labels))
     if len(names) < 2:
         raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -34,6 +34,9 @@ _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A plasticity rule as a regressor: a formula for the update in the columns of X.
 
+    Where y has several columns each gets a rule of its own, in `inferences_`; `rule_`, `front_`, `path_` and
+    `verdict_` are those of the first.
+
     Parameters
     ----------
     engines : sequence of str
@@ -41,7 +44,8 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         polynomials of the L1 path alone, which takes a few seconds less.
     variables : sequence of str, optional
         What the columns are called in the rule, such as ``("x", "y", "w")``. By default the names of the
-        columns, where they are plain, else ``x0, x1, ...``.
+        columns, where they are plain, else ``x0, x1, ...``. A data frame needs none; where they are given
+        they must be the names of its columns, in any order.
     degree : int
         Largest power of a variable in the polynomial basis.
     heldout : float
@@ -58,7 +62,7 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     rule_ : Rule
-        The chosen rule.
+        The chosen rule; where there are several targets, that of the first one.
     front_ : ParetoFront
         Complexity against the error on recordings that were left out.
     path_ : DataPath
@@ -66,11 +70,15 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Whether the recordings support the rule; where ``verdict_.supported`` is false there is none, and
         :meth:`predict` is not to be trusted.
     inferences_ : tuple of Inference
-        One a target. Where there are several, the four attributes above are those of the first.
+        One a target, with its name where y is a data frame. Where there are several, the four attributes
+        above are those of the first.
+    targets_ : tuple of str
+        Names of the targets; empty where y has one column or is no data frame.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X had column names.
     variables_ : tuple of str
+        What the columns are called in the rule, in their order.
 
     Examples
     --------
@@ -134,23 +142,34 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If there are fewer than two samples or recordings, values are not finite, or shapes do not fit.
+            If there are fewer than two samples or recordings, values are not finite, shapes do not fit, or
+            `variables` are not the names of a data frame's columns.
         """
-        checked = validate_data(
-            self, X, y, dtype=np.float64, y_numeric=True, multi_output=True, ensure_min_samples=2
-        )
+        try:
+            checked = validate_data(
+                self, X, y, dtype=np.float64, y_numeric=True, multi_output=True, ensure_min_samples=2
+            )
+        except ValueError:
+            _say_what_is_not_finite({"X": X, "y": y}, self.variables)
+            raise
         inputs, targets = (np.asarray(array, dtype=np.float64) for array in checked)
         names = self._names(inputs.shape[1])
         settings = self._settings()
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, inputs)
         labels = _labels(groups, len(targets))
+        columns = list(targets.T) if targets.ndim == 2 else [targets]
+        own = tuple(str(name) for name in getattr(y, "columns", ()))
+        self.targets_: tuple[str, ...] = own if len(own) == len(columns) > 1 else ()
         self.inferences_: tuple[Inference, ...] = tuple(
-            infer(
-                from_rows(names, inputs, target, labels, settings.blocks, weights),
-                settings,
-                tuple(self.engines),
+            replace(
+                infer(
+                    from_rows(names, inputs, target, labels, settings.blocks, weights),
+                    settings,
+                    tuple(self.engines),
+                ),
+                target=called,
             )
-            for target in (targets.T if targets.ndim == 2 else [targets])
+            for target, called in zip(columns, self.targets_ or [""] * len(columns), strict=True)
         )
         found = self.inferences_[0]
         self._many = targets.ndim == 2
@@ -162,14 +181,18 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def latex(self, digits: int = 4) -> str:
-        """Return the rule as LaTeX, without a learning rate; of many targets a line each."""
+        """Return the rule as LaTeX, without a learning rate; of many targets a line each, by name."""
         check_is_fitted(self)
         return "\n".join(one.latex(digits) for one in self.inferences_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the update by the rule, of the shape that the target had in :meth:`fit`."""
         check_is_fitted(self)
-        columns = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        try:
+            columns = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        except ValueError:
+            _say_what_is_not_finite({"X": X}, self.variables_)
+            raise
         values = {name: columns[:, k] for k, name in enumerate(self.variables_)}
         found = [evaluate(one.rule.expression(), values) for one in self.inferences_]
         return np.column_stack(found) if self._many else found[0]
@@ -180,12 +203,19 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _names(self, n_features: int) -> tuple[str, ...]:
+        own = [str(name) for name in getattr(self, "feature_names_in_", ())]
         if self.variables is not None:
             names = tuple(self.variables)
             if len(names) != n_features:
                 raise ValueError(f"X has {n_features} features, and variables has {len(names)} names.")
+            if own and sorted(own) != sorted(names):
+                raise ConfigError(
+                    f"The columns of X are called {_listed(own)}, and variables says {_listed(names)}. Leave "
+                    "variables out, and the rule has the names of the columns; for other names rename the "
+                    "columns, or hand over X.to_numpy(), whose columns are taken in their order."
+                )
+            names = tuple(own) if own else names
         else:
-            own = [str(name) for name in getattr(self, "feature_names_in_", ())]
             plain = len(own) == n_features and all(_IDENTIFIER.fullmatch(name) for name in own)
             names = tuple(own) if plain else tuple(f"x{k}" for k in range(n_features))
         recorded_slot(names)
@@ -211,6 +241,32 @@ class RuleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _given(self, *names: str) -> dict[str, Any]:
         """Return the parameters that are not None."""
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name[:40] for name in names[:12]) + (", ..." if len(names) > 12 else "")
+
+
+def _say_what_is_not_finite(given: Mapping[str, Any], variables: Sequence[str] | None) -> None:
+    """Raise an error that names the first value that is not finite, where there is one."""
+    for what, array in given.items():
+        try:
+            values = np.asarray(array, dtype=np.float64)
+        except (TypeError, ValueError):
+            continue
+        bad = np.argwhere(~np.isfinite(values)) if values.ndim in (1, 2) else np.empty((0, 1), dtype=int)
+        if not len(bad):
+            continue
+        row, column = int(bad[0][0]), int(bad[0][-1])
+        own = getattr(array, "columns", variables if what == "X" else None)
+        known = own is not None and values.ndim == 2 and len(own) == values.shape[1]
+        named = f"column {str(own[column])[:60]!r}" if known else f"column {column + 1}"
+        where = f"{row + 1}, {named}" if values.ndim == 2 else f"{row + 1}"
+        many = "values that are" if len(bad) > 1 else "value that is"
+        raise ConfigError(
+            f"{what} has {len(bad)} {many} NaN or infinite, the first in data row {where}. Take these rows "
+            "out, or fill the gaps yourself: no guess is made here."
+        )
 
 
 def _labels(groups: ArrayLike | None, n_samples: int) -> NDArray[np.str_] | None:
