@@ -20,7 +20,8 @@ from discover.comparison import compare
 from discover.errors import NoCandidate, RuleError, TaskError
 from discover.inference import from_rows, infer
 from discover.notebook import html
-from discover.pareto import Candidate, ParetoFront, Provenance
+from discover.pareto import Candidate, ParetoFront, Provenance, Reported
+from discover.report.front_plot import front_plot
 from discover.rule import Rule
 from discover.shown import notebook_shell
 from pipelines.events import open_reporter
@@ -91,6 +92,33 @@ def test_a_front_is_drawn_into_axes(study: Study) -> None:
     assert study.front.plot(right) is right
     assert not left.has_data()
     pyplot.close()
+
+
+@pytest.mark.parametrize("tested", [False, True])
+def test_the_staircase_of_a_front_goes_down_whatever_the_names_of_candidates(tested: bool) -> None:
+    losses = {1: 0.5, 2: 0.4, 3: 0.3, 4: 0.2, 5: 0.1}
+    candidates = [
+        Candidate(
+            f"c{number}",
+            Rule.parse("x*y"),
+            losses[complexity],
+            losses[complexity],
+            complexity=complexity,
+            provenance=Provenance(("terms",)),
+            # On the test problems the rule of complexity 3 does worse than that of complexity 2.
+            test=Reported(0.45 if complexity == 3 else losses[complexity], 0.0, 1.0, 64) if tested else None,
+        )
+        for number, complexity in enumerate((1, 5, 3, 2, 4), start=1)
+    ]
+    front = ParetoFront.of("oja", ("terms",), candidates)
+    axes = front.plot()
+    drawn = [np.asarray(line.get_xydata()) for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    pyplot.close(axes.figure)  # type: ignore[arg-type]
+    trace = next(one for one in front_plot(front)["data"] if one.get("mode") == "lines")
+    for corners in (*drawn, np.column_stack([trace["x"], trace["y"]])):
+        assert corners[:, 0].tolist() == [1, 2, 3, 4, 5]
+        assert (np.diff(corners[:, 1]) <= 0).all()
+    assert len(drawn) == 1
 
 
 def test_a_front_is_a_table_with_an_arrow_at_the_chosen_rule(study: Study) -> None:

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from discover.pareto import ParetoFront
 
-__all__ = ["FrontView", "front_view", "is_spread", "set_log_axis"]
+__all__ = ["FrontView", "front_view", "is_spread", "set_log_axis", "staircase"]
 
 
 def is_spread(losses: Sequence[float]) -> bool:
@@ -54,6 +55,16 @@ class FrontView:
     high: float
     right: float
     n_outside: int
+
+
+def staircase(front: ParetoFront) -> tuple[list[float], list[float]]:
+    """Return the corners of the front: growing complexities, and the lowest loss up to each of them.
+
+    Candidates are on the front by their held-out losses. On other problems a more complex one may have a
+    higher loss than a simpler one; the line then stays where it is.
+    """
+    losses = np.minimum.accumulate([one.loss for one in front.front])
+    return [one.complexity for one in front.front], losses.tolist()
 
 
 def front_view(front: ParetoFront) -> FrontView:

@@ -15,7 +15,7 @@ from discover.expression import parse, to_latex
 from discover.fit.result import FitResult, PathPoint
 from discover.forms import Validated
 from discover.pareto import ParetoFront, Spent
-from discover.report.axes import front_view, is_spread, set_log_axis
+from discover.report.axes import front_view, is_spread, set_log_axis, staircase
 from discover.report.curves import LearningCurve
 from discover.report.formula import rule_text
 from discover.report.reading import Run
@@ -92,7 +92,7 @@ def front_figure(front: ParetoFront) -> Figure:
 
 def draw_front(front: ParetoFront, axes: Axes) -> None:
     """Draw a front as in :func:`front_figure` into axes, without a legend."""
-    on_front = [one for one in front.candidates if one.on_front]
+    on_front = front.front
     beaten = [one for one in front.candidates if not one.on_front]
     view = front_view(front)
     axes.scatter(
@@ -103,13 +103,7 @@ def draw_front(front: ParetoFront, axes: Axes) -> None:
         edgecolors=GREY,
         label="beaten by another" + (f" ({view.n_outside} outside)" if view.n_outside else ""),
     )
-    axes.step(
-        [one.complexity for one in on_front],
-        [one.loss for one in on_front],
-        where="post",
-        color=BLUE,
-        linewidth=1.2,
-    )
+    axes.step(*staircase(front), where="post", color=BLUE, linewidth=1.2)
     axes.errorbar(
         [one.complexity for one in on_front],
         [one.loss for one in on_front],

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from discover.pareto import Candidate, ParetoFront
-from discover.report.axes import front_view
+from discover.report.axes import front_view, staircase
 from discover.report.formula import rule_text
 from discover.report.style import BLUE, GREY, VERMILLION
 
@@ -21,7 +21,10 @@ _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#20252B"}
 def front_plot(front: ParetoFront) -> dict[str, Any]:
     """Return traces and layout; each point carries its candidate's position in the front as custom data."""
     numbered = list(enumerate(front.candidates))
-    on_front = [(number, one) for number, one in numbered if one.on_front]
+    on_front = sorted(
+        ((number, one) for number, one in numbered if one.on_front), key=lambda pair: pair[1].complexity
+    )
+    complexities, lowest = staircase(front)
     beaten = [(number, one) for number, one in numbered if not one.on_front]
     traces = [
         _points(
@@ -32,8 +35,8 @@ def front_plot(front: ParetoFront) -> dict[str, Any]:
         {
             "type": "scatter",
             "mode": "lines",
-            "x": [one.complexity for _, one in on_front],
-            "y": [one.loss for _, one in on_front],
+            "x": complexities,
+            "y": lowest,
             "line": {"color": BLUE, "width": 1.5, "shape": "hv"},
             "hoverinfo": "skip",
             "showlegend": False,
