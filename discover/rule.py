@@ -61,7 +61,6 @@ __all__ = [
     "SlotFunction",
 ]
 
-
 _LEFT_SIDES = {
     "feedforward": r"\Delta w_{ij}",
     "lateral": r"\Delta v_{ij}",
@@ -508,8 +507,9 @@ class Rule:
         return Rule(expressions)
 
     def __str__(self) -> str:
-        if list(self.expressions) == [FEEDFORWARD.name]:
-            return str(self.expressions[FEEDFORWARD.name])
+        name, *others = self.expressions
+        if not others and (name == FEEDFORWARD.name or get_slot(name).is_recorded):
+            return str(self.expressions[name])
         return "; ".join(f"{name}: {node}" for name, node in self.expressions.items())
 
     def __repr__(self) -> str:

@@ -332,7 +332,8 @@ def test_the_estimator_takes_engines_and_plain_names() -> None:
     assert RuleRegressor().engines == ("auto",), "those of the command line"
     model = RuleRegressor(engines=("terms",)).fit(features, update)
     assert model.variables_ == ("x0", "x1", "x2")
-    assert str(model.rule_) == "recorded(x0, x1, x2): x1*tanh(x0)"
+    assert str(model.rule_) == "x1*tanh(x0)"
+    assert model.rule_.to_dict() == {"recorded(x0, x1, x2)": "x1*tanh(x0)"}
 
 
 def test_the_estimator_refuses_what_does_not_fit() -> None:
