@@ -79,6 +79,23 @@ def test_few_problems_of_a_skewed_measure_give_wide_intervals() -> None:
     assert coverage(values, mean) > student + 0.04
 
 
+@pytest.mark.parametrize("n_problems", [2, 3, 9, 12])
+def test_few_problems_give_no_interval_beyond_what_a_measure_can_be(n_problems: int) -> None:
+    task = get_task("oja")
+    rng = np.random.default_rng(n_problems)
+    values = {
+        "cosine": np.where(np.arange(n_problems) == 0, 0.02, 1 - 0.01 * rng.random(n_problems)),
+        "loss": np.where(np.arange(n_problems) == 0, 1.4, 0.01 * rng.random(n_problems)),
+    }
+    found = intervals(values, possible=task.possible)
+    for name, one in found.items():
+        least, most = task.possible[name]
+        assert least <= one.low < one.mean < one.high <= most  # type: ignore[operator]
+    assert found["loss"].high == intervals(values)["loss"].high, "there is no upper end to allow for"
+    negative = {"loss": values["loss"] - 0.5}
+    assert intervals(negative, possible=task.possible) == intervals(negative), "a loss of the user's own"
+
+
 @pytest.mark.parametrize("rarity", [500, 1500, 5000])
 def test_intervals_allow_for_rare_problems_that_a_sample_lacks(rarity: int) -> None:
     rng = np.random.default_rng(rarity)

@@ -240,7 +240,10 @@ def _candidates(
             heldout_error=_error(one.losses),
             provenance=Provenance(one.proposed_by, one.refined_by),
             allowance=chance(one.losses - best.losses, margin),
-            test=_reported(task.losses(one.rule, test if any(one is other for other in on_front) else few)),
+            test=_reported(
+                task.losses(one.rule, test if any(one is other for other in on_front) else few),
+                task.possible.get("loss"),
+            ),
             complexity=one.complexity,
         ))
         for number, one in enumerate(ordered, 1)
@@ -251,8 +254,8 @@ def _error(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _reported(losses: NDArray[np.float64]) -> Reported:
-    found = interval(losses)
+def _reported(losses: NDArray[np.float64], possible: tuple[float, float] | None) -> Reported:
+    found = interval(losses, possible=possible)
     mean = float(losses.mean())
     low, high = (mean if end is None else end for end in (found.low, found.high))
     return Reported(mean, low, high, len(losses))

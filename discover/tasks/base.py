@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from discover.rule import Rule
 from discover.slots import FEEDFORWARD, Slot
 
 __all__ = [
+    "NOT_NEGATIVE",
     "Answer",
     "Fold",
     "Problems",
@@ -44,6 +46,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 SECONDS = "time in the inner loop (s)"
 """What the axis of a learning curve says where steps are ones of time."""
+
+NOT_NEGATIVE: Mapping[str, tuple[float, float]] = MappingProxyType({"loss": (0.0, np.inf)})
+"""What values losses may have."""
 
 Answer = Literal["one law", "one form", "many forms", "nothing"]
 
@@ -158,8 +163,8 @@ class Task(ABC):
         Ranges of measures within which every value is as good as any other; outside a measure is the worse
         the farther it is from the range.
     possible : mapping from str to pair of float
-        Lowest and highest possible value of measures that are all but perfect on most problems, for intervals
-        that allow for rare problems which a sample lacks.
+        Lowest and highest possible value of measures, infinite where there is none. Intervals end there, and
+        allow for rare problems which a sample lacks where both ends of a measure are known.
     takes_splines : bool
         Whether the network runs rules without a formula, in its only slot: losses, gradient and visit take a
         :class:`sims.rules.SplineRule`, and gradients are with respect to the coefficients of its splines.
@@ -182,7 +187,7 @@ class Task(ABC):
     measures: ClassVar[Mapping[str, str]]
     higher_is_better: ClassVar[tuple[str, ...]] = ()
     plausible: ClassVar[Mapping[str, tuple[float, float]]] = {}
-    possible: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    possible: ClassVar[Mapping[str, tuple[float, float]]] = NOT_NEGATIVE
     takes_splines: ClassVar[bool] = False
     takes_trace_splines: ClassVar[bool] = False
     sign_symmetric: ClassVar[bool] = False

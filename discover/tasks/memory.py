@@ -20,7 +20,7 @@ from discover.rule import Rule
 from discover.slots import Slot, of_projection
 from discover.tasks._memory_folds import memory_folds
 from discover.tasks._spike_states import drawn_states
-from discover.tasks.base import SECONDS, Answer, Fold, Task, VisitedStates, rule_of
+from discover.tasks.base import NOT_NEGATIVE, SECONDS, Answer, Fold, Task, VisitedStates, rule_of
 from discover.tasks.memory_measures import (
     MemorySettings,
     goes_on_after,
@@ -89,7 +89,9 @@ class MemoryTask(Task):
         "at_bound": "largest share of a projection's weights at the upper bound",
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("stable", "novelty", "preference", "early_preference")
-    possible: ClassVar[Mapping[str, tuple[float, float]]] = {"stable": (0.0, 1.0), "novelty": (0.0, 1.0)}
+    possible: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **NOT_NEGATIVE, "stable": (0.0, 1.0), "novelty": (0.0, 1.0),
+    }  # fmt: skip
     plausible: ClassVar[Mapping[str, tuple[float, float]]] = {"rate": (0.1, 100.0), "interval_cv": (0.7, 3.0)}
 
     def answer_for(self, settings: Any) -> Answer:

@@ -22,7 +22,7 @@ from discover.errors import TaskError
 from discover.known_rules import get_known_rule
 from discover.rule import Rule
 from discover.slots import FEEDFORWARD, Slot
-from discover.tasks.base import Fold, VisitedStates
+from discover.tasks.base import NOT_NEGATIVE, Fold, VisitedStates
 from discover.tasks.pca import sign_free_distance
 from discover.tasks.rate import RateTask, Values
 from sims.circuit import Circuit, LowPass, Projection, Rate
@@ -150,7 +150,9 @@ class NeuronTask(RateTask):
         "norm_error": "absolute difference of the weights' norm from one",
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("cosine",)
-    possible: ClassVar[Mapping[str, tuple[float, float]]] = {"cosine": (0.0, 1.0)}
+    possible: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **NOT_NEGATIVE, "norm_error": (0.0, np.inf), "cosine": (0.0, 1.0),
+    }  # fmt: skip
     worst: ClassVar[Mapping[str, float]] = {}
     takes_splines: ClassVar[bool] = True
 

@@ -27,7 +27,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from discover.errors import TaskError
-from discover.tasks.base import Fold
+from discover.tasks.base import NOT_NEGATIVE, Fold
 from discover.tasks.network import LayerProblems, NetworkTask, output_correlations
 from discover.tasks.pca import (
     Source,
@@ -172,7 +172,7 @@ class PcaNetworkTask(NetworkTask):
     }
     higher_is_better: ClassVar[tuple[str, ...]] = ("cosine", "worst_cosine", "explained_variance")
     possible: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "cosine": (0.0, 1.0), "worst_cosine": (0.0, 1.0),
+        **NOT_NEGATIVE, "cosine": (0.0, 1.0), "worst_cosine": (0.0, 1.0),
     }  # fmt: skip
 
     def draw_problem(self, settings: NetworkSettings, rng: np.random.Generator) -> Mapping[str, FloatArray]:
