@@ -229,9 +229,25 @@ class Compared(Shown, Stored):
     distances: Mapping[str, Distances]
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
+    @property
+    def is_opposite(self) -> bool:
+        """Whether the rule is the nearest known one with the opposite sign, up to scale.
+
+        Coefficients whose ratios differ by a tenth are up to three degrees apart.
+        """
+        if self.nearest is None or self.verdict != "same terms" or self.nearest not in self.distances:
+            return False
+        angle = self.distances[self.nearest].coefficient
+        return angle is not None and angle >= 177
+
+    @property
+    def in_words(self) -> str:
+        """The verdict, which says so where the rule has the opposite sign of the nearest known one."""
+        return f"{self.verdict} with the opposite sign" if self.is_opposite else self.verdict
+
     def in_short(self) -> str:
         """Return the verdict and the known rule that it is about."""
-        return self.verdict if self.nearest is None else f"{self.verdict}, nearest {self.nearest}"
+        return self.in_words if self.nearest is None else f"{self.in_words}, nearest {self.nearest}"
 
 
 @dataclass(frozen=True)

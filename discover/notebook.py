@@ -143,7 +143,7 @@ def _comparison(comparison: Comparison) -> str:
         found = one.distances.get(one.nearest) if one.nearest is not None else None
         distances = (None,) * 3 if found is None else (found.coefficient, found.functional, found.behavioural)
         nearest = "–" if one.nearest is None else escape(_published(one.nearest))
-        rows.append([escape(name), nearest, escape(one.verdict), *map(_number, distances)])
+        rows.append([escape(name), nearest, escape(one.in_words), *map(_number, distances)])
     parts = [_table(["", "nearest known rule", "verdict", *_DISTANCES], rows)]
     if comparison.contests:
         measures = list(dict.fromkeys(name for one in comparison.contests for name in one.measures))
@@ -170,7 +170,7 @@ def _compared(one: Compared) -> str:
         [escape(_published(name)), *map(_number, (found.coefficient, found.functional, found.behavioural))]
         for name, found in sorted(one.distances.items(), key=lambda pair: pair[0] != one.nearest)
     ]
-    said = one.verdict if one.nearest is None else f"{one.verdict}: {_published(one.nearest)}"
+    said = one.in_words if one.nearest is None else f"{one.in_words}: {_published(one.nearest)}"
     first = [one.nearest is not None, *(False for _ in rows[1:])]
     return _framed(_table(["known rule", *_DISTANCES], rows, first) + _paragraph(f"Verdict: {said}."))
 

@@ -245,7 +245,7 @@ def verdict_text(name: str, compared: Compared) -> str:
         return f"{name}: {verdict}; no known rule is comparable."
     if verdict == "same up to scale":
         return f"{name} equals {published(nearest)} up to scale."
-    return f"{name}: {verdict}, beside the nearest known rule, {published(nearest)}."
+    return f"{name}: {compared.in_words}, beside the nearest known rule, {published(nearest)}."
 
 
 def distances_text(compared: Compared, look: Look = PLAIN) -> str:

@@ -15,10 +15,12 @@ from discover._compared_rules import angle_degrees, flipped, projection, table
 from discover.comparison import CompareSettings, compare, compare_candidates
 from discover.errors import RuleError
 from discover.forms import Compared, Comparison
+from discover.report.page import verdict_text as verdict_in_report
 from discover.rule import Rule
 from discover.tasks import get_task
 from discover.tasks.oja import OjaSettings
 from pipelines.cli import app
+from pipelines.show import verdict_text
 
 TASK = get_task("oja")
 SMALL = CompareSettings(n_problems=8, n_states=1000, n_points=10)
@@ -76,6 +78,16 @@ def beside(compared: Compared, known: str) -> SimpleNamespace:
 )
 def test_verdicts(compared: Mapping[str, Compared], name: str, verdict: str, nearest: str | None) -> None:
     assert (compared[name].verdict, compared[name].nearest) == (verdict, nearest)
+
+
+def test_a_rule_of_the_opposite_sign_is_said_to_be_one(compared: Mapping[str, Compared]) -> None:
+    anti = compared["anti-hebb"]
+    assert anti.is_opposite
+    assert repr(anti) == "<Compared: same terms with the opposite sign, nearest hebb>"
+    said = "it: same terms with the opposite sign, beside the nearest known rule, Hebb"
+    assert verdict_text("it", anti).startswith(said)
+    assert verdict_in_report(anti).endswith("with the opposite sign")
+    assert not any(one.is_opposite for name, one in compared.items() if name != "anti-hebb")
 
 
 def test_a_scaled_rule_has_no_distance(compared: Mapping[str, Compared]) -> None:

@@ -10,9 +10,12 @@ import pytest
 import discover
 from discover.errors import ConfigError
 from discover.inference import constant_intervals, from_rows
+from discover.inference.beside import compare_recorded
 from discover.inference.regressor import RuleRegressor
 from discover.pareto import Candidate, ParetoFront, Provenance
 from discover.rule import Rule
+from discover.slots import FEEDFORWARD
+from pipelines.show import verdict_text
 
 pandas: Any = pytest.importorskip("pandas")
 
@@ -123,6 +126,17 @@ def test_a_rule_of_recorded_data_is_printed_without_the_name_of_its_slot() -> No
     assert front.to_frame().loc["c1", "rule"] == text
     assert "recorded(" not in repr(front)
     assert "slot:recorded(pre_rate, post_rate, weight)" in front.rows()[0]
+
+
+def test_a_rule_of_the_opposite_sign_is_said_to_be_one() -> None:
+    states = np.random.default_rng(0).normal(size=(100, 3))
+    recordings = from_rows(("x", "y", "w"), states, -states[:, 0] * states[:, 1], None)
+    rules = {name: Rule.parse(text) for name, text in {"anti": "-0.5*x*y", "same": "0.5*x*y"}.items()}
+    compared = compare_recorded(rules, recordings, FEEDFORWARD).candidates
+    assert (compared["anti"].nearest, compared["anti"].is_opposite) == ("hebb", True)
+    said = "it: same terms with the opposite sign, beside the nearest known rule, Hebb"
+    assert verdict_text("it", compared["anti"]).startswith(said)
+    assert not compared["same"].is_opposite
 
 
 def test_rules_of_many_targets_carry_their_names() -> None:

@@ -40,6 +40,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 _VERDICTS = {
     "same up to scale": "the same as {known} up to scale",
     "same terms": "made of the same terms as {known}",
+    "same terms with the opposite sign": "{known} with the opposite sign",
     "extra terms": "{known} with extra terms",
     "missing terms": "{known} with terms missing",
     "behaves alike": "different from {known} in form and alike in behaviour",
@@ -230,7 +231,7 @@ def verdict_text(comparison: Compared | None) -> str:
         return ""
     if comparison.nearest is None:
         return f"{comparison.verdict}; no known rule can be compared with it"
-    sentence = _VERDICTS.get(comparison.verdict)
+    sentence = _VERDICTS.get(comparison.in_words)
     name = _title(comparison.nearest)
     return sentence.format(known=name) if sentence else f"{comparison.verdict} (nearest known rule: {name})"
 
