@@ -34,6 +34,7 @@ _Artefact = TypeVar("_Artefact", bound=Artefact)
 
 __all__ = [
     "KEEP_BOTH",
+    "KEEP_BOTH_IN_PYTHON",
     "STAGES",
     "Context",
     "Outcome",
@@ -50,6 +51,10 @@ __all__ = [
 PYSR_FOLDER = "pysr"
 """Folder of a run in which PySR leaves its files."""
 
+KEEP_BOTH_IN_PYTHON = (
+    'To keep both, give this one another name, name="...", or another folder, results="...". To replace it, '
+    "add fresh=True, or update=True to run again only what changed."
+)
 KEEP_BOTH = (
     "To keep both, choose another folder with --results DIR or another name in the TOML file. To replace it, "
     "add --fresh, or --update to run again only what changed."
@@ -306,6 +311,7 @@ def run_stages(
     threads: int = 1,
     fresh: bool = False,
     update: bool = False,
+    remedy: str = KEEP_BOTH,
 ) -> None:
     """Run stages one after the other; those that are up to date are left alone.
 
@@ -326,6 +332,8 @@ def run_stages(
         up where it was.
     update : bool
         Whether stages of a finished run may be replaced because their settings changed.
+    remedy : str
+        What to do where a finished run with other settings would be replaced.
 
     Raises
     ------
@@ -341,7 +349,7 @@ def run_stages(
     manifest = Manifest(folder, empty=fresh and nothing_done and names == tuple(STAGES))
     if not (fresh or update or request.left):
         wanted = {name: settings_digest(STAGES[name], config) for name in names}
-        manifest.check_not_overwritten(STAGES, wanted, KEEP_BOTH)
+        manifest.check_not_overwritten(STAGES, wanted, remedy)
     artefacts.write_text(folder / "config.json", artefacts.to_text(config.to_dict()))
     if is_new:
         check_inputs(names[0], config, manifest)

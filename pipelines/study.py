@@ -158,7 +158,7 @@ def run(
     feedforward: 0.42*x*y - 0.42*w*y**2
     """
     used = use_threads(threads)
-    from pipelines.stages import STAGES
+    from pipelines.stages import KEEP_BOTH_IN_PYTHON, STAGES
 
     wanted = tuple(STAGES if stages is None else stages)
     for name in wanted:
@@ -167,7 +167,8 @@ def run(
                 f"There is no stage {name[:40]!r}.{did_you_mean(name, STAGES)} Stages: {', '.join(STAGES)}."
             )
     found = _asked_for(str(pipeline), Path(results), settings)
-    carry_out(found, wanted, used, fresh, update, stream=io.StringIO() if quiet else None)
+    stream = io.StringIO() if quiet else None
+    carry_out(found, wanted, used, fresh, update, stream=stream, remedy=KEEP_BOTH_IN_PYTHON)
     return Study(found.folder)
 
 
@@ -197,6 +198,7 @@ def carry_out(
     update: bool = False,
     where: Where | None = None,
     stream: TextIO | None = None,
+    remedy: str = "",
 ) -> None:
     """Run stages with the folder locked.
 
@@ -212,6 +214,8 @@ def carry_out(
         Where pieces of work are done; here by default.
     stream : text stream, optional
         Where a person reads; standard error by default.
+    remedy : str
+        What to do where a finished run would be replaced; options of the command line by default.
 
     Raises
     ------
@@ -225,14 +229,16 @@ def carry_out(
         resolve(found.config.engines)  # an engine that cannot run here is said now, not after the fit
     from discover.tasks import get_task
     from pipelines.events import open_reporter
-    from pipelines.stages import run_stages
+    from pipelines.stages import KEEP_BOTH, run_stages
 
     with locked(found.folder):
         reporter = open_reporter(found.folder, stream)
         try:
             prepare = (get_task(found.config.task), found.config.problems)
             with (where or Where()).at_work(reporter, prepare):
-                run_stages(found.folder, found.config, names, reporter, threads, fresh, update)
+                run_stages(
+                    found.folder, found.config, names, reporter, threads, fresh, update, remedy or KEEP_BOTH
+                )
         finally:
             reporter.close()
 

@@ -217,6 +217,11 @@ def test_compare_tells_a_run_from_a_rule_by_what_exists(toy: Toy) -> None:
     assert toy.taken() == ["compare"]
 
 
+def test_a_task_called_like_a_pipeline_is_asked_after() -> None:
+    refused(discover("compare", "x*y", "--task", "oja-smoke"), "no task 'oja-smoke'", "Did you mean 'oja'?")
+    refused(discover("compare", "x*y", "--task", "pca-network-null"), "Did you mean 'pca-network'?")
+
+
 def test_recovery_prints_a_row_for_every_size(toy: Toy) -> None:
     result = discover("recover", "toy", "--inputs", "2,10", "--seeds", "3")
     assert result.exit_code == 0, result.output

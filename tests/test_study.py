@@ -61,6 +61,13 @@ def test_settings_are_changed_for_one_run(toy: Toy) -> None:
     assert "simulate done" in study._repr_html_()
 
 
+def test_in_python_a_finished_run_is_kept_by_arguments_of_python(toy: Toy) -> None:
+    run("toy.toml", quiet=True)
+    with pytest.raises(ArtefactError, match=r'name="\.\.\.".*results="\.\.\.".*fresh=True') as caught:
+        run("toy.toml", seed=7, quiet=True)
+    assert "--" not in str(caught.value)
+
+
 def test_what_cannot_be_run_is_refused(toy: Toy) -> None:
     with pytest.raises(ConfigError, match=r"no stage 'fitt'. Did you mean 'fit'"):
         run("toy.toml", stages=["fitt"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 
@@ -48,11 +49,18 @@ def get_task(name: str) -> Task:
     installed: Task | None = installed_task(name)
     if installed is None:
         names = task_names()
+        hint = did_you_mean(str(name), names) or _of_a_pipeline(str(name), names)
         raise TaskError(
-            f"There is no task {str(name)[:40]!r}.{did_you_mean(str(name), names)} "
+            f"There is no task {str(name)[:40]!r}.{hint} "
             f"Tasks: {', '.join(names)}. A task of your own: path/to/file.py:Class."
         )
     return installed
+
+
+def _of_a_pipeline(name: str, names: Iterable[str]) -> str:
+    """Suggest the task of a pipeline file, ``oja`` for ``oja-smoke``; empty where there is none."""
+    found = [one for one in names if name.startswith(f"{one}-")]
+    return f" Did you mean {max(found, key=len)!r}?" if found else ""
 
 
 @cache
