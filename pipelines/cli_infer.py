@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from discover.checked import printable
 from discover.errors import ConfigError
 from pipelines.look import Look
 from pipelines.options import DEFAULT_RESULTS, Engines, Fresh, Results, Threads
@@ -90,8 +92,6 @@ def infer(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Infer a rule from recorded data, or with --protocols from a table of pairing experiments."""
-    from pipelines.infer import infer_table
-
     used = use_threads(threads)
     of_rows = {
         "--variables": variables != VARIABLES, "--target": target, "--groups": groups, "--units": units,
@@ -106,6 +106,8 @@ def infer(
     if useless:
         where = "have no use with --protocols" if protocols else "belong to --protocols"
         raise ConfigError(f"{', '.join(useless)}: these {where}.")
+    if not os.path.exists(table):  # where no file can have such a name, too
+        raise ConfigError(f"There is no file {printable(str(table), 200)}.")
     if protocols:
         from pipelines.infer_protocols import infer_protocols
 
@@ -126,6 +128,8 @@ def infer(
         )
         typer.echo(answer)
         return
+    from pipelines.infer import infer_table
+
     text = infer_table(
         table,
         results,

@@ -87,6 +87,19 @@ def run_infer(
     _report(folder, config, manifest, threads, reporter, fresh)
 
 
+def _check_columns(table: Table, data: DataConfig) -> None:
+    """Make sure that a table has all columns that are asked for; the text says which option names another."""
+    wanted = {column: f"Another one: --variables {name}=COLUMN." for name, column in data.variables.items()}
+    wanted |= {data.target: "Another one: --target COLUMN."} if data.target not in wanted else {}
+    others = {"--groups": data.groups, "--time": data.time, "--synapse": data.synapse}
+    wanted |= {column: f"Another one: {option} COLUMN." for option, column in others.items() if column}
+    for column, remedy in wanted.items():
+        try:
+            table.column(column)
+        except ConfigError as error:
+            raise ConfigError(f"{error} {remedy}") from None
+
+
 def recordings_of(table: Table, config: InferConfig) -> Recordings:
     """Return the recordings that a table holds.
 
@@ -308,11 +321,7 @@ def infer_table(
     DiscoverError
         If anything cannot be used; earlier results are then as they were.
     """
-    from discover.inference import InferSettings, read_table
-    from discover.search.engine import resolve
-    from pipelines.events import open_reporter
-    from pipelines.runs import locked, run_folder
-    from pipelines.show import summary_text
+    from discover.inference.tables import read_table
 
     if weak and not time:
         raise ConfigError("--weak needs the column of times: --time t.")
@@ -320,8 +329,6 @@ def infer_table(
         raise ConfigError(
             "--time, --synapse and --window belong to --weak, where the target is observed over time."
         )
-    if engines:
-        resolve(engines)
     table = read_table(path)
     data = DataConfig(
         source=str(path),
@@ -335,6 +342,16 @@ def infer_table(
         window=window,
         sha256=table.digest,
     )
+    _check_columns(table, data)
+    # What was said so far comes at once: these take seconds to load.
+    from discover.inference.settings import InferSettings
+    from discover.search.engine import resolve
+    from pipelines.events import open_reporter
+    from pipelines.runs import locked, run_folder
+    from pipelines.show import summary_text
+
+    if engines:
+        resolve(engines)
     settings = InferSettings(degree=degree, seed=seed, functions=functions)
     config = InferConfig(run_name(path, name), engines, data, settings)
     folder = run_folder(results, config.name)
