@@ -6,7 +6,7 @@ into them unread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from discover.errors import RuleError, did_you_mean
@@ -78,6 +78,7 @@ def _latex(rule: Rule) -> str:
 def _python(rule: Rule) -> str:
     waves, own = _further_functions(rule)
     parts = [PYTHON_HEAD.replace("tanh\n", "".join(["tanh", *(f", {name}" for name in waves), "\n"]))]
+    parts.append(_public(map(_function_name, rule.slots)))
     parts += [f"# {name}: a function of your own, to be defined here" for name in own]
     for slot, node in rule.expressions.items():
         if get_slot(slot).is_constant:
@@ -94,12 +95,18 @@ def _sympy(rule: Rule) -> str:
     waves, own = _further_functions(rule)
     further = [*waves, *(["Function"] if own else [])]
     parts = [SYMPY_HEAD.replace("tanh\n", "".join(["tanh", *(f", {name}" for name in further), "\n"]))]
+    parts.append(_public([*names, *map(_function_name, rule.slots)]))
     parts += [f'{name} = Function("{name}")' for name in own]
     if names:
         parts.append(f'{", ".join(names)} = symbols("{" ".join(names)}", real=True)')
     # A rule that is a plain number becomes one of SymPy's.
     parts += [f"{_function_name(slot)} = Float(1) * ({node})" for slot, node in rule.expressions.items()]
     return "\n".join(parts) + "\n"
+
+
+def _public(names: Iterable[str]) -> str:
+    """Return the line that keeps a script's ``max`` and ``abs`` to itself when all of it is imported."""
+    return "__all__ = [{}]\n".format(", ".join(f'"{name}"' for name in dict.fromkeys(names)))
 
 
 def _further_functions(rule: Rule) -> tuple[list[str], list[str]]:

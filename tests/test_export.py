@@ -50,6 +50,15 @@ def test_python_computes_what_the_rule_does(rule):
         assert found[slot] == pytest.approx(expected, rel=1e-14)
 
 
+@pytest.mark.parametrize("form", ["python", "sympy"])
+def test_importing_all_of_a_script_leaves_the_functions_of_python_alone(form, tmp_path):
+    rule = Rule.parse("max(x, y) - abs(w)")
+    (tmp_path / "rule_of_mine.py").write_text(exported(rule, form), encoding="utf-8")
+    code = "from rule_of_mine import *; print(max([1, 2]), abs(-1), min([3, 4]), feedforward is not None)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "2 1 3 True\n", done.stderr
+
+
 def test_python_states_the_constants_of_a_synapse():
     assert "tau_pre = 30  # ms" in exported(SPIKING, "python")
 
