@@ -25,6 +25,25 @@ from discover.rule import Rule
 from pipelines.config import load_toml
 
 
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("-2.99998*y*sin(-0.0833*x)", "2.99998*y*sin(0.0833*x)"),
+        ("w - 2*sin(-x)", "w + 2*sin(x)"),
+        ("sin(-x)*sin(-y)", "sin(x)*sin(y)"),
+        ("-sin(-x/3)", "sin(x/3)"),
+        ("2*cos(-0.5*x)", "2*cos(0.5*x)"),
+        ("sin(x - y)", "sin(x - y)"),
+    ],
+)
+def test_waves_have_no_signs_inside(text: str, normal: str) -> None:
+    rule = Rule.parse(text)
+    assert str(rule.canonical()) == normal
+    assert rule == Rule.parse(normal)
+    values = {"x": 0.7, "y": -1.3, "w": 0.4}
+    assert float(rule(**values)) == pytest.approx(float(rule.canonical()(**values)))
+
+
 @pytest.mark.parametrize("law", ["x*sin(2*y) - 0.1*w", "y*cos(3*x) - 0.2*w"])
 def test_waves_are_found_where_they_are_asked_for(law: str) -> None:
     recordings = recorded(law, 0.1, n=1000)

@@ -228,6 +228,14 @@ def _abs(a: Node) -> Node:
     return Node("abs", (a,))
 
 
+def _sin(a: Node) -> Node:
+    return _neg(Node("sin", (_neg(a),))) if _is_negative(a) else Node("sin", (a,))
+
+
+def _cos(a: Node) -> Node:
+    return Node("cos", (_neg(a) if _is_negative(a) else a,))
+
+
 _BUILDERS: dict[str, Callable[..., Node]] = {
     "add": _add,
     "sub": _sub,
@@ -236,6 +244,8 @@ _BUILDERS: dict[str, Callable[..., Node]] = {
     "pow": _pow,
     "neg": _neg,
     "abs": _abs,
+    "sin": _sin,
+    "cos": _cos,
 }
 
 
@@ -263,6 +273,8 @@ def canonical(node: Node, variables: Sequence[str]) -> Node:
     'x*tanh(y)'
     >>> str(canonical(parse("2*w*(0.1 - 0.3*abs(y))", names), names))
     'w*(0.2 - 0.6*abs(y))'
+    >>> str(canonical(parse("-3*y*sin(-0.5*x)", names), names))
+    '3*y*sin(0.5*x)'
     """
     for _ in range(_MAX_PASSES):
         form = _polynomial_form(node, variables) or _sorted(simplify_structure(node), variables)
