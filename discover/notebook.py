@@ -1,4 +1,4 @@
-"""HTML of rules, fronts, validations and comparisons for notebooks.
+"""HTML of rules, paths, fronts, validations and comparisons for notebooks.
 
 Formulas are MathML, which browsers draw by themselves. All names and texts are escaped.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from html import escape
 
+from discover.fit.result import FitResult
 from discover.forms import Compared, Comparison, Validated, Validation
 from discover.known_rules import KNOWN_RULES
 from discover.pareto import Candidate, ParetoFront
@@ -77,6 +78,33 @@ def front_html(front: ParetoFront, verdict: str = "") -> str:
         _paragraph(verdict),
     ]
     return _framed("".join(parts))
+
+
+@html.register
+def _path(path: FitResult) -> str:
+    chosen = path.chosen_point
+    shown = sorted(
+        (
+            one
+            for one in path.points
+            if one is chosen or (one.restart == chosen.restart and one.origin == "path")
+        ),
+        key=lambda one: one.penalty,
+    )
+    rows = [
+        [
+            "→" if one is chosen else "",
+            f"{one.penalty:.3g}",
+            str(one.n_terms),
+            f"{one.heldout_loss:.4g}",
+            f"{one.train_loss:.4g}",
+            rule_html(one.rule, DIGITS, left_side=False),
+        ]
+        for one in shown
+    ]
+    headings = ["", "L1 penalty", "terms", "held-out loss", "training loss", "rule"]
+    said = f"Chosen of {len(path.points)} points: {path.reason}."
+    return _framed(_table(headings, rows, [one is chosen for one in shown]) + _paragraph(said))
 
 
 def _candidates(shown: Sequence[Candidate], chosen: str, is_tested: bool) -> str:

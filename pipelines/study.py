@@ -93,16 +93,41 @@ class Study:
         from pipelines.show import summary_text
         from pipelines.stages import STAGES
 
-        done = [
+        if self._is_finished:
+            return summary_text(self.folder)
+        return f"{self.folder}: {', '.join(self._done) or 'no stage'} done, of {', '.join(STAGES)}"
+
+    @property
+    def _done(self) -> list[str]:
+        """The stages whose files are all there."""
+        from pipelines.stages import STAGES
+
+        return [
             name for name, stage in STAGES.items()
             if all((self.folder / file).is_file() for file in stage.outputs)
         ]  # fmt: skip
-        if len(done) == len(STAGES):
-            return summary_text(self.folder)
-        return f"{self.folder}: {', '.join(done) or 'no stage'} done, of {', '.join(STAGES)}"
+
+    @property
+    def _is_finished(self) -> bool:
+        from pipelines.stages import STAGES
+
+        return len(self._done) == len(STAGES)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        """Return the front of a finished run as a table, and what else is known; else which stages it has."""
+        if not self._is_finished:
+            return f"<p>{html.escape(str(self))}</p>"
+        from pipelines.show import folds_passed, verdict_text
+
+        chosen = self.front.chosen_id
+        validated, compared = self.validation.candidates.get(chosen), self.comparison.candidates.get(chosen)
+        said = [
+            "" if validated is None else folds_passed(validated),
+            "" if compared is None else verdict_text(f"the chosen rule {chosen}", compared),
+            f"report: {self.report}",
+        ]
+        paragraphs = "".join(f"<p>{html.escape(one)}</p>" for one in said if one)
+        return f"{self.front._repr_html_()}{paragraphs}"
 
     def _remedy(self, stage: str) -> str:
         return f"`discover {stage} {self.folder}` makes it."

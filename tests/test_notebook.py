@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot
+from toy_pipeline import Toy
 
 from discover.comparison import compare
 from discover.errors import NoCandidate, RuleError, TaskError
@@ -25,7 +26,7 @@ from discover.report.front_plot import front_plot
 from discover.rule import Rule
 from discover.shown import notebook_shell
 from pipelines.events import open_reporter
-from pipelines.study import Study
+from pipelines.study import Study, run
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 300
@@ -172,6 +173,26 @@ def test_a_comparison_is_a_table_of_candidates(study: Study) -> None:
     _, first, *rest = rows_of(html(one))
     assert first[0] == "Oja (1982)"
     assert len(rest) == len(one.distances) - 1
+
+
+def test_a_path_is_a_table_of_penalties(study: Study) -> None:
+    heading, *rows = rows_of(study.path._repr_html_())
+    assert heading == ["", "L1 penalty", "terms", "held-out loss", "training loss", "rule"]
+    penalties = [float(row[1]) for row in rows]
+    assert penalties == sorted(penalties)
+    chosen = study.path.chosen_point
+    assert [(row[2], row[3]) for row in rows if row[0]] == [
+        (str(chosen.n_terms), f"{chosen.heldout_loss:.4g}")
+    ]
+
+
+def test_a_finished_run_is_the_table_of_its_front(toy: Toy) -> None:
+    found = run("toy.toml", quiet=True)
+    text = found._repr_html_()
+    assert "<pre>" not in text
+    assert text.startswith(html(found.front))
+    assert f"<p>report: {found.report}</p>" in text
+    assert "equals Oja (1982) up to scale." in text
 
 
 def test_every_repr_is_one_short_line(study: Study) -> None:

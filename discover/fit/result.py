@@ -21,7 +21,7 @@ from pydantic import (
 
 from discover.errors import RuleError, TaskError
 from discover.rule import Rule
-from discover.shown import Short, shortened
+from discover.shown import Short, Shown, shortened
 from discover.slots import ON_POST, ON_PRE, get_slot, term_exponents
 from discover.stored import Artefact, Count, NotNegative, Stored, left_out, unless_empty
 from sims.rules import SplineRule
@@ -358,7 +358,7 @@ class Restart(Stored):
 
 
 @dataclass(frozen=True, repr=False)
-class FitResult(Short, Artefact):
+class FitResult(Shown, Artefact):
     """``path.json``: the path and its chosen point.
 
     Attributes
