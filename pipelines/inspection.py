@@ -171,7 +171,7 @@ def show_text(folder: Path, name: str = "", look: Look = PLAIN) -> str:
     said = [
         f"{one.id} of {folder}, task {front.task}: {_role(one, front)}",
         "",
-        *(f"  Δ{_weight(slot)} ∝ {unicode_rule(look.rounded(text))}" for slot, text in slots.items()),
+        *(f"  {_left_side(front, slot)} {unicode_rule(look.rounded(text))}" for slot, text in slots.items()),
     ]
     losses = [
         f"complexity {one.complexity}{_tested(one, look)}",
@@ -239,6 +239,11 @@ def _role(one: Candidate, front: ParetoFront) -> str:
     if one.id == front.chosen_id:
         return "chosen"
     return "on the front" if one.on_front else "beaten by another"
+
+
+def _left_side(front: ParetoFront, slot: str) -> str:
+    """Return what changes; rules of recorded data give the change itself, and have no learning rate."""
+    return "Δw =" if front.task == RECORDED else f"Δ{_weight(slot)} ∝"
 
 
 def _weight(slot: str) -> str:
@@ -377,6 +382,8 @@ def _known_text(folder: Path, name: str, look: Look) -> str:
     compared = _compared(folder, name)
     if compared is None:
         return "known rules: it was not compared with any"
+    if not compared.distances:
+        return "known rules: none is written in these variables, so that none was compared"
     return f"{look.prose(verdict_text(name, compared))}\n{distances_text(compared, look)}"
 
 

@@ -79,6 +79,8 @@ def test_units_of_headings_reach_constants_and_report(run: Path) -> None:
     chosen = read_stored(run / "front.json", RecordedFront).chosen
     assert chosen.to_json()["constant_units"] == ("nS/(Hz**2*s)", "1/(Hz**2*s)")
     page = (run / "report.html").read_text(encoding="utf-8")
+    assert "up to the learning rate" not in page
+    assert r"\eta" not in page, "the rule gives the change itself"
     assert "[nS/(Hz**2*s)]" in page
     assert "dw <span" in page
 

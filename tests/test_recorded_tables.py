@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,9 @@ from discover.inference.beside import compare_recorded
 from discover.inference.regressor import RuleRegressor
 from discover.pareto import Candidate, ParetoFront, Provenance
 from discover.rule import Rule
-from discover.slots import FEEDFORWARD
+from discover.slots import FEEDFORWARD, get_slot
+from pipelines import artefacts
+from pipelines.inspection import show_text
 from pipelines.show import verdict_text
 
 pandas: Any = pytest.importorskip("pandas")
@@ -112,6 +117,38 @@ def test_a_value_that_is_not_finite_is_named_by_row_and_column() -> None:
         fitted.predict(columns)
 
 
+# -------------------------------------------------------------------------------------- of the command line
+
+HEAVY = {"numba", "scipy", "sympy", "matplotlib", "sklearn"}
+
+
+def refused(folder: Path, *arguments: str) -> str:
+    """Run the command in a process of its own, which must end in an error before anything heavy is loaded."""
+    code = (
+        "import sys, pipelines.cli as c\n"
+        f"sys.argv = ['discover', 'infer', *{arguments!r}]\n"
+        "try:\n    c.main()\nfinally:\n"
+        f"    print('loaded:', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == "loaded: []\n"
+    return result.stderr
+
+
+def test_missing_files_and_columns_are_said_at_once_with_the_option_that_helps(tmp_path: Path) -> None:
+    frame(30).to_csv(tmp_path / "rec.csv", index=False)
+    assert "There is no file recs.csv." in refused(tmp_path, "recs.csv")
+    said = refused(tmp_path, "rec.csv")
+    assert "rec.csv has no column 'x'" in said
+    assert "Columns: pre_rate, post_rate, weight, dw, cell. Another one: --variables x=COLUMN." in said
+    chosen = ("rec.csv", "--variables", "pre_rate,post_rate,weight")
+    assert "Another one: --target COLUMN." in refused(tmp_path, *chosen, "--target", "change")
+    said = refused(tmp_path, *chosen, "--groups", "cells")
+    assert "Did you mean 'cell'?" in said
+    assert "Another one: --groups COLUMN." in said
+
+
 # -------------------------------------------------------------------------------------------- what is printed
 
 
@@ -126,6 +163,19 @@ def test_a_rule_of_recorded_data_is_printed_without_the_name_of_its_slot() -> No
     assert front.to_frame().loc["c1", "rule"] == text
     assert "recorded(" not in repr(front)
     assert "slot:recorded(pre_rate, post_rate, weight)" in front.rows()[0]
+
+
+def test_a_rule_of_recorded_data_is_shown_as_the_change_itself(tmp_path: Path) -> None:
+    one = Candidate("c1", LAW, 0.1, 0.1, provenance=Provenance(("terms",)))
+    recordings = from_rows(get_slot(LAW.slots[0]).variables, np.ones((40, 3)), np.ones(40), None)
+    comparison = compare_recorded({"c1": LAW}, recordings, get_slot(LAW.slots[0]))
+    artefacts.write_json(tmp_path / "front.json", ParetoFront.of("recorded", ("terms",), [one]))
+    artefacts.write_json(tmp_path / "comparison.json", comparison)
+    shown = show_text(tmp_path)
+    assert "  Δw = pre_rate·post_rate - 0.4·weight·post_rate²" in shown
+    assert "∝" not in shown
+    assert "known rules: none is written in these variables, so that none was compared" in shown
+    assert "known rule  " not in shown
 
 
 def test_a_rule_of_the_opposite_sign_is_said_to_be_one() -> None:
