@@ -258,9 +258,9 @@ def _say_what_is_not_finite(given: Mapping[str, Any], variables: Sequence[str] |
         if not len(bad):
             continue
         row, column = int(bad[0][0]), int(bad[0][-1])
-        own = getattr(array, "columns", variables if what == "X" else None)
-        known = own is not None and values.ndim == 2 and len(own) == values.shape[1]
-        named = f"column {str(own[column])[:60]!r}" if known else f"column {column + 1}"
+        own = [str(name) for name in getattr(array, "columns", (variables or ()) if what == "X" else ())]
+        known = values.ndim == 2 and len(own) == values.shape[1]
+        named = f"column {own[column][:60]!r}" if known else f"column {column + 1}"
         where = f"{row + 1}, {named}" if values.ndim == 2 else f"{row + 1}"
         many = "values that are" if len(bad) > 1 else "value that is"
         raise ConfigError(
