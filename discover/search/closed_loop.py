@@ -7,14 +7,16 @@ to a factor only once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import EngineError, RuleError
-from discover.expression import Node
+from discover.expression import Node, combine, const, var
 from discover.pareto import Spent
 from discover.progress import Progress, silent
 from discover.rule import Rule
@@ -24,7 +26,7 @@ from discover.search.teacher import Lesson
 from discover.slots import get_slot
 from discover.tasks.base import Task
 
-__all__ = ["CLOSED_LOOP", "closed_loop"]
+__all__ = ["CLOSED_LOOP", "closed_loop", "short_sums"]
 
 FloatArray = NDArray[np.float64]
 
@@ -150,6 +152,50 @@ def closed_loop(
         float(np.sqrt(np.mean(weights**2))) or 1.0,
         settings.max_nodes,
     )
+    for node in short_sums(samples.variables, settings.task_degree):
+        judge(node)
     evolve_on(judge, some, settings, seed, progress)
     lowest = judge.trace[-1][1] if judge.trace else HOPELESS
     return judge.front(), Spent(CLOSED_LOOP, judge.n_simulated, lowest, tuple(judge.trace))
+
+
+def short_sums(variables: Sequence[str], degree: int) -> Iterator[Node]:
+    """Yield all products of at most so many variables, and all sums and differences of two of them.
+
+    Of each also the negative, as a rule that learns backwards is another rule.
+
+    Parameters
+    ----------
+    variables : sequence of str
+    degree : int
+        Most variables of a product, one that stands in it twice counted twice; 0 for no expression at all.
+
+    Examples
+    --------
+    >>> from discover.rule import Rule
+    >>> rules = [Rule({"error": node}).canonical() for node in short_sums(("s", "u", "v"), 2)]
+    >>> len(rules), Rule.parse({"error": "-s*u + v*s"}).canonical() in rules
+    (200, True)
+    """
+    if degree == 0:
+        return
+    products = [
+        _product(chosen)
+        for n_variables in range(degree + 1)
+        for chosen in combinations_with_replacement(variables, n_variables)
+    ]
+    for product in products:
+        yield from (product, combine("neg", (product,)))
+    for one, other in combinations(products, 2):
+        for operation in ("add", "sub"):
+            whole = combine(operation, (one, other))
+            yield from (whole, combine("neg", (whole,)))
+
+
+def _product(names: Sequence[str]) -> Node:
+    if not names:
+        return const(1.0)
+    product = var(names[0])
+    for name in names[1:]:
+        product = combine("mul", (product, var(name)))
+    return product

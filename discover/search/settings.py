@@ -285,6 +285,9 @@ class SearchSettings:
     objective : str
         What drives the engines: the ``update`` of the teacher, or beside it, for pyoperon, the loss of the
         ``task`` itself.
+    task_degree : int
+        Where the loss of the task drives: all products of at most so many variables, and all sums and
+        differences of two of them, are simulated before the evolution begins; 0 for none.
     terms : TermsSettings
     operon : OperonSettings
     pysr : PySRSettings
@@ -300,6 +303,7 @@ class SearchSettings:
     resolution: Annotated[float, Ge(0), Le(1)] = 0.0005
     relative_resolution: Annotated[float, Ge(0), Le(1)] = 0.05
     objective: Literal["update", "task"] = "update"
+    task_degree: Annotated[int, Ge(0), Le(4)] = 0
     terms: TermsSettings = field(default_factory=TermsSettings)
     operon: OperonSettings = field(default_factory=OperonSettings)
     pysr: PySRSettings = field(default_factory=PySRSettings)
