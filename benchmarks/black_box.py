@@ -303,8 +303,9 @@ def compared(name: str, seed: int, n_starts: int, n_steps: int = N_STEPS) -> dic
     tuning = task.draw(settings, N_TUNING, tuning_seed)
     test = task.draw(settings, N_TEST, test_seed)
     losses = {"observer": observer_losses(test), "formula": task.losses(_rule(FOUND[name]), test)}
-    for known, entry in known_rules_of(task).items():
-        rule = entry.rule
+    for known, rule in known_rules_of(task).items():
+        if not isinstance(rule, Rule):
+            continue
 
         def at(factor: float, rule: Rule = rule) -> float:
             return float(task.losses(rule.scaled(factor), tuning).mean())

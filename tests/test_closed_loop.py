@@ -221,3 +221,26 @@ def test_an_unknown_objective_is_refused(toy: Callable[..., None]) -> None:
     result = CliRunner().invoke(app, ["run", "toy.toml", "--objective", "taks"])
     assert result.exit_code == 2
     assert "Did you mean 'task'" in result.output
+
+
+def test_all_sums_of_two_products_are_tried_where_asked() -> None:
+    # A tiny evolution does not come across the difference of the two products of the delta rule.
+    task = get_task("error")
+    settings = task.settings_type(
+        n_inputs=3, duration_s=2.0, sample_ms=5.0, window_ms=50.0, learning_rate=2.7
+    )
+    problems = task.draw(settings, 8, np.random.SeedSequence(0))
+    states = task.probe(problems, 100, np.random.SeedSequence(1))["error"].values
+    given = Lesson({"error": Samples(("s", "u", "w", "v"), states, states[:, 0])})
+    delta_rule = Rule.parse({"error": "s*v - s*u"}).coefficients()["error"]
+
+    def is_found(degree: int) -> bool:
+        rules, _ = closed_loop(task, problems, given, replace(TINY, task_degree=degree), 0)
+        tables = [rule.coefficients()["error"] for rule in rules if rule.is_polynomial]
+        return any(
+            table.keys() == delta_rule.keys() and sum(table.values()) == pytest.approx(0.0, abs=1e-9)
+            for table in tables
+        )
+
+    assert not is_found(0)
+    assert is_found(2)
