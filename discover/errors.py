@@ -14,6 +14,7 @@ __all__ = [
     "EngineError",
     "EngineUnavailable",
     "EngineWarning",
+    "ExtraMissing",
     "NoCandidate",
     "RuleError",
     "RunFailed",
@@ -68,6 +69,10 @@ class EngineUnavailable(EngineError):
 
 class EngineWarning(UserWarning):
     """A symbolic engine was left out."""
+
+
+class ExtraMissing(DiscoverError):
+    """Packages that only a part of the program needs are not installed; the text says how to install them."""
 
 
 class RunFailed(DiscoverError):

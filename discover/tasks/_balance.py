@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from discover.known_rules import KnownRule
 from discover.rule import Rule
 from discover.slots import ON_POST, ON_PRE, TAU_POST, TAU_PRE
-from discover.tasks._balance_folds import IRREGULAR, balance_folds
+from discover.tasks._balance_folds import IRREGULAR, balance_folds, settled_fold
 from discover.tasks._balance_loss import GRACE, rate_loss
 from discover.tasks._balance_problems import (
     LARGEST_INHIBITORY,
@@ -162,6 +162,10 @@ class BalanceTask(SpikingTask):
     def folds(self, settings: Any) -> tuple[Fold, ...]:
         """Conditions for cross-validation."""
         return balance_folds(settings)
+
+    def asked(self, settings: Any) -> Fold:
+        """Return what a rule that has settled reaches, under the fitted conditions and in as long runs."""
+        return settled_fold(settings)
 
     def learning_curve(
         self, rule: Rule | KnownRule, problems: Any, n_points: int

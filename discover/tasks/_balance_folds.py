@@ -10,7 +10,7 @@ from discover.tasks._balance_problems import BalanceSettings
 from discover.tasks._recurrent_balance import RecurrentSettings
 from discover.tasks.base import Fold
 
-__all__ = ["IRREGULAR", "balance_folds"]
+__all__ = ["IRREGULAR", "balance_folds", "settled_fold"]
 
 Settings = TypeVar("Settings", bound=BalanceSettings)
 
@@ -67,6 +67,14 @@ def balance_folds(settings: BalanceSettings) -> tuple[Fold, ...]:
         for name, title, changed in _conditions(base)
     ]
     return (*feedforward, *_recurrent(settings))
+
+
+def settled_fold(settings: BalanceSettings) -> Fold:
+    """Return the fitted conditions in runs as long as those of the folds, with the tolerances of these."""
+    longer = replace(
+        settings, duration_s=LONGER * settings.duration_s, measured_s=LONGER * settings.measured_s
+    )
+    return Fold("asked", "the rate that is asked for, tuned inhibition, weights at rest", longer, TOLERANCES)
 
 
 def _recurrent(settings: BalanceSettings) -> Iterator[Fold]:

@@ -25,7 +25,7 @@ from discover.tasks._pca_folds import LONGEST_RUN, input_variances, runs, sizes,
 from discover.tasks.base import Fold
 from discover.tasks.oja import OjaSettings, Preset
 
-__all__ = ["LARGEST_SIZE", "MARGIN", "oja_folds"]
+__all__ = ["LARGEST_SIZE", "MARGIN", "oja_folds", "settled_fold"]
 
 FloatArray = NDArray[np.float64]
 
@@ -72,6 +72,13 @@ def oja_folds(settings: OjaSettings) -> tuple[Fold, ...]:
             *runs(settings, _settled),
         )
     ) + tuple(() if is_null else _published(settings))
+
+
+def settled_fold(settings: OjaSettings) -> Fold:
+    """Return the fitted conditions, with a rate and a horizon at which Oja's rule settles."""
+    changed = _settled(settings)
+    title = "the first principal component, as near as Oja's rule comes in theory and a margin"
+    return Fold("asked", title, changed, _tolerances(changed))
 
 
 def _published(settings: OjaSettings) -> Iterator[Fold]:

@@ -50,6 +50,12 @@ SECONDS = "time in the inner loop (s)"
 NOT_NEGATIVE: Mapping[str, tuple[float, float]] = MappingProxyType({"loss": (0.0, np.inf)})
 """What values losses may have."""
 
+N_ASKED = 64
+"""Problems on which the reference rule is run where it says what counts as doing the task."""
+
+GRANTED = 0.05
+"""Loss that a rule may have above that of the reference rule and still do the task."""
+
 Answer = Literal["one law", "one form", "many forms", "nothing"]
 
 
@@ -240,6 +246,23 @@ class Task(ABC):
     @abstractmethod
     def folds(self, settings: Any) -> tuple[Fold, ...]:
         """Conditions for cross-validation."""
+
+    def asked(self, settings: Any) -> Fold:
+        """Return what counts as doing the task on a problem: settings to draw it with, and tolerances.
+
+        By default a loss that is not more than :data:`GRANTED` above nearly all losses of the reference rule.
+
+        Raises
+        ------
+        TaskError
+            If the reference rule cannot run in the task's network.
+        """
+        rule = get_known_rule(self.reference_for(settings))
+        problems = self.draw(settings, N_ASKED, np.random.SeedSequence(0))
+        losses = self.evaluate(rule.rule if rule.rule is not None else rule, problems)["loss"]
+        highest = float(losses.mean() + 3 * losses.std(ddof=1)) + GRANTED
+        title = f"a loss that is nearly as low as that of {rule.title}"
+        return Fold("asked", title, settings, {"loss": (-np.inf, highest)})
 
     def gradient(self, rule: Any, problems: Any, n_steps: int | None = None) -> TaskGradient:
         """Losses and exact gradients with respect to the coefficients, or to a rule's constants.

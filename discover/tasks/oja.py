@@ -179,6 +179,12 @@ class OjaTask(NeuronTask):
 
         return oja_folds(settings)
 
+    def asked(self, settings: OjaSettings) -> Fold:
+        """Return what Oja's rule reaches in theory and a margin, where there is a first component."""
+        from discover.tasks._oja_folds import settled_fold
+
+        return super().asked(settings) if settings.spectrum == "isotropic" else settled_fold(settings)
+
 
 def _seen(inputs: FloatArray, settings: OjaSettings) -> FloatArray:
     """Samples (..., n_samples, n_inputs) about the point that the target is a component about."""

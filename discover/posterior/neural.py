@@ -1,0 +1,274 @@
+"""Neural densities and classifiers of rules: all that needs PyTorch and the package `sbi`.
+
+Both are imported when they are needed. Nothing of them is stored: what a run keeps are numbers.
+
+References
+----------
+Deistler, Macke & Gonçalves (2022), PNAS 119:e2207632119, for the restriction of the prior; Papamakarios &
+Murray (2016), NeurIPS, and Greenberg, Nonnenmacher & Macke (2019), ICML, for the neural posterior; Talts et
+al. (2018), arXiv:1804.06788, for calibration.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import ExtraMissing
+
+__all__ = ["NeuralPosterior", "Ranks", "ranks_of", "restricted", "trained", "with_torch"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+ALLOWED_MISSES = 0.002
+"""Share of good rules that a restriction of the prior may leave out."""
+
+SAFETY = 0.3
+"""Rules are simulated down to this share of the lowest chance that the classifier gives to a good rule."""
+
+BATCH = 200
+PATIENCE = 20
+"""Epochs without a better loss on left-out rules, after which training ends."""
+
+HIDDEN, TRANSFORMS = 50, 5
+
+
+def with_torch() -> Any:
+    """Return the package ``torch``, with `sbi` at hand too.
+
+    Raises
+    ------
+    ExtraMissing
+        If they are not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import sbi.inference  # noqa: F401
+            import torch
+    except ImportError as error:
+        raise ExtraMissing(
+            f"A neural posterior needs the packages sbi and torch, and {error.name or 'one of them'} is not "
+            "installed. Install both with the extra of this program, `pip install "
+            "'plasticity-discovery[posterior]'` (in a checkout: `pip install -e '.[posterior]'`). For a computer "
+            "without a graphics card `pip install torch==2.13.0 --index-url "
+            "https://download.pytorch.org/whl/cpu` first saves a download of gigabytes. The posterior of the task "
+            "pairing needs neither."
+        ) from None
+    return torch
+
+
+@contextmanager
+def _at_work(seed: np.random.SeedSequence) -> Iterator[Any]:
+    """Seed PyTorch, keep it quiet and on one thread; afterwards all is as it was."""
+    torch = with_torch()
+    threads, numpy_state = torch.get_num_threads(), np.random.get_state()  # noqa: NPY002 (put back below)
+    root = logging.getLogger()
+    level, disabled = root.level, logging.root.manager.disable
+    words = seed.generate_state(2)
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            torch.random.fork_rng(devices=[]),
+            open(os.devnull, "w", encoding="utf-8") as nowhere,
+            redirect_stdout(nowhere),
+        ):
+            warnings.simplefilter("ignore")
+            torch.manual_seed(int(words[0]))
+            torch.set_num_threads(1)
+            np.random.seed(int(words[1]))  # noqa: NPY002 (the classifiers of sbi's checks draw from it)
+            yield torch
+    finally:
+        torch.set_num_threads(threads)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        logging.disable(disabled)
+        root.setLevel(level)
+
+
+def _prior(torch: Any, n_parameters: int) -> Any:
+    return torch.distributions.Independent(
+        torch.distributions.Normal(torch.zeros(n_parameters), torch.ones(n_parameters)), 1
+    )
+
+
+def restricted(
+    points: FloatArray, is_good: NDArray[np.bool_], seed: np.random.SeedSequence
+) -> Callable[[FloatArray], NDArray[np.bool_]]:
+    """Learn where in the prior good rules can be; return what says of points whether they are there.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n_rules, n_parameters)
+        In standard coordinates.
+    is_good : ndarray of bool, shape (n_rules,)
+    seed : SeedSequence
+
+    Returns
+    -------
+    callable
+        Takes points (n, n_parameters), returns flags (n,). The threshold is :data:`SAFETY` times the chance
+        that the classifier gives to all but a share of :data:`ALLOWED_MISSES` of the good rules.
+    """
+    with _at_work(seed) as torch:
+        from sbi.utils import RestrictionEstimator
+
+        estimator = RestrictionEstimator(_prior(torch, points.shape[1]), model="mlp", hidden_features=50)
+        outcome = np.where(is_good, 1.0, np.nan)[:, None]
+        estimator.append_simulations(_tensor(torch, points), _tensor(torch, outcome))
+        estimator.train(stop_after_epochs=PATIENCE, training_batch_size=BATCH)
+        classifier = estimator._classifier.eval()
+
+    def chance(candidates: FloatArray) -> FloatArray:
+        with _at_work(seed) as torch, torch.no_grad():
+            logits = classifier(_tensor(torch, candidates))
+            return np.asarray(torch.softmax(logits, dim=1)[:, 1].numpy(), dtype=np.float64)
+
+    lowest = SAFETY * float(np.quantile(chance(points[is_good]), ALLOWED_MISSES))
+    return lambda candidates: chance(candidates) >= lowest
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralPosterior:
+    """An ensemble of neural densities of rules, given in how many problems in a row they do the task.
+
+    Attributes
+    ----------
+    ensemble : sbi.inference.posteriors.EnsemblePosterior
+    seed : SeedSequence
+    losses : tuple of float
+        Mean negative log density of left-out rules, by member.
+    """
+
+    ensemble: Any
+    seed: np.random.SeedSequence
+    losses: tuple[float, ...]
+
+    def sample(self, n: int, x: FloatArray, number: int = 0) -> FloatArray:
+        """Draw points in standard coordinates, shape (n, n_parameters), given measures (n_measures,)."""
+        with _at_work(_child(self.seed, number)) as torch:
+            drawn = self.ensemble.sample((n,), x=_tensor(torch, x[None]), show_progress_bars=False)
+            return np.asarray(drawn.numpy(), dtype=np.float64)
+
+    def log_density(self, points: FloatArray, x: FloatArray) -> FloatArray:
+        """Return the log density of points, shape (n,)."""
+        with _at_work(self.seed) as torch, torch.no_grad():
+            found = self.ensemble.log_prob(_tensor(torch, points), x=_tensor(torch, x[None]))
+            return np.asarray(found.numpy(), dtype=np.float64)
+
+
+def trained(
+    points: FloatArray, measures: FloatArray, n_members: int, seed: np.random.SeedSequence,
+    told: Callable[[int], None] = lambda member: None,
+) -> NeuralPosterior:
+    """Train an ensemble of neural posteriors.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n_rules, n_parameters)
+        In standard coordinates.
+    measures : ndarray, shape (n_rules, n_measures)
+    n_members : int
+    seed : SeedSequence
+    told : callable, optional
+        Is given the number of each member that is done.
+    """
+    posteriors, losses = [], []
+    for member in range(n_members):
+        with _at_work(_child(seed, member)) as torch:
+            from sbi.inference import NPE
+            from sbi.neural_nets import posterior_nn
+
+            network = posterior_nn(
+                "nsf", hidden_features=HIDDEN, num_transforms=TRANSFORMS, z_score_x="independent"
+            )
+            npe = NPE(_prior(torch, points.shape[1]), density_estimator=network, show_progress_bars=False)
+            npe.append_simulations(_tensor(torch, points), _tensor(torch, measures))
+            density = npe.train(training_batch_size=BATCH, stop_after_epochs=PATIENCE)
+            posteriors.append(npe.build_posterior(density))
+            losses.append(float(npe.summary["best_validation_loss"][-1]))
+        told(member)
+    with _at_work(seed):
+        from sbi.inference.posteriors import EnsemblePosterior
+
+        return NeuralPosterior(EnsemblePosterior(posteriors), _child(seed, n_members), tuple(losses))
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Ranks of rules that were not trained on among samples given their own measures.
+
+    Attributes
+    ----------
+    ranks : ndarray of int, shape (n_tests, n_parameters)
+        Of each parameter, 0 to `n_samples`.
+    density_ranks : ndarray of int, shape (n_tests,)
+        Of the density.
+    n_samples : int
+    p_values : tuple of float
+        Of Kolmogorov and Smirnov's test that ranks are uniform, by parameter.
+    c2st_ranks, c2st_prior : tuple of float
+        How well a classifier tells ranks from uniform ones, and the rules from samples; 0.5 is chance.
+    """
+
+    ranks: IntArray
+    density_ranks: IntArray
+    n_samples: int
+    p_values: tuple[float, ...]
+    c2st_ranks: tuple[float, ...]
+    c2st_prior: tuple[float, ...]
+
+
+def ranks_of(
+    posterior: NeuralPosterior, points: FloatArray, measures: FloatArray, n_samples: int,
+    seed: np.random.SeedSequence,
+) -> Ranks:
+    """Do simulation-based calibration and expected coverage with left-out rules.
+
+    Parameters
+    ----------
+    posterior : NeuralPosterior
+    points : ndarray, shape (n_tests, n_parameters)
+    measures : ndarray, shape (n_tests, n_measures)
+    n_samples : int
+        Samples for each of them.
+    seed : SeedSequence
+    """
+    with _at_work(seed) as torch:
+        from sbi.diagnostics import check_sbc, run_sbc
+
+        thetas, xs = _tensor(torch, points), _tensor(torch, measures)
+        with torch.no_grad():
+            ranks, averaged = run_sbc(
+                thetas, xs, posterior.ensemble, num_posterior_samples=n_samples, show_progress_bar=False
+            )
+            by_density, _ = run_sbc(
+                thetas, xs, posterior.ensemble, num_posterior_samples=n_samples, show_progress_bar=False,
+                reduce_fns=lambda theta, x: posterior.ensemble.log_prob(theta, x=x[None]),
+            )  # fmt: skip
+        found = check_sbc(ranks, thetas, averaged, num_posterior_samples=n_samples)
+        return Ranks(
+            ranks.numpy().astype(np.int64),
+            by_density.numpy().astype(np.int64)[:, 0],
+            n_samples,
+            tuple(found["ks_pvals"].tolist()),
+            tuple(found["c2st_ranks"].tolist()),
+            tuple(found["c2st_dap"].tolist()),
+        )
+
+
+def _tensor(torch: Any, values: Any) -> Any:
+    return torch.as_tensor(np.asarray(values), dtype=torch.float32)
+
+
+def _child(seed: np.random.SeedSequence, number: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number))
