@@ -234,31 +234,35 @@ def ranks_of(
 ) -> Ranks:
     """Do simulation-based calibration and expected coverage with left-out rules.
 
+    Rules with the same measures have their ranks among the same samples, of which there are many.
+
     Parameters
     ----------
     posterior : NeuralPosterior
     points : ndarray, shape (n_tests, n_parameters)
     measures : ndarray, shape (n_tests, n_measures)
     n_samples : int
-        Samples for each of them.
+        Samples for each value of the measures.
     seed : SeedSequence
     """
+    ranks = np.empty(points.shape, dtype=np.int64)
+    by_density, averaged = np.empty(len(points), dtype=np.int64), np.empty_like(points)
+    for number, x in enumerate(np.unique(measures, axis=0)):
+        rows = np.flatnonzero((measures == x).all(axis=1))
+        samples = posterior.sample(n_samples, x, number)
+        densities = np.sort(posterior.log_density(samples, x))
+        by_density[rows] = np.searchsorted(densities, posterior.log_density(points[rows], x))
+        for column in range(points.shape[1]):
+            ranks[rows, column] = np.searchsorted(np.sort(samples[:, column]), points[rows, column])
+        averaged[rows] = samples[: len(rows)]
     with _at_work(seed) as torch:
-        from sbi.diagnostics import check_sbc, run_sbc
+        from sbi.diagnostics import check_sbc
 
-        thetas, xs = _tensor(torch, points), _tensor(torch, measures)
-        with torch.no_grad():
-            ranks, averaged = run_sbc(
-                thetas, xs, posterior.ensemble, num_posterior_samples=n_samples, show_progress_bar=False
-            )
-            by_density, _ = run_sbc(
-                thetas, xs, posterior.ensemble, num_posterior_samples=n_samples, show_progress_bar=False,
-                reduce_fns=lambda theta, x: posterior.ensemble.log_prob(theta, x=x[None]),
-            )  # fmt: skip
-        found = check_sbc(ranks, thetas, averaged, num_posterior_samples=n_samples)
+        tables = [_tensor(torch, one) for one in (ranks, points, averaged)]
+        found = check_sbc(*tables, num_posterior_samples=n_samples)
         return Ranks(
-            ranks.numpy().astype(np.int64),
-            by_density.numpy().astype(np.int64)[:, 0],
+            ranks,
+            by_density,
             n_samples,
             tuple(found["ks_pvals"].tolist()),
             tuple(found["c2st_ranks"].tolist()),

@@ -1,6 +1,7 @@
 """Which rules are possible before anything was simulated: a family of rules and ranges of its constants.
 
-Every constant is uniform within its range, time constants in their logarithm. Inside this package a rule is a
+Every constant is uniform within its range, time constants in their logarithm; coefficients of rules for pairing
+experiments, whose likelihood is known, are normally distributed. Inside this package a rule is a
 point of *standard* coordinates, in which the prior is a standard normal distribution: no sample can leave the
 ranges, and a neural density has no edges to learn.
 """
@@ -9,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from annotated_types import Gt
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
@@ -24,7 +24,17 @@ from discover.slots import Slot
 from discover.stored import RuleOrNone, Stored
 from discover.tasks.base import Task, update_slots
 
-__all__ = ["LARGEST", "MOST_PARAMETERS", "SHORTEST_MS", "Family", "Parameter", "family_of_rule", "family_of_terms"]
+__all__ = [
+    "LARGEST",
+    "LONGEST_MS",
+    "MOST_PARAMETERS",
+    "SHORTEST_MS",
+    "Family",
+    "Parameter",
+    "family_of_rule",
+    "family_of_terms",
+    "with_range",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -38,7 +48,6 @@ FACTOR = 3.0
 """A constant of a chosen candidate is between so many times its value and the negative of that."""
 
 MOST_PARAMETERS = 40
-EDGE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -52,14 +61,15 @@ class Parameter(Stored):
         The term that it multiplies; empty for a constant of the synapse, such as a time constant.
     low, high : float
     scale : str
-        ``linear``, or ``log`` where its logarithm is uniform.
+        ``linear``, ``log`` where its logarithm is uniform, or ``normal`` where it is normally distributed and the
+        range is three standard deviations to either side.
     """
 
     slot: str
     term: str
     low: float
     high: float
-    scale: Literal["linear", "log"] = "linear"
+    scale: Literal["linear", "log", "normal"] = "linear"
 
     @property
     def name(self) -> str:
@@ -128,15 +138,17 @@ class Family(Stored):
     def values(self, standard: FloatArray) -> FloatArray:
         """Return the parameters of points in standard coordinates, shape (n, n_parameters)."""
         low, high = self._ends
-        found = low + (high - low) * ndtr(standard)
-        return np.where(self._is_log, np.exp(found), found)
+        found = low + (high - low) * np.where(self._is("normal"), 0.5 + standard / 6.0, ndtr(standard))
+        return np.where(self._is("log"), np.exp(found), found)
 
     def standard(self, values: FloatArray) -> FloatArray:
         """Return points in standard coordinates; what lies outside of the ranges is infinitely far out."""
         low, high = self._ends
+        is_log = self._is("log")
         with np.errstate(divide="ignore", invalid="ignore"):
-            plain = np.where(self._is_log, np.log(np.where(self._is_log, values, 1.0)), values)
-        return np.asarray(ndtri(np.clip((plain - low) / (high - low), 0.0, 1.0)))
+            plain = np.where(is_log, np.log(np.where(is_log, values, 1.0)), values)
+        shares = (plain - low) / (high - low)
+        return np.where(self._is("normal"), 6.0 * (shares - 0.5), ndtri(np.clip(shares, 0.0, 1.0)))
 
     def draw(self, n_rules: int, rng: np.random.Generator) -> FloatArray:
         """Draw points from the prior in standard coordinates, shape (n_rules, n_parameters)."""
@@ -146,9 +158,8 @@ class Family(Stored):
         """Return parameters as shares of their ranges, 0 to 1, logarithms where the prior is of these."""
         return np.asarray(ndtr(self.standard(values)))
 
-    @property
-    def _is_log(self) -> NDArray[np.bool_]:
-        return np.array([one.scale == "log" for one in self.parameters])
+    def _is(self, scale: str) -> NDArray[np.bool_]:
+        return np.array([one.scale == scale for one in self.parameters])
 
     @property
     def _ends(self) -> tuple[FloatArray, FloatArray]:
@@ -218,9 +229,6 @@ def family_of_rule(rule: Rule, times_ms: tuple[float, float] = (SHORTEST_MS, LON
     ('feedforward: constant 1',)
     """
     slots, values = rule.slots_of_constants, rule.constants()
-    if rule.is_polynomial:
-        pattern = rule
-    pattern = rule
     numbers: dict[str, int] = {}
     parameters = []
     for slot, value in zip(slots, values.tolist(), strict=True):
@@ -235,7 +243,7 @@ def family_of_rule(rule: Rule, times_ms: tuple[float, float] = (SHORTEST_MS, LON
             f"The rule {rule} has no constants that could be other ones. Name the terms of a family instead, "
             "such as --terms 'x*y, w*y**2'."
         )
-    return _checked(Family(tuple(parameters), pattern))
+    return _checked(Family(tuple(parameters), rule))
 
 
 def with_range(family: Family, largest: float) -> Family:

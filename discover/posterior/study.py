@@ -1,0 +1,264 @@
+"""The posterior of a task whose likelihood nobody can write down: simulate, learn, check, weigh, read.
+
+The target is the prior times the probability that a rule does so many problems in a row. A neural density that
+is conditioned on the number of problems that rules did proposes samples. Each of them is run on further
+problems; those that do all of these are weighed by the prior over the proposal. So the samples follow the
+target also where the network has not learnt it well, and what that costs shows in their effective number.
+
+References
+----------
+Confavreux, Ramesh, Gonçalves, Macke & Vogels (2023), "Meta-learning families of plasticity rules in recurrent
+spiking networks using simulation-based inference", NeurIPS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import RunFailed
+from discover.outcome import share_interval
+from discover.posterior.chain import compared_with_chain
+from discover.posterior.forms import Calibration, Coverage, Placed, Posterior, Predictive, Spent
+from discover.posterior.neural import NeuralPosterior, Ranks, ranks_of, trained
+from discover.posterior.prior import Family
+from discover.posterior.reading import (
+    compensations_of,
+    conditional_correlations,
+    directions_of,
+    marginals_of,
+    placed_rules,
+)
+from discover.posterior.rounds import CHAIN, FRESH, NETWORK, PICKS, TESTS, WEIGHING, Budget, child
+from discover.posterior.simulations import BATCH, Condition, Table, run_batches
+from discover.posterior.surface import surface_of
+from discover.posterior.weighing import coverage_of, effective, importance, resampled
+from discover.progress import Progress, part, silent
+from discover.rule import Rule
+
+__all__ = ["FEWEST_ACCEPTED", "Samples", "neural_posterior"]
+
+FloatArray = NDArray[np.float64]
+
+FEWEST_ACCEPTED = 50
+"""With fewer accepted rules nothing can be learnt of them."""
+
+N_POOL = 4000
+"""Samples among which left-out rules have their ranks."""
+
+FEWEST_TESTED = 100
+ALPHA = 0.05
+TOLD_APART = 0.6
+"""A classifier that is right more often than this tells ranks from uniform ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples of a posterior.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n_samples, n_parameters)
+    weights : ndarray, shape (n_samples,)
+        They add up to one.
+    log_density : ndarray, shape (n_samples,)
+        Of the network, relative to the prior; NaN where it has none.
+    """
+
+    values: FloatArray
+    weights: FloatArray
+    log_density: FloatArray
+
+
+def neural_posterior(
+    task: Any,
+    condition: Condition,
+    family: Family,
+    table: Table,
+    budget: Budget,
+    seed: np.random.SeedSequence,
+    rules: Mapping[str, Rule],
+    progress: Progress = silent,
+) -> tuple[Posterior, Samples]:
+    """Learn a posterior from a table of simulations, check it, and say what it tells.
+
+    Parameters
+    ----------
+    task : Task
+    condition : Condition
+    family : Family
+    table : Table
+    budget : Budget
+    seed : SeedSequence
+    rules : mapping from str to Rule
+        Rules whose place in the posterior is asked for.
+    progress : callable, optional
+
+    Raises
+    ------
+    RunFailed
+        If too few rules do the task.
+    ExtraMissing
+        If the packages that learn are not installed.
+    """
+    n_accepted = int(table.is_accepted.sum())
+    if n_accepted < FEWEST_ACCEPTED:
+        raise RunFailed(
+            f"Of {table.n_rules} simulated rules {n_accepted} do {condition.n_problems} problems in a row "
+            f"({condition.title}); at least {FEWEST_ACCEPTED} are needed to learn where such rules lie. Choose a "
+            "smaller family with --terms or --candidate, a narrower prior with --largest, or more simulations "
+            "with --rules."
+        )
+    progress(0.0, "training the networks")
+    network, ranks, n_tests = _learnt(family, table, budget, seed, part(progress, 0.0, 0.5))
+    progress(0.5, "weighing samples")
+    aim = np.array([1.0])
+    points = network.sample(budget.n_weighed, aim)
+    log_proposal = network.log_density(points, aim)
+    harder = Condition(condition.settings, condition.tolerances, budget.n_more, condition.title)
+    passed = tried(task, harder, family, points, child(seed, WEIGHING), part(progress, 0.5, 0.75))
+    n_runs = int(np.minimum(passed + 1, budget.n_more).sum())
+    log_prior = -0.5 * np.sum(points**2, axis=1)
+    good = passed == budget.n_more
+    weights = importance(np.where(good, log_prior, -np.inf), log_proposal)
+    if not weights.any():
+        raise RunFailed(
+            f"None of {len(points)} samples of the network does {budget.n_more} problems in a row. More "
+            "simulations (--rules, --accepted) let it learn more."
+        )
+    progress(0.75, "fresh problems")
+    predictive, n_fresh_runs = _predicted(
+        task, condition, family, points, weights, passed, budget, seed, part(progress, 0.75, 0.9)
+    )
+    kept = points[weights > 0], weights[weights > 0]
+    correlations = conditional_correlations(*kept)
+    progress(0.9, "reading the samples")
+    picks = np.random.default_rng(child(seed, PICKS))
+    surface = surface_of(task, condition.settings, family, *kept, child(seed, PICKS, 1))
+    sampler = compared_with_chain(
+        task, condition, family, points, log_prior - log_proposal, budget, child(seed, CHAIN)
+    )
+    placed: tuple[Placed, ...] = placed_rules(family, rules, lambda at: network.log_density(at, aim), *kept)
+    rows = resampled(weights, budget.n_samples, picks)
+    n_last = int(table.stage.max())
+    result = Posterior(
+        task=task.name,
+        method="neural",
+        family=family,
+        condition=condition.title,
+        tolerances=dict(condition.tolerances),
+        n_problems=budget.n_more,
+        n_samples=budget.n_samples,
+        effective_samples=effective(weights),
+        spent=Spent(
+            table.n_rules,
+            table.n_runs,
+            n_accepted,
+            float(table.of(table.stage == 0).is_accepted.mean()),
+            float(table.of(table.stage == n_last).is_accepted.mean()) if n_last else float("nan"),
+            n_runs + n_fresh_runs,
+        ),
+        calibration=calibration_of(family, ranks, n_tests),
+        predictive=predictive,
+        marginals=marginals_of(family, family.values(kept[0]), kept[1]),
+        directions=directions_of(family, *kept),
+        correlations=correlations,
+        compensations=compensations_of(family, correlations),
+        placed=placed,
+        surface=surface,
+        sampler=sampler,
+    )
+    progress(1.0, f"{budget.n_samples} samples")
+    drawn = Samples(
+        family.values(points[rows]),
+        np.full(len(rows), 1.0 / len(rows)),
+        (log_proposal - log_prior)[rows],
+    )
+    return result, drawn
+
+
+def tried(
+    task: Any, condition: Condition, family: Family, points: FloatArray, seed: np.random.SeedSequence,
+    progress: Progress = silent,
+) -> NDArray[np.int64]:
+    """Return in how many problems in a row each of some rules does the task, shape (n_rules,)."""
+    values = family.values(points)
+    batches = [(number, values[first : first + BATCH]) for number, first in enumerate(range(0, len(values), BATCH))]
+    passed = np.zeros(len(values), dtype=np.int64)
+    n_done = 0
+
+    def arrived(number: int, found: NDArray[np.int64], loss: FloatArray) -> None:
+        nonlocal n_done
+        passed[number * BATCH : number * BATCH + len(found)] = found
+        n_done += len(found)
+        progress(n_done / len(values), f"{n_done} of {len(values)} samples on further problems")
+
+    run_batches(task, condition, family, batches, seed, arrived)
+    return passed
+
+
+def _learnt(
+    family: Family, table: Table, budget: Budget, seed: np.random.SeedSequence, progress: Progress
+) -> tuple[NeuralPosterior, Ranks, int]:
+    """Train on most of the rules that did a problem, and rank the others."""
+    useful = table.of(table.passed >= 1)
+    points, measures = family.standard(useful.values), (useful.passed / useful.n_problems)[:, None]
+    order = np.random.default_rng(child(seed, TESTS)).permutation(useful.n_rules)
+    n_tests = min(budget.n_tests, useful.n_rules // 4)
+    tests, rest = order[:n_tests], order[n_tests:]
+
+    def told(member: int) -> None:
+        progress(0.8 * (member + 1) / budget.n_members, f"network {member + 1} of {budget.n_members} trained")
+
+    network = trained(points[rest], measures[rest], budget.n_members, child(seed, NETWORK), told)
+    return network, ranks_of(network, points[tests], measures[tests], N_POOL, child(seed, TESTS, 1)), n_tests
+
+
+def calibration_of(family: Family, ranks: Ranks, n_tests: int) -> Calibration:
+    """Return what ranks of left-out rules say of the network."""
+    coverage = tuple(Coverage(nominal, found, n_tests) for nominal, found in coverage_of(ranks.density_ranks, ranks.n_samples))
+    lowest = min(1.0, min(ranks.p_values) * family.n_parameters)
+    worst = max(ranks.c2st_ranks)
+    return Calibration(
+        n_tests,
+        dict(zip(family.names, ranks.p_values, strict=True)),
+        lowest,
+        worst,
+        max(ranks.c2st_prior),
+        lowest >= ALPHA and worst <= TOLD_APART,
+        coverage,
+        max(abs(one.found - one.nominal) for one in coverage),
+    )
+
+
+def _predicted(
+    task: Any,
+    condition: Condition,
+    family: Family,
+    points: FloatArray,
+    weights: FloatArray,
+    passed: NDArray[np.int64],
+    budget: Budget,
+    seed: np.random.SeedSequence,
+    progress: Progress,
+) -> tuple[Predictive, int]:
+    """Run samples on problems that no other part of the computation has seen."""
+    rows = resampled(weights, budget.n_fresh, np.random.default_rng(child(seed, FRESH)))
+    n_good = 0
+    for number in range(budget.n_fresh_problems):
+        alone = Condition(condition.settings, condition.tolerances, 1, condition.title)
+        within = part(progress, number / budget.n_fresh_problems, (number + 1) / budget.n_fresh_problems)
+        n_good += int(tried(task, alone, family, points[rows], child(seed, FRESH, number), within).sum())
+    n_runs = budget.n_fresh * budget.n_fresh_problems
+    share = n_good / n_runs
+    low, high = share_interval(round(share * budget.n_fresh), budget.n_fresh)
+    return (
+        Predictive(
+            budget.n_fresh, budget.n_fresh_problems, share, low, high, float(np.mean(passed >= 1))
+        ),
+        n_runs,
+    )
