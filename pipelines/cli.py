@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from discover.errors import ArtefactError, ClusterLost, ConfigError, DiscoverError, RuleError
 from pipelines.cli_infer import infer
+from pipelines.cli_posterior import posterior
 from pipelines.cli_screen import screen
 from pipelines.cli_show import diff, export, front, runs, show
 from pipelines.cli_study import collect, study, work
@@ -327,6 +328,7 @@ app.command()(study)
 app.command()(work)
 app.command()(collect)
 app.command()(screen)
+app.command()(posterior)
 app.command()(infer)
 
 

@@ -37,7 +37,7 @@ GRACE_SECONDS = 0.7
 
 RESUMABLE = (
     "run", "simulate", "fit", "search", "validate", "compare", "report", "manifold", "recover",
-    "recover-known", "study", "work", "screen",
+    "recover-known", "study", "work", "screen", "posterior",
 )  # fmt: skip
 """Commands that go on where they were cut off."""
 

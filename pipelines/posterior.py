@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ class PosteriorFiles:
             self.table.unlink(missing_ok=True)
         elif os.path.lexists(self.table) and _asked_before(self.about) != self.asked():
             raise ArtefactError(
-                f"{self.place} holds simulations of another family, task, seed or code, and is left as it is. To "
+                f"{self.place} holds simulations of another family, task, seed or code, and is left as "
+                "it is. To "
                 "keep both, choose another folder with --results DIR. To replace it, add --update."
             )
         artefacts.write_text(self.about, artefacts.to_text(self.asked()))
@@ -178,7 +179,8 @@ class BatchTable:
         lines = list(csv.reader(io.StringIO(whole)))
         if lines and lines[0] != self._columns:
             raise ArtefactError(
-                f"{self._path} is damaged: its columns are not those of this family. To begin anew, add --update."
+                f"{self._path} is damaged: its columns are not those of this family. To begin anew, add "
+                "--update."
             )
         rows = [self._row(number, line) for number, line in enumerate(lines[1:], 2)]
         by_batch: dict[int, list[list[float]]] = {}
@@ -211,9 +213,7 @@ class BatchTable:
 
 def _batch(rows: Sequence[Sequence[float]]) -> Batch:
     table = np.array(rows, dtype=np.float64)
-    return Batch(
-        int(table[0, 0]), int(table[0, 1]), table[:, 4:], table[:, 2].astype(np.int64), table[:, 3]
-    )
+    return Batch(int(table[0, 0]), int(table[0, 1]), table[:, 4:], table[:, 2].astype(np.int64), table[:, 3])
 
 
 def _asked_before(path: Path) -> Any:

@@ -36,7 +36,12 @@ TARGETED = 0.7
 
 
 def hamiltonian(
-    potential: Potential, start: FloatArray, n_steps: int, n_burn: int, rng: np.random.Generator, step: float = 0.02,
+    potential: Potential,
+    start: FloatArray,
+    n_steps: int,
+    n_burn: int,
+    rng: np.random.Generator,
+    step: float = 0.02,
     n_leaps: int = N_LEAPS,
 ) -> tuple[FloatArray, float]:
     """Sample ``exp(-potential)``.
@@ -162,7 +167,9 @@ def compared_with_chain(
         name: weighted_distance(points[:, place], chain[:, place], weights, even)
         for place, name in enumerate(family.names)
     }
-    return Sampler(temperature, N_STEPS, N_PROBLEMS, accepted, effective_chain(chain), effective(weights), distances)
+    return Sampler(
+        temperature, N_STEPS, N_PROBLEMS, accepted, effective_chain(chain), effective(weights), distances
+    )
 
 
 def _judged(
@@ -172,7 +179,8 @@ def _judged(
     found = task.evaluate_rules([family.rule(row) for row in family.values(points)], problems)
     losses = np.array([row["loss"].mean() for row in found])
     good = [
-        all(low <= row[name].mean() <= high for name, (low, high) in condition.tolerances.items()) for row in found
+        all(low <= row[name].mean() <= high for name, (low, high) in condition.tolerances.items())
+        for row in found
     ]
     return losses, np.array(good)
 

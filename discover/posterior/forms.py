@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from discover.posterior.prior import Family
-from discover.stored import Artefact, Count, FloatTable, Floats, NumberOrNaN, RuleText, Stored, left_out
+from discover.stored import Artefact, Count, Floats, FloatTable, NumberOrNaN, RuleText, Stored, left_out
 
 __all__ = [
     "Band",
@@ -135,8 +135,8 @@ class Marginal(Stored):
     low, high : float
     quantiles : ndarray, shape (5,)
     width : float
-        Width of the central half of the posterior over that of the prior, in the coordinate in which the prior
-        is uniform: near one where the task leaves the parameter free.
+        Width of the central half of the posterior over that of the prior, in the coordinate in which the
+        prior is uniform: near one where the task leaves the parameter free.
     """
 
     name: str
@@ -212,8 +212,8 @@ class Surface(Stored):
     n_samples : int
     target_hz : float
     predicted, corrected : ndarray, shape (5,)
-        Quantiles 0.05, 0.25, 0.5, 0.75 and 0.95 over samples of the rate that the mean field predicts over the
-        simulated one; and of that with the measured covariances of the spike trains.
+        Quantiles 0.05, 0.25, 0.5, 0.75 and 0.95 over samples of the rate that the mean field predicts over
+        the simulated one; and of that with the measured covariances of the spike trains.
     within : float
         Share of samples whose corrected rate is within 20 % of the simulated one.
     target_predicted, target_corrected : ndarray, shape (5,)

@@ -59,9 +59,11 @@ def with_torch() -> Any:
         raise ExtraMissing(
             f"A neural posterior needs the packages sbi and torch, and {error.name or 'one of them'} is not "
             "installed. Install both with the extra of this program, `pip install "
-            "'plasticity-discovery[posterior]'` (in a checkout: `pip install -e '.[posterior]'`). For a computer "
+            "'plasticity-discovery[posterior]'` (in a checkout: `pip install -e '.[posterior]'`). For a "
+            "computer "
             "without a graphics card `pip install torch==2.13.0 --index-url "
-            "https://download.pytorch.org/whl/cpu` first saves a download of gigabytes. The posterior of the task "
+            "https://download.pytorch.org/whl/cpu` first saves a download of gigabytes. The posterior of "
+            "the task "
             "pairing needs neither."
         ) from None
     return torch
@@ -167,7 +169,10 @@ class NeuralPosterior:
 
 
 def trained(
-    points: FloatArray, measures: FloatArray, n_members: int, seed: np.random.SeedSequence,
+    points: FloatArray,
+    measures: FloatArray,
+    n_members: int,
+    seed: np.random.SeedSequence,
     told: Callable[[int], None] = lambda member: None,
 ) -> NeuralPosterior:
     """Train an ensemble of neural posteriors.
@@ -229,7 +234,10 @@ class Ranks:
 
 
 def ranks_of(
-    posterior: NeuralPosterior, points: FloatArray, measures: FloatArray, n_samples: int,
+    posterior: NeuralPosterior,
+    points: FloatArray,
+    measures: FloatArray,
+    n_samples: int,
     seed: np.random.SeedSequence,
 ) -> Ranks:
     """Do simulation-based calibration and expected coverage with left-out rules.

@@ -39,15 +39,16 @@ from discover.posterior.reading import (
 from discover.posterior.weighing import LEVELS, QUANTILES
 from discover.progress import Progress, silent
 
-__all__ = ["ExactPosterior", "PAIR_TERMS", "family_of_protocols", "pairing_posterior"]
+__all__ = ["PAIR_TERMS", "TRIPLET_TERMS", "ExactPosterior", "family_of_protocols", "pairing_posterior"]
 
 FloatArray = NDArray[np.float64]
 
 PAIR = "stdp-additive"
 PAIR_TERMS: tuple[Term, ...] = KNOWN_FORMS[PAIR].terms
+TRIPLET_TERMS: tuple[Term, ...] = KNOWN_FORMS["stdp-triplet"].terms
 
 WIDTH = 3.0
-"""A coefficient of one standard deviation of its prior makes so many times the measured changes, by itself."""
+"""A coefficient of one standard deviation of its prior makes so many times the measured changes by itself."""
 
 N_TIMES = 15
 """Values of each time constant on the grid."""
@@ -157,8 +158,10 @@ def pairing_posterior(
     chosen = tuple(dict.fromkeys(terms))
     if any(term.sees_weight for term in chosen) or not 1 <= len(chosen) <= 6:
         raise ConfigError(
-            "The posterior of a rule for pairing experiments is of one to six terms that do not see the weight; got "
-            f"{', '.join(map(str, chosen)) or 'none'}. Name others with --terms 'post: x_pre*slow_post, pre: x_post'."
+            "The posterior of a rule for pairing experiments is of one to six terms that do not see the "
+            "weight; got "
+            f"{', '.join(map(str, chosen)) or 'none'}. Name others with --terms 'post: x_pre*slow_post, "
+            "pre: x_post'."
         )
     grid = _grid(parts.fitted, settings, chosen)
     family = family_of_protocols(grid, settings)
@@ -191,7 +194,9 @@ def pairing_posterior(
             compensations=compensations_of(family, correlations),
             placed=_placed(grid, whole, family, coefficients, places),
             bands=bands,
-            band_coverage=tuple(Coverage(level, float(np.mean(left <= level)), len(left)) for level in LEVELS),
+            band_coverage=tuple(
+                Coverage(level, float(np.mean(left <= level)), len(left)) for level in LEVELS
+            ),
             exclusions=_exclusions(grid, whole, family),
             notes=(f"Time constants are on a grid of {N_TIMES} values each, within the ranges of the run.",),
         ),
@@ -200,10 +205,14 @@ def pairing_posterior(
 
 
 def _grid(protocols: Sequence[Protocol], settings: PairingSettings, terms: tuple[Term, ...]) -> _Grid:
-    fast, slow = (np.geomspace(*ends, N_TIMES).tolist() for ends in (settings.fast_ms, settings.slow_ms))
+    fast, slow = (_middles(*ends) for ends in (settings.fast_ms, settings.slow_ms))
     form = Form(terms)
     taus = [slow if name.startswith("slow") else fast for name in TRACE_NAMES]
-    bench = Bench(protocols, [values if name in form.uses else values[:1] for name, values in zip(TRACE_NAMES, taus, strict=True)], settings.tie)
+    bench = Bench(
+        protocols,
+        [values if name in form.uses else values[:1] for name, values in zip(TRACE_NAMES, taus, strict=True)],
+        settings.tie,
+    )
     table = bench.table(form, inner=(1.0,))
     columns = [place for place, name in enumerate(TRACE_NAMES) if name in form.uses]
     times = np.array([[bench.taus[place][point[0][place]] for place in columns] for point in table.points])
@@ -213,7 +222,15 @@ def _grid(protocols: Sequence[Protocol], settings: PairingSettings, terms: tuple
     return _Grid(terms, times, form.uses, table.sums, bench, WIDTH * size / np.maximum(effect, 1e-12))
 
 
-def _posterior(grid: _Grid, changes: FloatArray, errors: FloatArray, kept: NDArray[np.bool_]) -> ExactPosterior:
+def _middles(shortest: float, longest: float) -> list[float]:
+    """Return the middles of cells that are evenly spaced in their logarithms."""
+    edges = np.geomspace(shortest, longest, N_TIMES + 1)
+    return np.sqrt(edges[1:] * edges[:-1]).tolist() if longest > shortest else [float(shortest)]
+
+
+def _posterior(
+    grid: _Grid, changes: FloatArray, errors: FloatArray, kept: NDArray[np.bool_]
+) -> ExactPosterior:
     """Return the posterior given some of the protocols."""
     rows = grid.sums[:, kept] / errors[kept, None]
     data = changes[kept] / errors[kept]
@@ -225,7 +242,9 @@ def _posterior(grid: _Grid, changes: FloatArray, errors: FloatArray, kept: NDArr
     _, sizes = np.linalg.slogdet(precision)
     logs = -0.5 * (residual + penalty + sizes) - np.sum(np.log(grid.spread)) - np.sum(np.log(errors[kept]))
     total = float(logsumexp(logs))
-    return ExactPosterior(grid.times, np.exp(logs - total), means, covariances, total - float(np.log(len(logs))))
+    return ExactPosterior(
+        grid.times, np.exp(logs - total), means, covariances, total - float(np.log(len(logs)))
+    )
 
 
 def _left_out(grid: _Grid, rng: np.random.Generator) -> tuple[Band, ...]:
@@ -240,7 +259,10 @@ def _left_out(grid: _Grid, rng: np.random.Generator) -> tuple[Band, ...]:
 
 
 def _held_out(
-    grid: _Grid, whole: ExactPosterior, protocols: Sequence[Protocol], settings: PairingSettings,
+    grid: _Grid,
+    whole: ExactPosterior,
+    protocols: Sequence[Protocol],
+    settings: PairingSettings,
     rng: np.random.Generator,
 ) -> tuple[Band, ...]:
     """Predict protocols of groups that no rule is fitted to."""
@@ -253,13 +275,22 @@ def _held_out(
 
 
 def _band(
-    posterior: ExactPosterior, rows: FloatArray, protocol: Protocol, rng: np.random.Generator, is_held_out: bool
+    posterior: ExactPosterior,
+    rows: FloatArray,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    is_held_out: bool,
 ) -> Band:
     coefficients, places = posterior.draw(N_DRAWS, rng)
     drawn = np.sum(rows[places] * coefficients, axis=1) + protocol.error * rng.normal(size=N_DRAWS)
     below = float(np.mean(drawn < protocol.change))
     return Band(
-        protocol.name, protocol.change, protocol.error, np.quantile(drawn, QUANTILES), abs(2 * below - 1), is_held_out
+        protocol.name,
+        protocol.change,
+        protocol.error,
+        np.quantile(drawn, QUANTILES),
+        abs(2 * below - 1),
+        is_held_out,
     )
 
 

@@ -1,7 +1,7 @@
 """Which rules are possible before anything was simulated: a family of rules and ranges of its constants.
 
-Every constant is uniform within its range, time constants in their logarithm; coefficients of rules for pairing
-experiments, whose likelihood is known, are normally distributed. Inside this package a rule is a
+Every constant is uniform within its range, time constants in their logarithm; coefficients of rules for
+pairing experiments, whose likelihood is known, are normally distributed. Inside this package a rule is a
 point of *standard* coordinates, in which the prior is a standard normal distribution: no sample can leave the
 ranges, and a neural density has no edges to learn.
 """
@@ -18,7 +18,6 @@ from scipy.special import ndtr, ndtri
 
 from discover.basis import VolterraBasis
 from discover.errors import ConfigError, did_you_mean
-from discover.predict import LinearParameters
 from discover.rule import Rule
 from discover.slots import Slot
 from discover.stored import RuleOrNone, Stored
@@ -61,8 +60,8 @@ class Parameter(Stored):
         The term that it multiplies; empty for a constant of the synapse, such as a time constant.
     low, high : float
     scale : str
-        ``linear``, ``log`` where its logarithm is uniform, or ``normal`` where it is normally distributed and the
-        range is three standard deviations to either side.
+        ``linear``, ``log`` where its logarithm is uniform, or ``normal`` where it is normally distributed
+        and the range is three standard deviations to either side.
     """
 
     slot: str
@@ -89,8 +88,8 @@ class Family(Stored):
 
     Examples
     --------
-    >>> family = Family((Parameter("feedforward", "x*y", -2.0, 2.0), Parameter("feedforward", "w*y**2", -2.0, 2.0)))
-    >>> print(family.rule(np.array([1.0, -1.0])))
+    >>> family = Family((Parameter("feedforward", "x*y", -2.0, 2.0), Parameter("feedforward", "w*y**2", -2.0,
+    2.0))) >>> print(family.rule(np.array([1.0, -1.0])))
     x*y - w*y**2
     >>> family.standard(np.array([[0.0, 0.0]])).tolist()
     [[0.0, 0.0]]
@@ -163,14 +162,18 @@ class Family(Stored):
 
     @property
     def _ends(self) -> tuple[FloatArray, FloatArray]:
-        rows = [(np.log(one.low), np.log(one.high)) if one.scale == "log" else (one.low, one.high)
-                for one in self.parameters]
+        rows = [
+            (np.log(one.low), np.log(one.high)) if one.scale == "log" else (one.low, one.high)
+            for one in self.parameters
+        ]
         low, high = np.array(rows, dtype=np.float64).T
         return low, high
 
 
 def family_of_terms(
-    task: Task, terms: Mapping[str, Sequence[str]], largest: float = LARGEST,
+    task: Task,
+    terms: Mapping[str, Sequence[str]],
+    largest: float = LARGEST,
     times_ms: tuple[float, float] = (SHORTEST_MS, LONGEST_MS),
 ) -> Family:
     """Return the sums of some terms, and the time constants of the task's synapses.
@@ -195,7 +198,8 @@ def family_of_terms(
     low, high = times_ms
     if not (0 < low < high < np.inf and 0 < largest < np.inf):
         raise ConfigError(
-            f"Ranges go from a smaller to a larger positive number; got coefficients up to {largest:g} and time "
+            f"Ranges go from a smaller to a larger positive number; got coefficients up to {largest:g} "
+            "and time "
             f"constants from {low:g} to {high:g} ms."
         )
     own = {slot.name: slot for slot in update_slots(task)}
@@ -248,15 +252,20 @@ def family_of_rule(rule: Rule, times_ms: tuple[float, float] = (SHORTEST_MS, LON
 
 def with_range(family: Family, largest: float) -> Family:
     """Return a family whose coefficients have another range."""
-    return replace(family, parameters=tuple(
-        one if one.scale == "log" else replace(one, low=-largest, high=largest) for one in family.parameters
-    ))
+    return replace(
+        family,
+        parameters=tuple(
+            one if one.scale == "log" else replace(one, low=-largest, high=largest)
+            for one in family.parameters
+        ),
+    )
 
 
 def _checked(family: Family) -> Family:
     if family.n_parameters > MOST_PARAMETERS:
         raise ConfigError(
-            f"The family has {family.n_parameters} parameters; up to {MOST_PARAMETERS} can be sampled. Choose "
+            f"The family has {family.n_parameters} parameters; up to {MOST_PARAMETERS} can be sampled. "
+            "Choose "
             "some of its terms with --terms, or a candidate with --candidate."
         )
     return family

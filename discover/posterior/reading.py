@@ -31,7 +31,9 @@ def marginals_of(family: Family, values: FloatArray, weights: FloatArray) -> tup
     for place, one in enumerate(family.parameters):
         low, high = quantiles(shares[:, place], weights, (0.25, 0.75))
         found.append(
-            Marginal(one.name, one.low, one.high, quantiles(values[:, place], weights), float(high - low) / 0.5)
+            Marginal(
+                one.name, one.low, one.high, quantiles(values[:, place], weights), float(high - low) / 0.5
+            )
         )
     return tuple(found)
 
@@ -42,7 +44,9 @@ def directions_of(family: Family, points: FloatArray, weights: FloatArray) -> tu
     found = []
     for spread, axis in zip(spreads, axes.T, strict=True):
         signed = axis * np.sign(axis[np.argmax(np.abs(axis))])
-        found.append(Direction(float(np.sqrt(max(spread, 0.0))), dict(zip(family.names, signed.tolist(), strict=True))))
+        found.append(
+            Direction(float(np.sqrt(max(spread, 0.0))), dict(zip(family.names, signed.tolist(), strict=True)))
+        )
     return tuple(found)
 
 
@@ -104,7 +108,9 @@ def placed_rules(
             continue
         forms = [rule.scaled(speed) for speed in SPEEDS]
         rows = [family.values_of(form) for form in forms]
-        places = family.standard(np.array([row if row is not None else np.full(family.n_parameters, np.nan) for row in rows]))
+        places = family.standard(
+            np.array([row if row is not None else np.full(family.n_parameters, np.nan) for row in rows])
+        )
         inside = np.isfinite(places).all(axis=1)
         if not inside.any():
             found.append(Placed(name, rule, 1.0, float("nan"), "it lies outside of the prior"))

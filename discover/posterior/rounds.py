@@ -1,4 +1,4 @@
-"""Which rules are simulated: first rules of the prior, then rules of where good ones can be, round by round."""
+"""Which rules are simulated: those of the prior, then those where good ones can be, round by round."""
 
 from __future__ import annotations
 
@@ -175,11 +175,17 @@ def _told(
     n_accepted = sum(int((one.passed == condition.n_problems).sum()) for one in batches.values())
     done = max(min(1.0, n_accepted / budget.n_accepted), n_rules / budget.most_rules)
     where = "prior" if stage == 0 else f"restriction {stage}"
-    progress(done, f"{n_rules} rules simulated ({where}), {n_accepted} do {condition.n_problems} problems in a row")
+    progress(
+        done, f"{n_rules} rules simulated ({where}), {n_accepted} do {condition.n_problems} problems in a row"
+    )
 
 
 def _proposed(
-    family: Family, batches: Mapping[int, Batch], condition: Condition, stage: int, n: int,
+    family: Family,
+    batches: Mapping[int, Batch],
+    condition: Condition,
+    stage: int,
+    n: int,
     seed: np.random.SeedSequence,
 ) -> FloatArray:
     """Return points of a stage: of the prior, or of where good rules can be."""

@@ -1,6 +1,6 @@
 """Simulations of many rules: in how many problems in a row each does what the task asks for.
 
-Rules of a batch run on the same problems, drawn for this batch alone, one problem after the other. A rule that
+Rules of a batch run on the same problems, drawn for this batch alone, one after the other. A rule that
 has failed is not run again, so that most of the time goes to rules that are worth it. The number of problems
 in a row, up to the most that are tried, is the measure that the posterior is conditioned on: a rule that does
 the task in a share ``a`` of all problems does all ``K`` of them with probability ``a**K``.
@@ -19,7 +19,16 @@ from discover.parallel import ordered_map
 from discover.posterior.prior import Family
 from discover.tasks.base import Fold, Task
 
-__all__ = ["BATCH", "Condition", "Table", "condition_of", "in_a_row", "passes", "run_batches", "seed_of_batch"]
+__all__ = [
+    "BATCH",
+    "Condition",
+    "Table",
+    "condition_of",
+    "in_a_row",
+    "passes",
+    "run_batches",
+    "seed_of_batch",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -90,7 +99,11 @@ class Table:
     def of(self, rows: NDArray[Any]) -> Table:
         """Return some of the rules."""
         return replace(
-            self, values=self.values[rows], passed=self.passed[rows], loss=self.loss[rows], stage=self.stage[rows]
+            self,
+            values=self.values[rows],
+            passed=self.passed[rows],
+            loss=self.loss[rows],
+            stage=self.stage[rows],
         )
 
 
@@ -105,7 +118,9 @@ def seed_of_batch(seed: np.random.SeedSequence, batch: int) -> np.random.SeedSeq
     return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, batch))
 
 
-def passes(measured: Mapping[str, FloatArray], tolerances: Mapping[str, tuple[float, float]]) -> NDArray[np.bool_]:
+def passes(
+    measured: Mapping[str, FloatArray], tolerances: Mapping[str, tuple[float, float]]
+) -> NDArray[np.bool_]:
     """Return for each problem whether all measures lie within their tolerances; NaN does not.
 
     Examples

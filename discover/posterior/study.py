@@ -1,7 +1,7 @@
 """The posterior of a task whose likelihood nobody can write down: simulate, learn, check, weigh, read.
 
-The target is the prior times the probability that a rule does so many problems in a row. A neural density that
-is conditioned on the number of problems that rules did proposes samples. Each of them is run on further
+The target is the prior times the probability that a rule does so many problems in a row. A neural density
+that is conditioned on the number of problems that rules did proposes samples. Each of them is run on further
 problems; those that do all of these are weighed by the prior over the proposal. So the samples follow the
 target also where the network has not learnt it well, and what that costs shows in their effective number.
 
@@ -109,8 +109,10 @@ def neural_posterior(
     if n_accepted < FEWEST_ACCEPTED:
         raise RunFailed(
             f"Of {table.n_rules} simulated rules {n_accepted} do {condition.n_problems} problems in a row "
-            f"({condition.title}); at least {FEWEST_ACCEPTED} are needed to learn where such rules lie. Choose a "
-            "smaller family with --terms or --candidate, a narrower prior with --largest, or more simulations "
+            f"({condition.title}); at least {FEWEST_ACCEPTED} are needed to learn where such rules lie. "
+            "Choose a "
+            "smaller family with --terms or --candidate, a narrower prior with --largest, or more "
+            "simulations "
             "with --rules."
         )
     progress(0.0, "training the networks")
@@ -182,12 +184,18 @@ def neural_posterior(
 
 
 def tried(
-    task: Any, condition: Condition, family: Family, points: FloatArray, seed: np.random.SeedSequence,
+    task: Any,
+    condition: Condition,
+    family: Family,
+    points: FloatArray,
+    seed: np.random.SeedSequence,
     progress: Progress = silent,
 ) -> NDArray[np.int64]:
     """Return in how many problems in a row each of some rules does the task, shape (n_rules,)."""
     values = family.values(points)
-    batches = [(number, values[first : first + BATCH]) for number, first in enumerate(range(0, len(values), BATCH))]
+    batches = [
+        (number, values[first : first + BATCH]) for number, first in enumerate(range(0, len(values), BATCH))
+    ]
     passed = np.zeros(len(values), dtype=np.int64)
     n_done = 0
 
@@ -220,7 +228,10 @@ def _learnt(
 
 def calibration_of(family: Family, ranks: Ranks, n_tests: int) -> Calibration:
     """Return what ranks of left-out rules say of the network."""
-    coverage = tuple(Coverage(nominal, found, n_tests) for nominal, found in coverage_of(ranks.density_ranks, ranks.n_samples))
+    coverage = tuple(
+        Coverage(nominal, found, n_tests)
+        for nominal, found in coverage_of(ranks.density_ranks, ranks.n_samples)
+    )
     lowest = min(1.0, min(ranks.p_values) * family.n_parameters)
     worst = max(ranks.c2st_ranks)
     return Calibration(
@@ -257,8 +268,6 @@ def _predicted(
     share = n_good / n_runs
     low, high = share_interval(round(share * budget.n_fresh), budget.n_fresh)
     return (
-        Predictive(
-            budget.n_fresh, budget.n_fresh_problems, share, low, high, float(np.mean(passed >= 1))
-        ),
+        Predictive(budget.n_fresh, budget.n_fresh_problems, share, low, high, float(np.mean(passed >= 1))),
         n_runs,
     )

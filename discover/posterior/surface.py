@@ -23,7 +23,11 @@ WITHIN = 0.2
 
 
 def surface_of(
-    task: Any, settings: Any, family: Family, points: FloatArray, weights: FloatArray,
+    task: Any,
+    settings: Any,
+    family: Family,
+    points: FloatArray,
+    weights: FloatArray,
     seed: np.random.SeedSequence,
 ) -> Surface | None:
     """Simulate some of the samples and set the mean field beside them; None for other tasks and families.
@@ -54,7 +58,8 @@ def surface_of(
     if not known:
         return None
     predicted, corrected, simulated = (
-        np.array([getattr(one, name) for one in known]) for name in ("predicted_hz", "corrected_hz", "simulated_hz")
+        np.array([getattr(one, name) for one in known])
+        for name in ("predicted_hz", "corrected_hz", "simulated_hz")
     )
     target = settings.target_hz
     at_target = np.quantile(corrected / target, QUANTILES)

@@ -1,4 +1,4 @@
-"""Samples that are weighed so that they follow the posterior itself and not only what a network learnt of it."""
+"""Samples that are weighed, so that they follow the posterior and not only what a network learnt of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def importance(log_target: FloatArray, log_proposal: FloatArray) -> FloatArray:
-    """Return weights of samples, shape (n,), that add up to one; rejected ones have a target of minus infinity.
+    """Return weights (n,) that add up to one; a sample with a target of minus infinity has none.
 
     Examples
     --------
@@ -93,7 +93,9 @@ def weighted_distance(
     return float(np.abs(shares(first, first_weights) - shares(second, second_weights)).max())
 
 
-def coverage_of(ranks: IntArray, n_samples: int, levels: tuple[float, ...] = LEVELS) -> list[tuple[float, float]]:
+def coverage_of(
+    ranks: IntArray, n_samples: int, levels: tuple[float, ...] = LEVELS
+) -> list[tuple[float, float]]:
     """Return nominal and found coverage of regions of highest density.
 
     Parameters
