@@ -20,8 +20,8 @@ def posterior(
         str,
         typer.Option(
             metavar="TERMS",
-            help='Terms of the family, as in "x*y, w*y**2" or "on_pre: 1, x_post; on_post: x_pre". By default '
-            "those that the fit of the run may use, or else the constants of its chosen rule.",
+            help='Terms of the family, as in "x*y, w*y**2" or "on_pre: 1, x_post; on_post: x_pre". By '
+            "default those that the fit of the run may use, or else the constants of its chosen rule.",
         ),
     ] = "",
     candidate: Annotated[
