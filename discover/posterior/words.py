@@ -61,9 +61,9 @@ def _spent(posterior: Posterior) -> str:
         text += f", of those drawn where the classifier expects such rules {spent.restricted_share:.0%}"
     if np.isfinite(spent.restricted_share) and posterior.method == "screen":
         text += (
-            f"; among rules that the classifier had not seen, {spent.restricted_share:.1%} of the draws "
-            "that it "
-            f"would keep, {spent.restricted_share / max(spent.prior_share, 1e-12):.1f} times as many"
+            "; of quartets that the classifier had not seen, weighed as samples of the posterior are, "
+            f"{spent.restricted_share:.1%} do, {spent.restricted_share / max(spent.prior_share, 1e-12):.1f} "
+            "times as many"
         )
     more = (
         f" Weighing and checking took {spent.n_checked_runs} more inner loops."

@@ -35,6 +35,7 @@ def write_report(run_folder: Path) -> Path:
     from discover.report.memory import memory_section
     from discover.report.page import render_page
     from discover.report.portrait import portrait_section
+    from discover.report.posterior import posterior_section
     from discover.report.reading import read_run
     from discover.report.seed_study import study_section
     from discover.report.spiking import spiking_section
@@ -59,6 +60,7 @@ def write_report(run_folder: Path) -> Path:
         portrait_section(run, task, settings, rules, figures),
         study_section(run),
         memory_section(run, task, settings, figures),
+        posterior_section(run_folder),
     )
     page = run_folder / "report.html"
     write_whole(page, render_page(run, task, curves, axis[1], figures, *sections).encode())

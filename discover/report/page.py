@@ -26,6 +26,7 @@ from discover.report.front_plot import front_plot
 from discover.report.matrix import matrix_columns, matrix_rows
 from discover.report.memory import MemorySection
 from discover.report.portrait import PortraitSection
+from discover.report.posterior import PosteriorSection
 from discover.report.reading import Run
 from discover.report.seed_study import StudySection
 from discover.report.spiking import SpikingSection
@@ -60,6 +61,7 @@ def render_page(
     portrait: PortraitSection | None = None,
     study: StudySection | None = None,
     memory: MemorySection | None = None,
+    posterior: PosteriorSection | None = None,
 ) -> str:
     """Return the report as HTML that holds everything it shows.
 
@@ -82,12 +84,15 @@ def render_page(
         What is said of other seeds, where there is a study of the same settings.
     memory : MemorySection, optional
         What is said of networks with four plastic projections only.
+    posterior : PosteriorSection, optional
+        What is said of all rules that would do, where these were sampled.
     """
     contests = run.comparison.contests
     names = (
         *FIGURES,
         *(spiking.figures if spiking is not None else ()),
         *(memory.figures if memory is not None else ()),
+        *(posterior.figures if posterior is not None else ()),
         *([teacher.figure] if teacher is not None else []),
         *([portrait.figure] if portrait is not None else []),
         *([SPENT] if run.front.spent else []),
@@ -120,6 +125,7 @@ def render_page(
         portrait=portrait,
         study=study,
         memory=memory,
+        posterior=posterior,
         matrix_columns=[(name, _title(name)) for name in matrix_columns(run)],
         matrix_rows=matrix_rows(run),
     )

@@ -33,6 +33,7 @@ from discover.report import page as parts
 from discover.report import pairing_figures as drawings
 from discover.report.figures import front_figure, path_figure, stability_figure
 from discover.report.formula import rule_html
+from discover.report.posterior import posterior_section
 from discover.report.reading import Run, read_part, read_run
 from discover.report.seed_study import study_section
 from discover.report.style import save, styled
@@ -186,11 +187,12 @@ def _is_pair(one: RankedRule) -> bool:
 
 def _rendered(facts: _Facts, figures: Path, names: Sequence[str]) -> str:
     run = facts.run
+    posterior = posterior_section(run.folder)
     fitted, held = facts.protocols.fitted, facts.left_out.held.get(run.front.chosen.id)
     return parts.filled(
         "pairing.html.j2",
         run,
-        {name: figures / f"{name}.svg" for name in names},
+        {name: figures / f"{name}.svg" for name in (*names, *(posterior.figures if posterior else ()))},
         lambda rule: Markup(rule_html(rule, left_side=False)),  # escaped there
         facts=facts,
         sets=facts.sets,
@@ -206,6 +208,7 @@ def _rendered(facts: _Facts, figures: Path, names: Sequence[str]) -> str:
         two_terms=facts.two_terms,
         pair_rank=facts.place(_is_pair),
         study=study_section(run),
+        posterior=posterior,
         settings={name: rows for name, rows in parts.settings_rows(run).items() if rows and name in SHOWN},
     )
 
