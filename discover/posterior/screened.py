@@ -1,8 +1,8 @@
 """The posterior of stable quartets of rules, from the table of a screen: nothing is simulated again.
 
 The prior is that of the screen. The probability that a quartet is stable is learnt by logistic regression,
-the form that a few dozen stable quartets among hundreds can teach in 24 dimensions; samples of the prior are kept
-with this probability. How much that gains is measured on quartets that were left out of the learning.
+the form that a few dozen stable quartets among hundreds can teach in 24 dimensions; samples of the prior are
+kept with this probability. How much that gains is measured on quartets that were left out of the learning.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ def screen_posterior(
     n_stable, n_rules = int(is_stable.sum()), len(rows)
     if min(n_stable, n_rules - n_stable) < FEWEST_STABLE:
         raise ConfigError(
-            f"The table of the screen has {n_stable} stable quartets of {n_rules}; at least {FEWEST_STABLE} "
-            "stable and as many unstable ones are needed. Screen more: `discover screen memory --rules N` goes on."
+            f"The table of the screen has {n_stable} stable quartets of {n_rules}; at least "
+            f"{FEWEST_STABLE} stable and as many unstable ones are needed. Screen more: `discover screen memory "
+            "--rules N` goes on."
         )
     shares = family.scaled(values)
     chances = left_out_chances(shares, is_stable, int(seed.generate_state(1)[0]))
