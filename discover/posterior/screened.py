@@ -103,8 +103,8 @@ def screen_posterior(
     if min(n_stable, n_rules - n_stable) < FEWEST_STABLE:
         raise ConfigError(
             f"The table of the screen has {n_stable} stable quartets of {n_rules}; at least "
-            f"{FEWEST_STABLE} stable and as many unstable ones are needed. Screen more: `discover screen memory "
-            "--rules N` goes on."
+            f"{FEWEST_STABLE} stable and as many unstable ones are needed. Screen more: `discover screen "
+            "memory --rules N` goes on."
         )
     shares = family.scaled(values)
     chances = left_out_chances(shares, is_stable, int(seed.generate_state(1)[0]))
