@@ -382,7 +382,10 @@ def manifold(
     scheduler: Scheduler = "",
     results: Results = DEFAULT_RESULTS,
 ) -> None:
-    """Search a spiking rule from many starts and set what is found beside the mean field."""
+    """Search a spiking rule from many starts and set what is found beside the mean field.
+
+    The older study of what `discover posterior` answers with probabilities.
+    """
     use_threads(threads)
     from discover.tasks import get_task
     from pipelines.backend import Where

@@ -95,11 +95,11 @@ def test_a_family_of_a_rule_has_its_constants() -> None:
     family = family_of_rule(rule)
     assert family.n_parameters == 2
     assert sorted(one.high for one in family.parameters) == [1.5, 6.0]
-    assert family.rule(rule.constants()) == rule
     values = family.values_of(rule)
     assert values is not None
-    assert values.tolist() == rule.constants().tolist()
-    assert family.values_of(Rule.parse("x*y")) is None
+    assert family.rule(values) == rule
+    assert family.values_of(Rule.parse("x*y - w*y**2")) is not None
+    assert family.values_of(Rule.parse("x*y - w")) is None
     assert {one.high for one in with_range(family, 3.0).parameters} == {3.0}
 
 
@@ -115,6 +115,16 @@ def test_a_family_of_a_rule_has_its_constants() -> None:
 def test_families_that_are_none_are_refused(terms: Any, largest: float, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         family_of_terms(get_task("oja"), terms, largest)
+
+
+def test_a_rule_that_is_no_sum_of_terms_has_its_inner_constants() -> None:
+    rule = Rule.parse("2*x*tanh(0.5*y) - 0.1*w")
+    family = family_of_rule(rule)
+    assert family.n_parameters == 3
+    values = family.values_of(rule)
+    assert values is not None
+    assert family.rule(values) == rule
+    assert np.isfinite(family.standard(values[None])).all()
 
 
 def test_a_rule_without_constants_is_no_family() -> None:
@@ -142,7 +152,7 @@ class Stand:
 
     def evaluate_rules(self, rules: list[Rule], problems: FloatArray) -> list[dict[str, FloatArray]]:
         self.n_evaluated.append(len(rules))
-        values = [float(np.append(rule.constants(), 0.0)[0]) for rule in rules]
+        values = [rule.coefficients()["feedforward"].get("x*y", 0.0) for rule in rules]
         return [{"loss": problems - value} for value in values]
 
 

@@ -28,7 +28,7 @@ RING = Condition(None, {"loss": (-np.inf, 0.2)}, 2, "near the ring")
 
 
 class Ring:
-    """A task that rules do whose two constants are about 1.2 from zero; every problem shifts the ring a bit."""
+    """A task that rules do whose two constants are about 1.2 from zero; each problem shifts the ring."""
 
     name = "ring"
     has_gradient = False

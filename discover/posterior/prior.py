@@ -231,7 +231,11 @@ def family_of_rule(rule: Rule, times_ms: tuple[float, float] = (SHORTEST_MS, LON
     --------
     >>> family_of_rule(Rule.parse("x*tanh(0.5*y) - w")).names
     ('feedforward: constant 1',)
+    >>> family_of_rule(Rule.parse("x*y - 0.5*w")).names
+    ('feedforward: w', 'feedforward: x*y')
     """
+    if rule.is_polynomial:
+        return _checked(_family_of_polynomial(rule, times_ms))
     slots, values = rule.slots_of_constants, rule.constants()
     numbers: dict[str, int] = {}
     parameters = []
@@ -243,11 +247,32 @@ def family_of_rule(rule: Rule, times_ms: tuple[float, float] = (SHORTEST_MS, LON
         reach = FACTOR * abs(value) or 1.0
         parameters.append(Parameter(slot, f"constant {numbers[slot]}", -reach, reach))
     if not parameters:
-        raise ConfigError(
-            f"The rule {rule} has no constants that could be other ones. Name the terms of a family instead, "
-            "such as --terms 'x*y, w*y**2'."
-        )
+        raise _no_constants(rule)
     return _checked(Family(tuple(parameters), rule))
+
+
+def _family_of_polynomial(rule: Rule, times_ms: tuple[float, float]) -> Family:
+    """Return the sums of the terms that a rule has."""
+    found = []
+    for slot, terms in rule.coefficients().items():
+        if _slot(slot).is_constant:
+            continue
+        found += [
+            Parameter(slot, term, -FACTOR * abs(value), FACTOR * abs(value))
+            for term, value in terms.items()
+            if value
+        ]
+    if not found:
+        raise _no_constants(rule)
+    times = [Parameter(slot, "", *times_ms, "log") for slot in rule.slots if _is_time(_slot(slot))]
+    return Family((*found, *times))
+
+
+def _no_constants(rule: Rule) -> ConfigError:
+    return ConfigError(
+        f"The rule {rule} has no constants that could be other ones. Name the terms of a family instead, "
+        "such as --terms 'x*y, w*y**2'."
+    )
 
 
 def with_range(family: Family, largest: float) -> Family:
