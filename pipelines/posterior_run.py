@@ -112,8 +112,14 @@ def _neural(
     from discover.user_tasks import load_task
     from pipelines.records import code_of
 
-    with_torch()
     config = found.config
+    if config.task == "memory":
+        raise ConfigError(
+            "A posterior of quartets is made from the table of a screen: run `discover screen memory`, "
+            "and name its "
+            "screen.csv with --screen."
+        )
+    with_torch()
     task = load_task(config.task)
     family = _family(found, task, asked)
     condition = condition_of(task, config.problems, budget.n_problems)

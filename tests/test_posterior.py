@@ -491,6 +491,7 @@ def test_the_program_imports_nothing_of_the_extra() -> None:
         (["oja", "--terms", "x*y", "--candidate", "c01"], "give one of them"),
         (["oja", "--terms", "x*q"], "no term"),
         (["oja", "--screen", "no.csv"], "memory"),
+        (["memory"], "--screen"),
         (["pairing", "--largest", "2"], "--largest"),
         (["pairing", "--terms", "during: x_pre"], "pre or a post spike"),
     ],

@@ -251,15 +251,11 @@ class Task(ABC):
         """Return what counts as doing the task on a problem: settings to draw it with, and tolerances.
 
         By default a loss that is not more than :data:`GRANTED` above nearly all losses of the reference rule.
-
-        Raises
-        ------
-        TaskError
-            If the reference rule cannot run in the task's network.
         """
         rule = get_known_rule(self.reference_for(settings))
         problems = self.draw(settings, N_ASKED, np.random.SeedSequence(0))
-        losses = self.evaluate(rule.rule if rule.rule is not None else rule, problems)["loss"]
+        own = rule if rule.rule is None else self.in_own_slots(rule.rule)
+        losses = self.evaluate(own, problems)["loss"]
         highest = float(losses.mean() + 3 * losses.std(ddof=1)) + GRANTED
         title = f"a loss that is nearly as low as that of {rule.title}"
         return Fold("asked", title, settings, {"loss": (-np.inf, highest)})
