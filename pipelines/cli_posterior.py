@@ -36,6 +36,9 @@ def posterior(
         int, typer.Option(min=64, max=MOST, help="Go on until so many simulated rules do the task.")
     ] = 2000,
     samples: Annotated[int, typer.Option(min=10, max=MOST, help="Samples to write.")] = 1000,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of all random numbers; the pipeline's by default.")
+    ] = None,
     screen: Annotated[
         Path | None,
         typer.Option(
@@ -66,7 +69,7 @@ def posterior(
     use_threads(threads)
     where = Where(backend, scheduler)
     found = find_run(name, results)
-    asked = Asked(terms, candidate, largest, screen, update)
+    asked = Asked(terms, candidate, largest, seed, screen, update)
     budget = Budget(most_rules=rules, n_accepted=accepted, n_samples=samples)
     with locked(found.folder):
         reporter = open_reporter(found.folder)

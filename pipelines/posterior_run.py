@@ -45,6 +45,8 @@ class Asked:
         A candidate of the front, whose constants are the parameters.
     largest : float, optional
         Coefficients are between this and its negative.
+    seed : int, optional
+        Of all random numbers; the pipeline's by default.
     screen : Path, optional
         Table of a screen, in the place of simulations.
     update : bool
@@ -54,6 +56,7 @@ class Asked:
     terms: str = ""
     candidate: str = ""
     largest: float | None = None
+    seed: int | None = None
     screen: Path | None = None
     update: bool = False
 
@@ -86,7 +89,7 @@ def posterior_of_run(
     if asked.terms and asked.candidate:
         raise ConfigError("--terms and --candidate name two families of rules; give one of them.")
     config = found.config
-    seed = np.random.SeedSequence([config.seed, STREAM])
+    seed = np.random.SeedSequence([_root(found, asked), STREAM])
     if asked.screen is not None:
         posterior, columns = _screened(found, asked.screen, budget, seed, progress)
     elif config.task == "pairing":
@@ -123,7 +126,7 @@ def _neural(
     task = load_task(config.task)
     family = _family(found, task, asked)
     condition = condition_of(task, config.problems, budget.n_problems)
-    request = {"task": config.task, "seed": config.seed, "code": code_of(MODULES, config.task)}
+    request = {"task": config.task, "seed": _root(found, asked), "code": code_of(MODULES, config.task)}
     files = PosteriorFiles(found.folder, family, condition, budget, request)
     files.begin(asked.update)
     with BatchTable(files.table, family) as rows:
@@ -171,6 +174,10 @@ def _screened(
         )
     posterior, samples = screen_posterior(read_table(path), budget, seed, progress)
     return posterior, _columns(posterior.family, samples)
+
+
+def _root(found: Run, asked: Asked) -> int:
+    return found.config.seed if asked.seed is None else asked.seed
 
 
 def _family(found: Run, task: Task, asked: Asked) -> Family:

@@ -69,7 +69,7 @@ def quantiles(values: FloatArray, weights: FloatArray, levels: tuple[float, ...]
     """
     order = np.argsort(values)
     middle = np.cumsum(weights[order]) - 0.5 * weights[order]
-    return np.interp(np.array(levels) * weights.sum(), middle, values[order])
+    return np.asarray(np.interp(np.array(levels) * weights.sum(), middle, values[order]))
 
 
 def weighted_distance(
