@@ -363,6 +363,7 @@ def test_long_comments_take_no_time(toy: Toy, text: str) -> None:
         ("show",),
         ("diff", "toy.toml"),
         ("manifold",),
+        ("posterior",),
     ],
     ids=" ".join,
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from discover.posterior.prior import Family
@@ -355,7 +356,7 @@ class Posterior(Artefact):
     predictive: Annotated[Predictive | None, left_out] = None
     marginals: tuple[Marginal, ...] = ()
     directions: tuple[Direction, ...] = ()
-    correlations: FloatTable = field(default=None)  # type: ignore[assignment]
+    correlations: FloatTable = field(default_factory=lambda: np.zeros((0, 0)))
     compensations: tuple[Compensation, ...] = ()
     placed: tuple[Placed, ...] = ()
     surface: Annotated[Surface | None, left_out] = None

@@ -94,7 +94,7 @@ class Table:
     @property
     def is_accepted(self) -> NDArray[np.bool_]:
         """Which rules did all problems."""
-        return self.passed == self.n_problems
+        return np.asarray(self.passed == self.n_problems)
 
     def of(self, rows: NDArray[Any]) -> Table:
         """Return some of the rules."""
@@ -129,7 +129,7 @@ def passes(
     [True, False, False]
     """
     found = [(low <= measured[name]) & (measured[name] <= high) for name, (low, high) in tolerances.items()]
-    return np.logical_and.reduce(found)
+    return np.asarray(np.logical_and.reduce(found))
 
 
 Piece = tuple[Any, Condition, Family, FloatArray, np.random.SeedSequence]
