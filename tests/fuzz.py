@@ -287,6 +287,19 @@ def manifold(data: bytes, folder: Path) -> None:
     manifold_figure(read_stored(file, Manifold))
 
 
+def posterior(data: bytes, folder: Path) -> None:
+    from discover.posterior import Posterior
+    from discover.posterior.words import answers_of
+    from discover.report.posterior import posterior_section
+    from discover.stored import read_stored
+
+    file = folder / "posterior.json"
+    file.write_bytes(data)
+    read = read_stored(file, Posterior)
+    assert all(printable_everywhere(text) for text in answers_of(read).values())
+    posterior_section(folder)
+
+
 def study(data: bytes, folder: Path) -> None:
     from discover.report.seed_study import losses_figure
     from discover.seed_study import read_study
@@ -432,6 +445,10 @@ def _manifold() -> bytes:
     return json.dumps(content).encode()
 
 
+def _posterior() -> bytes:
+    return (ROOT / "tests" / "corpus" / "posterior" / "valid.json").read_bytes()
+
+
 def _study() -> bytes:
     from discover.seed_study import SeedRow, Study, families_of, shares_of
 
@@ -531,6 +548,7 @@ TARGETS: Mapping[str, Target] = {
     "comparison": Target(comparison, _by_hand("comparison")),
     "manifest": Target(manifest, _by_hand("manifest")),
     "manifold": Target(manifold, _manifold),
+    "posterior": Target(posterior, _posterior),
     "study": Target(study, _study),
     "trajectories": Target(trajectories, _trajectories, is_json=False),
     "table": Target(table, _table, is_json=False),

@@ -444,9 +444,16 @@ def test_a_posterior_is_read_as_it_was_written(tmp_path: Path, pairing: tuple[Po
     artefacts.write_json(path, again)
     assert path.read_text() == text
     assert answers_of(again) == answers_of(pairing[0])
-    path.write_text(text.replace('"effective_samples"', '"effective"'))
-    with pytest.raises(ArtefactError, match="effective_samples"):
-        read_stored(path, Posterior)
+    content = json.loads(text)
+    for damage, words in (
+        ({"effective_samples": "many"}, "effective_samples"),
+        ({"bands": [{**content["bands"][0], "quantiles": [0.1, 0.2]}]}, "five quantiles"),
+        ({"method": "guessed"}, "method"),
+        ({"schema": "plasticity-discovery/posterior/2"}, "newer release"),
+    ):
+        path.write_text(json.dumps({**content, **damage}))
+        with pytest.raises(ArtefactError, match=words):
+            read_stored(path, Posterior)
 
 
 def test_figures_are_drawn(tmp_path: Path, pairing: tuple[Posterior, FloatArray]) -> None:

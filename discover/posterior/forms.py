@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Len
+from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from discover.posterior.prior import Family
 from discover.stored import Artefact, Count, Floats, FloatTable, NumberOrNaN, RuleText, Stored, left_out
@@ -29,6 +31,16 @@ __all__ = [
 ]
 
 Share = Annotated[float, Ge(0), Le(1)]
+
+
+def _five(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    if len(values) != 5:
+        raise ValueError("five quantiles are expected")
+    return values
+
+
+Quantiles = Annotated[Floats, AfterValidator(_five)]
+"""Quantiles 0.05, 0.25, 0.5, 0.75 and 0.95."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Coverage(Stored):
 
     nominal: Share
     found: Share
-    n: Count
+    n: Annotated[int, Ge(0), Le(1_000_000_000)]
 
 
 @dataclass(frozen=True)
@@ -143,7 +155,7 @@ class Marginal(Stored):
     name: str
     low: float
     high: float
-    quantiles: Floats
+    quantiles: Quantiles
     width: float
 
 
@@ -160,7 +172,7 @@ class Direction(Stored):
     """
 
     spread: float
-    weights: Mapping[str, float]
+    weights: Annotated[Mapping[str, float], Len(1)]
 
 
 @dataclass(frozen=True)
@@ -225,11 +237,11 @@ class Surface(Stored):
 
     n_samples: Count
     target_hz: float
-    predicted: Floats
-    corrected: Floats
+    predicted: Quantiles
+    corrected: Quantiles
     within: Share
-    target_predicted: Floats
-    target_corrected: Floats
+    target_predicted: Quantiles
+    target_corrected: Quantiles
     inside: bool
 
 
@@ -256,7 +268,7 @@ class Sampler(Stored):
     accepted: Share
     effective_chain: float
     effective_network: float
-    distances: Mapping[str, float]
+    distances: Annotated[Mapping[str, float], Len(1)]
 
 
 @dataclass(frozen=True)
@@ -278,7 +290,7 @@ class Band(Stored):
     name: str
     measured: float
     error: float
-    quantiles: Floats
+    quantiles: Quantiles
     level: Share
     is_held_out: bool = False
 
