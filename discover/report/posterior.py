@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from discover.posterior.forms import Posterior
@@ -36,6 +37,8 @@ MOST_SHOWN = 6
 
 MOST_POINTS = 1000
 N_BINS = 24
+N_TIMES = 15
+"""Values of a time constant of an exact posterior (:mod:`discover.posterior.pairing`)."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,8 @@ def _bins(posterior: Posterior, place: int) -> FloatArray:
     one = posterior.family.parameters[place]
     ends = (one.low, one.high)
     if one.scale == "log":
-        return np.geomspace(*ends, N_BINS + 1)
+        # An exact posterior has its time constants on a grid, a value in each bin.
+        return np.geomspace(*ends, (N_TIMES if posterior.method == "exact" else N_BINS) + 1)
     return np.linspace(*_range(posterior, place), N_BINS + 1)
 
 
@@ -200,11 +204,16 @@ def _range(posterior: Posterior, place: int) -> tuple[float, float]:
 
 
 def _scaled(axes: Any, posterior: Posterior, place: int, which: str) -> None:
-    one = posterior.family.parameters[place]
-    ends = _range(posterior, place)
-    if which == "x":
-        axes.set_xscale("log" if one.scale == "log" else "linear")
-        axes.set_xlim(*ends)
+    """Set scale, ends and a few ticks of an axis."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    set_scale, set_ends = (
+        (axes.set_xscale, axes.set_xlim) if which == "x" else (axes.set_yscale, axes.set_ylim)
+    )
+    low, high = _range(posterior, place)
+    if posterior.family.parameters[place].scale == "log":
+        set_scale("log")
+        ticks = [low, float(np.sqrt(low * high)), high]
+        axis.set_ticks(ticks, [f"{tick:.3g}" for tick in ticks])
     else:
-        axes.set_yscale("log" if one.scale == "log" else "linear")
-        axes.set_ylim(*ends)
+        axis.set_major_locator(MaxNLocator(3))
+    set_ends(low, high)
