@@ -264,7 +264,8 @@ def test_weighed_samples_follow_the_target() -> None:
     rows = resampled(weights, 4000, rng)
     assert abs(points[rows].std() - 1.0) < 0.05
     assert np.allclose(quantiles(points, weights, (0.16, 0.84)), [-1, 1], atol=0.05)
-    assert weighted_distance(points, points[rows], weights, np.ones(4000)) < 0.02
+    # 1.95/sqrt(4000): reached by chance once in a thousand times.
+    assert weighted_distance(points, points[rows], weights, np.ones(4000)) < 0.031
 
 
 def test_coverage_is_that_of_the_regions_of_highest_density() -> None:
@@ -307,10 +308,14 @@ def test_the_chain_samples_what_it_should() -> None:
     precision = np.linalg.inv(covariance)
     points, accepted = hamiltonian(
         lambda x: (0.5 * float(x @ precision @ x), precision @ x),
-        np.zeros(2), 4000, 300, np.random.default_rng(4), 0.3,
+        np.zeros(2),
+        4000,
+        300,
+        np.random.default_rng(4),
+        0.3,
     )  # fmt: skip
     assert np.allclose(np.cov(points.T), covariance, atol=0.12)
-    assert 0.5 < accepted < 0.95
+    assert 0.4 < accepted < 0.6  # what the step is adapted to
     assert 200 < effective_chain(points) <= 4000
 
 

@@ -31,9 +31,9 @@ Potential = Callable[[FloatArray], tuple[float, FloatArray]]
 
 MOST_PARAMETERS = 4
 N_PROBLEMS = 8
-N_STEPS, N_BURN, N_LEAPS = 400, 100, 8
-STEP = 0.2
-TARGETED = 0.7
+N_STEPS, N_BURN, N_LEAPS = 1200, 200, 3
+STEP = 0.4
+TARGETED = 0.5
 """Share of proposals that are taken, to which the step is adapted while the first ones are thrown away."""
 
 
@@ -91,7 +91,7 @@ def hamiltonian(
                 break
             momentum = momentum - 0.5 * length * new_slope
         after = new_energy + 0.5 * float(momentum @ momentum)
-        is_taken = bool(np.isfinite(after)) and rng.uniform() < np.exp(min(0.0, before - after))
+        is_taken = bool(np.isfinite(after) and rng.uniform() < np.exp(min(0.0, before - after)))
         if is_taken:
             at, slope, energy = new, new_slope, new_energy
         if number < 0:
