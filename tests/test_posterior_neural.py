@@ -69,7 +69,9 @@ def test_the_restriction_of_the_prior_finds_the_ring(ring: tuple[Any, Any, Table
 
 def test_samples_do_the_task_and_lie_on_all_of_the_ring(ring: tuple[Any, Any, Table]) -> None:
     posterior, samples, _ = ring
-    assert posterior.predictive.share > 0.95
+    # At either edge 0.03 * 0.183 of the radius is lost (0.183: the mean of the largest of four normal numbers
+    # less that of three), of 0.2 - 0.03 * 0.846: 0.969 in theory, give or take 0.012 for 200 runs.
+    assert posterior.predictive.share == pytest.approx(0.969, abs=0.036)
     assert posterior.effective_samples > 0.4 * BUDGET.n_weighed
     radii, angles = np.hypot(*samples.values.T), np.arctan2(*samples.values.T)
     assert np.quantile(radii, 0.02) > 0.9
