@@ -128,7 +128,7 @@ def restricted(
         outcome = np.where(is_good, 1.0, np.nan)[:, None]
         estimator.append_simulations(_tensor(torch, points), _tensor(torch, outcome))
         estimator.train(stop_after_epochs=PATIENCE, training_batch_size=BATCH)
-        classifier = estimator._classifier.eval()
+        classifier = estimator._classifier.train(mode=False)
 
     def chance(candidates: FloatArray) -> FloatArray:
         with _at_work(seed) as torch, torch.no_grad():
