@@ -126,7 +126,8 @@ def pairs_figure(posterior: Posterior, values: FloatArray) -> Figure:
                 one.set_yticks([])
             else:
                 _scaled(one, posterior, i, "y")
-                one.plot(values[::step, k], values[::step, i], ".", ms=2, color=BLUE, alpha=0.4)
+                x, y = values[::step, k], values[::step, i]
+                one.plot(x, y, ".", ms=2, color=BLUE, alpha=0.4, rasterized=True)
             if row == n - 1:
                 one.set_xlabel(_short(posterior.family.names[k]), fontsize=8)
             else:
