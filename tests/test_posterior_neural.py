@@ -99,8 +99,12 @@ def test_a_network_that_is_too_sure_fails_the_checks() -> None:
     assert found.largest_gap > 0.5
 
 
-def test_nothing_is_printed_and_no_global_state_changes() -> None:
+def test_nothing_is_printed_or_written_and_no_global_state_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
+
+    monkeypatch.chdir(tmp_path)
 
     rng = np.random.default_rng(0)
     points = rng.normal(size=(120, 2))
@@ -111,7 +115,9 @@ def test_nothing_is_printed_and_no_global_state_changes() -> None:
     with redirect_stdout(told), redirect_stderr(told):
         is_inside = neural.restricted(points, points[:, 0] > 0, np.random.SeedSequence(1))
         is_inside(points)
+        neural.trained(points, points[:, :1], 1, np.random.SeedSequence(2))
     assert told.getvalue() == ""
+    assert not list(tmp_path.iterdir())
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.get_num_threads() == threads
     assert np.random.get_state()[1].tolist() == numpy_before  # type: ignore[index,union-attr]  # noqa: NPY002

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -59,12 +59,9 @@ def with_torch() -> Any:
         raise ExtraMissing(
             f"A neural posterior needs the packages sbi and torch, and {error.name or 'one of them'} is not "
             "installed. Install both with the extra of this program, `pip install "
-            "'plasticity-discovery[posterior]'` (in a checkout: `pip install -e '.[posterior]'`). For a "
-            "computer "
-            "without a graphics card `pip install torch==2.13.0 --index-url "
-            "https://download.pytorch.org/whl/cpu` first saves a download of gigabytes. The posterior of "
-            "the task "
-            "pairing needs neither."
+            "'plasticity-discovery[posterior]'` (in a checkout: `pip install -e '.[posterior]'`). On a "
+            "computer without a graphics card install PyTorch's build for CPUs first, as its own pages say: "
+            "that saves a download of gigabytes. The posterior of the task pairing needs neither."
         ) from None
     return torch
 
@@ -95,6 +92,27 @@ def _at_work(seed: np.random.SeedSequence) -> Iterator[Any]:
         np.random.set_state(numpy_state)  # noqa: NPY002
         logging.disable(disabled)
         root.setLevel(level)
+
+
+class _NoTracker:
+    """What sbi tells of a training, and nobody keeps; by itself it would write to the working directory."""
+
+    log_dir = ""
+
+    def log_metric(self, name: str, value: float, step: int | None = None) -> None:
+        """Keep nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Keep nothing."""
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Keep nothing."""
+
+    def add_figure(self, name: str, figure: Any, step: int | None = None) -> None:
+        """Keep nothing."""
+
+    def flush(self) -> None:
+        """Keep nothing."""
 
 
 def _prior(torch: Any, n_parameters: int) -> Any:
@@ -196,7 +214,12 @@ def trained(
             network = posterior_nn(
                 "nsf", hidden_features=HIDDEN, num_transforms=TRANSFORMS, z_score_x="independent"
             )
-            npe = NPE(_prior(torch, points.shape[1]), density_estimator=network, show_progress_bars=False)
+            npe = NPE(
+                _prior(torch, points.shape[1]),
+                density_estimator=network,
+                show_progress_bars=False,
+                tracker=_NoTracker(),
+            )
             npe.append_simulations(_tensor(torch, points), _tensor(torch, measures))
             density = npe.train(training_batch_size=BATCH, stop_after_epochs=PATIENCE)
             posteriors.append(npe.build_posterior(density))
