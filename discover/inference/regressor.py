@@ -250,6 +250,8 @@ def _listed(names: Sequence[str]) -> str:
 def _say_what_is_not_finite(given: Mapping[str, Any], variables: Sequence[str] | None) -> None:
     """Raise an error that names the first value that is not finite, where there is one."""
     for what, array in given.items():
+        if np.iscomplexobj(array):
+            continue
         try:
             values = np.asarray(array, dtype=np.float64)
         except (TypeError, ValueError):
