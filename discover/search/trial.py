@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.pareto import Simplification, Spent, in_layers, pareto_front
-from discover.progress import Progress, silent
+from discover.progress import Progress, part, silent
 from discover.rule import Rule
 from discover.search.engine import Samples
 from discover.search.forms import Form, skeleton
@@ -121,14 +121,17 @@ class Trial:
     def of_forms(self, forms: Sequence[Form], progress: Progress) -> list[Judged]:
         """Screen all forms, and refine and judge the best, layer by layer of the front."""
         network = self.settings.network
-        losses = [float(self.task.losses(form.rule, self.train).mean()) for form in forms]
+        losses = []
+        for number, form in enumerate(forms, 1):
+            losses.append(float(self.task.losses(form.rule, self.train).mean()))
+            progress(0.5 * number / len(forms), f"form {number} of {len(forms)} in the network")
         screened = sorted(
             (form.rule.complexity, loss, str(form.rule), form)
             for loss, form in zip(losses, forms, strict=True) if loss < network.hopeless
         )  # fmt: skip
         best = in_layers((complexity, loss, form) for complexity, loss, _, form in screened)
         rules = [(form.rule, tuple(form.proposed_by)) for form in best[: network.n_refined]]
-        return self.judged(rules, progress=progress)
+        return self.judged(rules, progress=part(progress, 0.5, 1.0))
 
     def judged(
         self, entries: Sequence[tuple[Rule, tuple[str, ...]]], note: str = "", progress: Progress = silent
