@@ -167,7 +167,7 @@ def _fitted(
     """Return a known rule with the constants that suit the tuning problems, and the speeds to run it at."""
     from discover.search.refine import refined  # whoever only puts verdicts into words needs no search
 
-    if isinstance(known, KnownRule) or tuning.n_problems == 0:
+    if isinstance(known, KnownRule) or tuning is None:
         return known, speeds
     try:
         return refined(task, at_speeds(known, speeds), tuning, n_steps, BATCH, rng)[0], AS_GIVEN

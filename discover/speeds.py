@@ -108,9 +108,8 @@ def evaluate_at(
 
 
 def drawn_for_tuning(task: Task, settings: Any, n_problems: int, seed: np.random.SeedSequence) -> Any:
-    """Draw the problems on which speeds are found; there may be none."""
-    drawn = task.draw(settings, max(n_problems, 1), seed)
-    return drawn if n_problems > 0 else drawn.subset(np.arange(0))
+    """Draw the problems on which speeds are found; None where there are to be none."""
+    return task.draw(settings, n_problems, seed) if n_problems > 0 else None
 
 
 def tuned_speeds(
@@ -130,8 +129,8 @@ def tuned_speeds(
     ----------
     task : Task
     rules : sequence of Rule or KnownRule
-    problems : Problems
-        For tuning; rules must be judged on others. Where there is none, every rule stays as it is.
+    problems : Problems or None
+        For tuning; rules must be judged on others. With None every rule stays as it is.
     first_ratio, last_ratio : float
         See :func:`discover.multiple.best_multiple`.
 
@@ -139,7 +138,7 @@ def tuned_speeds(
     -------
     list of Speeds
     """
-    if problems.n_problems == 0:
+    if problems is None:
         return [dict.fromkeys(_kinds(rule), 1.0) for rule in rules]
     forms = [_form(rule) for rule in rules]
     first = [

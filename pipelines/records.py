@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from discover.forms import StageRecord
 from discover.seed_study import find_study
@@ -23,6 +23,15 @@ __all__ = ["OWN_STAGES", "code_of", "finished", "settings_digest", "wanted_recor
 
 OWN_STAGES: Mapping[str, tuple[str, ...]] = {"pairing": ("discover.pairing", "pipelines.pairing")}
 """Tasks whose stages are not those of networks -> code that they depend on, that of the stages last."""
+
+LATER: Mapping[str, Mapping[str, Any]] = {
+    "fit": {"n_starts": 1, "first_share": 1.0, "elimination": "refitted"},
+    "search": {"task_degree": 0},
+}
+"""Section -> settings that older runs do not have, with the value that does what these did.
+
+Older runs stay up to date with such a value: a new setting is no other setting.
+"""
 
 
 def wanted_record(
@@ -74,8 +83,16 @@ def code_of(modules: Iterable[str], task: str) -> str:
 
 def settings_digest(stage: Stage, config: PipelineConfig) -> str:
     """Return the checksum of the settings that a stage depends on."""
-    sections = {section: config.section(section) for section in stage.sections}
+    sections = {section: _without_later(section, config.section(section)) for section in stage.sections}
     return digest({"task": config.task, "seed": config.seed, **sections, **_data_digest(config)})
+
+
+def _without_later(section: str, settings: Any) -> Any:
+    """Return the settings of a section without those that came later and ask for what was always done."""
+    later = LATER.get(section, {})
+    if not isinstance(settings, Mapping) or not later:
+        return settings
+    return {key: value for key, value in settings.items() if key not in later or value != later[key]}
 
 
 def _data_digest(config: PipelineConfig) -> dict[str, str]:

@@ -12,6 +12,8 @@ from toy_pipeline import TOML, FitSettings, Spectrum, Toy
 
 from discover.errors import ArtefactError, ConfigError, DiscoverError
 from pipelines.config import checked_name, from_table, load_json, load_toml
+from pipelines.records import OWN_STAGES, settings_digest
+from pipelines.stages import STAGES
 
 
 def load(toy: Toy, text: str) -> object:
@@ -205,3 +207,21 @@ def test_any_table_is_either_settings_or_a_clear_error(toy: Toy, table: dict[str
     except DiscoverError:
         return
     assert from_table(config.to_dict(), "file", "") == config
+
+
+REPOSITORY = Path(__file__).parents[1]
+COMMITTED = sorted((REPOSITORY / "results" / "reference").glob("*/manifest.json"))
+
+
+@pytest.mark.parametrize("manifest", COMMITTED, ids=lambda path: path.parent.name)
+def test_committed_results_have_the_settings_of_their_pipelines(manifest: Path) -> None:
+    """A setting that came later, with the value that does what was always done, is no other setting."""
+    config = load_toml(REPOSITORY / "pipelines" / f"{manifest.parent.name}.toml")
+    if config.task in OWN_STAGES:
+        return
+    records = json.loads(manifest.read_text(encoding="utf-8"))["stages"]
+    assert {name: settings_digest(STAGES[name], config) for name in records} == {
+        name: record["settings"] for name, record in records.items()
+    }
+    changed = from_table({**config.to_dict(), "fit": {"n_starts": 2}}, source="here", default_name="other")
+    assert settings_digest(STAGES["fit"], changed) != records["fit"]["settings"]

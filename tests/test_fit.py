@@ -198,7 +198,7 @@ class Bowl:
     def norms(self, scaled):
         return np.sqrt(np.mean(scaled[:4].reshape(2, 2) ** 2, axis=1))
 
-    def values(self, points):
+    def values(self, points, first_share):
         return [float(np.sum((point - self.lowest) ** 2)) for point in points]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,9 @@ def test_a_finished_run_is_read_part_by_part(smoke_runs: SmokeRuns) -> None:
     assert study.report.is_file()
     assert "oja-smoke" in repr(study)
     assert str(study).strip() in said("run", str(study.folder)).stdout
-    assert "&lt;" in study._repr_html_() or "<pre>" in study._repr_html_()
+    shown = study._repr_html_()
+    assert "<table" in shown
+    assert html.escape(str(study.report)) in shown
 
 
 @pytest.fixture(autouse=True)

@@ -88,8 +88,9 @@ class Family(Stored):
 
     Examples
     --------
-    >>> family = Family((Parameter("feedforward", "x*y", -2.0, 2.0), Parameter("feedforward", "w*y**2", -2.0,
-    2.0))) >>> print(family.rule(np.array([1.0, -1.0])))
+    >>> terms = "x*y", "w*y**2"
+    >>> family = Family(tuple(Parameter("feedforward", term, -2.0, 2.0) for term in terms))
+    >>> print(family.rule(np.array([1.0, -1.0])))
     x*y - w*y**2
     >>> family.standard(np.array([[0.0, 0.0]])).tolist()
     [[0.0, 0.0]]

@@ -106,7 +106,7 @@ class Trial:
 
     def __post_init__(self) -> None:
         n_tuning = min(self.settings.network.n_tuning, self.heldout.n_problems)
-        self.tuning = self.heldout.subset(np.arange(n_tuning))
+        self.tuning = self.heldout.subset(np.arange(n_tuning)) if n_tuning > 0 else None
 
     @property
     def task(self) -> Task:
