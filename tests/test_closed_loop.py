@@ -223,6 +223,7 @@ def test_an_unknown_objective_is_refused(toy: Callable[..., None]) -> None:
     assert "Did you mean 'task'" in result.output
 
 
+@pytest.mark.slow
 def test_all_sums_of_two_products_are_tried_where_asked() -> None:
     # A tiny evolution does not come across the difference of the two products of the delta rule.
     task = get_task("error")
