@@ -118,9 +118,8 @@ def _neural(
     config = found.config
     if config.task == "memory":
         raise ConfigError(
-            "A posterior of quartets is made from the table of a screen: run `discover screen memory`, "
-            "and name its "
-            "screen.csv with --screen."
+            "A posterior of quartets is made from the table of a screen: run `discover screen memory`, and "
+            "name its screen.csv with --screen."
         )
     with_torch()
     task = load_task(config.task)
@@ -190,8 +189,7 @@ def _family(found: Run, task: Task, asked: Asked) -> Family:
     if not asked.candidate and not _has_front(found):
         raise ConfigError(
             f"{found.config.name} has no candidates yet, and its [fit] states no terms. Name those of a "
-            "family, "
-            "such as --terms 'x*y, w*y**2', or run the pipeline first: its chosen rule is taken then."
+            "family, such as --terms 'x*y, w*y**2', or run the pipeline first: its chosen rule is taken then."
         )
     family = family_of_rule(_candidate(found, asked.candidate))
     return family if asked.largest is None else with_range(family, asked.largest)
@@ -206,9 +204,8 @@ def _terms(task: Task, text: str) -> dict[str, tuple[str, ...]]:
         slot = name.strip() if colon else own[0]
         if not colon and len(own) > 1:
             raise ConfigError(
-                f"The task {task.name} has several updates, {', '.join(own)}: the name of its slot "
-                "stands in front "
-                f"of the terms of each, as in --terms '{own[0]}: ...; {own[1]}: ...'."
+                f"The task {task.name} has several updates, {', '.join(own)}: the name of its slot stands in "
+                f"front of the terms of each, as in --terms '{own[0]}: ...; {own[1]}: ...'."
             )
         found[slot] = tuple(term.strip() for term in terms.split(",") if term.strip())
     return found

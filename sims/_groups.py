@@ -90,8 +90,13 @@ def run_groups(
     waiting = iter(range(n_stretches))  # that a thread takes the next one cannot be interrupted
 
     def take() -> None:
-        for k in waiting:
-            run(cuts[k], cuts[k + 1])
+        try:
+            for k in waiting:
+                run(cuts[k], cuts[k + 1])
+        except BaseException:
+            for _ in waiting:  # nobody begins another one after an error or Ctrl-C
+                pass
+            raise
 
     others = [_pool().submit(take) for _ in range(1, n_threads)]
     try:

@@ -230,9 +230,11 @@ def test_a_fit_starts_at_the_best_of_several_random_rules(objective):
             seen.append(start)
             return start
 
-    settings = replace(SHORT, n_starts=6, start_scale=0.2, penalties=(0.0,), elimination="plain")
+    settings = replace(SHORT, start_scale=0.2, penalties=(0.0,))
     seeds = np.random.SeedSequence(0).spawn(2)
-    path = Path(TASK.draw(SMALL, 8, np.random.SeedSequence(1)), settings, 0, lambda *_: Stays())
+    path = Path(
+        TASK.draw(SMALL, 8, np.random.SeedSequence(1)), settings, 0, lambda *_: Stays(), 6, eliminates=False
+    )
     path.walk(objective, np.random.default_rng(7), seeds[:1], seeds[1], silent)
     rng = np.random.default_rng(7)
     drawn = [objective.random_start(0.2, rng) for _ in range(6)]

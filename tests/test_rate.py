@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -410,6 +411,21 @@ def test_every_group_runs_once_and_errors_are_not_lost(n_groups: int, one_by_one
 
     with pytest.raises(MemoryError, match="last group"):
         _groups.run_groups(fails, n_groups, 10**9, one_by_one=one_by_one)
+
+
+def test_no_group_begins_after_an_error() -> None:
+    """Nor after Ctrl-C, which comes to the main thread while the others could go on for minutes."""
+    ran: list[int] = []
+
+    def fails_first(first: int, _: int) -> None:
+        if first == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.02)
+        ran.append(first)
+
+    with pytest.raises(KeyboardInterrupt):
+        _groups.run_groups(fails_first, 200, 10**9, one_by_one=True)
+    assert len(ran) < 50
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -117,10 +117,14 @@ def _restarted(task: Task, item: tuple[Any, ...], progress: Progress) -> list[Pa
     train, heldout, settings, allowed, number, seed = item
     rng_seed, start_seed, *seeds, last_seed = seed.spawn(3 + len(settings.penalties))
     objective = Objective.start(task, train, start_seed, allowed)
-    path = Path[PathPoint](heldout, settings, number, partial(minimiser, settings))
+    is_plain = settings.elimination == "plain"
+    path = Path[PathPoint](
+        heldout, settings, number, partial(minimiser, settings), settings.n_starts, settings.first_share,
+        eliminates=not is_plain,
+    )  # fmt: skip
     rng = np.random.default_rng(rng_seed)
     points = path.walk(objective, rng, seeds, last_seed, progress)
-    if settings.elimination == "plain":
+    if is_plain:
         points += thinned(path, objective, points, last_seed, rng, part(progress, 0.8, 1.0))
     return points
 

@@ -172,12 +172,21 @@ class Path(Generic[P]):
         Of the start.
     learner : callable
         Makes the optimiser, from its step size and the share of steps over which the inner loop grows.
+    n_starts : int
+        Random rules of which the best is the start.
+    first_share : float
+        Share of the problems on which all of them run, see :attr:`FitSettings.first_share`.
+    eliminates : bool
+        Whether blocks are tried away in the end, with a fit for each.
     """
 
     heldout: Any
     settings: FitSettings | TeacherSettings
     number: int
     learner: Callable[[float, float], Minimiser]
+    n_starts: int = 1
+    first_share: float = 1.0
+    eliminates: bool = True
 
     def walk(
         self,
@@ -219,25 +228,24 @@ class Path(Generic[P]):
             if blocks not in refitted:
                 refitted[blocks] = self._point(objective, sparse, kept, weight, rng, inner)
             points.append(replace(refitted[blocks], penalty=weight))
-        last = part(progress, 0.8, 1.0)
-        if isinstance(settings, FitSettings) and settings.elimination == "plain":
+        if not self.eliminates:
             return points
-        return points + self._eliminated(base, points, last_seed, rng, last)
+        return points + self._eliminated(base, points, last_seed, rng, part(progress, 0.8, 1.0))
 
     def _start(self, objective: Blocks[P], rng: np.random.Generator, progress: Progress) -> FloatArray:
         """Return the best of some random rules; of several projections about half have none in each."""
-        settings = self.settings
-        if not isinstance(settings, FitSettings) or settings.n_starts == 1:
-            return objective.random_start(settings.start_scale, rng)
-        drawn, groups = [], objective.groups()
-        progress(0.0, f"trying {settings.n_starts} random rules")
-        for _ in range(settings.n_starts):
-            start = _of_blocks(objective, objective.allowed, True) * objective.random_start(
-                settings.start_scale, rng
-            )
-            empty = [block for group in groups for block in group * int(rng.random() < HALF)]
-            drawn.append(np.where(np.isin(objective.blocks, empty), 0.0, start))
-        return drawn[int(np.argmin(objective.values(drawn, settings.first_share)))]
+        scale = self.settings.start_scale
+        if self.n_starts == 1:
+            return objective.random_start(scale, rng)
+        progress(0.0, f"trying {self.n_starts} random rules")
+        groups, drawn = objective.groups(), []
+        for _ in range(self.n_starts):
+            start = _of_blocks(objective, objective.allowed, True) * objective.random_start(scale, rng)
+            for group in groups:
+                if rng.random() < HALF:
+                    start[np.isin(objective.blocks, group)] = 0.0
+            drawn.append(start)
+        return drawn[int(np.argmin(objective.values(drawn, self.first_share)))]
 
     def _penalised(
         self,

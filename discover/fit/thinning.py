@@ -7,19 +7,19 @@ the end is fitted anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from discover.fit.choosing import choose
 from discover.fit.objective import Objective
+from discover.fit.path import Path
 from discover.fit.result import PathPoint
 from discover.progress import Progress, part
 
-if TYPE_CHECKING:
-    from discover.fit.path import Path
-
 __all__ = ["thinned"]
+
+FAR = 4.0
+"""What raises the loss by so many resolutions above the best is not tried away again."""
 
 
 def thinned(
@@ -68,9 +68,11 @@ def thinned(
             everything = [*points, *found, attempts[least]]
             if everything[choose(everything, settings.resolution)[0]] is not attempts[least]:
                 break
-            # What hurts more than the whole choice allows hurts no less without other parts.
+            # What hurts far more than the choice allows hurts no less without other parts.
             best = min(point.heldout_loss for point in everything)
-            needed |= {n for n, one in attempts.items() if one.heldout_loss > best + 4 * settings.resolution}
+            needed |= {
+                n for n, one in attempts.items() if one.heldout_loss > best + FAR * settings.resolution
+            }
             current = attempts[least]
             found.append(current)
     if not found:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import ExtraMissing
+from discover.posterior.simulations import child
 
 __all__ = ["NeuralPosterior", "Ranks", "ranks_of", "restricted", "trained", "with_torch"]
 
@@ -175,7 +176,7 @@ class NeuralPosterior:
 
     def sample(self, n: int, x: FloatArray, number: int = 0) -> FloatArray:
         """Draw points in standard coordinates, shape (n, n_parameters), given measures (n_measures,)."""
-        with _at_work(_child(self.seed, number)) as torch:
+        with _at_work(child(self.seed, number)) as torch:
             drawn = self.ensemble.sample((n,), x=_tensor(torch, x[None]), show_progress_bars=False)
             return np.asarray(drawn.numpy(), dtype=np.float64)
 
@@ -207,7 +208,7 @@ def trained(
     """
     posteriors, losses = [], []
     for member in range(n_members):
-        with _at_work(_child(seed, member)) as torch:
+        with _at_work(child(seed, member)) as torch:
             from sbi.inference import NPE
             from sbi.neural_nets import posterior_nn
 
@@ -228,7 +229,7 @@ def trained(
     with _at_work(seed):
         from sbi.inference.posteriors import EnsemblePosterior
 
-        return NeuralPosterior(EnsemblePosterior(posteriors), _child(seed, n_members), tuple(losses))
+        return NeuralPosterior(EnsemblePosterior(posteriors), child(seed, n_members), tuple(losses))
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,7 +304,3 @@ def ranks_of(
 
 def _tensor(torch: Any, values: Any) -> Any:
     return torch.as_tensor(np.asarray(values), dtype=torch.float32)
-
-
-def _child(seed: np.random.SeedSequence, number: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number))

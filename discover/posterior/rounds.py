@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from discover.posterior.neural import restricted
 from discover.posterior.prior import Family
-from discover.posterior.simulations import BATCH, Condition, Table, run_batches
+from discover.posterior.simulations import BATCH, Condition, Table, child, run_batches
 from discover.progress import Progress, silent
 
-__all__ = ["Batch", "Budget", "child", "simulated", "table_of"]
+__all__ = ["Batch", "Budget", "simulated", "table_of"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -96,11 +96,6 @@ class Batch:
     values: FloatArray
     passed: IntArray
     loss: FloatArray
-
-
-def child(seed: np.random.SeedSequence, *numbers: int) -> np.random.SeedSequence:
-    """Return a seed that depends on a seed and on numbers alone."""
-    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *numbers))
 
 
 def table_of(batches: Mapping[int, Batch], n_problems: int) -> Table:

@@ -23,11 +23,11 @@ __all__ = [
     "BATCH",
     "Condition",
     "Table",
+    "child",
     "condition_of",
     "in_a_row",
     "passes",
     "run_batches",
-    "seed_of_batch",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -113,9 +113,9 @@ def condition_of(task: Task, settings: Any, n_problems: int) -> Condition:
     return Condition(asked.settings, asked.tolerances, n_problems, asked.title)
 
 
-def seed_of_batch(seed: np.random.SeedSequence, batch: int) -> np.random.SeedSequence:
-    """Return the seed of a batch's problems, whatever other batches there are."""
-    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, batch))
+def child(seed: np.random.SeedSequence, *numbers: int) -> np.random.SeedSequence:
+    """Return a seed that depends on a seed and on numbers alone, whatever other children there are."""
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *numbers))
 
 
 def passes(
@@ -189,5 +189,5 @@ def run_batches(
     arrived : callable
         Is given the number of the batch, its problems in a row and its losses.
     """
-    pieces = [(task, condition, family, values, seed_of_batch(seed, number)) for number, values in batches]
+    pieces = [(task, condition, family, values, child(seed, number)) for number, values in batches]
     ordered_map(in_a_row, pieces, lambda place, found: arrived(batches[place][0], *found))

@@ -33,8 +33,8 @@ from discover.posterior.reading import (
     marginals_of,
     placed_rules,
 )
-from discover.posterior.rounds import CHAIN, FRESH, NETWORK, PICKS, TESTS, WEIGHING, Budget, child
-from discover.posterior.simulations import BATCH, Condition, Table, run_batches
+from discover.posterior.rounds import CHAIN, FRESH, NETWORK, PICKS, TESTS, WEIGHING, Budget
+from discover.posterior.simulations import BATCH, Condition, Table, child, run_batches
 from discover.posterior.surface import surface_of
 from discover.posterior.weighing import coverage_of, effective, importance, resampled
 from discover.progress import Progress, part, silent

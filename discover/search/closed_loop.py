@@ -152,7 +152,9 @@ def closed_loop(
         float(np.sqrt(np.mean(weights**2))) or 1.0,
         settings.max_nodes,
     )
-    for node in short_sums(samples.variables, settings.task_degree):
+    short = list(short_sums(samples.variables, settings.task_degree))
+    for number, node in enumerate(short):
+        progress(0.0, f"short sum {number + 1} of {len(short)}")
         judge(node)
     evolve_on(judge, some, settings, seed, progress)
     lowest = judge.trace[-1][1] if judge.trace else HOPELESS
