@@ -41,7 +41,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
 }
 """Section of the TOML file -> module and name of its settings; those of [problems] belong to the task."""
 
-OBJECTIVES = ("update", "task")
+OBJECTIVES = ("update", "task", "blocks")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _KEY = r"""(?:(?<![\w-])[\w-]+|"(?:[^"\\\n]|\\.){0,99}"|'[^'\n]{0,99}')"""

@@ -130,7 +130,8 @@ Engines = Annotated[
 Objective = Annotated[
     str,
     typer.Option(
-        "--objective", help="What drives the engines: update (of the teacher), or task: its loss as well."
+        "--objective",
+        help="What drives the search: update (the teacher's); task: its loss too; blocks: its loss alone.",
     ),
 ]
 Backend = Annotated[

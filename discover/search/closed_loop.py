@@ -26,7 +26,7 @@ from discover.search.teacher import Lesson
 from discover.slots import get_slot
 from discover.tasks.base import Task
 
-__all__ = ["CLOSED_LOOP", "closed_loop", "short_sums"]
+__all__ = ["CLOSED_LOOP", "closed_loop", "products", "short_sums"]
 
 FloatArray = NDArray[np.float64]
 
@@ -181,17 +181,28 @@ def short_sums(variables: Sequence[str], degree: int) -> Iterator[Node]:
     """
     if degree == 0:
         return
-    products = [
+    parts = products(variables, degree)
+    for product in parts:
+        yield from (product, combine("neg", (product,)))
+    for one, other in combinations(parts, 2):
+        for operation in ("add", "sub"):
+            whole = combine(operation, (one, other))
+            yield from (whole, combine("neg", (whole,)))
+
+
+def products(variables: Sequence[str], degree: int) -> list[Node]:
+    """Return all products of at most so many variables, shortest first.
+
+    Examples
+    --------
+    >>> [str(one) for one in products(("x", "w"), 2)]
+    ['1', 'x', 'w', 'x*x', 'x*w', 'w*w']
+    """
+    return [
         _product(chosen)
         for n_variables in range(degree + 1)
         for chosen in combinations_with_replacement(variables, n_variables)
     ]
-    for product in products:
-        yield from (product, combine("neg", (product,)))
-    for one, other in combinations(products, 2):
-        for operation in ("add", "sub"):
-            whole = combine(operation, (one, other))
-            yield from (whole, combine("neg", (whole,)))
 
 
 def _product(names: Sequence[str]) -> Node:

@@ -239,7 +239,8 @@ class NetworkSettings:
         Candidates whose constants are refined: those on the front of loss and complexity before refinement
         first, then those on the front of the others, and so on.
     refine_steps, batch : int
-        Steps of a refinement, and problems a step looks at.
+        Steps of a refinement, and problems a step looks at. Without steps, and without problems to set speeds
+        on, rules stay as they are.
     hopeless : float
         Candidates with a larger mean loss are not refined; a blow-up counts between 1 and 2.
     rounds : int
@@ -284,10 +285,12 @@ class SearchSettings:
         selector ``paired``; the larger of both counts.
     objective : str
         What drives the engines: the ``update`` of the teacher, or beside it, for pyoperon, the loss of the
-        ``task`` itself.
+        ``task`` itself. With ``blocks`` no engine is asked: from the rule that the fit chose, each slot in
+        turn gets other terms, and the loss of the task decides. This is for networks whose runs take seconds.
     task_degree : int
         Where the loss of the task drives: all products of at most so many variables, and all sums and
-        differences of two of them, are simulated before the evolution begins; 0 for none.
+        differences of two of them, are simulated before the evolution begins; 0 for none. With ``blocks``
+        these products are the terms that are tried.
     terms : TermsSettings
     operon : OperonSettings
     pysr : PySRSettings
@@ -302,7 +305,7 @@ class SearchSettings:
     selector: Literal["paired", "1se", "lowest", "elbow"] = "paired"
     resolution: Annotated[float, Ge(0), Le(1)] = 0.0005
     relative_resolution: Annotated[float, Ge(0), Le(1)] = 0.05
-    objective: Literal["update", "task"] = "update"
+    objective: Literal["update", "task", "blocks"] = "update"
     task_degree: Annotated[int, Ge(0), Le(4)] = 0
     terms: TermsSettings = field(default_factory=TermsSettings)
     operon: OperonSettings = field(default_factory=OperonSettings)

@@ -21,7 +21,7 @@ from discover.slots import get_slot
 from discover.speeds import slots_by_synapses
 from discover.tasks.base import Task
 
-__all__ = ["reductions", "rounded", "smaller_forms", "snapped", "step", "straightened"]
+__all__ = ["reductions", "replaced", "rounded", "smaller_forms", "snapped", "step", "straightened"]
 
 FloatArray = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ def straightened(rule: Rule, states: Mapping[str, Samples]) -> list[Rule]:
                 continue
             for line in _lines(part, columns):
                 try:
-                    changed = Rule({**rule.expressions, slot: _replaced(order, place, line)}).canonical()
+                    changed = Rule({**rule.expressions, slot: replaced(order, place, line)}).canonical()
                 except RuleError:
                     continue
                 values = update_on(changed, states)
@@ -213,7 +213,7 @@ def reductions(rule: Rule) -> list[Rule]:
         for place in places[:MOST_REDUCTIONS]:
             for child in _parts(order[place]):
                 try:
-                    changed = Rule({**rule.expressions, slot: _replaced(order, place, child)}).canonical()
+                    changed = Rule({**rule.expressions, slot: replaced(order, place, child)}).canonical()
                 except RuleError:
                     continue
                 if changed.size < rule.size and _has_variables(changed, slot):
@@ -239,16 +239,14 @@ def _parts(node: Node) -> tuple[Node, ...]:
     return node.args[:1] if node.op == "pow" else node.args
 
 
-def _replaced(order: Sequence[Node], place: int, other: Node) -> Node:
+def replaced(order: Sequence[Node], place: int, other: Node) -> Node:
     """Rebuild a tree from its nodes in postorder, with another sub-tree in one place."""
     stack: list[Node] = []
     for n, part in enumerate(order):
-        if part.args:
-            args = tuple(stack[len(stack) - len(part.args) :])
-            del stack[len(stack) - len(part.args) :]
-            stack.append(other if n == place else Node(part.op, args))
-        else:
-            stack.append(part)
+        args = tuple(stack[len(stack) - len(part.args) :])
+        del stack[len(stack) - len(args) :]
+        own = Node(part.op, args) if args else part
+        stack.append(other if n == place else own)
     return stack.pop()
 
 

@@ -40,6 +40,9 @@ WITHIN_REACH = 2.0
 BEHIND = 0.1
 """Share of the teacher's loss by which a formula may be worse and still count as its name."""
 
+AT_ONCE = 8
+"""Forms that run between two words about progress."""
+
 N_SIMPLER = 3
 """Of all forms simpler than a candidate, those with the lowest loss are refined."""
 
@@ -113,25 +116,29 @@ class Trial:
         """The task, which counts what is simulated."""
         return cast("Task", self.counted)
 
-    def mean_losses(self, rules: Sequence[Rule]) -> FloatArray:
-        """Mean loss of each rule, as it is, on the problems that constants are fitted on."""
-        losses: FloatArray = self.task.losses_of_rules(rules, self.train).mean(axis=1)
-        return losses
+    def mean_losses(
+        self, rules: Sequence[Rule], problems: Any = None, progress: Progress = silent
+    ) -> FloatArray:
+        """Mean loss of each rule, as it is, on the problems that constants are fitted on, or on others."""
+        losses = [np.zeros(0)]
+        for start in range(0, len(rules), AT_ONCE):
+            some = rules[start : start + AT_ONCE]
+            losses.append(self.task.losses_of_rules(some, problems or self.train).mean(axis=1))
+            n_done = start + len(some)
+            progress(n_done / len(rules), f"form {n_done} of {len(rules)} in the network")
+        return np.concatenate(losses)
 
     def of_forms(self, forms: Sequence[Form], progress: Progress) -> list[Judged]:
         """Screen all forms, and refine and judge the best, layer by layer of the front."""
         network = self.settings.network
-        losses = []
-        for number, form in enumerate(forms, 1):
-            losses.append(float(self.task.losses(form.rule, self.train).mean()))
-            progress(0.5 * number / len(forms), f"form {number} of {len(forms)} in the network")
+        losses = self.mean_losses([form.rule for form in forms], progress=part(progress, 0.0, 0.5))
         screened = sorted(
             (form.rule.complexity, loss, str(form.rule), form)
-            for loss, form in zip(losses, forms, strict=True) if loss < network.hopeless
+            for loss, form in zip(losses.tolist(), forms, strict=True) if loss < network.hopeless
         )  # fmt: skip
         best = in_layers((complexity, loss, form) for complexity, loss, _, form in screened)
-        rules = [(form.rule, tuple(form.proposed_by)) for form in best[: network.n_refined]]
-        return self.judged(rules, progress=part(progress, 0.5, 1.0))
+        chosen = [(form.rule, tuple(form.proposed_by)) for form in best[: network.n_refined]]
+        return self.judged(chosen, progress=part(progress, 0.5, 1.0))
 
     def judged(
         self, entries: Sequence[tuple[Rule, tuple[str, ...]]], note: str = "", progress: Progress = silent
@@ -147,7 +154,11 @@ class Trial:
         progress : callable, optional
         """
         network, better = self.settings.network, []
+        stays = network.refine_steps == 0 and self.tuning is None
         for number, (rule, _) in enumerate(entries, 1):
+            if stays:
+                better.append(rule)
+                continue
             # What came of a refined rule by taking something away begins with constants that nearly fit.
             n_steps = network.refine_steps // 2 if note == SIMPLER else network.refine_steps
             budget = n_steps, network.batch, self.rng

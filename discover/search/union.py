@@ -16,6 +16,7 @@ from discover.intervals import interval
 from discover.pareto import Candidate, ParetoFront, Provenance, Reported, Spent, chance, pareto_front
 from discover.progress import Progress, part, silent
 from discover.rule import Rule
+from discover.search.blocks import BLOCKS, by_blocks
 from discover.search.closed_loop import CLOSED_LOOP, closed_loop
 from discover.search.combine import combined
 from discover.search.curves import from_curves
@@ -111,7 +112,10 @@ def search(
     rng = np.random.default_rng(refine_seed)
     trial = Trial(CountedTask(task), train, heldout, lesson.samples, settings, rng)
     forms = Forms(fit)
-    ask(lesson, trial, forms, part(progress, 0.0, 0.5))
+    if settings.objective == "blocks":
+        forms.add(by_blocks(trial, fit.rule, part(progress, 0.0, 0.5)), BLOCKS)
+    else:
+        ask(lesson, trial, forms, part(progress, 0.0, 0.5))
     judged = trial.of_forms(forms.distinct(lesson.samples), part(progress, 0.5, 0.7))
     spent: tuple[Spent, ...] = ()
     if settings.objective == "task":
