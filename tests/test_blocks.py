@@ -49,7 +49,7 @@ def test_a_rule_gets_the_term_that_it_lacks(trial: Trial) -> None:
 
 
 def test_variants_that_do_badly_in_the_first_network_do_not_run_in_the_others(trial: Trial) -> None:
-    trial.settings = replace(SETTINGS, resolution=1.0)  # nothing is so much better that the search goes on
+    trial.settings = replace(SETTINGS, relative_resolution=0.9)  # nothing is so much better that it goes on
     good = Rule.parse("0.3*x*y - 0.3*w*y**2")
     by_blocks(trial, good)
     n, n_problems = len(variants(good, trial.states, SETTINGS)), trial.train.n_problems
@@ -79,3 +79,12 @@ def test_forms_that_are_too_long_are_left_out() -> None:
     states = {"feedforward": samples_of(("x", "y", "w"), 5)}
     short = SearchSettings(operators=(), task_degree=2, max_nodes=7)
     assert max(one.complexity for one in variants(START, states, short)) <= 7
+
+
+def test_a_rule_that_cannot_be_beaten_is_only_made_simpler(trial: Trial) -> None:
+    good = Rule.parse("0.3*x*y - 0.3*w*y**2")
+    trial.settings = replace(SETTINGS, resolution=float(TASK.losses(good, trial.train).mean()))
+    assert all(one.complexity <= good.complexity for one in by_blocks(trial, good))
+    simpler = [one for one in variants(good, trial.states, SETTINGS) if one.complexity < good.complexity]
+    n, n_problems = len(simpler), trial.train.n_problems
+    assert trial.counted.n_simulated == n_problems + n + ceil(n / 3) * (n_problems - 1)

@@ -259,6 +259,15 @@ def test_parts_are_taken_away_as_they_are_and_the_rest_is_fitted_anew(objective)
     assert all(one.origin == "elimination" for one in found)
 
 
+def test_what_is_left_is_not_fitted_anew_where_no_loss_is_lower(objective, monkeypatch):
+    monkeypatch.setattr(type(TASK), "possible", {"loss": (10.0, np.inf)})  # whatever comes is the lowest
+    heldout = TASK.draw(SMALL, 24, np.random.SeedSequence(1))
+    path = Path(heldout, replace(SHORT, elimination="plain"), 0, None)  # with nothing to learn by
+    first = objective.judged(OJA + np.where(np.arange(27) == 5, 1e-4, 0.0), heldout, 0.0, 0, "path")
+    found = thinned(path, objective, [first], np.random.SeedSequence(2), np.random.default_rng(0), silent)
+    assert [one.n_terms for one in found] == [2]
+
+
 def test_whole_projections_are_groups_and_nothing_is_left_without_a_term():
     memory, seed = get_task("memory"), np.random.SeedSequence(0)
     several = Objective.start(memory, memory.draw(memory.settings_type(), 2, seed), seed)

@@ -1,7 +1,7 @@
 """Parts of a rule that it can do without, where a fit for each of them would take too long.
 
 Whole projections are tried away first, then single terms, with everything else as it is. Only what is left in
-the end is fitted anew.
+the end is fitted anew, and only where its loss is not the lowest that there is.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def thinned(
     Returns
     -------
     list of PathPoint
-        A point for each part that was dropped, and the last of them fitted anew.
+        A point for each part that was dropped, and the last of them fitted anew where that can help.
     """
     settings, heldout = path.settings, path.heldout
     found: list[PathPoint] = []
@@ -75,8 +75,9 @@ def thinned(
             }
             current = attempts[least]
             found.append(current)
-    if not found:
-        return []
+    lowest, _ = objective.task.possible.get("loss", (-np.inf, np.inf))
+    if not found or current.train_loss <= lowest:
+        return found
     suited = objective.with_states_of(objective.of_point(current), seed)
     start = suited.scaled(objective.of_point(current))
     last = path.refitted(suited, start, rng, part(progress, 0.8, 1.0, "what is left, "))

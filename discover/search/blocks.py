@@ -44,7 +44,7 @@ def by_blocks(trial: Trial, rule: Rule, progress: Progress = silent) -> list[Rul
     """Change a rule slot by slot, as long as the loss of the network falls by more than the resolution.
 
     All variants run on the first of the problems that constants are fitted on, and the better third of them
-    also on the others.
+    also on the others. Where no loss can be lower by more than the resolution, only simpler ones run.
 
     Parameters
     ----------
@@ -61,9 +61,12 @@ def by_blocks(trial: Trial, rule: Rule, progress: Progress = silent) -> list[Rul
         Of all that ran on every problem, what nothing simpler beats.
     """
     tried = {rule: float(trial.mean_losses([rule])[0])}
+    lowest, _ = trial.task.possible.get("loss", (-np.inf, np.inf))
     current = rule
     for number in range(MOST_SWEEPS):
         new = [one for one in variants(current, trial.states, trial.settings) if one not in tried]
+        if tried[current] - lowest <= trial.settings.margin([tried[current]]):
+            new = [one for one in new if one.complexity < current.complexity]
         inner = part(progress, number / MOST_SWEEPS, (number + 1) / MOST_SWEEPS, f"sweep {number + 1}, ")
         found = _halved(trial, new, inner)
         tried |= found

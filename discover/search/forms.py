@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.expression import const
 from discover.fit import FitResult
 from discover.rule import Rule
 from discover.search.engine import Samples
 from discover.slots import get_slot
 from discover.speeds import slots_by_synapses
 
-__all__ = ["L1_PATH", "TOLERANCE", "Form", "Forms", "agreement", "skeleton", "update_on"]
+__all__ = ["L1_PATH", "TOLERANCE", "Form", "Forms", "agreement", "in_use", "skeleton", "update_on"]
 
 FloatArray = NDArray[np.float64]
 
@@ -54,12 +55,13 @@ class Forms:
         self._forms: dict[str, Form] = {}
         for point in sorted(fit.points, key=lambda point: point.heldout_loss) if fit is not None else ():
             if point.n_terms > 0 and point.penalty > 0:
-                self._forms.setdefault(skeleton(point.rule), Form(point.rule, [L1_PATH]))
+                rule = in_use(point.rule)
+                self._forms.setdefault(skeleton(rule), Form(rule, [L1_PATH]))
 
     def add(self, rules: Iterable[Rule], proposed_by: str) -> None:
         """Add rules in canonical form; of one skeleton the first that came stays."""
         for rule in rules:
-            canonical = rule.canonical()
+            canonical = in_use(rule.canonical())
             self._forms.setdefault(skeleton(canonical), Form(canonical)).also_by([proposed_by])
 
     def without(self, rules: Iterable[Rule]) -> Forms:
@@ -89,6 +91,30 @@ class Forms:
             else:
                 twin.also_by(form.proposed_by)
         return [form for form, _ in kept]
+
+
+def in_use(rule: Rule) -> Rule:
+    """Return a rule without the slots of projections that it leaves as they are.
+
+    Examples
+    --------
+    >>> rule = Rule.parse("EE.on_pre: 0; EE.tau_post: 25; EI.on_pre: x_post; EI.tau_post: 20")
+    >>> print(in_use(rule))
+    EI.on_pre: x_post; EI.tau_post: 20
+    """
+    changed = {
+        _projection(name) for name, node in rule.expressions.items()
+        if not get_slot(name).is_constant and node != const(0.0)
+    }  # fmt: skip
+    kept = {
+        name: node for name, node in rule.expressions.items() if _projection(name) in {"", *changed}
+    }  # fmt: skip
+    return Rule(kept) if kept else rule
+
+
+def _projection(slot: str) -> str:
+    """Name of the projection whose slot it is, empty where a network has one kind of plastic synapses."""
+    return slot.rpartition(".")[0]
 
 
 def skeleton(rule: Rule) -> str:

@@ -15,7 +15,7 @@ from discover.expression.node import FUNCTIONS
 from discover.pareto import Simplification, chance
 from discover.rule import Rule
 from discover.search.engine import Samples
-from discover.search.forms import agreement, update_on
+from discover.search.forms import agreement, in_use, update_on
 from discover.search.refine import RATIOS
 from discover.slots import get_slot
 from discover.speeds import slots_by_synapses
@@ -48,7 +48,7 @@ def smaller_forms(rule: Rule, states: Mapping[str, Samples]) -> list[Rule]:
         Visited states, on which functions may be straight lines.
     """
     found: dict[Rule, None] = {}
-    for one in (*straightened(rule, states), *snapped(rule), *reductions(rule)):
+    for one in map(in_use, (*straightened(rule, states), *snapped(rule), *reductions(rule))):
         if one.complexity < rule.complexity:
             found.setdefault(one)
     return list(found)

@@ -22,7 +22,7 @@ from discover.search.combine import combined
 from discover.search.curves import from_curves
 from discover.search.engine import AUTO, TAKES_EQUATIONS, Engine, started
 from discover.search.exchange import recombined
-from discover.search.forms import L1_PATH, Forms
+from discover.search.forms import L1_PATH, Forms, in_use
 from discover.search.recalled import RecalledEngine
 from discover.search.settings import SearchSettings
 from discover.search.simpler import rounded
@@ -113,7 +113,7 @@ def search(
     trial = Trial(CountedTask(task), train, heldout, lesson.samples, settings, rng)
     forms = Forms(fit)
     if settings.objective == "blocks":
-        forms.add(by_blocks(trial, fit.rule, part(progress, 0.0, 0.5)), BLOCKS)
+        forms.add(by_blocks(trial, in_use(fit.rule), part(progress, 0.0, 0.5)), BLOCKS)
     else:
         ask(lesson, trial, forms, part(progress, 0.0, 0.5))
     judged = trial.of_forms(forms.distinct(lesson.samples), part(progress, 0.5, 0.7))
