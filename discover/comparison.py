@@ -38,6 +38,7 @@ from discover.intervals import ENOUGH
 from discover.known_rules import KnownRule
 from discover.progress import Progress, silent
 from discover.rule import Rule
+from discover.shown import shortened
 from discover.slots import get_slot
 from discover.tasks import get_task
 from discover.tasks.base import Task, check_slots, known_networks_of, known_rules_of, rule_in
@@ -168,7 +169,7 @@ def compare_candidates(
         matches: dict[str, _Match] = {}
         for other in (*known, *networks):
             done = (number + len(matches) / n_known) / len(candidates)
-            progress(done, f"rule {number + 1} of {len(candidates)} beside {other}: {rule}")
+            progress(done, f"rule {number + 1} of {len(candidates)} beside {other}: {shortened(str(rule))}")
             if other in known:
                 matches[other] = _match(bench, rule, known[other])
             else:

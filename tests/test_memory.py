@@ -523,6 +523,13 @@ def test_what_the_report_draws_is_what_was_seen() -> None:
     inside = [member[i] and member[j] for i, j in zip(ends.source, ends.target, strict=True)]
     expected = weights[np.logical_not(inside)].mean()
     assert watched.weights["EE"][-1][1] == pytest.approx(expected)
+    last = next(piece for piece in reversed(pieces) if not piece.is_test).state
+    onto = member[network.synapses["EI"].source]
+    expected_pair = [last.weights("EI")[onto].mean(), last.weights("EI")[~onto].mean()]
+    np.testing.assert_allclose(watched.weights["EI"][-1], expected_pair, rtol=1e-6)
+    among, others = watched.weights["II"][-1]
+    assert np.isnan(among)
+    assert others == pytest.approx(last.weights("II").mean())
     shown = [which for _, _, which in watched.spans]
     assert shown.count("novel") == 3
     assert shown.count("familiar") == 6

@@ -164,7 +164,8 @@ class Watched:
     spans : list of (float, float, str)
         When a stimulus was shown, and which.
     weight_time_s, weights : list
-        Ends of pieces, and by projection mean weights between neurons of the assembly, and elsewhere.
+        Ends of pieces, and by projection mean weights of synapses whose excitatory neurons are in the
+        assembly, and of the others.
     windows : dict of str to (float, dict)
         The last quarter of a second before training and the first of some showings: spikes of each
         population as rows of (seconds, neuron).
@@ -176,7 +177,9 @@ class Watched:
     rates_hz: dict[str, list[float]] = field(default_factory=lambda: {"E": [], "I": []})
     spans: list[tuple[float, float, str]] = field(default_factory=list)
     weight_time_s: list[float] = field(default_factory=list)
-    weights: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"EE": [], "IE": []})
+    weights: dict[str, list[tuple[float, float]]] = field(
+        default_factory=lambda: {name: [] for name in PROJECTIONS}
+    )
     windows: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
     _now_s: float = 0.0
 
@@ -190,11 +193,14 @@ class Watched:
         self.is_member = np.zeros(n, dtype=bool)
         self.is_member[order[: max(1, round(SHARE_OF_ASSEMBLY * n))]] = True
         self.order = {"E": order, "I": np.arange(self.network.circuit.populations["I"].n)}
-        ends = {name: self.network.synapses[name] for name in self.weights}
-        self._inside = {
-            "EE": self.is_member[ends["EE"].source] & self.is_member[ends["EE"].target],
-            "IE": self.is_member[ends["IE"].target],
-        }
+        self._inside = {}
+        for name in self.weights:
+            ends = self.network.synapses[name]
+            sides = [side for side, key in zip((ends.source, ends.target), name, strict=True) if key == "E"]
+            inside = np.full(len(ends.source), bool(sides))  # inhibitory neurons are in no assembly
+            for side in sides:
+                inside &= self.is_member[side]
+            self._inside[name] = inside
 
     def __call__(self, piece: MemoryPiece) -> None:
         """Take in the next piece of a run."""
@@ -286,10 +292,10 @@ def activity_figure(watched: Watched) -> Figure:
             colour = BLUE if key == "E" else VERMILLION
             raster.plot(offset + times, heights[key] + places, "|", ms=2.5, mew=0.8, color=colour)
         raster.text(offset, heights["I"] + MOST_SHOWN["I"] + 3, name, fontsize=8, va="bottom")
-        ticks += [offset, offset + 1000.0 * RASTER_S]
+        ticks += [offset, offset + 500.0 * RASTER_S]
         offset += 1000.0 * RASTER_S + 40.0
     raster.set(xlabel="time in each window (ms)", ylabel="neurons, those that hear\nthe familiar one lowest")
-    raster.set_xticks(ticks, len(watched.windows) * ["0", f"{1000.0 * RASTER_S:g}"])
+    raster.set_xticks(ticks, len(watched.windows) * ["0", f"{500.0 * RASTER_S:g}"])
     raster.set_yticks([])
     raster.grid(visible=False)
     colours = {"familiar": ORANGE, "novel": GREY}
@@ -330,14 +336,17 @@ def preference_figure(outcomes: Mapping[str, Sequence[MemoryOutcome]], breaks_s:
 
 def assembly_figure(watched: Watched) -> Figure:
     """Draw mean weights within the assembly of the familiar stimulus and elsewhere, over time."""
-    figure = new_figure(4.6)
-    for axes, (name, rows) in zip(figure.subplots(2, 1, sharex=True), watched.weights.items(), strict=True):
+    figure = new_figure(5.0)
+    grid = figure.subplots(2, 2, sharex=True).ravel()
+    for axes, (name, rows) in zip(grid, watched.weights.items(), strict=True):
         inside, outside = np.array(rows).reshape(-1, 2).T
         axes.plot(watched.weight_time_s, inside, color=VERMILLION, label="of the assembly")
         axes.plot(watched.weight_time_s, outside, color=GREY, linestyle="--", label="others")
         axes.axvline(watched.protocol.background_s, color=ORANGE, linewidth=1)
-        axes.set(ylabel=f"mean weight {name}", xlabel="" if name == "EE" else "time, tests included (s)")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        axes.set_title(name, fontsize=10)
+    figure.supxlabel("time, tests included (s)", fontsize=10)
+    figure.supylabel("mean weight", fontsize=10)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 
 
