@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -257,6 +258,33 @@ def test_parts_are_taken_away_as_they_are_and_the_rest_is_fitted_anew(objective)
     assert sizes[-2] == sizes[-1] == 2
     assert found[-1].train_loss <= found[-2].train_loss + 1e-12
     assert all(one.origin == "elimination" for one in found)
+
+
+class Compensating:
+    """Without "y" nothing makes up for "x"; the loss is known on paper."""
+
+    blocks = np.arange(3)
+    task = SimpleNamespace(possible={"loss": (0.0, np.inf)})
+
+    def groups(self):
+        return []
+
+    def without(self, point, terms):
+        kept = {
+            term: 1.0 for term in point.coefficients["feedforward"] if term not in {"xyw"[n] for n in terms}
+        }
+        return kept if 0 < len(kept) < len(point.coefficients["feedforward"]) else None
+
+    def judged(self, kept, heldout, penalty, restart, origin):
+        loss = 0.0 if "w" in kept and ("y" in kept or "x" not in kept) else 1.0
+        return PathPoint(penalty, {"feedforward": kept}, loss, loss, 0.0, restart, origin)
+
+
+def test_what_another_part_made_up_for_goes_once_that_part_is_gone():
+    path = SimpleNamespace(settings=replace(SHORT, resolution=0.05), heldout=None)
+    first = PathPoint(0.0, {"feedforward": {"x": 1.0, "y": 1.0, "w": 1.0}}, 0.0, 0.0)
+    found = thinned(path, Compensating(), [first], np.random.SeedSequence(0), None, silent)
+    assert [set(one.coefficients["feedforward"]) for one in found] == [{"y", "w"}, {"w"}]
 
 
 def test_what_is_left_is_not_fitted_anew_where_no_loss_is_lower(objective, monkeypatch):

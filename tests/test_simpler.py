@@ -188,3 +188,25 @@ def test_steps_are_kept_in_the_front(cost: float, accepted: bool) -> None:
     candidate = Candidate("c01", rules[0], 0.1, 0.1, 0.01, provenance=Provenance(("terms",)))
     front = ParetoFront.of("oja", ("terms",), (candidate,), simplifications=(one,))
     assert ParetoFront.from_json(front.to_json()) == front
+
+
+def test_of_forms_that_do_equally_well_the_simplest_is_tried_first() -> None:
+    """Three of them are judged; where no loss tells them apart these must not be the longest."""
+
+    class Indifferent:
+        has_gradient = False
+        possible = TASK.possible
+
+        def losses_of_rules(self, rules, problems):
+            return np.zeros((len(rules), problems.n_problems))
+
+        def __getattr__(self, name):
+            return getattr(TASK, name)
+
+    one = trial(NetworkSettings(refine_steps=0, n_tuning=0, simplify=1))
+    one.counted = CountedTask(Indifferent())  # type: ignore[arg-type]
+    rule = Rule.parse("0.5*x*y - 0.51*w*y**2 + 0.1*x*w*y")
+    parent = Judged(rule, rule.complexity, ("somebody",), "", 0.0, np.zeros(HELDOUT.n_problems))
+    found = one.simplified([parent], silent)
+    simplest = min(reductions(rule), key=lambda form: form.complexity)
+    assert min(form.complexity for form in found) == simplest.complexity

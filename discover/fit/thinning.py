@@ -19,7 +19,7 @@ from discover.progress import Progress, part
 __all__ = ["thinned"]
 
 FAR = 4.0
-"""What raises the loss by so many resolutions above the best is not tried away again."""
+"""What raises the loss by so many resolutions above the best is not tried away again before the end."""
 
 
 def thinned(
@@ -53,28 +53,25 @@ def thinned(
     current = points[choose(points, settings.resolution)[0]]
     penalty, restart = current.penalty, current.restart
     for groups in (objective.groups(), [[block] for block in range(objective.blocks.max() + 1)]):
-        needed: set[int] = set()
+        spared: set[int] = set()
         while current.n_terms > 1:
-            attempts: dict[int, PathPoint] = {}
             progress(0.8 * len(found) / (len(found) + current.n_terms), f"taking parts of {current.n_terms}")
-            for n, group in enumerate(groups):
-                rest = objective.without(current, group)
-                if n in needed or rest is None:
-                    continue
-                attempts[n] = objective.judged(rest, heldout, penalty, restart, "elimination")
-            if not attempts:
-                break
-            least = min(attempts, key=lambda n: attempts[n].heldout_loss)
-            everything = [*points, *found, attempts[least]]
-            if everything[choose(everything, settings.resolution)[0]] is not attempts[least]:
-                break
-            # What hurts far more than the choice allows hurts no less without other parts.
-            best = min(point.heldout_loss for point in everything)
-            needed |= {
-                n for n, one in attempts.items() if one.heldout_loss > best + FAR * settings.resolution
+            attempts = {
+                n: objective.judged(rest, heldout, penalty, restart, "elimination")
+                for n, group in enumerate(groups)
+                if n not in spared and (rest := objective.without(current, group)) is not None
             }
-            current = attempts[least]
-            found.append(current)
+            tried = sorted(attempts.values(), key=lambda one: one.heldout_loss)[:1]
+            everything = [*points, *found, *tried]
+            if tried and everything[choose(everything, settings.resolution)[0]] is tried[0]:
+                far = min(point.heldout_loss for point in everything) + FAR * settings.resolution
+                spared |= {n for n, one in attempts.items() if one.heldout_loss > far}
+                (current,) = tried
+                found.append(current)
+            elif spared:
+                spared = set()  # what another part made up for can go once that part is gone
+            else:
+                break
     lowest, _ = objective.task.possible.get("loss", (-np.inf, np.inf))
     if not found or current.train_loss <= lowest:
         return found

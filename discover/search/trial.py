@@ -244,8 +244,9 @@ class Trial:
             return judged
         means = self.mean_losses(smaller)
         forms = [(skeleton(one), one.complexity_by(self.settings.measure)) for one in smaller]
+        simplest = np.array([complexity for _, complexity in forms])
         order = [
-            n for n in np.argsort(means, kind="stable").tolist()
+            n for n in np.lexsort((simplest, means)).tolist()
             if means[n] < min(self.settings.network.hopeless, known.get(forms[n], np.inf))
         ]  # fmt: skip
         best_ones = [smaller[n] for n in order[:N_SIMPLER]]
