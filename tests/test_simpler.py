@@ -16,7 +16,7 @@ from discover.rule import Rule
 from discover.search.engine import Samples
 from discover.search.refine import refined
 from discover.search.settings import NetworkSettings, SearchSettings
-from discover.search.simpler import reductions, rounded, snapped, step
+from discover.search.simpler import reductions, rounded, smaller_forms, snapped, step
 from discover.search.trial import CountedTask, Judged, Trial, merged
 from discover.tasks import collect, get_task
 
@@ -44,6 +44,15 @@ def test_a_slot_can_lose_its_whole_update() -> None:
     (silent_,) = reductions(alone)
     assert silent_.complexity < alone.complexity
     assert reductions(silent_) == []  # the other slot is all that is left
+
+
+def test_simpler_rules_of_projections_have_no_constants_without_a_use() -> None:
+    rule = Rule.parse(
+        "EI.on_pre: 0.2; EI.on_post: 0.1*x_pre; EI.tau_pre: 25; EI.tau_post: 31; II.on_pre: 0.3"
+    )
+    found = {str(one) for one in smaller_forms(rule, {})}
+    assert "EI.on_pre: 0.2; EI.on_post: 0.1*x_pre; EI.tau_pre: 25" in found
+    assert not any("tau_post" in one for one in found)
 
 
 def test_a_slot_without_an_update_stays_without() -> None:

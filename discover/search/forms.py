@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.expression import const
+from discover.expression import const, variables_of
 from discover.fit import FitResult
 from discover.rule import Rule
 from discover.search.engine import Samples
-from discover.slots import get_slot
+from discover.slots import TAU_POST, TAU_PRE, get_slot
 from discover.speeds import slots_by_synapses
 
 __all__ = ["L1_PATH", "TOLERANCE", "Form", "Forms", "agreement", "in_use", "skeleton", "update_on"]
@@ -25,6 +25,9 @@ FloatArray = NDArray[np.float64]
 
 L1_PATH = "l1-path"
 """Name under which the rules of the coefficient fit enter the union."""
+
+TAU_OF = {"x_pre": TAU_PRE.name, "x_post": TAU_POST.name}
+"""Traces -> their time constants."""
 
 TOLERANCE = 0.01
 """Two updates are one where they differ by less than this share of their size, at the best multiple."""
@@ -94,20 +97,30 @@ class Forms:
 
 
 def in_use(rule: Rule) -> Rule:
-    """Return a rule without the slots of projections that it leaves as they are.
+    """Return a rule of several projections without what does nothing.
+
+    That are the slots of projections that it leaves as they are, and time constants of traces that no update
+    of their projection sees.
 
     Examples
     --------
-    >>> rule = Rule.parse("EE.on_pre: 0; EE.tau_post: 25; EI.on_pre: x_post; EI.tau_post: 20")
+    >>> rule = Rule.parse("EE.on_pre: 0; EE.tau_post: 25; EI.on_pre: x_post; EI.tau_pre: 15; EI.tau_post: 20")
     >>> print(in_use(rule))
     EI.on_pre: x_post; EI.tau_post: 20
     """
-    changed = {
-        _projection(name) for name, node in rule.expressions.items()
+    updates = {
+        name: node for name, node in rule.expressions.items()
         if not get_slot(name).is_constant and node != const(0.0)
     }  # fmt: skip
+    changed = {_projection(name) for name in updates}
+    seen = {
+        f"{_projection(name)}.{TAU_OF[trace]}"
+        for name, node in updates.items() for trace in variables_of(node) if trace in TAU_OF
+    }  # fmt: skip
     kept = {
-        name: node for name, node in rule.expressions.items() if _projection(name) in {"", *changed}
+        name: node for name, node in rule.expressions.items()
+        if not _projection(name)
+        or (_projection(name) in changed and (name in seen or not get_slot(name).is_constant))
     }  # fmt: skip
     return Rule(kept) if kept else rule
 
