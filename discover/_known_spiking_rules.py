@@ -279,24 +279,24 @@ SPIKING_RULES = (
         name="evolved-reward-2",
         title="Jordan et al., second longer form",
         formula="dw = eta * (R - (Rpos - Rneg)) * E",
-        expressions={"reward": "(R - Rbar)*E"},
+        expressions={"reward": "(R - 2*Rpos + Rbar)*E"},
         citation="Jordan J, Schmidt M, Senn W, Petrovici MA (2021). Evolving interpretable plasticity for "
         "spiking networks. eLife 10:e66273.",
         doi="10.7554/eLife.66273",
         year=2021,
-        note="Found by evolution. Rpos and Rneg are running means of the positive part of the reward and of "
-        "the size of its negative part. With one time constant for both, Rpos - Rneg is the mean reward, and "
-        "the rule that of REINFORCE with a baseline.",
+        note="Found by evolution. Rpos and Rneg are running means of the positive and the negative part of "
+        "the reward. Rneg is negative, so that Rpos - Rneg is the mean size of the reward: it begins at zero "
+        "and goes to 1.",
     ),
     KnownRule(
         name="evolved-reward-3",
         title="Jordan et al., the form with the largest reward",
         formula="dw = eta * (R - (Rpos - Rneg)) * E / (1 + Rpos)",
-        expressions={"reward": "(R - Rbar)*E/(1 + Rpos)"},
+        expressions={"reward": "(R - 2*Rpos + Rbar)*E/(1 + Rpos)"},
         citation="Jordan J, Schmidt M, Senn W, Petrovici MA (2021). Evolving interpretable plasticity for "
         "spiking networks. eLife 10:e66273.",
         doi="10.7554/eLife.66273",
         year=2021,
-        note="Found by evolution.",
+        note="Found by evolution; Rneg is negative, as in the second form.",
     ),
 )

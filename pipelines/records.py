@@ -26,7 +26,7 @@ OWN_STAGES: Mapping[str, tuple[str, ...]] = {"pairing": ("discover.pairing", "pi
 
 LATER: Mapping[str, Mapping[str, Any]] = {
     "fit": {"n_starts": 1, "first_share": 1.0, "elimination": "refitted"},
-    "search": {"task_degree": 0},
+    "search": {"task_degree": 0, "task_problems": 8, "task_first": 0},
 }
 """Section -> settings that older runs do not have, with the value that does what these did.
 

@@ -11,6 +11,10 @@ v to zero for the refractory time; the current goes on.
 The eligibility E of a synapse is the derivative of the logarithm of the probability of the neuron's spikes by
 its weight, times `delta`, with what lies back in the trial forgotten with a time constant. It is found by one
 walk back through the trial: what one unit of current at a step adds to it, read at the spikes of the input.
+Synapses may take the neuron for another: with a hazard ``exp((v - threshold) / d)`` times another rate, and
+with potentials that go on through spikes. Then a step adds the potential that one unit of weight would have
+made, times 1 if the neuron spikes, else times that hazard with a minus sign. (In the step of a spike the
+hazard up to the spike is small, and the potential at the end of a long step is not that of the spike.)
 
 After a trial the reward R is 1 if the neuron did as it should, which is to spike or not to, else -1. Then
 each weight changes by ``rate * f(E, R, w, Rbar, Rpos)``, and the running means of R and of its positive part
@@ -33,8 +37,9 @@ LARGEST_HAZARD = 50.0
 @helper
 def _trial(first, last, step, source, w, neuron, draws, n_steps, slope_of, held):
     """Run one trial and return the number of spikes; `slope_of` becomes delta * d log p / dv of each step."""
-    keep, gain, decay, threshold, delta, at_threshold, n_refractory = neuron
+    keep, gain, decay, threshold, delta, at_threshold, n_refractory, believed_delta, believed = neuron
     v, i, hazard, n_spikes, wait, at = 0.0, 0.0, 0.0, 0, 0, first
+    is_exact = believed_delta == 0.0
     for t in range(n_steps):
         while at < last and step[at] == t:
             i += w[source[at]]
@@ -46,15 +51,18 @@ def _trial(first, last, step, source, w, neuron, draws, n_steps, slope_of, held)
             v = 0.0
         else:
             v = v * keep + i * gain
+        if not is_exact:
+            slope_of[t] = -believed * math.exp(min((v - threshold) / believed_delta, 100.0))
+        if not held[t]:
             excess = (v - threshold) / delta
             if excess > -40.0:
                 h = min(at_threshold * math.exp(min(excess, 100.0)), LARGEST_HAZARD)
                 hazard += h
                 if hazard >= draws[n_spikes % draws.shape[0]]:
-                    slope_of[t] = h / math.expm1(h)
+                    slope_of[t] = h / math.expm1(h) if is_exact else 1.0
                     n_spikes += 1
                     hazard, v, wait = 0.0, 0.0, n_refractory
-                else:
+                elif is_exact:
                     slope_of[t] = -h
         i *= decay
     return n_spikes
@@ -63,15 +71,15 @@ def _trial(first, last, step, source, w, neuron, draws, n_steps, slope_of, held)
 @helper
 def _eligibility(first, last, step, source, neuron, forget, n_steps, slope_of, held, result):
     """Walk back through a trial, with what a unit of v and of i at each step adds to the eligibility."""
-    keep, gain, decay = neuron[0], neuron[1], neuron[2]
+    keep, gain, decay, is_exact = neuron[0], neuron[1], neuron[2], neuron[7] == 0.0
     by_v, by_i, weight, at = 0.0, 0.0, 1.0, last - 1
     result[:] = 0.0
     for t in range(n_steps - 1, -1, -1):
         by_i *= decay
-        if held[t]:
+        if is_exact and held[t]:
             by_v = 0.0
         else:
-            if slope_of[t] > 0.0:  # a spike: what v was does not go on
+            if is_exact and slope_of[t] > 0.0:  # a spike: what v was does not go on
                 by_v = 0.0
             by_v += weight * slope_of[t]
             by_i += gain * by_v

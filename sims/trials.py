@@ -48,6 +48,10 @@ class EscapeNeuron:
     tau_eligibility_ms : float
         With which eligibility is forgotten within a trial.
     step_ms : float
+    believed_hz, believed_delta_mv : float
+        What synapses take for the rate of spikes at threshold, and for the potential that makes it e-fold.
+        Such an eligibility counts potentials as if they went on through spikes. A potential of zero stands
+        for the neuron as it is, with an eligibility that is exact.
 
     Raises
     ------
@@ -64,21 +68,27 @@ class EscapeNeuron:
     delta_mv: float = 0.2
     tau_eligibility_ms: float = 500.0
     step_ms: float = 0.5
+    believed_hz: float = 0.0
+    believed_delta_mv: float = 0.0
 
     def __post_init__(self) -> None:
         positive = (
             "capacitance_pf", "tau_membrane_ms", "tau_synapse_ms", "threshold_mv", "rate_hz", "delta_mv",
             "tau_eligibility_ms", "step_ms",
         )  # fmt: skip
-        check_numbers(self, "neuron", positive=positive, not_negative=("refractory_ms",), counts=())
+        not_negative = ("refractory_ms", "believed_hz", "believed_delta_mv")
+        check_numbers(self, "neuron", positive=positive, not_negative=not_negative, counts=())
         if self.tau_membrane_ms == self.tau_synapse_ms:
             raise ValueError(
                 f"The time constants of membrane and synapse differ, got {self.tau_synapse_ms} ms for both."
             )
 
     @property
-    def propagators(self) -> tuple[float, float, float, float, float, float, int]:
-        """Factors from v to v, from i (nA) to v (mV) and from i to i; threshold, delta, hazard, steps."""
+    def propagators(self) -> tuple[float, float, float, float, float, float, int, float, float]:
+        """Factors from v to v, from i (nA) to v (mV) and from i to i; threshold, delta, hazard, steps.
+
+        Then what synapses take for delta, zero for what it is, and for the hazard.
+        """
         keep, decay = (
             float(np.exp(-self.step_ms / tau)) for tau in (self.tau_membrane_ms, self.tau_synapse_ms)
         )
@@ -88,6 +98,7 @@ class EscapeNeuron:
         n_refractory = round(self.refractory_ms / self.step_ms)
         return (
             keep, gain, decay, self.threshold_mv, self.delta_mv, hazard, n_refractory,
+            float(self.believed_delta_mv), self.believed_hz * self.step_ms / 1000.0,
         )  # fmt: skip
 
 

@@ -72,12 +72,30 @@ def eligibility(
 ) -> np.ndarray:
     """Forgotten sum over steps of the derivatives of these logarithms by each weight, by differences."""
     forgotten = np.exp(-neuron.step_ms * (n_steps - 1 - np.arange(n_steps)) / neuron.tau_eligibility_ms)
+    if neuron.believed_delta_mv > 0:
+        return believed_eligibility(spikes, weights, neuron, n_steps, own, forgotten)
     result = np.zeros(len(weights))
     for j in range(len(weights)):
         moved = np.zeros(len(weights))
         moved[j] = 1e-6
         up, down = (log_probability(spikes, weights + s * moved, neuron, n_steps, own) for s in (1, -1))
         result[j] = neuron.delta_mv * (forgotten @ (up - down)) / 2e-6
+    return result
+
+
+def believed_eligibility(
+    spikes: list[tuple[int, int]], weights: np.ndarray, neuron: EscapeNeuron, n_steps: int, own: set[int],
+    forgotten: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """The same for a neuron as its synapses take it: with another hazard, and not reset by its spikes."""
+    unit = np.eye(len(weights))
+    alone = [potentials(spikes, unit[j], neuron, n_steps, set()) for j in range(len(weights))]
+    result = np.zeros(len(weights))
+    for t, v in enumerate(potentials(spikes, weights, neuron, n_steps, own)):
+        excess = ((0.0 if v is None else v) - neuron.threshold_mv) / neuron.believed_delta_mv
+        surprise = 1.0 if t in own else -neuron.believed_hz * neuron.step_ms / 1000 * math.exp(excess)
+        for j in range(len(weights)):
+            result[j] += forgotten[t] * surprise * alone[j][t]
     return result
 
 

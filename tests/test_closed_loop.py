@@ -80,6 +80,24 @@ def test_worth_is_the_lowest_loss_over_the_speeds(judge: _Judge) -> None:
     assert worth == pytest.approx(min(everything))
 
 
+def test_only_the_best_go_on_to_more_problems() -> None:
+    points = dict(lesson().samples["feedforward"].columns)
+    problems = TASK.draw(SMALL, 12, np.random.SeedSequence(0))
+    judge = _Judge(TASK, problems, "feedforward", points, 1.0, max_nodes=15, n_first=2)
+    assert [one.n_problems for one in judge.rounds] == [2, 6, 4]
+    texts = ["x*y - w*y**2", "-x*y", "x", "-w", "w", "-x", "y*w", "-y"]
+    judge.all_of([node(text) for text in texts])
+    # Eight at four speeds on two problems, two at two speeds on six more, one at its best on the last four.
+    assert judge.n_simulated == 8 * 4 * 2 + 2 * 2 * 6 + 1 * 1 * 4
+    ((loss, rule),) = judge.best.values()
+    assert loss == pytest.approx(TASK.losses(rule, problems).mean())
+    assert loss == judge(node("x*y - w*y**2"))
+    assert [len(seen) for seen in judge.seen.values()] == [8, 2, 1]
+    n_simulated = judge.n_simulated
+    judge(node("-x*y*w"))  # of those that come later, too, the worse ones meet few problems
+    assert judge.n_simulated == n_simulated + 8
+
+
 @pytest.mark.parametrize("text", ["0*x", "1/(x - x)", "log(-1 - x**2)", "tanh(" * 16 + "x" + ")" * 16])
 def test_what_is_no_rule_costs_nothing(judge: _Judge, text: str) -> None:
     assert judge(node(text)) == HOPELESS

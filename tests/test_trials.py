@@ -60,12 +60,17 @@ def test_eligibility_is_the_derivative_of_the_log_probability_of_the_spikes() ->
     np.testing.assert_array_equal(run.weights_before, np.repeat(weights[:, None], 6, axis=1))
 
 
+BELIEVED = replace(NEURON, believed_hz=30.0, believed_delta_mv=4.0)
+"""Synapses that take the neuron for one which spikes more easily."""
+
+
+@pytest.mark.parametrize("neuron", [NEURON, BELIEVED], ids=["exact", "believed"])
 @pytest.mark.parametrize("text", ["(R - 1)*E", "(R - Rbar)*E/(1 + Rpos)", "R*tanh(E) - 0.1*w + 0.2*Rbar"])
-def test_learning_is_that_of_the_slow_twin(text: str) -> None:
+def test_learning_is_that_of_the_slow_twin(text: str, neuron: EscapeNeuron) -> None:
     stimuli, weights = drawn()
-    run = run_trials(program_of(text), stimuli, weights, NEURON, learning_rate=0.2, mean_trials=3.0)
+    run = run_trials(program_of(text), stimuli, weights, neuron, learning_rate=0.2, mean_trials=3.0)
     for p in range(2):
-        rewards, final = run_slowly(program_of(text), stimuli, weights[p], NEURON, 0.2, 3.0, p)
+        rewards, final = run_slowly(program_of(text), stimuli, weights[p], neuron, 0.2, 3.0, p)
         np.testing.assert_array_equal(run.rewards[p], rewards)
         np.testing.assert_allclose(run.weights[p], final, rtol=1e-4, atol=1e-7)
 
@@ -82,6 +87,36 @@ def test_the_mean_eligibility_is_zero() -> None:
     active = e.std(axis=0) > 0
     assert active.sum() > 1
     assert np.abs(e.mean(axis=0)[active] / (e.std(axis=0)[active] / np.sqrt(20_000))).max() < 4
+
+
+def test_what_synapses_believe_changes_their_eligibility_and_not_the_neuron() -> None:
+    stimuli, weights = drawn()
+    exact, believed = (
+        run_trials(program_of("0*E"), stimuli, weights, neuron, learning_rate=1.0, mean_trials=5, n_kept=6)
+        for neuron in (NEURON, BELIEVED)
+    )
+    np.testing.assert_array_equal(exact.rewards, believed.rewards)
+    for p, k in np.ndindex(2, 6):
+        spikes = spikes_of(stimuli, p, k)
+        own = own_spikes(spikes, weights[p], NEURON, N_STEPS, stimuli.draws[p, k])
+        expected = eligibility(spikes, weights[p], BELIEVED, N_STEPS, own)
+        np.testing.assert_allclose(believed.eligibilities[p, k], expected, rtol=1e-9, atol=1e-12)
+    assert np.abs(exact.eligibilities - believed.eligibilities).max() > 0.1
+
+
+def test_a_neuron_that_is_silent_by_far_learns_only_from_what_its_synapses_believe() -> None:
+    """The published neuron: well below threshold its own spikes say nothing of its weights."""
+    stimuli, weights = drawn()
+    weights = 0.05 * np.abs(weights)
+    silent = replace(NEURON, threshold_mv=15.0, rate_hz=0.01, delta_mv=0.2)
+    largest = [
+        np.abs(run_trials(
+            program_of("0*E"), stimuli, weights, neuron, learning_rate=1.0, mean_trials=5, n_kept=6
+        ).eligibilities).max()
+        for neuron in (silent, replace(silent, believed_hz=10.0, believed_delta_mv=5.0))
+    ]  # fmt: skip
+    assert largest[0] < 1e-12
+    assert largest[1] > 1e-3
 
 
 def test_a_blow_up_is_seen() -> None:

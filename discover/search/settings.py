@@ -291,6 +291,9 @@ class SearchSettings:
         Where the loss of the task drives: all products of at most so many variables, and all sums and
         differences of two of them, are simulated before the evolution begins; 0 for none. With ``blocks``
         these products are the terms that are tried.
+    task_problems, task_first : int
+        Problems by which expressions are judged there, and how many of them every expression meets at first.
+        Only the best quarter goes on to four times as many, and so on; 0 for all at once.
     terms : TermsSettings
     operon : OperonSettings
     pysr : PySRSettings
@@ -307,6 +310,8 @@ class SearchSettings:
     relative_resolution: Annotated[float, Ge(0), Le(1)] = 0.05
     objective: Literal["update", "task", "blocks"] = "update"
     task_degree: Annotated[int, Ge(0), Le(4)] = 0
+    task_problems: Annotated[int, Ge(1), Le(100_000)] = 8
+    task_first: Annotated[int, Ge(0), Le(100_000)] = 0
     terms: TermsSettings = field(default_factory=TermsSettings)
     operon: OperonSettings = field(default_factory=OperonSettings)
     pysr: PySRSettings = field(default_factory=PySRSettings)

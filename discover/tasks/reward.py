@@ -69,11 +69,15 @@ class RewardSettings:
     mean_trials : float
         Time constant of the running means of rewards; chosen here.
     tau_eligibility_ms : float
-        With which eligibility is forgotten within a trial; chosen here.
+        With which eligibility is forgotten within a trial.
     escape_hz, delta_mv : float
         Rate of spikes at threshold, and the potential that makes it e-fold.
+    believed_hz, believed_delta_mv : float
+        The same as the eligibility has them. In the published simulations it is that of another neuron, one
+        that spikes more easily and whose potential goes on through spikes. With a potential of zero it is
+        that of the neuron as it is.
     step_ms : float
-        Of the simulation.
+        Of the simulation; published 0.01.
     learning_rate : float
         Weights are in nA and eligibilities in mV per nA.
     """
@@ -89,8 +93,10 @@ class RewardSettings:
     tau_eligibility_ms: Annotated[float, Gt(0), Le(100_000)] = 500.0
     escape_hz: Annotated[float, Gt(0), Le(1_000)] = 0.01
     delta_mv: Annotated[float, Gt(0), Le(100)] = 0.2
+    believed_hz: Annotated[float, Ge(0), Le(1_000)] = 10.0
+    believed_delta_mv: Annotated[float, Ge(0), Le(100)] = 5.0
     step_ms: Annotated[float, Gt(0), Le(10)] = 0.5
-    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.05
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.04
 
     def __post_init__(self) -> None:
         if self.duration_ms < self.step_ms:
@@ -113,6 +119,8 @@ class RewardSettings:
             delta_mv=self.delta_mv,
             tau_eligibility_ms=self.tau_eligibility_ms,
             step_ms=self.step_ms,
+            believed_hz=self.believed_hz,
+            believed_delta_mv=self.believed_delta_mv,
         )
 
 
