@@ -140,7 +140,7 @@ the reward, and m its running mean."""
 
 REWARD = Slot("reward", "E", "R", "w", "feedforward", recorded=("Rbar", "Rpos"))
 """Synapses of a spiking neuron after a trial: eligibility E, reward R, and running means of the reward and of
-its positive part; that of the size of its negative part is the second less the first."""
+its positive part; that of its negative part is the first less the second."""
 
 ON_PRE = Slot("on_pre", None, "x_post", "w", "spiking")
 """A spiking synapse at a presynaptic spike."""

@@ -2,7 +2,7 @@
 
 The neuron is driven by currents and is to answer to frozen patterns of input spikes with at least one spike
 or with none. Rules see the eligibility of a synapse (E), the reward (R), the weight (w) and running means of
-the reward (Rbar) and of its positive part (Rpos); that of the size of its negative part is ``Rpos - Rbar``.
+the reward (Rbar) and of its positive part (Rpos); that of its negative part is ``Rbar - Rpos``.
 :mod:`sims._trial_kernels` has the equations and the order of a step.
 
 References

@@ -52,6 +52,21 @@ def test_few_stimuli_are_learnt_and_nothing_is_without_a_rule() -> None:
     assert wrong.mean() > learnt["loss"].mean() + 0.2
 
 
+def test_published_forms_collect_about_what_was_published() -> None:
+    published = RewardSettings(step_ms=2.0)
+    problems = TASK.draw(published, 64, seeded(1))
+    first, second, third = (
+        TASK.evaluate(get_known_rule(name), problems)["reward"]
+        for name in ("urbanczik-senn", "evolved-reward-2", "evolved-reward-3")
+    )
+    assert 170 < first.mean() < 230  # published: 216.2, 242.0 and 256.0
+    for longer in (second, third):
+        assert (longer - first).mean() > 3 * (longer - first).std(ddof=1) / 8
+        assert longer.mean() < 1.25 * first.mean()
+    with_exact_eligibility = TASK.draw(replace(published, believed_delta_mv=0.0), 64, seeded(1))
+    assert TASK.evaluate(get_known_rule("urbanczik-senn"), with_exact_eligibility)["reward"].mean() < 100
+
+
 def test_known_rules_run_and_coefficients_say_the_same() -> None:
     problems = TASK.draw(SMALL, 3, seeded())
     assert n_coefficients(TASK) == 243

@@ -68,8 +68,8 @@ class _Entry:
 
     @property
     def loss(self) -> float:
-        """Lowest mean loss of its speeds."""
-        return float(self.losses.mean(axis=1).min())
+        """Lowest mean loss of its speeds, at most that of what is no rule."""
+        return min(HOPELESS, float(self.losses.mean(axis=1).min()))
 
 
 @dataclass
