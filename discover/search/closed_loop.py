@@ -3,8 +3,8 @@
 Engines that fit a teacher's update cost no simulation until their proposals are tried, but see the task only
 through the teacher. Here every expression is simulated, at a few speeds; those that are the same function up
 to a factor only once. Where many problems are needed, each expression begins with few of them, and goes on to
-four times as many, at the better half of its speeds, if it is among the best quarter of those that came so far
-(successive halving).
+four times as many, at the better half of its speeds, if it is among the best quarter of those that came so
+far (successive halving).
 
 References
 ----------
