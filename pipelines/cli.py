@@ -373,7 +373,7 @@ def _echo_table(path: Path, rows: list[dict[str, Any]], as_json: bool) -> None:
     typer.echo(f"written: {path}", err=True)
 
 
-@app.command()
+@app.command(hidden=True)
 def manifold(
     name: RunName,
     restarts: Annotated[int, typer.Option(min=1, max=100_000, help="Random starts of the search.")] = 20,
@@ -382,33 +382,11 @@ def manifold(
     scheduler: Scheduler = "",
     results: Results = DEFAULT_RESULTS,
 ) -> None:
-    """Search a spiking rule from many starts and set what is found beside the mean field.
+    """Do what `discover posterior --restarts` does; this is its older name."""
+    from pipelines.cli_posterior import posterior_by_restarts
 
-    The older study of what `discover posterior` answers with probabilities.
-    """
-    use_threads(threads)
-    from discover.tasks import get_task
-    from pipelines.backend import Where
-    from pipelines.events import open_reporter
-    from pipelines.runs import find_run, locked
-    from pipelines.stages import run_stages
-    from pipelines.studies import study_manifold
-
-    where = Where(backend, scheduler)
-    found = find_run(name, results)
-    with locked(found.folder):
-        reporter = open_reporter(found.folder)
-        try:
-            prepare = (get_task(found.config.task), found.config.problems)
-            with where.at_work(reporter, prepare), reporter.stage("manifold") as progress:
-                answers = study_manifold(found, restarts, progress)
-            if (found.folder / "report.html").is_file():
-                run_stages(found.folder, found.config, ("report",), reporter, fresh=True)
-        finally:
-            reporter.close()
-    for answer in answers.values():
-        typer.echo(answer)
-    typer.echo(f"figures and numbers: {found.folder / 'manifold.json'}, {found.folder / 'figures'}")
+    typer.echo(f"discover manifold is now: discover posterior {name} --restarts {restarts}", err=True)
+    posterior_by_restarts(name, restarts, threads, backend, scheduler, results)
 
 
 @app.command()

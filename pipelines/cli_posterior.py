@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from discover.errors import ConfigError
 from pipelines.options import DEFAULT_RESULTS, AsJson, Backend, Results, RunName, Scheduler, Threads
 
-__all__ = ["posterior"]
+__all__ = ["posterior", "posterior_by_restarts"]
 
 MOST = 10_000_000
 
@@ -45,6 +46,21 @@ def posterior(
             metavar="CSV", help="Read rules and classes from the table of a screen of the task memory."
         ),
     ] = None,
+    fresh: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MOST, help="With --screen: simulate so many samples and count how many are stable."
+        ),
+    ] = 0,
+    restarts: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100_000,
+            help="For ei-balance: instead of sampling, search from so many random starts and compare what is "
+            "found with a mean field.",
+        ),
+    ] = 0,
     update: Annotated[
         bool, typer.Option("--update", help="Simulate anew, and replace what is there.")
     ] = False,
@@ -64,12 +80,20 @@ def posterior(
     from pipelines.runs import find_run, locked
     from pipelines.show import as_json as to_json
     from pipelines.stages import run_stages
-    from pipelines.threads import use_threads
+    from pipelines.threads import available_threads, use_threads
 
+    if restarts:
+        if any((terms, candidate, screen, largest, fresh, update, as_json)) or seed is not None:
+            raise ConfigError(
+                "--restarts searches the published family and samples nothing; it goes with --threads, "
+                "--backend, --scheduler and --results alone."
+            )
+        posterior_by_restarts(name, restarts, threads, backend, scheduler, results)
+        return
     use_threads(threads)
     where = Where(backend, scheduler)
     found = find_run(name, results)
-    asked = Asked(terms, candidate, largest, seed, screen, update)
+    asked = Asked(terms, candidate, largest, seed, screen, fresh, threads or available_threads(), update)
     budget = Budget(most_rules=rules, n_accepted=accepted, n_samples=samples)
     with locked(found.folder):
         reporter = open_reporter(found.folder)
@@ -92,3 +116,33 @@ def posterior(
         f"{found.folder / 'figures'}",
         err=True,
     )
+
+
+def posterior_by_restarts(
+    name: str, restarts: int, threads: int | None, backend: str, scheduler: str, results: Path
+) -> None:
+    """Search single rules of a posterior from random starts, and compare them with a mean field."""
+    from discover.tasks import get_task
+    from pipelines.backend import Where
+    from pipelines.events import open_reporter
+    from pipelines.runs import find_run, locked
+    from pipelines.stages import run_stages
+    from pipelines.studies import study_manifold
+    from pipelines.threads import use_threads
+
+    use_threads(threads)
+    where = Where(backend, scheduler)
+    found = find_run(name, results)
+    with locked(found.folder):
+        reporter = open_reporter(found.folder)
+        try:
+            prepare = (get_task(found.config.task), found.config.problems)
+            with where.at_work(reporter, prepare), reporter.stage("manifold") as progress:
+                answers = study_manifold(found, restarts, progress)
+            if (found.folder / "report.html").is_file():
+                run_stages(found.folder, found.config, ("report",), reporter, fresh=True)
+        finally:
+            reporter.close()
+    for answer in answers.values():
+        typer.echo(answer)
+    typer.echo(f"figures and numbers: {found.folder / 'manifold.json'}, {found.folder / 'figures'}")

@@ -24,10 +24,13 @@ from discover.posterior.simulations import BATCH, Condition
 from pipelines import artefacts
 from pipelines.runs import refuse_link
 
-__all__ = ["FOLDER", "BatchTable", "PosteriorFiles"]
+__all__ = ["FOLDER", "FRESH", "BatchTable", "PosteriorFiles"]
 
 FOLDER = "posterior"
 """Folder of a run in which its posterior lands."""
+
+FRESH = "fresh"
+"""Folder within it, of samples of a screen's posterior that were simulated anew."""
 
 MAX_BYTES = 256_000_000
 COLUMNS = ("batch", "stage", "passed", "loss")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from discover.errors import ConfigError
 from discover.posterior.forms import Posterior
@@ -16,6 +18,7 @@ from discover.posterior.prior import LARGEST, Family, family_of_rule, family_of_
 from discover.posterior.rounds import Budget
 from discover.progress import Progress, part
 from discover.rule import Rule
+from discover.screen import CLASSES
 from discover.tasks.base import Task, known_rules_of, update_slots
 from pipelines import artefacts
 from pipelines.posterior import BatchTable, PosteriorFiles
@@ -29,6 +32,8 @@ __all__ = ["Asked", "posterior_of_run"]
 
 STREAM = 2_022
 """Root of the random numbers beside the run's seed; no stage draws from it."""
+
+N_TELLING = 10
 
 MODULES = ("discover.posterior.simulations", "discover.posterior.rounds", "discover.tasks")
 
@@ -49,6 +54,10 @@ class Asked:
         Of all random numbers; the pipeline's by default.
     screen : Path, optional
         Table of a screen, in the place of simulations.
+    fresh : int
+        Samples of a screen's posterior that are simulated anew.
+    jobs : int
+        Of these, how many at a time on this machine.
     update : bool
         Whether to begin anew.
     """
@@ -58,6 +67,8 @@ class Asked:
     largest: float | None = None
     seed: int | None = None
     screen: Path | None = None
+    fresh: int = 0
+    jobs: int = 1
     update: bool = False
 
 
@@ -88,10 +99,17 @@ def posterior_of_run(
     """
     if asked.terms and asked.candidate:
         raise ConfigError("--terms and --candidate name two families of rules; give one of them.")
+    if asked.fresh and asked.screen is None:
+        raise ConfigError(
+            "--fresh simulates samples of a screen's posterior; name its table with --screen. For other "
+            "tasks samples are always tried on fresh problems."
+        )
+    if asked.fresh > budget.n_samples:
+        raise ConfigError(f"--fresh: of {budget.n_samples} samples {asked.fresh} cannot be simulated.")
     config = found.config
     seed = np.random.SeedSequence([_root(found, asked), STREAM])
     if asked.screen is not None:
-        posterior, columns = _screened(found, asked.screen, budget, seed, progress)
+        posterior, columns = _screened(found, asked, asked.screen, budget, seed, progress, note)
     elif config.task == "pairing":
         posterior, columns = _exact(found, asked, budget, seed, progress)
     else:
@@ -161,9 +179,15 @@ def _exact(
 
 
 def _screened(
-    found: Run, path: Path, budget: Budget, seed: np.random.SeedSequence, progress: Progress
+    found: Run,
+    asked: Asked,
+    path: Path,
+    budget: Budget,
+    seed: np.random.SeedSequence,
+    progress: Progress,
+    note: Callable[[str], None],
 ) -> tuple[Posterior, dict[str, Any]]:
-    from discover.posterior.screened import screen_posterior
+    from discover.posterior.screened import screen_posterior, with_fresh
     from pipelines.screen import read_table
 
     if found.config.task != "memory":
@@ -171,8 +195,36 @@ def _screened(
             f"Tables of screens are of the task memory; {found.config.name} is a pipeline of "
             f"{found.config.task}."
         )
-    posterior, samples = screen_posterior(read_table(path), budget, seed, progress)
+    end = 0.1 if asked.fresh else 1.0
+    posterior, samples = screen_posterior(read_table(path), budget, seed, part(progress, 0.0, end))
+    if asked.fresh:
+        counts = _simulated_anew(found, asked, path, samples.values, part(progress, end, 1.0), note)
+        n_stable = sum(row["n"] for row in counts if row["class"] == "any stable")
+        posterior = with_fresh(
+            posterior, n_stable, sum(row["n"] for row in counts if row["class"] in CLASSES)
+        )
     return posterior, _columns(posterior.family, samples)
+
+
+def _simulated_anew(
+    found: Run,
+    asked: Asked,
+    path: Path,
+    values: NDArray[np.float64],
+    progress: Progress,
+    note: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Run the first samples as a screen of their own, under what the screen of a table was asked."""
+    from pipelines.posterior import FOLDER, FRESH
+    from pipelines.screen import ScreenFiles, asked_of, run_and_write
+
+    refuse_link(found.folder / FOLDER)
+    quartets = dict(enumerate(values[: asked.fresh]))
+    # More samples go on where fewer ended, so that the first ones tell which samples they are.
+    source = hashlib.sha256(values[:N_TELLING].tobytes()).hexdigest()
+    screen = replace(asked_of(path), n_rules=asked.fresh, quartets=quartets)
+    files = ScreenFiles(screen, found.folder / FOLDER / FRESH, source)
+    return run_and_write(files, progress, note, asked.jobs, asked.update)
 
 
 def _root(found: Run, asked: Asked) -> int:

@@ -20,11 +20,21 @@ from discover.checked import open_plain, parse_json, read_plain, shortened
 from discover.errors import ArtefactError
 from discover.progress import Progress
 from discover.screen import CLASSES, PARAMETERS, Screen, class_shares, columns_of, run_screen
+from discover.tasks.memory_measures import MemorySettings
 from pipelines import artefacts
+from pipelines.config import validated
 from pipelines.look import PLAIN, Look
 from pipelines.runs import locked, refuse_link
 
-__all__ = ["SCREENS", "ScreenFiles", "counts_as_text", "read_table", "run_and_write", "stable_quartets"]
+__all__ = [
+    "SCREENS",
+    "ScreenFiles",
+    "asked_of",
+    "counts_as_text",
+    "read_table",
+    "run_and_write",
+    "stable_quartets",
+]
 
 SCREENS = "screens"
 """Folder of all screens among the results."""
@@ -147,6 +157,28 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise ArtefactError(f"{path} cannot be read: {error}.") from None
     return _parsed(path, text)
+
+
+def asked_of(table: Path) -> Screen:
+    """Return what the screen of a table was asked, from ``screen.json`` beside it; without its quartets.
+
+    Raises
+    ------
+    ArtefactError, ConfigError
+        If there is no such file, or it is damaged.
+    """
+    about = table.with_name("screen.json")
+    request = _asked_before(about)
+    if not request:
+        raise ArtefactError(
+            f"{about} is missing: it says under which settings the quartets of {table.name} ran, and new "
+            "ones have to run under the same. `discover screen` writes both files."
+        )
+    settings = validated(MemorySettings, request.get("settings", {}), "settings", str(about))
+    try:
+        return Screen(settings, 0, int(request["seed"]), tuple(map(str, request["active"])))
+    except (KeyError, TypeError, ValueError):
+        raise ArtefactError(f"{about} is damaged: it lacks the seed or the projections.") from None
 
 
 def stable_quartets(rows: Sequence[Mapping[str, Any]]) -> dict[int, Any]:

@@ -452,6 +452,26 @@ def test_studies_give_the_same_rows(cluster: Cluster) -> None:
     assert known == recover_known(["terms"], [0.0], 2, few, silent, ["bcm"])
 
 
+@pytest.mark.slow
+def test_rules_of_a_posterior_are_simulated_on_a_cluster_as_here(cluster: Cluster) -> None:
+    from discover.posterior import Budget, family_of_terms
+    from discover.posterior.rounds import simulated
+    from discover.posterior.simulations import condition_of
+
+    task, _ = oja()
+    family = family_of_terms(task, {"feedforward": ["x*y", "w*y**2"]})
+    condition = condition_of(task, task.settings_type(), 2)
+    budget = Budget(n_prior=128, n_round=64, most_rules=192)
+    asked = (task, condition, family, budget, np.random.SeedSequence(6))
+    came: list[int] = []
+    with dask_backend(cluster.address, silent_note, None, 60):
+        there = simulated(*asked, {}, lambda batch: came.append(batch.number))
+    here = simulated(*asked, {}, lambda batch: None)
+    assert sorted(came) == [0, 1, 2]
+    for name in ("values", "passed", "loss", "stage"):
+        assert getattr(there, name).tobytes() == getattr(here, name).tobytes(), name
+
+
 def test_workers_get_the_task_itself_whatever_counts_or_keeps_its_simulations(tmp_path, monkeypatch):
     task = get_task("oja")
     problems = task.draw(task.settings_type(**SIZES), 3, np.random.SeedSequence(0))

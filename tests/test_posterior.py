@@ -21,6 +21,7 @@ from discover.pairing.terms import Term, design
 from discover.posterior import Budget, Family, Parameter, Posterior, family_of_rule, family_of_terms
 from discover.posterior import pairing as exact
 from discover.posterior.chain import effective_chain, hamiltonian
+from discover.posterior.mixture import Round, expected_numbers
 from discover.posterior.neural import with_torch
 from discover.posterior.prior import with_range
 from discover.posterior.reading import directions_of, placed_rules
@@ -37,12 +38,13 @@ from discover.posterior.weighing import (
 )
 from discover.posterior.words import answers_of
 from discover.rule import Rule
-from discover.screen import PARAMETERS, drawn_quartet
+from discover.screen import PARAMETERS, Screen, columns_of, drawn_quartet
 from discover.stored import read_stored
 from discover.tasks import get_task
 from discover.tasks.pairing import protocols_of
 from pipelines import artefacts
 from pipelines.posterior import BatchTable, PosteriorFiles
+from pipelines.screen import ScreenFiles
 
 FloatArray = NDArray[np.float64]
 
@@ -268,6 +270,16 @@ def test_weighed_samples_follow_the_target() -> None:
     assert weighted_distance(points, points[rows], weights, np.ones(4000)) < 0.031
 
 
+def test_rules_are_expected_where_rounds_have_drawn_them() -> None:
+    rng = np.random.default_rng(7)
+    points = rng.normal(size=(200_000, 1))
+    rounds = (Round(300), Round(500, lambda at: at[:, 0] > 1.0, 0.1587, 0.9))
+    expected = expected_numbers(rounds, points)
+    # The expected number of rules in a region is the mean over the prior, here of half of the line.
+    assert abs(expected.mean() - 800) < 10
+    assert abs((expected * (points[:, 0] < 0)).mean() - (300 + 50) / 2) < 3
+
+
 def test_coverage_is_that_of_the_regions_of_highest_density() -> None:
     ranks = np.random.default_rng(1).integers(0, 1001, 20_000)
     assert all(abs(found - nominal) < 0.02 for nominal, found in coverage_of(ranks, 1000))
@@ -417,7 +429,7 @@ def screen_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
     rows = []
     for number in range(n):
         values = dict(zip(PARAMETERS, drawn_quartet(seed, number).tolist(), strict=True))
-        is_stable = values["EE_gamma"] + values["EI_beta"] < -1.0
+        is_stable = values["EE_alpha"] + values["EI_beta"] < -1.0
         rows.append({"rule": number, "class": "stable" if is_stable else "unstable", **values})
     return rows
 
@@ -425,12 +437,78 @@ def screen_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
 def test_a_screen_says_which_quartets_are_stable() -> None:
     posterior, samples = screen_posterior(screen_rows(600), Budget(n_samples=800), np.random.SeedSequence(0))
     good = (
-        samples.values[:, PARAMETERS.index("EE_gamma")] + samples.values[:, PARAMETERS.index("EI_beta")] < -1
+        samples.values[:, PARAMETERS.index("EE_alpha")] + samples.values[:, PARAMETERS.index("EI_beta")] < -1
     )
     assert good.mean() > posterior.spent.prior_share + 0.25
     assert abs(posterior.spent.restricted_share - good.mean()) < 0.15  # what it expects of left-out quartets
     weights = posterior.directions[0].weights
-    assert set(sorted(weights, key=lambda name: -abs(weights[name]))[:2]) == {"EE: gamma", "EI: beta"}
+    assert set(sorted(weights, key=lambda name: -abs(weights[name]))[:2]) == {"EE: alpha", "EI: beta"}
+
+
+def test_squares_and_products_of_drifts_are_learnt() -> None:
+    """Stable where the drift by coincidences is small in size: no plane divides these from the others."""
+    rows = []
+    for row in screen_rows(1200):
+        drift = row["EI_gamma"] * row["EI_tau_pre"]
+        rows.append({**row, "class": "stable" if abs(drift) < 20.0 else "unstable"})
+    posterior, samples = screen_posterior(rows, Budget(n_samples=800), np.random.SeedSequence(0))
+    drawn = dict(zip(PARAMETERS, samples.values.T, strict=True))
+    good = np.abs(drawn["EI_gamma"] * drawn["EI_tau_pre"]) < 20.0
+    assert good.mean() > posterior.spent.prior_share + 0.15
+    assert "EI" in answers_of(posterior)["notes"].partition("log odds: ")[2][:2]
+
+
+def test_samples_of_a_screen_are_simulated_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    import pipelines.screen as screens
+    from pipelines.cli import app
+
+    ran: list[int] = []
+
+    def instead(screen: Any, done: Any, arrived: Any, jobs: int) -> None:
+        """Say of quartets what the rows of this test say, without their networks."""
+        for number in screen.numbers:
+            if number in done:
+                continue
+            ran.append(number)
+            values = dict(zip(PARAMETERS, screen.quartet(number).tolist(), strict=True))
+            row = dict.fromkeys(columns_of(screen.settings), "") | {"rule": number, **values}
+            is_stable = values["EE_alpha"] + values["EI_beta"] < -1.0
+            row |= {"class": "stable" if is_stable else "unstable", "break_s": -1.0, "loss": 1.0}
+            row |= {"completed": 1.0, "seconds": 0.1}
+            arrived(row)
+
+    monkeypatch.setattr(screens, "run_screen", instead)
+    table = tmp_path / "screen.csv"
+    artefacts.write_csv(table, screen_rows(400))
+    words = ["posterior", "memory", "--screen", str(table), "--results", str(tmp_path), "--samples", "100"]
+    refused = CliRunner().invoke(app, [*words, "--fresh", "20"])
+    assert refused.exit_code == 2
+    assert "screen.json is missing" in refused.output.replace("\n", "")
+    settings = get_task("memory").settings_type(breaks_s=(1.0, 10.0))
+    asked = ScreenFiles(Screen(settings, 400, 7), tmp_path).request
+    (tmp_path / "screen.json").write_text(artefacts.to_text({"request": asked}))
+    for number in (20, 30, 30):  # further samples go on where the first ones ended
+        result = CliRunner().invoke(app, [*words, "--fresh", str(number)])
+        assert result.exit_code == 0, result.output
+    assert ran == list(range(30))
+    fresh = tmp_path / "memory" / "posterior" / "fresh"
+    request = json.loads((fresh / "screen.json").read_text())["request"]
+    assert (request["seed"], request["settings"]) == (7, json.loads(artefacts.to_text(asked))["settings"])
+    rows = screens.read_table(fresh / "screen.csv")
+    n_stable = sum(row["class"] != "unstable" for row in rows)
+    said = result.output.replace("\n", " ")
+    assert f"Of 30 samples that were simulated anew, {n_stable} do" in said
+    assert "430 rules were simulated in all" in said
+    posterior = read_stored(tmp_path / "memory" / "posterior.json", Posterior)
+    assert posterior.predictive is not None
+    assert posterior.predictive.low < n_stable / 30 < posterior.predictive.high
+    samples = np.loadtxt(tmp_path / "memory" / "posterior" / "samples.csv", delimiter=",", skiprows=1)
+    assert np.array_equal(samples[:30, :24], [[row[name] for name in PARAMETERS] for row in rows])
+    other = CliRunner().invoke(app, [*words, "--fresh", "20", "--seed", "9"])
+    assert other.exit_code == 2
+    assert "other settings" in other.output.replace("\n", " ")
 
 
 def test_too_small_a_screen_is_refused() -> None:
@@ -504,6 +582,8 @@ def test_the_program_imports_nothing_of_the_extra() -> None:
         (["oja", "--terms", "x*q"], "no term"),
         (["oja", "--screen", "no.csv"], "memory"),
         (["memory"], "--screen"),
+        (["memory", "--fresh", "5"], "--screen"),
+        (["ei-balance", "--restarts", "2", "--candidate", "c01"], "--restarts"),
         (["pairing", "--largest", "2"], "--largest"),
         (["pairing", "--terms", "during: x_pre"], "pre or a post spike"),
     ],

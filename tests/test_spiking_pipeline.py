@@ -23,7 +23,7 @@ def test_every_stage_runs_and_the_report_shows_what_spiking_rules_have(tmp_path,
     assert {name for by in refined for name in by.split(", ")} <= {"", "cma-es", "made simpler"}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "What an experiment would see" in page
-    assert "The manifold of rules" not in page
+    assert "Rules of many restarts" not in page
     assert "The rule without a formula" in page
     assert "a spline of the other side" in page
     assert (folder / "figures" / "teacher.svg").stat().st_size > 1000
@@ -31,13 +31,18 @@ def test_every_stage_runs_and_the_report_shows_what_spiking_rules_have(tmp_path,
     assert path["teacher"]["kind"] == "spiking"
     proposers = {name for one in front["candidates"] for name in one["provenance"]["proposed_by"]}
     assert any(name.endswith("on the teacher") for name in proposers)
-    study = CliRunner().invoke(app, ["manifold", "ei-balance-smoke", "--restarts", "2"])
+    study = CliRunner().invoke(app, ["posterior", "ei-balance-smoke", "--restarts", "2"])
     assert study.exit_code == 0, study.output
     assert "converged restarts" in study.stdout
     assert not (folder / ".manifold.journal").exists()
     content = json.loads((folder / "manifold.json").read_text(encoding="utf-8"))
     assert len(content["searched"]) == 2
-    assert "The manifold of rules" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "Rules of many restarts" in (folder / "report.html").read_text(encoding="utf-8")
+    before = (folder / "manifold.json").read_bytes()
+    older = CliRunner().invoke(app, ["manifold", "ei-balance-smoke", "--restarts", "2"])
+    assert older.exit_code == 0, older.output
+    assert "discover posterior ei-balance-smoke --restarts 2" in older.stderr
+    assert (folder / "manifold.json").read_bytes() == before
     for name in ("experiment", "manifold"):
         assert (folder / "figures" / f"{name}.svg").stat().st_size > 1000
     exported = CliRunner().invoke(app, ["export", "ei-balance-smoke", "--to", "brian2"])

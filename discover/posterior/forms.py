@@ -127,7 +127,8 @@ class Predictive(Stored):
         Of all these runs in which the task was done, with the 95 % Wilson interval of a share of `n_samples`.
     low, high : float
     unweighed_share : float
-        The same of samples as the network draws them, before they are weighed; NaN where not tried.
+        The same of samples as the network draws them, before they are weighed; NaN where not tried. For a
+        screen, that of rules drawn from the prior.
     """
 
     n_samples: Count

@@ -14,7 +14,7 @@ from discover.posterior.prior import Family
 from discover.posterior.simulations import BATCH, Condition, Table, child, run_batches
 from discover.progress import Progress, silent
 
-__all__ = ["Batch", "Budget", "simulated", "table_of"]
+__all__ = ["Batch", "Budget", "region_of", "simulated", "table_of"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -31,7 +31,7 @@ RESTRICTED_BELOW = 0.5
 CANDIDATES = 20_000
 MOST_CANDIDATES = 20_000_000
 
-PRIOR, WHERE, PROBLEMS, NETWORK, WEIGHING, FRESH, CHAIN, PICKS, TESTS = range(9)
+PRIOR, WHERE, PROBLEMS, NETWORK, WEIGHING, FRESH, CHAIN, PICKS, TESTS, MORE, MASS = range(11)
 """Streams of random numbers."""
 
 
@@ -52,11 +52,11 @@ class Budget:
     n_problems : int
         Problems in a row by which rules are accepted.
     n_more : int
-        Problems in a row that samples have to do when they are weighed.
+        Problems in a row that samples have to do when they are weighed; more than `n_problems`.
     n_members : int
         Networks of the ensemble.
     n_weighed : int
-        Samples of the network that are weighed.
+        Samples of the network that are weighed, together with the accepted rules.
     n_samples : int
         Samples that are written down.
     n_fresh, n_fresh_problems : int
@@ -185,13 +185,14 @@ def _proposed(
 ) -> FloatArray:
     """Return points of a stage: of the prior, or of where good rules can be."""
     rng = np.random.default_rng(child(seed, PRIOR, stage))
-    if stage == 0:
+    before = (
+        table_of({n: one for n, one in batches.items() if one.stage < stage}, condition.n_problems)
+        if stage
+        else None
+    )
+    is_inside = None if before is None else region_of(family, before, stage, seed)
+    if is_inside is None:
         return family.draw(n, rng)
-    before = table_of({n: one for n, one in batches.items() if one.stage < stage}, condition.n_problems)
-    is_good = before.passed >= 1
-    if is_good.sum() < FEWEST_GOOD or is_good[before.stage == 0].mean() > RESTRICTED_BELOW:
-        return family.draw(n, rng)
-    is_inside = restricted(family.standard(before.values), is_good, child(seed, WHERE, stage))
     found: list[FloatArray] = []
     n_found = n_tried = 0
     while n_found < n and n_tried < MOST_CANDIDATES:
@@ -202,3 +203,22 @@ def _proposed(
     if n_found < n:
         found.append(family.draw(n - n_found, rng))
     return np.concatenate(found)[:n]
+
+
+def region_of(
+    family: Family, before: Table, stage: int, seed: np.random.SeedSequence
+) -> Callable[[FloatArray], NDArray[np.bool_]] | None:
+    """Return what says of points whether rules of a stage are drawn there; None where all of the prior is.
+
+    Parameters
+    ----------
+    family : Family
+    before : Table
+        The rules of all stages before.
+    stage : int
+    seed : SeedSequence
+    """
+    is_good = before.passed >= 1
+    if is_good.sum() < FEWEST_GOOD or is_good[before.stage == 0].mean() > RESTRICTED_BELOW:
+        return None
+    return restricted(family.standard(before.values), is_good, child(seed, WHERE, stage))

@@ -1,9 +1,10 @@
 """The posterior of a task whose likelihood nobody can write down: simulate, learn, check, weigh, read.
 
-The target is the prior times the probability that a rule does so many problems in a row. A neural density
-that is conditioned on the number of problems that rules did proposes samples. Each of them is run on further
-problems; those that do all of these are weighed by the prior over the proposal. So the samples follow the
-target also where the network has not learnt it well, and what that costs shows in their effective number.
+The target is the prior times the probability that a rule does so many problems in a row. Candidates are the
+rules of the table that did all their problems, and samples of a neural density that is conditioned on the
+number of problems that rules did. Each of them is run on further problems; those that do all of these are
+weighed by the prior over the mixture that they were proposed from. So the samples follow the target also
+where the network has not learnt it well, and what that costs shows in their effective number.
 
 References
 ----------
@@ -24,6 +25,7 @@ from discover.errors import RunFailed
 from discover.outcome import share_interval
 from discover.posterior.chain import compared_with_chain
 from discover.posterior.forms import Calibration, Coverage, Placed, Posterior, Predictive, Spent
+from discover.posterior.mixture import expected_numbers, rounds_of
 from discover.posterior.neural import NeuralPosterior, Ranks, ranks_of, trained
 from discover.posterior.prior import Family
 from discover.posterior.reading import (
@@ -33,7 +35,7 @@ from discover.posterior.reading import (
     marginals_of,
     placed_rules,
 )
-from discover.posterior.rounds import CHAIN, FRESH, NETWORK, PICKS, TESTS, WEIGHING, Budget
+from discover.posterior.rounds import CHAIN, FRESH, MORE, NETWORK, PICKS, TESTS, WEIGHING, Budget
 from discover.posterior.simulations import BATCH, Condition, Table, child, run_batches
 from discover.posterior.surface import surface_of
 from discover.posterior.weighing import coverage_of, effective, importance, resampled
@@ -52,6 +54,9 @@ N_POOL = 4000
 
 FEWEST_TESTED = 100
 ALPHA = 0.05
+AIM = np.array([1.0])
+"""Share of its problems that a rule should do."""
+
 TOLD_APART = 0.6
 """A classifier that is right more often than this tells ranks from uniform ones."""
 
@@ -118,23 +123,16 @@ def neural_posterior(
     progress(0.0, "training the networks")
     network, ranks, n_tests = _learnt(family, table, budget, seed, part(progress, 0.0, 0.5))
     progress(0.5, "weighing samples")
-    aim = np.array([1.0])
-    points = network.sample(budget.n_weighed, aim)
-    log_proposal = network.log_density(points, aim)
-    harder = Condition(condition.settings, condition.tolerances, budget.n_more, condition.title)
-    passed = tried(task, harder, family, points, child(seed, WEIGHING), part(progress, 0.5, 0.75))
-    n_runs = int(np.minimum(passed + 1, budget.n_more).sum())
-    log_prior = -0.5 * np.sum(points**2, axis=1)
-    good = passed == budget.n_more
-    weights = importance(np.where(good, log_prior, -np.inf), log_proposal)
+    pool = _candidates(task, condition, family, table, network, budget, seed, part(progress, 0.5, 0.75))
+    points, weights = pool.points, pool.weights
     if not weights.any():
         raise RunFailed(
-            f"None of {len(points)} samples of the network does {budget.n_more} problems in a row. More "
-            "simulations (--rules, --accepted) let it learn more."
+            f"None of {len(points)} candidates does {budget.n_more} problems in a row. More simulations "
+            "(--rules, --accepted) let the network learn more."
         )
     progress(0.75, "fresh problems")
     predictive, n_fresh_runs = _predicted(
-        task, condition, family, points, weights, passed, budget, seed, part(progress, 0.75, 0.9)
+        task, condition, family, pool, budget, seed, part(progress, 0.75, 0.9)
     )
     kept = points[weights > 0], weights[weights > 0]
     correlations = conditional_correlations(*kept)
@@ -142,9 +140,15 @@ def neural_posterior(
     picks = np.random.default_rng(child(seed, PICKS))
     surface = surface_of(task, condition.settings, family, *kept, child(seed, PICKS, 1))
     sampler = compared_with_chain(
-        task, condition, family, points, log_prior - log_proposal, budget, child(seed, CHAIN)
+        task,
+        condition,
+        family,
+        points[pool.n_rules :],
+        -pool.log_network[pool.n_rules :],
+        budget,
+        child(seed, CHAIN),
     )
-    placed: tuple[Placed, ...] = placed_rules(family, rules, lambda at: network.log_density(at, aim), *kept)
+    placed: tuple[Placed, ...] = placed_rules(family, rules, lambda at: network.log_density(at, AIM), *kept)
     rows = resampled(weights, budget.n_samples, picks)
     n_last = int(table.stage.max())
     result = Posterior(
@@ -155,14 +159,14 @@ def neural_posterior(
         tolerances=dict(condition.tolerances),
         n_problems=budget.n_more,
         n_samples=budget.n_samples,
-        effective_samples=effective(weights),
+        effective_samples=min(effective(weights), float(budget.n_samples)),
         spent=Spent(
             table.n_rules,
             table.n_runs,
             n_accepted,
             float(table.of(table.stage == 0).is_accepted.mean()),
             float(table.of(table.stage == n_last).is_accepted.mean()) if n_last else float("nan"),
-            n_runs + n_fresh_runs,
+            pool.n_runs + n_fresh_runs,
         ),
         calibration=calibration_of(family, ranks, n_tests),
         predictive=predictive,
@@ -173,14 +177,87 @@ def neural_posterior(
         placed=placed,
         surface=surface,
         sampler=sampler,
+        notes=(_origin(pool),),
     )
     progress(1.0, f"{budget.n_samples} samples")
     drawn = Samples(
         family.values(points[rows]),
         np.full(len(rows), 1.0 / len(rows)),
-        (log_proposal - log_prior)[rows],
+        pool.log_network[rows],
     )
     return result, drawn
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """Candidates and their weights: first accepted rules of the table, then samples of the network.
+
+    Attributes
+    ----------
+    points : ndarray, shape (n, n_parameters)
+    weights : ndarray, shape (n,)
+    log_network : ndarray, shape (n,)
+        Log density of the network, relative to the prior.
+    n_rules : int
+        Candidates that are of the table.
+    unweighed_share : float
+        Share of the network's samples that do a problem.
+    n_runs : int
+        Inner loops on further problems.
+    """
+
+    points: FloatArray
+    weights: FloatArray
+    log_network: FloatArray
+    n_rules: int
+    unweighed_share: float
+    n_runs: int
+
+
+def _candidates(
+    task: Any,
+    condition: Condition,
+    family: Family,
+    table: Table,
+    network: NeuralPosterior,
+    budget: Budget,
+    seed: np.random.SeedSequence,
+    progress: Progress,
+) -> _Pool:
+    """Run accepted rules and samples of the network on further problems, and weigh those that do them."""
+    accepted = family.standard(table.of(table.is_accepted).values)
+    points = np.concatenate([accepted, network.sample(budget.n_weighed, AIM)])
+    log_network = network.log_density(points, AIM) + 0.5 * np.sum(points**2, axis=1)
+    expected = expected_numbers(rounds_of(family, table, seed), points)
+    n_rules, n_left = len(accepted), budget.n_more - condition.n_problems
+    middle = n_rules / len(points)
+    found = []
+    for stream, some, n_problems, within in (
+        (MORE, points[:n_rules], n_left, part(progress, 0.0, middle)),
+        (WEIGHING, points[n_rules:], budget.n_more, part(progress, middle, 1.0)),
+    ):
+        longer = Condition(condition.settings, condition.tolerances, n_problems, condition.title)
+        found.append(tried(task, longer, family, some, child(seed, stream), within))
+    further, own = found
+    is_good = np.concatenate([further == n_left, own == budget.n_more])
+    log_mixture = np.logaddexp(np.log(expected), np.log(max(budget.n_weighed, 1)) + log_network)
+    return _Pool(
+        points,
+        importance(np.where(is_good, 0.0, -np.inf), log_mixture),
+        log_network,
+        n_rules,
+        float(np.mean(own >= 1)),
+        int(np.minimum(further + 1, n_left).sum() + np.minimum(own + 1, budget.n_more).sum()),
+    )
+
+
+def _origin(pool: _Pool) -> str:
+    n_good = int(np.count_nonzero(pool.weights))
+    return (
+        f"Samples are drawn from {n_good} weighed rules, of {len(pool.points)} candidates: {pool.n_rules} "
+        f"that were simulated in the rounds and {len(pool.points) - pool.n_rules} of the network, which hold "
+        f"{pool.weights[pool.n_rules :].sum():.0%} of the weight."
+    )
 
 
 def tried(
@@ -250,24 +327,22 @@ def _predicted(
     task: Any,
     condition: Condition,
     family: Family,
-    points: FloatArray,
-    weights: FloatArray,
-    passed: NDArray[np.int64],
+    pool: _Pool,
     budget: Budget,
     seed: np.random.SeedSequence,
     progress: Progress,
 ) -> tuple[Predictive, int]:
     """Run samples on problems that no other part of the computation has seen."""
-    rows = resampled(weights, budget.n_fresh, np.random.default_rng(child(seed, FRESH)))
+    rows = resampled(pool.weights, budget.n_fresh, np.random.default_rng(child(seed, FRESH)))
     n_good = 0
     for number in range(budget.n_fresh_problems):
         alone = Condition(condition.settings, condition.tolerances, 1, condition.title)
         within = part(progress, number / budget.n_fresh_problems, (number + 1) / budget.n_fresh_problems)
-        n_good += int(tried(task, alone, family, points[rows], child(seed, FRESH, number), within).sum())
+        n_good += int(tried(task, alone, family, pool.points[rows], child(seed, FRESH, number), within).sum())
     n_runs = budget.n_fresh * budget.n_fresh_problems
     share = n_good / n_runs
     low, high = share_interval(round(share * budget.n_fresh), budget.n_fresh)
     return (
-        Predictive(budget.n_fresh, budget.n_fresh_problems, share, low, high, float(np.mean(passed >= 1))),
+        Predictive(budget.n_fresh, budget.n_fresh_problems, share, low, high, pool.unweighed_share),
         n_runs,
     )

@@ -91,6 +91,8 @@ def _calibration(posterior: Posterior) -> str:
 
 def _predictive(posterior: Posterior) -> str:
     found = posterior.predictive
+    if posterior.method == "screen":
+        return _fresh(posterior)
     if found is None:
         return ""
     text = (
@@ -101,6 +103,18 @@ def _predictive(posterior: Posterior) -> str:
     if np.isfinite(found.unweighed_share):
         text += f"; of the network's own samples, before they are weighed, {found.unweighed_share:.1%}"
     return f"{text}."
+
+
+def _fresh(posterior: Posterior) -> str:
+    found, before = posterior.predictive, posterior.spent
+    if found is None:
+        return "No sample was simulated anew; the option --fresh does it."
+    gain = found.share / max(before.prior_share, 1e-12)
+    return (
+        f"Of {found.n_samples} samples that were simulated anew, {round(found.share * found.n_samples)} do "
+        f"({found.share:.1%}, 95 % interval {found.low:.1%} to {found.high:.1%}), {gain:.1f} times the share "
+        f"of the prior. {before.n_rules + found.n_samples} rules were simulated in all."
+    )
 
 
 def _directions(posterior: Posterior) -> str:
