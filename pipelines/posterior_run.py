@@ -36,6 +36,7 @@ STREAM = 2_022
 N_TELLING = 10
 
 MODULES = ("discover.posterior.simulations", "discover.posterior.rounds", "discover.tasks")
+LEARNING = ("discover.posterior.study", *MODULES)
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,13 @@ def _neural(
     progress: Progress,
     note: Callable[[str], None],
 ) -> tuple[Posterior, dict[str, Any]]:
+    from discover.journal import Journal
     from discover.posterior.neural import with_torch
     from discover.posterior.rounds import simulated
     from discover.posterior.simulations import condition_of
     from discover.posterior.study import neural_posterior
     from discover.user_tasks import load_task
+    from pipelines.manifest import digest, versions
     from pipelines.records import code_of
 
     config = found.config
@@ -152,9 +155,15 @@ def _neural(
         table = simulated(
             task, condition, family, budget, seed, rows.kept, rows.add, part(progress, 0.0, 0.5)
         )
-    posterior, samples = neural_posterior(
-        task, condition, family, table, budget, seed, _rules(found, task), part(progress, 0.5, 1.0)
-    )
+    rules, rest = _rules(found, task), part(progress, 0.5, 1.0)
+    purpose = digest({"asked": files.asked(), "code": code_of(LEARNING, config.task), "versions": versions()})
+    with Journal(found.folder / ".posterior.journal", purpose) as journal:
+        if journal.n_kept:
+            note(f"going on after {journal.n_kept} networks and further simulations that are there already")
+        posterior, samples = neural_posterior(
+            task, condition, family, table, budget, seed, rules, rest, journal
+        )
+        journal.remove()
     return posterior, _columns(family, samples)
 
 

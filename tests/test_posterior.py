@@ -486,7 +486,7 @@ def test_samples_of_a_screen_are_simulated_anew(tmp_path: Path, monkeypatch: pyt
     refused = CliRunner().invoke(app, [*words, "--fresh", "20"])
     assert refused.exit_code == 2
     assert "screen.json is missing" in refused.output.replace("\n", "")
-    settings = get_task("memory").settings_type(breaks_s=(1.0, 10.0))
+    settings = get_task("memory").settings_type(breaks_s=(1.0, 60.0))
     asked = ScreenFiles(Screen(settings, 400, 7), tmp_path).request
     (tmp_path / "screen.json").write_text(artefacts.to_text({"request": asked}))
     for number in (20, 30, 30):  # further samples go on where the first ones ended

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -83,7 +86,8 @@ def test_rounds_expect_as_many_rules_as_they_drew(ring: tuple[Any, Any, Table]) 
 
 def test_accepted_rules_and_the_network_are_weighed_together(ring: tuple[Any, Any, Table]) -> None:
     posterior, _, table = ring
-    assert f"{table.is_accepted.sum()} that were simulated" in posterior.notes[0]
+    n_rules = min(table.is_accepted.sum(), BUDGET.n_weighed)
+    assert f"{n_rules} accepted rules of the simulations and 500 samples of the network" in posterior.notes[0]
     assert posterior.effective_samples == BUDGET.n_samples  # there are more of them than samples asked for
 
 
@@ -157,3 +161,50 @@ def test_too_few_good_rules_are_told(tmp_path: Path) -> None:
     table = Table(values, np.array([2] * 10 + [0] * 90), np.zeros(100), np.zeros(100, dtype=np.int64), 2)
     with pytest.raises(RunFailed, match="10 do 2 problems in a row"):
         neural_posterior(Ring(), RING, TWO, table, BUDGET, np.random.SeedSequence(0), {})
+
+
+# -------------------------------------------------------------------------------------- killed, and resumed
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from discover.posterior import Budget
+from pipelines.posterior_run import Asked, posterior_of_run
+from pipelines.runs import find_run
+
+budget = Budget(
+    n_prior=512, n_round=256, n_accepted=100, most_rules=3000, n_problems=1, n_more=2, n_members=2,
+    n_weighed=60, n_samples=60, n_fresh=30, n_fresh_problems=1, n_tests=40,
+)
+found = find_run("oja-smoke", Path(sys.argv[1]))
+found.folder.mkdir(parents=True, exist_ok=True)
+asked = Asked(terms="x*y, w*y**2")
+posterior_of_run(found, asked, budget, lambda *told: None, lambda text: print(text, flush=True))
+"""
+
+
+def begun(folder: Path) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", SCRIPT, str(folder)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_posterior_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole" / "oja-smoke", tmp_path / "killed" / "oja-smoke"
+    assert begun(tmp_path / "whole").wait() == 0
+    table, journal = killed / "posterior" / "simulations.csv", killed / ".posterior.journal"
+    notes = ""
+    for path, lines in ((table, 65), (table, 600), (journal, 2), (journal, 3)):
+        process = begun(tmp_path / "killed")
+        while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") >= lines):
+            time.sleep(0.002)
+        process.kill()
+        notes += process.communicate()[0]
+    process = begun(tmp_path / "killed")
+    notes += process.communicate()[0]
+    assert process.returncode == 0
+    assert "rules are in the table already" in notes
+    assert "networks and further simulations that are there already" in notes
+    assert not journal.exists()
+    for name in ("posterior/simulations.csv", "posterior/samples.csv", "posterior.json"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name

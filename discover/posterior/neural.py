@@ -1,6 +1,7 @@
 """Neural densities and classifiers of rules: all that needs PyTorch and the package `sbi`.
 
-Both are imported when they are needed. Nothing of them is stored: what a run keeps are numbers.
+Both are imported when they are needed. No object of them is stored: of a network that was trained a journal
+may keep the numbers, until the posterior is done.
 
 References
 ----------
@@ -17,12 +18,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import ExtraMissing
+from discover.journal import Memo
 from discover.posterior.simulations import child
 
 __all__ = ["NeuralPosterior", "Ranks", "ranks_of", "restricted", "trained", "with_torch"]
@@ -41,6 +44,9 @@ PATIENCE = 20
 """Epochs without a better loss on left-out rules, after which training ends."""
 
 HIDDEN, TRANSFORMS = 50, 5
+
+LOSS = "loss of left-out rules"
+"""Name of one more number that is kept of a network."""
 
 
 def with_torch() -> Any:
@@ -193,6 +199,7 @@ def trained(
     n_members: int,
     seed: np.random.SeedSequence,
     told: Callable[[int], None] = lambda member: None,
+    memo: Memo | None = None,
 ) -> NeuralPosterior:
     """Train an ensemble of neural posteriors.
 
@@ -205,31 +212,59 @@ def trained(
     seed : SeedSequence
     told : callable, optional
         Is given the number of each member that is done.
+    memo : Memo, optional
+        Keeps the numbers of each network that was trained.
     """
-    posteriors, losses = [], []
+    posteriors, losses, kept = [], [], memo or Memo()
     for member in range(n_members):
-        with _at_work(child(seed, member)) as torch:
-            from sbi.inference import NPE
-            from sbi.neural_nets import posterior_nn
-
-            network = posterior_nn(
-                "nsf", hidden_features=HIDDEN, num_transforms=TRANSFORMS, z_score_x="independent"
+        own = child(seed, member)
+        question = (points, measures, [int(word) for word in own.generate_state(4)])
+        numbers = kept.recall("network", question, partial(_learnt_numbers, points, measures, own))
+        with _at_work(own) as torch:
+            npe, build = _untrained(torch, points, measures)
+            density = build(_tensor(torch, points), _tensor(torch, measures))
+            density.load_state_dict(
+                {
+                    name: torch.as_tensor(numbers[name], dtype=old.dtype).reshape(old.shape)
+                    for name, old in density.state_dict().items()
+                }
             )
-            npe = NPE(
-                _prior(torch, points.shape[1]),
-                density_estimator=network,
-                show_progress_bars=False,
-                tracker=_NoTracker(),
-            )
-            npe.append_simulations(_tensor(torch, points), _tensor(torch, measures))
-            density = npe.train(training_batch_size=BATCH, stop_after_epochs=PATIENCE)
-            posteriors.append(npe.build_posterior(density))
-            losses.append(float(npe.summary["best_validation_loss"][-1]))
+            posteriors.append(npe.build_posterior(density.eval()))
+        losses.append(float(numbers[LOSS][0]))
         told(member)
     with _at_work(seed):
         from sbi.inference.posteriors import EnsemblePosterior
 
         return NeuralPosterior(EnsemblePosterior(posteriors), child(seed, n_members), tuple(losses))
+
+
+def _untrained(torch: Any, points: FloatArray, measures: FloatArray) -> tuple[Any, Any]:
+    """Return what trains a network on rules, and what builds one from the first of them."""
+    from sbi.inference import NPE
+    from sbi.neural_nets import posterior_nn
+
+    build = posterior_nn("nsf", hidden_features=HIDDEN, num_transforms=TRANSFORMS, z_score_x="independent")
+    npe = NPE(
+        _prior(torch, points.shape[1]),
+        density_estimator=build,
+        show_progress_bars=False,
+        tracker=_NoTracker(),
+    )
+    return npe.append_simulations(_tensor(torch, points), _tensor(torch, measures)), build
+
+
+def _learnt_numbers(
+    points: FloatArray, measures: FloatArray, seed: np.random.SeedSequence
+) -> dict[str, NDArray[Any]]:
+    """Train one network; return its numbers by their names, and its loss on left-out rules."""
+    with _at_work(seed) as torch:
+        npe, _ = _untrained(torch, points, measures)
+        density = npe.train(training_batch_size=BATCH, stop_after_epochs=PATIENCE)
+        numbers = {
+            name: value.numpy().astype(np.float64 if value.is_floating_point() else np.int64)
+            for name, value in density.state_dict().items()
+        }
+        return {**numbers, LOSS: np.array([float(npe.summary["best_validation_loss"][-1])])}
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ class Budget:
     n_members : int
         Networks of the ensemble.
     n_weighed : int
-        Samples of the network that are weighed, together with the accepted rules.
+        Samples of the network that are weighed, together with at most as many accepted rules.
     n_samples : int
         Samples that are written down.
     n_fresh, n_fresh_problems : int

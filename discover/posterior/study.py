@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import RunFailed
+from discover.journal import Memo
 from discover.outcome import share_interval
 from discover.posterior.chain import compared_with_chain
 from discover.posterior.forms import Calibration, Coverage, Placed, Posterior, Predictive, Spent
@@ -35,7 +37,7 @@ from discover.posterior.reading import (
     marginals_of,
     placed_rules,
 )
-from discover.posterior.rounds import CHAIN, FRESH, MORE, NETWORK, PICKS, TESTS, WEIGHING, Budget
+from discover.posterior.rounds import CHAIN, FRESH, MASS, MORE, NETWORK, PICKS, TESTS, WEIGHING, Budget
 from discover.posterior.simulations import BATCH, Condition, Table, child, run_batches
 from discover.posterior.surface import surface_of
 from discover.posterior.weighing import coverage_of, effective, importance, resampled
@@ -51,6 +53,9 @@ FEWEST_ACCEPTED = 50
 
 N_POOL = 4000
 """Samples among which left-out rules have their ranks."""
+
+AT_A_TIME = 8
+"""Batches of further simulations that are kept together."""
 
 FEWEST_TESTED = 100
 ALPHA = 0.05
@@ -88,6 +93,7 @@ def neural_posterior(
     seed: np.random.SeedSequence,
     rules: Mapping[str, Rule],
     progress: Progress = silent,
+    memo: Memo | None = None,
 ) -> tuple[Posterior, Samples]:
     """Learn a posterior from a table of simulations, check it, and say what it tells.
 
@@ -102,6 +108,8 @@ def neural_posterior(
     rules : mapping from str to Rule
         Rules whose place in the posterior is asked for.
     progress : callable, optional
+    memo : Memo, optional
+        Keeps trained networks and further simulations, so that a computation that was cut off goes on.
 
     Raises
     ------
@@ -120,10 +128,11 @@ def neural_posterior(
             "simulations "
             "with --rules."
         )
+    kept = memo or Memo()
     progress(0.0, "training the networks")
-    network, ranks, n_tests = _learnt(family, table, budget, seed, part(progress, 0.0, 0.5))
+    network, ranks, n_tests = _learnt(family, table, budget, seed, part(progress, 0.0, 0.5), kept)
     progress(0.5, "weighing samples")
-    pool = _candidates(task, condition, family, table, network, budget, seed, part(progress, 0.5, 0.75))
+    pool = _candidates(task, condition, family, table, network, budget, seed, part(progress, 0.5, 0.75), kept)
     points, weights = pool.points, pool.weights
     if not weights.any():
         raise RunFailed(
@@ -132,7 +141,7 @@ def neural_posterior(
         )
     progress(0.75, "fresh problems")
     predictive, n_fresh_runs = _predicted(
-        task, condition, family, pool, budget, seed, part(progress, 0.75, 0.9)
+        task, condition, family, pool, budget, seed, part(progress, 0.75, 0.9), kept
     )
     kept = points[weights > 0], weights[weights > 0]
     correlations = conditional_correlations(*kept)
@@ -223,13 +232,15 @@ def _candidates(
     budget: Budget,
     seed: np.random.SeedSequence,
     progress: Progress,
+    memo: Memo,
 ) -> _Pool:
     """Run accepted rules and samples of the network on further problems, and weigh those that do them."""
-    accepted = family.standard(table.of(table.is_accepted).values)
-    points = np.concatenate([accepted, network.sample(budget.n_weighed, AIM)])
+    accepted = np.flatnonzero(table.is_accepted)
+    n_rules, n_left = min(len(accepted), budget.n_weighed), budget.n_more - condition.n_problems
+    rows = np.random.default_rng(child(seed, MASS, 1)).choice(accepted, n_rules, replace=False)
+    points = np.concatenate([family.standard(table.values[rows]), network.sample(budget.n_weighed, AIM)])
     log_network = network.log_density(points, AIM) + 0.5 * np.sum(points**2, axis=1)
-    expected = expected_numbers(rounds_of(family, table, seed), points)
-    n_rules, n_left = len(accepted), budget.n_more - condition.n_problems
+    expected = expected_numbers(rounds_of(family, table, seed), points) * n_rules / len(accepted)
     middle = n_rules / len(points)
     found = []
     for stream, some, n_problems, within in (
@@ -237,7 +248,7 @@ def _candidates(
         (WEIGHING, points[n_rules:], budget.n_more, part(progress, middle, 1.0)),
     ):
         longer = Condition(condition.settings, condition.tolerances, n_problems, condition.title)
-        found.append(tried(task, longer, family, some, child(seed, stream), within))
+        found.append(tried(task, longer, family, some, child(seed, stream), within, memo))
     further, own = found
     is_good = np.concatenate([further == n_left, own == budget.n_more])
     log_mixture = np.logaddexp(np.log(expected), np.log(max(budget.n_weighed, 1)) + log_network)
@@ -254,9 +265,9 @@ def _candidates(
 def _origin(pool: _Pool) -> str:
     n_good = int(np.count_nonzero(pool.weights))
     return (
-        f"Samples are drawn from {n_good} weighed rules, of {len(pool.points)} candidates: {pool.n_rules} "
-        f"that were simulated in the rounds and {len(pool.points) - pool.n_rules} of the network, which hold "
-        f"{pool.weights[pool.n_rules :].sum():.0%} of the weight."
+        f"Samples are drawn from {n_good} rules. Candidates were {pool.n_rules} accepted rules of the "
+        f"simulations and {len(pool.points) - pool.n_rules} samples of the network; "
+        f"{pool.weights[pool.n_rules :].sum():.0%} of the weight is with the network's."
     )
 
 
@@ -267,27 +278,39 @@ def tried(
     points: FloatArray,
     seed: np.random.SeedSequence,
     progress: Progress = silent,
+    memo: Memo | None = None,
 ) -> NDArray[np.int64]:
     """Return in how many problems in a row each of some rules does the task, shape (n_rules,)."""
-    values = family.values(points)
-    batches = [
-        (number, values[first : first + BATCH]) for number, first in enumerate(range(0, len(values), BATCH))
-    ]
+    values, kept = family.values(points), memo or Memo()
     passed = np.zeros(len(values), dtype=np.int64)
-    n_done = 0
+    words = [int(word) for word in seed.generate_state(4)]
 
-    def arrived(number: int, found: NDArray[np.int64], loss: FloatArray) -> None:
-        nonlocal n_done
-        passed[number * BATCH : number * BATCH + len(found)] = found
-        n_done += len(found)
+    def several(first: int) -> dict[str, NDArray[np.int64]]:
+        starts = range(first, min(first + AT_A_TIME * BATCH, len(values)), BATCH)
+        batches = [(start // BATCH, values[start : start + BATCH]) for start in starts]
+
+        def arrived(number: int, found: NDArray[np.int64], loss: FloatArray) -> None:
+            passed[number * BATCH : number * BATCH + len(found)] = found
+
+        run_batches(task, condition, family, batches, seed, arrived)
+        return {"passed": passed[first : first + AT_A_TIME * BATCH]}
+
+    for first in range(0, len(values), AT_A_TIME * BATCH):
+        some = slice(first, first + AT_A_TIME * BATCH)
+        question = (family.to_json(), values[some], first, words, condition.n_problems)
+        passed[some] = kept.recall("further problems", question, partial(several, first))["passed"]
+        n_done = min(first + AT_A_TIME * BATCH, len(values))
         progress(n_done / len(values), f"{n_done} of {len(values)} samples on further problems")
-
-    run_batches(task, condition, family, batches, seed, arrived)
     return passed
 
 
 def _learnt(
-    family: Family, table: Table, budget: Budget, seed: np.random.SeedSequence, progress: Progress
+    family: Family,
+    table: Table,
+    budget: Budget,
+    seed: np.random.SeedSequence,
+    progress: Progress,
+    memo: Memo,
 ) -> tuple[NeuralPosterior, Ranks, int]:
     """Train on most of the rules that did a problem, and rank the others."""
     useful = table.of(table.passed >= 1)
@@ -299,7 +322,7 @@ def _learnt(
     def told(member: int) -> None:
         progress(0.8 * (member + 1) / budget.n_members, f"network {member + 1} of {budget.n_members} trained")
 
-    network = trained(points[rest], measures[rest], budget.n_members, child(seed, NETWORK), told)
+    network = trained(points[rest], measures[rest], budget.n_members, child(seed, NETWORK), told, memo)
     return network, ranks_of(network, points[tests], measures[tests], N_POOL, child(seed, TESTS, 1)), n_tests
 
 
@@ -331,6 +354,7 @@ def _predicted(
     budget: Budget,
     seed: np.random.SeedSequence,
     progress: Progress,
+    memo: Memo,
 ) -> tuple[Predictive, int]:
     """Run samples on problems that no other part of the computation has seen."""
     rows = resampled(pool.weights, budget.n_fresh, np.random.default_rng(child(seed, FRESH)))
@@ -338,7 +362,9 @@ def _predicted(
     for number in range(budget.n_fresh_problems):
         alone = Condition(condition.settings, condition.tolerances, 1, condition.title)
         within = part(progress, number / budget.n_fresh_problems, (number + 1) / budget.n_fresh_problems)
-        n_good += int(tried(task, alone, family, pool.points[rows], child(seed, FRESH, number), within).sum())
+        n_good += int(
+            tried(task, alone, family, pool.points[rows], child(seed, FRESH, number), within, memo).sum()
+        )
     n_runs = budget.n_fresh * budget.n_fresh_problems
     share = n_good / n_runs
     low, high = share_interval(round(share * budget.n_fresh), budget.n_fresh)
