@@ -156,6 +156,16 @@ def test_a_restriction_keeps_good_rules_and_is_the_same_again() -> None:
     assert flags[0][points[:, 0] < -1].mean() < 0.1
 
 
+def test_densities_relative_to_the_prior_have_a_mean_of_one_over_it() -> None:
+    rng = np.random.default_rng(2)
+    points = rng.normal([0.5, -0.5], 0.6, (800, 2))
+    network = neural.trained(
+        points, np.ones((800, 1)) * rng.uniform(size=(800, 1)), 1, np.random.SeedSequence(3)
+    )
+    ratios = np.exp(network.log_ratio(TWO.draw(20_000, rng), np.array([0.5])))
+    assert ratios.mean() == pytest.approx(1.0, abs=0.1)
+
+
 def test_too_few_good_rules_are_told(tmp_path: Path) -> None:
     values = np.zeros((100, 2))
     table = Table(values, np.array([2] * 10 + [0] * 90), np.zeros(100), np.zeros(100, dtype=np.int64), 2)

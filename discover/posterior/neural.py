@@ -192,6 +192,12 @@ class NeuralPosterior:
             found = self.ensemble.log_prob(_tensor(torch, points), x=_tensor(torch, x[None]))
             return np.asarray(found.numpy(), dtype=np.float64)
 
+    def log_ratio(self, points: FloatArray, x: FloatArray) -> FloatArray:
+        """Return the log density of points relative to the prior's, shape (n,)."""
+        log_prior = -0.5 * np.sum(points**2 + np.log(2.0 * np.pi), axis=1)
+        found: FloatArray = self.log_density(points, x) - log_prior
+        return found
+
 
 def trained(
     points: FloatArray,

@@ -239,7 +239,7 @@ def _candidates(
     n_rules, n_left = min(len(accepted), budget.n_weighed), budget.n_more - condition.n_problems
     rows = np.random.default_rng(child(seed, MASS, 1)).choice(accepted, n_rules, replace=False)
     points = np.concatenate([family.standard(table.values[rows]), network.sample(budget.n_weighed, AIM)])
-    log_network = network.log_density(points, AIM) + 0.5 * np.sum(points**2, axis=1)
+    log_network = network.log_ratio(points, AIM)
     expected = expected_numbers(rounds_of(family, table, seed), points) * n_rules / len(accepted)
     middle = n_rules / len(points)
     found = []
