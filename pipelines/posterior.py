@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ class PosteriorFiles:
             name: [_finite(low), _finite(high)] for name, (low, high) in self.condition.tolerances.items()
         }
         budget = asdict(self.budget)
-        return {
+        asked = {
             **self.request,
             "family": self.family.to_json(),
             "settings": settings,
@@ -90,6 +91,9 @@ class PosteriorFiles:
             "n_problems": self.condition.n_problems,
             "rounds": [budget["n_prior"], budget["n_round"]],
         }
+        # Read again, so that a tuple is the list that the file holds.
+        found: dict[str, Any] = json.loads(artefacts.to_text(asked))
+        return found
 
     def begin(self, update: bool) -> None:
         """Make the folder ready.

@@ -6,6 +6,7 @@ import builtins
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,50 @@ def test_simulations_go_on_behind_the_last_whole_batch(tmp_path: Path) -> None:
     assert np.array_equal(resumed.values, whole.values)
     assert np.array_equal(resumed.passed, whole.passed)
     assert resumed.n_rules == 4 * BATCH
+
+
+SCRIPT = """
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from test_posterior import ABOVE, BatchTable, Budget, Family, Parameter, PosteriorFiles, Stand, simulated
+
+common = Family((Parameter("feedforward", "x*y", 0.9, 1.0),))
+budget = Budget(n_prior=640, n_round=320, n_accepted=10_000, most_rules=1920)
+files = PosteriorFiles(Path(sys.argv[1]), common, ABOVE, budget, {"task": "stand"})
+files.begin(False)
+with BatchTable(files.table, common) as rows:
+    print(len(rows.kept), flush=True)
+    progress = lambda *told: time.sleep(0.01)
+    simulated(Stand(), ABOVE, common, budget, np.random.SeedSequence(5), rows.kept, rows.add, progress)
+"""
+
+
+def test_simulations_that_are_killed_go_on_and_end_with_the_same_bytes(tmp_path: Path) -> None:
+    tables = {name: tmp_path / name / "posterior" / "simulations.csv" for name in ("whole", "killed")}
+    for path in tables.values():
+        path.parent.parent.mkdir()
+
+    def begun(name: str) -> subprocess.Popen[str]:
+        words = [sys.executable, "-c", SCRIPT, str(tmp_path / name)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+
+    assert begun("whole").wait() == 0
+    found, path = [], tables["killed"]
+    for n_lines in (100, 800):
+        process = begun("killed")
+        while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > n_lines):
+            time.sleep(0.001)
+        process.kill()
+        found.append(int(process.communicate()[0]))
+    process = begun("killed")
+    found.append(int(process.communicate()[0]))
+    assert process.returncode == 0
+    assert found[0] == 0
+    assert 1 <= found[1] < found[2] < 30
+    assert path.read_bytes() == tables["whole"].read_bytes()
 
 
 @pytest.mark.parametrize("line", ["0,0,2", "0,0,x,0.1,0.2", "0,0,2,0.1,nan"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
-import time
+import json
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[p
 pytest.importorskip("sbi", reason="sbi is not installed: pip install -e '.[posterior]'")
 
 from discover.errors import RunFailed
+from discover.journal import Memo
 from discover.posterior import Budget, Family, Parameter, neural
 from discover.posterior.mixture import expected_numbers, rounds_of
 from discover.posterior.rounds import simulated
-from discover.posterior.simulations import Condition, Table
+from discover.posterior.simulations import Condition, Table, in_a_row
 from discover.posterior.study import calibration_of, neural_posterior
 from discover.rule import Rule
 
@@ -173,48 +173,32 @@ def test_too_few_good_rules_are_told(tmp_path: Path) -> None:
         neural_posterior(Ring(), RING, TWO, table, BUDGET, np.random.SeedSequence(0), {})
 
 
-# -------------------------------------------------------------------------------------- killed, and resumed
+def test_what_was_cut_off_goes_on_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    class CutOff(Memo):
+        """Is interrupted as soon as it keeps so many answers."""
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from discover.posterior import Budget
-from pipelines.posterior_run import Asked, posterior_of_run
-from pipelines.runs import find_run
+        limit = 0
 
-budget = Budget(
-    n_prior=512, n_round=256, n_accepted=100, most_rules=3000, n_problems=1, n_more=2, n_members=2,
-    n_weighed=60, n_samples=60, n_fresh=30, n_fresh_problems=1, n_tests=40,
-)
-found = find_run("oja-smoke", Path(sys.argv[1]))
-found.folder.mkdir(parents=True, exist_ok=True)
-asked = Asked(terms="x*y, w*y**2")
-posterior_of_run(found, asked, budget, lambda *told: None, lambda text: print(text, flush=True))
-"""
+        def _keep(self, key: str, line: bytes) -> None:
+            super()._keep(key, line)
+            if len(self.added) == self.limit:
+                raise KeyboardInterrupt
 
-
-def begun(folder: Path) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", SCRIPT, str(folder)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-
-
-@pytest.mark.slow
-def test_a_posterior_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole" / "oja-smoke", tmp_path / "killed" / "oja-smoke"
-    assert begun(tmp_path / "whole").wait() == 0
-    table, journal = killed / "posterior" / "simulations.csv", killed / ".posterior.journal"
-    notes = ""
-    for path, lines in ((table, 65), (table, 600), (journal, 2), (journal, 3)):
-        process = begun(tmp_path / "killed")
-        while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") >= lines):
-            time.sleep(0.002)
-        process.kill()
-        notes += process.communicate()[0]
-    process = begun(tmp_path / "killed")
-    notes += process.communicate()[0]
-    assert process.returncode == 0
-    assert "rules are in the table already" in notes
-    assert "networks and further simulations that are there already" in notes
-    assert not journal.exists()
-    for name in ("posterior/simulations.csv", "posterior/samples.csv", "posterior.json"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+    seed, rng = np.random.SeedSequence(12), np.random.default_rng(12)
+    values = TWO.values(TWO.draw(500, rng))
+    passed, loss = in_a_row((Ring(), RING, TWO, values, seed))
+    table = Table(values, passed, loss, np.zeros(500, dtype=np.int64), 2)
+    budget = replace(BUDGET, n_members=2, n_weighed=60, n_samples=50, n_fresh=20)
+    asked = (Ring(), RING, TWO, table, budget, seed, {})
+    whole, samples = neural_posterior(*asked)
+    kept: list[bytes] = []
+    for limit in (2, 1):  # after the second network; after the first further simulations
+        cut = CutOff(kept)
+        cut.limit = limit
+        with pytest.raises(KeyboardInterrupt):
+            neural_posterior(*asked, memo=cut)
+        kept += cut.added
+    monkeypatch.setattr(neural, "_learnt_numbers", lambda *_: pytest.fail("a network was trained again"))
+    resumed, again = neural_posterior(*asked, memo=Memo(kept))
+    assert json.dumps(resumed.to_json()) == json.dumps(whole.to_json())
+    assert np.array_equal(again.values, samples.values)
