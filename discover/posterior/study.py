@@ -128,11 +128,13 @@ def neural_posterior(
             "simulations "
             "with --rules."
         )
-    kept = memo or Memo()
+    answers = memo or Memo()
     progress(0.0, "training the networks")
-    network, ranks, n_tests = _learnt(family, table, budget, seed, part(progress, 0.0, 0.5), kept)
+    network, ranks, n_tests = _learnt(family, table, budget, seed, part(progress, 0.0, 0.5), answers)
     progress(0.5, "weighing samples")
-    pool = _candidates(task, condition, family, table, network, budget, seed, part(progress, 0.5, 0.75), kept)
+    pool = _candidates(
+        task, condition, family, table, network, budget, seed, part(progress, 0.5, 0.75), answers
+    )
     points, weights = pool.points, pool.weights
     if not weights.any():
         raise RunFailed(
@@ -141,7 +143,7 @@ def neural_posterior(
         )
     progress(0.75, "fresh problems")
     predictive, n_fresh_runs = _predicted(
-        task, condition, family, pool, budget, seed, part(progress, 0.75, 0.9), kept
+        task, condition, family, pool, budget, seed, part(progress, 0.75, 0.9), answers
     )
     kept = points[weights > 0], weights[weights > 0]
     correlations = conditional_correlations(*kept)
