@@ -235,7 +235,7 @@ def trained(
                     for name, old in density.state_dict().items()
                 }
             )
-            posteriors.append(npe.build_posterior(density.eval()))
+            posteriors.append(npe.build_posterior(density.train(mode=False)))
         losses.append(float(numbers[LOSS][0]))
         told(member)
     with _at_work(seed):
