@@ -1,4 +1,4 @@
-"""The posterior of stable quartets of rules, from the table of a screen: nothing is simulated again.
+"""The posterior of stable quartets of rules, from the table of a screen: simulated anew are samples alone.
 
 The prior is that of the screen. The probability that a quartet is stable is learnt by logistic regression
 with a strong penalty, the form that a few dozen stable quartets among hundreds can teach; samples of the
