@@ -385,8 +385,8 @@ def manifold(
     """Do what `discover posterior --restarts` does; this is its older name."""
     from pipelines.cli_posterior import posterior_by_restarts
 
-    typer.echo(f"discover manifold is now: discover posterior {name} --restarts {restarts}", err=True)
     posterior_by_restarts(name, restarts, threads, backend, scheduler, results)
+    typer.echo(f"discover manifold is now: discover posterior {name} --restarts {restarts}", err=True)
 
 
 @app.command()

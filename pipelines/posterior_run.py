@@ -18,7 +18,6 @@ from discover.posterior.prior import LARGEST, Family, family_of_rule, family_of_
 from discover.posterior.rounds import Budget
 from discover.progress import Progress, part
 from discover.rule import Rule
-from discover.screen import CLASSES
 from discover.tasks.base import Task, known_rules_of, update_slots
 from pipelines import artefacts
 from pipelines.posterior import BatchTable, PosteriorFiles
@@ -197,6 +196,7 @@ def _screened(
     note: Callable[[str], None],
 ) -> tuple[Posterior, dict[str, Any]]:
     from discover.posterior.screened import screen_posterior, with_fresh
+    from discover.screen import CLASSES
     from pipelines.screen import read_table
 
     if found.config.task != "memory":
