@@ -88,3 +88,8 @@ def test_a_rule_that_cannot_be_beaten_is_only_made_simpler(trial: Trial) -> None
     simpler = [one for one in variants(good, trial.states, SETTINGS) if one.complexity < good.complexity]
     n, n_problems = len(simpler), trial.train.n_problems
     assert trial.counted.n_simulated == n_problems + n + ceil(n / 3) * (n_problems - 1)
+
+
+def test_slots_that_are_not_named_get_no_terms(trial: Trial) -> None:
+    assert by_blocks(trial, START, ()) == [START]
+    assert trial.counted.n_simulated == trial.train.n_problems

@@ -8,7 +8,7 @@ with everything else as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import reduce
 from math import ceil
 
@@ -40,7 +40,9 @@ OF_A_VARIABLE = ("tanh", "sqrt", "exp", "log")
 MOST_SWEEPS = 3
 
 
-def by_blocks(trial: Trial, rule: Rule, progress: Progress = silent) -> list[Rule]:
+def by_blocks(
+    trial: Trial, rule: Rule, slots: Collection[str] | None = None, progress: Progress = silent
+) -> list[Rule]:
     """Change a rule slot by slot, as long as the loss of the network falls by more than the resolution.
 
     All variants run on the first of the problems that constants are fitted on, and the better third of them
@@ -53,6 +55,8 @@ def by_blocks(trial: Trial, rule: Rule, progress: Progress = silent) -> list[Rul
         The states that synapses visit tell how large a new term has to be to matter.
     rule : Rule
         From which to start.
+    slots : collection of str, optional
+        Those that may get terms; by default all.
     progress : callable, optional
 
     Returns
@@ -62,9 +66,10 @@ def by_blocks(trial: Trial, rule: Rule, progress: Progress = silent) -> list[Rul
     """
     tried = {rule: float(trial.mean_losses([rule])[0])}
     lowest, _ = trial.task.possible.get("loss", (-np.inf, np.inf))
+    states = {slot: one for slot, one in trial.states.items() if slots is None or slot in slots}
     current = rule
     for number in range(MOST_SWEEPS):
-        new = [one for one in variants(current, trial.states, trial.settings) if one not in tried]
+        new = [one for one in variants(current, states, trial.settings) if one not in tried]
         if tried[current] - lowest <= trial.settings.margin([tried[current]]):
             new = [one for one in new if one.complexity < current.complexity]
         inner = part(progress, number / MOST_SWEEPS, (number + 1) / MOST_SWEEPS, f"sweep {number + 1}, ")

@@ -285,8 +285,9 @@ class SearchSettings:
         selector ``paired``; the larger of both counts.
     objective : str
         What drives the engines: the ``update`` of the teacher, or beside it, for pyoperon, the loss of the
-        ``task`` itself. With ``blocks`` no engine is asked: from the rule that the fit chose, each slot in
-        turn gets other terms, and the loss of the task decides. This is for networks whose runs take seconds.
+        ``task`` itself. With ``blocks`` no engine is asked: from the rule that the fit chose, each slot
+        that the fit had terms in gets other terms, and the loss of the task decides. This is for networks
+        whose runs take seconds.
     task_degree : int
         Where the loss of the task drives: all products of at most so many variables, and all sums and
         differences of two of them, are simulated before the evolution begins; 0 for none. With ``blocks``

@@ -113,7 +113,8 @@ def search(
     trial = Trial(CountedTask(task), train, heldout, lesson.samples, settings, rng)
     forms = Forms(fit)
     if settings.objective == "blocks":
-        forms.add(by_blocks(trial, in_use(fit.rule), part(progress, 0.0, 0.5)), BLOCKS)
+        fitted = {slot for point in fit.points for slot, _ in point.support}
+        forms.add(by_blocks(trial, in_use(fit.rule), fitted, part(progress, 0.0, 0.5)), BLOCKS)
     else:
         ask(lesson, trial, forms, part(progress, 0.0, 0.5))
     judged = trial.of_forms(forms.distinct(lesson.samples), part(progress, 0.5, 0.7))
