@@ -465,6 +465,7 @@ def test_folds_cover_what_the_fit_did_not_see():
 def test_every_stage_runs(smoke_runs):
     folder = smoke_runs.folder("memory-smoke")
     front = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    assert front["engine"] == []  # with objective = "blocks" none is asked
     for candidate in front["candidates"]:
         rules = circuit_rules(Rule.parse(candidate["slots"]))
         assert {name.partition(".")[0] for name in rules} <= {"IE"}  # what the fit was allowed

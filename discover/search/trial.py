@@ -120,10 +120,11 @@ class Trial:
         self, rules: Sequence[Rule], problems: Any = None, progress: Progress = silent
     ) -> FloatArray:
         """Mean loss of each rule, as it is, on the problems that constants are fitted on, or on others."""
+        asked = self.train if problems is None else problems
         losses = [np.zeros(0)]
         for start in range(0, len(rules), AT_ONCE):
             some = rules[start : start + AT_ONCE]
-            losses.append(self.task.losses_of_rules(some, problems or self.train).mean(axis=1))
+            losses.append(self.task.losses_of_rules(some, asked).mean(axis=1))
             n_done = start + len(some)
             progress(n_done / len(rules), f"form {n_done} of {len(rules)} in the network")
         return np.concatenate(losses)

@@ -92,7 +92,8 @@ def search(
     RunFailed
         If every rule of the path blows up, or every form that was proposed.
     """
-    chosen = started(engines, progress)
+    in_blocks = settings.objective == "blocks"
+    chosen = [] if in_blocks else started(engines, progress)
     root = np.random.SeedSequence(seed)
     train_seed, heldout_seed, state_seed, engine_seed, refine_seed = root.spawn(5)
     loop_seed, test_seed, choice_seed = root.spawn(3)
@@ -112,7 +113,7 @@ def search(
     rng = np.random.default_rng(refine_seed)
     trial = Trial(CountedTask(task), train, heldout, lesson.samples, settings, rng)
     forms = Forms(fit)
-    if settings.objective == "blocks":
+    if in_blocks:
         fitted = {slot for point in fit.points for slot, _ in point.support}
         forms.add(by_blocks(trial, in_use(fit.rule), fitted, part(progress, 0.0, 0.5)), BLOCKS)
     else:
