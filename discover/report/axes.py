@@ -78,7 +78,7 @@ def front_view(front: ParetoFront) -> FrontView:
     right = 1.25 * max(one.complexity for one in shown) + 3
     losses = [one.loss for one in shown]
     lows, highs = [one.low for one in shown], [one.high for one in shown]
-    top = 1.5 * max(losses)
+    top = 1.5 * max(losses) or math.inf
     highs += [one.loss for one in beaten if one.complexity <= right and one.loss <= top]
     logarithmic = is_spread(losses)
     if logarithmic:
