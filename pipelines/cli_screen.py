@@ -19,7 +19,7 @@ MOST_RULES = 1_000_000
 
 def screen(
     name: Annotated[
-        str, typer.Argument(metavar="TOML", help="A pipeline of the task memory: its [problems] are taken.")
+        str, typer.Argument(metavar="TOML", help="A pipeline of the task memory, whose networks are taken.")
     ] = "memory",
     rules: Annotated[int, typer.Option(min=1, max=MOST_RULES, help="How many quartets of rules.")] = 200,
     seed: Annotated[
