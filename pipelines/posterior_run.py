@@ -16,6 +16,7 @@ from discover.errors import ConfigError
 from discover.posterior.forms import Posterior
 from discover.posterior.prior import LARGEST, Family, family_of_rule, family_of_terms, with_range
 from discover.posterior.rounds import Budget
+from discover.posterior.words import RESTART
 from discover.progress import Progress, part
 from discover.rule import Rule
 from discover.tasks.base import Task, known_rules_of, update_slots
@@ -33,6 +34,9 @@ STREAM = 2_022
 """Root of the random numbers beside the run's seed; no stage draws from it."""
 
 N_TELLING = 10
+
+RESTARTS = "manifold.json"
+"""What ``discover posterior --restarts`` has written into the run's folder, if it was called."""
 
 MODULES = ("discover.posterior.simulations", "discover.posterior.rounds", "discover.tasks")
 LEARNING = ("discover.posterior.study", *MODULES)
@@ -312,6 +316,14 @@ def _rules(found: Run, task: Task) -> Mapping[str, Rule]:
     rules = dict(known_rules_of(task))
     if _has_front(found):
         rules["chosen rule"] = _candidate(found, "")
+    restarts = found.folder / RESTARTS
+    if restarts.exists():
+        from discover.manifold import Manifold
+
+        searched = artefacts.read_stored(restarts, Manifold).searched
+        for number, one in enumerate(searched, 1):
+            if one.converged:
+                rules[f"{RESTART} {number}"] = one.parameters.rule
     return rules
 
 

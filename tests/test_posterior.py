@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from discover.pairing.terms import Term, design
 from discover.posterior import Budget, Family, Parameter, Posterior, family_of_rule, family_of_terms
 from discover.posterior import pairing as exact
 from discover.posterior.chain import effective_chain, hamiltonian
+from discover.posterior.forms import Placed
 from discover.posterior.mixture import Round, expected_numbers
 from discover.posterior.neural import with_torch
 from discover.posterior.prior import with_range
@@ -582,6 +583,20 @@ def test_a_posterior_is_read_as_it_was_written(tmp_path: Path, pairing: tuple[Po
         path.write_text(json.dumps({**content, **damage}))
         with pytest.raises(ArtefactError, match=words):
             read_stored(path, Posterior)
+
+
+def test_rules_of_restarts_are_told_together(pairing: Any) -> None:
+    rule, nowhere = Rule.parse({"on_pre": "x_post"}), "it lies outside of the prior"
+    ranks = (0.2, 0.6, float("nan"))
+    placed = [
+        Placed(f"restart {number}", rule, 1.0, rank, "" if np.isfinite(rank) else nowhere)
+        for number, rank in enumerate(ranks, 1)
+    ]
+    told = answers_of(replace(pairing[0], placed=(Placed("chosen rule", rule, 1.0, 0.5), *placed)))["rules"]
+    assert "chosen rule 0.50" in told
+    assert "Of 3 rules that restarts of the search found, 2 lie within the prior" in told
+    assert "0.20 to 0.60 of the samples at lower densities, 0.40 in the middle" in told
+    assert nowhere not in told
 
 
 def test_figures_are_drawn(tmp_path: Path, pairing: tuple[Posterior, FloatArray]) -> None:

@@ -51,7 +51,7 @@ class Ring:
 
 BUDGET = Budget(
     n_prior=512, n_round=512, n_accepted=700, most_rules=3000, n_problems=2, n_more=3, n_members=1,
-    n_weighed=500, n_samples=400, n_fresh=100, n_fresh_problems=2, n_tests=150,
+    n_weighed=500, n_samples=400, n_fresh=100, n_fresh_problems=2,
 )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_samples_do_the_task_and_lie_on_all_of_the_ring(ring: tuple[Any, Any, Ta
 
 def test_the_network_is_calibrated_on_the_ring(ring: tuple[Any, Any, Table]) -> None:
     found = ring[0].calibration
-    assert found.n_tests == 150
+    assert found.n_tests >= 700  # every accepted rule
     assert found.lowest_p > 0.01
     assert found.largest_gap < 0.15
 
@@ -117,7 +117,7 @@ def test_the_network_is_calibrated_on_the_ring(ring: tuple[Any, Any, Table]) -> 
 def test_a_network_that_is_too_sure_fails_the_checks() -> None:
     ranks = np.random.default_rng(0).integers(350, 650, (200, 2))  # of 1000: rules lie where samples crowd
     made = neural.Ranks(ranks, np.full(200, 900), 1000, (1e-6, 1e-5), (0.8, 0.8), (0.5, 0.5))
-    found = calibration_of(TWO, made, 200)
+    found = calibration_of(TWO, made)
     assert not found.passed
     assert found.largest_gap > 0.5
 
@@ -188,11 +188,11 @@ def test_what_was_cut_off_goes_on_with_the_same_numbers(monkeypatch: pytest.Monk
     values = TWO.values(TWO.draw(500, rng))
     passed, loss = in_a_row((Ring(), RING, TWO, values, seed))
     table = Table(values, passed, loss, np.zeros(500, dtype=np.int64), 2)
-    budget = replace(BUDGET, n_members=2, n_weighed=60, n_samples=50, n_fresh=20)
+    budget = replace(BUDGET, n_weighed=60, n_samples=50, n_fresh=20)
     asked = (Ring(), RING, TWO, table, budget, seed, {})
     whole, samples = neural_posterior(*asked)
     kept: list[bytes] = []
-    for limit in (2, 1):  # after the second network; after the first further simulations
+    for limit in (2, 4):  # after the second network of five; after the first further simulations
         cut = CutOff(kept)
         cut.limit = limit
         with pytest.raises(KeyboardInterrupt):

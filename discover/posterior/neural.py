@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from discover.errors import ExtraMissing
 from discover.journal import Memo
 from discover.posterior.simulations import child
 
-__all__ = ["NeuralPosterior", "Ranks", "ranks_of", "restricted", "trained", "with_torch"]
+__all__ = ["NeuralPosterior", "Ranks", "joined", "ranks_of", "restricted", "trained", "with_torch"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -168,28 +168,42 @@ def restricted(
 class NeuralPosterior:
     """An ensemble of neural densities of rules, given in how many problems in a row they do the task.
 
+    Their mean is the density. The prior is over all real numbers, so that none of it is lost at a border.
+
     Attributes
     ----------
-    ensemble : sbi.inference.posteriors.EnsemblePosterior
+    members : tuple of sbi.neural_nets.estimators.ConditionalDensityEstimator
     seed : SeedSequence
     losses : tuple of float
         Mean negative log density of left-out rules, by member.
     """
 
-    ensemble: Any
+    members: tuple[Any, ...]
     seed: np.random.SeedSequence
     losses: tuple[float, ...]
 
     def sample(self, n: int, x: FloatArray, number: int = 0) -> FloatArray:
         """Draw points in standard coordinates, shape (n, n_parameters), given measures (n_measures,)."""
-        with _at_work(child(self.seed, number)) as torch:
-            drawn = self.ensemble.sample((n,), x=_tensor(torch, x[None]), show_progress_bars=False)
-            return np.asarray(drawn.numpy(), dtype=np.float64)
+        own = child(self.seed, number)
+        of_member = np.random.default_rng(own).integers(len(self.members), size=n)
+        points: FloatArray | None = None
+        with _at_work(own) as torch, torch.no_grad():
+            for member, density in enumerate(self.members):
+                rows = np.flatnonzero(of_member == member)
+                if len(rows):
+                    drawn = density.sample((len(rows),), condition=_tensor(torch, x[None]))[:, 0].numpy()
+                    points = np.empty((n, drawn.shape[1])) if points is None else points
+                    points[rows] = drawn
+        return np.empty((0, 0)) if points is None else points
 
     def log_density(self, points: FloatArray, x: FloatArray) -> FloatArray:
         """Return the log density of points, shape (n,)."""
         with _at_work(self.seed) as torch, torch.no_grad():
-            found = self.ensemble.log_prob(_tensor(torch, points), x=_tensor(torch, x[None]))
+            each = [
+                density.log_prob(_tensor(torch, points)[:, None], condition=_tensor(torch, x[None]))[:, 0]
+                for density in self.members
+            ]
+            found = torch.logsumexp(torch.stack(each).double(), dim=0) - np.log(len(each))
             return np.asarray(found.numpy(), dtype=np.float64)
 
     def log_ratio(self, points: FloatArray, x: FloatArray) -> FloatArray:
@@ -221,13 +235,13 @@ def trained(
     memo : Memo, optional
         Keeps the numbers of each network that was trained.
     """
-    posteriors, losses, kept = [], [], memo or Memo()
+    members, losses, kept = [], [], memo or Memo()
     for member in range(n_members):
         own = child(seed, member)
         question = (points, measures, [int(word) for word in own.generate_state(4)])
         numbers = kept.recall("network", question, partial(_learnt_numbers, points, measures, own))
         with _at_work(own) as torch:
-            npe, build = _untrained(torch, points, measures)
+            _, build = _untrained(torch, points, measures)
             density = build(_tensor(torch, points), _tensor(torch, measures))
             density.load_state_dict(
                 {
@@ -235,13 +249,17 @@ def trained(
                     for name, old in density.state_dict().items()
                 }
             )
-            posteriors.append(npe.build_posterior(density.train(mode=False)))
+            members.append(density.train(mode=False))
         losses.append(float(numbers[LOSS][0]))
         told(member)
-    with _at_work(seed):
-        from sbi.inference.posteriors import EnsemblePosterior
+    return NeuralPosterior(tuple(members), child(seed, n_members), tuple(losses))
 
-        return NeuralPosterior(EnsemblePosterior(posteriors), child(seed, n_members), tuple(losses))
+
+def joined(posteriors: Sequence[NeuralPosterior]) -> NeuralPosterior:
+    """Return the ensemble of the members of several ensembles."""
+    members = tuple(member for one in posteriors for member in one.members)
+    losses = tuple(loss for one in posteriors for loss in one.losses)
+    return NeuralPosterior(members, posteriors[0].seed, losses)
 
 
 def _untrained(torch: Any, points: FloatArray, measures: FloatArray) -> tuple[Any, Any]:
@@ -299,35 +317,40 @@ class Ranks:
 
 
 def ranks_of(
-    posterior: NeuralPosterior,
+    posteriors: Sequence[NeuralPosterior],
+    part: IntArray,
     points: FloatArray,
-    measures: FloatArray,
+    x: FloatArray,
     n_samples: int,
     seed: np.random.SeedSequence,
 ) -> Ranks:
-    """Do simulation-based calibration and expected coverage with left-out rules.
+    """Do simulation-based calibration and expected coverage, each rule with networks that have not seen it.
 
-    Rules with the same measures have their ranks among the same samples, of which there are many.
+    All rules have the same measures, those that the posterior is asked for, and so each part of them has its
+    ranks among the same samples, of which there are many.
 
     Parameters
     ----------
-    posterior : NeuralPosterior
+    posteriors : sequence of NeuralPosterior
+    part : ndarray of int, shape (n_tests,)
+        Which of the posteriors was trained without a rule.
     points : ndarray, shape (n_tests, n_parameters)
-    measures : ndarray, shape (n_tests, n_measures)
+    x : ndarray, shape (n_measures,)
+        Measures of all these rules.
     n_samples : int
-        Samples for each value of the measures.
+        Samples of each posterior.
     seed : SeedSequence
     """
     ranks = np.empty(points.shape, dtype=np.int64)
     by_density, averaged = np.empty(len(points), dtype=np.int64), np.empty_like(points)
-    for number, x in enumerate(np.unique(measures, axis=0)):
-        rows = np.flatnonzero((measures == x).all(axis=1))
-        samples = posterior.sample(n_samples, x, number)
+    for own, posterior in enumerate(posteriors):
+        rows = np.flatnonzero(part == own)
+        samples = posterior.sample(n_samples, x, own)
         densities = np.sort(posterior.log_density(samples, x))
         by_density[rows] = np.searchsorted(densities, posterior.log_density(points[rows], x))
         for column in range(points.shape[1]):
             ranks[rows, column] = np.searchsorted(np.sort(samples[:, column]), points[rows, column])
-        averaged[rows] = samples[: len(rows)]
+        averaged[rows] = samples[np.arange(len(rows)) % n_samples]
     with _at_work(seed) as torch:
         from sbi.diagnostics import check_sbc
 

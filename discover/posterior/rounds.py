@@ -54,15 +54,13 @@ class Budget:
     n_more : int
         Problems in a row that samples have to do when they are weighed; more than `n_problems`.
     n_members : int
-        Networks of the ensemble.
+        Networks for each part of the rules that is kept back, of which there are five.
     n_weighed : int
         Samples of the network that are weighed, together with at most as many accepted rules.
     n_samples : int
         Samples that are written down.
     n_fresh, n_fresh_problems : int
         Samples that are tried on fresh problems, and how many problems these are.
-    n_tests : int
-        Rules that are kept back for calibration, at most a quarter of the accepted ones.
     """
 
     n_prior: int = 1536
@@ -71,12 +69,11 @@ class Budget:
     most_rules: int = 20_000
     n_problems: int = 4
     n_more: int = 8
-    n_members: int = 3
+    n_members: int = 4
     n_weighed: int = 1000
     n_samples: int = 1000
     n_fresh: int = 200
     n_fresh_problems: int = 4
-    n_tests: int = 500
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from discover.outcome import share_interval
 from discover.posterior.chain import compared_with_chain
 from discover.posterior.forms import Calibration, Coverage, Placed, Posterior, Predictive, Spent
 from discover.posterior.mixture import expected_numbers, rounds_of
-from discover.posterior.neural import NeuralPosterior, Ranks, ranks_of, trained
+from discover.posterior.neural import NeuralPosterior, Ranks, joined, ranks_of, trained
 from discover.posterior.prior import Family
 from discover.posterior.reading import (
     compensations_of,
@@ -51,13 +51,15 @@ FloatArray = NDArray[np.float64]
 FEWEST_ACCEPTED = 50
 """With fewer accepted rules nothing can be learnt of them."""
 
+N_PARTS = 5
+"""Parts of the rules; networks are trained on all of them but one, and checked on that."""
+
 N_POOL = 4000
 """Samples among which left-out rules have their ranks."""
 
 AT_A_TIME = 8
 """Batches of further simulations that are kept together."""
 
-FEWEST_TESTED = 100
 ALPHA = 0.05
 AIM = np.array([1.0])
 """Share of its problems that a rule should do."""
@@ -130,7 +132,7 @@ def neural_posterior(
         )
     answers = memo or Memo()
     progress(0.0, "training the networks")
-    network, ranks, n_tests = _learnt(family, table, budget, seed, part(progress, 0.0, 0.5), answers)
+    network, ranks = _learnt(family, table, budget, seed, part(progress, 0.0, 0.5), answers)
     progress(0.5, "weighing samples")
     pool = _candidates(
         task, condition, family, table, network, budget, seed, part(progress, 0.5, 0.75), answers
@@ -179,7 +181,7 @@ def neural_posterior(
             float(table.of(table.stage == n_last).is_accepted.mean()) if n_last else float("nan"),
             pool.n_runs + n_fresh_runs,
         ),
-        calibration=calibration_of(family, ranks, n_tests),
+        calibration=calibration_of(family, ranks),
         predictive=predictive,
         marginals=marginals_of(family, family.values(kept[0]), kept[1]),
         directions=directions_of(family, *kept),
@@ -313,23 +315,33 @@ def _learnt(
     seed: np.random.SeedSequence,
     progress: Progress,
     memo: Memo,
-) -> tuple[NeuralPosterior, Ranks, int]:
-    """Train on most of the rules that did a problem, and rank the others."""
+) -> tuple[NeuralPosterior, Ranks]:
+    """Train networks on all rules that did a problem but a part, for each part; rank its accepted ones."""
     useful = table.of(table.passed >= 1)
     points, measures = family.standard(useful.values), (useful.passed / useful.n_problems)[:, None]
-    order = np.random.default_rng(child(seed, TESTS)).permutation(useful.n_rules)
-    n_tests = min(budget.n_tests, useful.n_rules // 4)
-    tests, rest = order[:n_tests], order[n_tests:]
+    part_of = np.random.default_rng(child(seed, TESTS)).permutation(useful.n_rules) % N_PARTS
+    ensembles = []
+    for number in range(N_PARTS):
+        within = part(progress, number / N_PARTS, (number + 1) / N_PARTS)
 
-    def told(member: int) -> None:
-        progress(0.8 * (member + 1) / budget.n_members, f"network {member + 1} of {budget.n_members} trained")
+        def told(member: int) -> None:
+            n_trained = number * budget.n_members + member + 1  # noqa: B023
+            within(  # noqa: B023
+                (member + 1) / budget.n_members,
+                f"network {n_trained} of {N_PARTS * budget.n_members} trained",
+            )
 
-    network = trained(points[rest], measures[rest], budget.n_members, child(seed, NETWORK), told, memo)
-    return network, ranks_of(network, points[tests], measures[tests], N_POOL, child(seed, TESTS, 1)), n_tests
+        rest, own = part_of != number, child(seed, NETWORK, number)
+        ensembles.append(trained(points[rest], measures[rest], budget.n_members, own, told, memo))
+    progress(1.0, "ranking accepted rules in the networks that were trained without them")
+    accepted = useful.is_accepted
+    ranks = ranks_of(ensembles, part_of[accepted], points[accepted], AIM, N_POOL, child(seed, TESTS, 1))
+    return joined(ensembles), ranks
 
 
-def calibration_of(family: Family, ranks: Ranks, n_tests: int) -> Calibration:
+def calibration_of(family: Family, ranks: Ranks) -> Calibration:
     """Return what ranks of left-out rules say of the network."""
+    n_tests = len(ranks.ranks)
     coverage = tuple(
         Coverage(nominal, found, n_tests)
         for nominal, found in coverage_of(ranks.density_ranks, ranks.n_samples)

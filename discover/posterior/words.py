@@ -6,7 +6,10 @@ import numpy as np
 
 from discover.posterior.forms import Direction, Posterior
 
-__all__ = ["answers_of"]
+__all__ = ["RESTART", "answers_of"]
+
+RESTART = "restart"
+"""How names of rules begin that restarts of the search found."""
 
 STIFF, SLOPPY = 0.5, 0.8
 """Spread over that of the prior up to which a direction is stiff, and from which on it is sloppy."""
@@ -148,8 +151,10 @@ def _compensations(posterior: Posterior) -> str:
 
 
 def _placed(posterior: Posterior) -> str:
-    ranked = [one for one in posterior.placed if np.isfinite(one.density_rank)]
-    rest = [one for one in posterior.placed if not np.isfinite(one.density_rank)]
+    single = [one for one in posterior.placed if not one.name.startswith(RESTART)]
+    restarts = [one for one in posterior.placed if one.name.startswith(RESTART)]
+    ranked = [one for one in single if np.isfinite(one.density_rank)]
+    rest = [one for one in single if not np.isfinite(one.density_rank)]
     parts = []
     if ranked:
         named = "; ".join(
@@ -160,6 +165,17 @@ def _placed(posterior: Posterior) -> str:
         parts.append(f"Share of samples with a lower density than each rule: {named}.")
     if rest:
         parts.append("Without a rank: " + "; ".join(f"{one.name}, {one.why}" for one in rest) + ".")
+    if restarts:
+        ranks = [one.density_rank for one in restarts if np.isfinite(one.density_rank)]
+        parts.append(
+            f"Of {len(restarts)} rules that restarts of the search found, {len(ranks)} lie within the prior"
+            + (
+                f", with {min(ranks):.2f} to {max(ranks):.2f} of the samples at lower densities, "
+                f"{np.median(ranks):.2f} in the middle."
+                if ranks
+                else "."
+            )
+        )
     return " ".join(parts)
 
 
