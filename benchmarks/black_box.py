@@ -44,7 +44,7 @@ N_TRAIN, N_TUNING, N_TEST = 2048, 256, 2048
 BETA1, BETA2, EPSILON, LONGEST = 0.9, 0.99, 1e-8, 1.0
 
 FOUND = {
-    "bandit-still": "18.43*x*R - 6.145*x",
+    "bandit-still": "13.77*x*R - 6.884*x",
     "bandit": "-0.4483*(w - (R - 0.6423*m)/(1 - 0.9679*x))",
     "bandit-volatile": "-1.767 + 1.037*x*w + 0.07598*w**2 - 1.767*x*w*R",
 }
