@@ -1,10 +1,11 @@
 """What a readable rule gives away: learners without one, on the choices of the task ``bandit``.
 
-Run with ``python -m benchmarks.black_box --output results/black-box.json``. Three learners meet the
-environments that the rules meet: weights that a small network changes (it sees what a rule sees), a recurrent
-network that sees the choice and the reward, and an observer who knows the probabilities and the volatility
-and keeps the exact posterior. With two options of which one is the best, each choice tells the same, so
-nobody loses less than that observer in the mean.
+Run with ``python -m benchmarks.black_box --output results/black-box.json``. With ``--task reward`` or
+``--task error`` the rules of these tasks are compared, see :mod:`benchmarks.network_update`. In ``bandit``
+three learners meet the environments that the rules meet: weights that a small network changes (it sees what a
+rule sees), a recurrent network that sees the choice and the reward, and an observer who knows the
+probabilities and the volatility and keeps the exact posterior. With two options of which one is the best,
+each choice tells the same, so nobody loses less than that observer in the mean.
 
 Both networks learn by Adam along the gradient of the expected regret that the task estimates: the derivative
 along the run with its choices held, and the logarithm of the probability of each choice times its credit.
@@ -17,8 +18,6 @@ Andrychowicz et al. (2016), arXiv:1606.04474 (learned updates); Wang et al. (201
 
 from __future__ import annotations
 
-import argparse
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,21 +26,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.multiple import best_multiple
+from benchmarks import network_update
+from benchmarks.learners import arguments_for, descended, known_losses, print_rows, rows_of, write_parts
 from discover.rule import Rule
 from discover.slots import CHOICE
 from discover.tasks import get_task
 from discover.tasks.bandit import BanditProblems, BanditSettings, credits_of
-from discover.tasks.base import known_rules_of
 from pipelines.config import load_toml
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 N_UNITS = 12
-N_STEPS, BATCH, STEP_SIZE = 600, 64, 0.02
+N_STEPS, BATCH = 600, 64
 N_TRAIN, N_TUNING, N_TEST = 2048, 256, 2048
-BETA1, BETA2, EPSILON, LONGEST = 0.9, 0.99, 1e-8, 1.0
+SCHEMA = "plasticity-discovery/black-box/1"
 
 FOUND = {
     "bandit-still": "13.77*x*R - 6.884*x",
@@ -280,19 +279,14 @@ def drawn(y: FloatArray, uniforms: FloatArray) -> IntArray:
 def learned(
     learner: Learner, problems: BanditProblems, rng: np.random.Generator, n_steps: int = N_STEPS
 ) -> FloatArray:
-    """Return parameters after Adam with a step that falls to zero by a cosine."""
-    point = learner.start(rng)
-    first, second = np.zeros_like(point), np.zeros_like(point)
-    for t in range(n_steps):
+    """Return parameters after Adam, each step with other problems."""
+    start = learner.start(rng)
+
+    def gradient_at(point: FloatArray) -> FloatArray:
         picks = rng.choice(problems.n_problems, min(BATCH, problems.n_problems), replace=False)
-        _, gradient = learner.gradient(point, problems.subset(picks))
-        gradient *= min(1.0, LONGEST / max(float(np.linalg.norm(gradient)), 1e-300))
-        first = BETA1 * first + (1 - BETA1) * gradient
-        second = BETA2 * second + (1 - BETA2) * gradient**2
-        rate = STEP_SIZE * 0.5 * (1 + np.cos(np.pi * t / n_steps))
-        scale = np.sqrt(second / (1 - BETA2 ** (t + 1))) + EPSILON
-        point = point - rate * first / (1 - BETA1 ** (t + 1)) / scale
-    return point
+        return learner.gradient(point, problems.subset(picks))[1]
+
+    return descended(gradient_at, start, n_steps)
 
 
 def compared(name: str, seed: int, n_starts: int, n_steps: int = N_STEPS) -> dict[str, Any]:
@@ -303,30 +297,19 @@ def compared(name: str, seed: int, n_starts: int, n_steps: int = N_STEPS) -> dic
     tuning = task.draw(settings, N_TUNING, tuning_seed)
     test = task.draw(settings, N_TEST, test_seed)
     losses = {"observer": observer_losses(test), "formula": task.losses(_rule(FOUND[name]), test)}
-    for known, rule in known_rules_of(task).items():
-        if not isinstance(rule, Rule):
-            continue
-
-        def at(factor: float, rule: Rule = rule) -> float:
-            return float(task.losses(rule.scaled(factor), tuning).mean())
-
-        losses[known] = task.losses(rule.scaled(best_multiple(at)[0]), test)
+    losses |= known_losses(task, tuning, test)
     for kind, learner in (("learned update", LearnedUpdate()), ("recurrent network", Recurrent())):
         children = start_seed.spawn(n_starts)
         points = [learned(learner, train, np.random.default_rng(child), n_steps) for child in children]
         best = min(points, key=lambda point: float(learner.losses(point, tuning).mean()))
         losses[kind] = learner.losses(best, test)
-    gains = {kind: 1 - float(one.mean()) for kind, one in losses.items()}
-    rows = [
-        {
-            "learner": kind,
-            "loss": float(one.mean()),
-            "half_width": 1.96 * float(one.std(ddof=1)) / np.sqrt(len(one)),
-            "formula_share": gains["formula"] / gains[kind],
-        }
-        for kind, one in losses.items()
-    ]
-    return {"pipeline": name, "formula": FOUND[name], "n_test": N_TEST, "n_starts": n_starts, "rows": rows}
+    return {
+        "pipeline": name,
+        "formula": FOUND[name],
+        "n_test": N_TEST,
+        "n_starts": n_starts,
+        "rows": rows_of(losses),
+    }
 
 
 def _settings(name: str) -> BanditSettings:
@@ -342,27 +325,19 @@ def _rule(text: str) -> Rule:
 
 def main() -> None:
     """Run, print and write."""
-    parser = argparse.ArgumentParser(description="A formula beside learners without one.")
-    parser.add_argument("--output", type=Path, default=Path("results/black-box.json"))
-    parser.add_argument("--pipelines", default=",".join(FOUND), help="pipelines, with commas between")
-    parser.add_argument("--starts", type=int, default=2, help="independent starts of each network")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = arguments_for("A formula beside learners without one.", "results/black-box.json", 2)
+    parser.add_argument("--task", choices=("bandit", *network_update.FOUND), default="bandit")
+    parser.add_argument(
+        "--pipelines", default=",".join(FOUND), help="of the task bandit, with commas between"
+    )
     arguments = parser.parse_args()
     parts = []
-    for name in arguments.pipelines.split(","):
-        parts.append(compared(name, arguments.seed, arguments.starts))
-        print(f"{name}: {parts[-1]['formula']}")
-        for row in parts[-1]["rows"]:
-            interval = f"{row['loss']:.4f} +- {row['half_width']:.4f}"
-            print(
-                f"  {row['learner']:22s} {interval}  share of the formula {row['formula_share']:.3f}",
-                flush=True,
-            )
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(
-        json.dumps({"schema": "plasticity-discovery/black-box/1", "parts": parts}) + "\n"
-    )
-    print(f"written: {arguments.output}")
+    names = arguments.pipelines.split(",") if arguments.task == "bandit" else [arguments.task]
+    for name in names:
+        compare = compared if arguments.task == "bandit" else network_update.compared
+        parts.append(compare(name, arguments.seed, arguments.starts))
+        print_rows(f"{name}: {parts[-1]['formula']}", parts[-1]["rows"])
+    write_parts(arguments.output, parts, SCHEMA)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,297 @@
+"""Rules without a readable formula, for the tasks ``reward`` and ``error``: a small network is the update.
+
+Run with ``python -m benchmarks.black_box --task reward --output results/black-box-reward.json``, or with
+``--task error``. A network of tanh units sees all that a rule sees, and a weight changes by
+``n*u(z) + v(z)``: n is the presynaptic variable (the eligibility E, or the filtered input s), and u and v are
+two outputs of the network that share its hidden units. Such a network is an expression as well, so that the
+task's own simulator runs it. CMA-ES finds its constants on the task's loss, each generation with other
+problems; where the task has exact gradients, Adam follows them from there.
+
+References
+----------
+Andrychowicz et al. (2016), arXiv:1606.04474 (learned updates); Hansen (2016), arXiv:1604.00772 (CMA-ES).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.learners import FORMULA, descended, known_losses, rows_of
+from discover.expression import Node, const, var
+from discover.fit.cmaes import evolve
+from discover.fit.objective import clipped_mean
+from discover.known_rules import get_known_rule
+from discover.rule import Rule
+from discover.slots import Slot
+from discover.speeds import at_speeds, tuned_speeds
+from discover.tasks import get_task
+from discover.tasks.base import Task
+from pipelines.config import load_toml
+
+FloatArray = NDArray[np.float64]
+
+FOUND = {
+    "reward": "1.545*R*E - 1.754*Rpos*E",
+    "error": "1.557*v*s - 1.557*s*u",
+}
+"""What the pipelines found, with the constants of ``results/reference`` before they are rounded further."""
+
+NONE = "weights that stay as they begin"
+N_STATES = 4_000
+NEARLY_LINEAR = 0.1
+"""Slope of the unit that says a linear formula: its tanh bends little there."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long learners are looked for, and on how many problems.
+
+    Attributes
+    ----------
+    n_generations, population : int
+        Of CMA-ES.
+    batch : int
+        Problems of a generation, and of a step along the gradient.
+    n_steps : int
+        Of Adam, where the task has gradients.
+    n_train, n_tuning, n_test : int
+        Problems to learn on, to choose and to tune speeds on, and to judge on.
+    """
+
+    n_generations: int
+    population: int = 16
+    batch: int = 16
+    n_steps: int = 0
+    n_train: int = 512
+    n_tuning: int = 128
+    n_test: int = 1024
+
+
+BUDGETS = {
+    "reward": Budget(n_generations=150),
+    "error": Budget(n_generations=300, n_steps=400),
+}
+
+
+@dataclass(frozen=True)
+class NetworkUpdate:
+    """The update ``n*u(z) + v(z)`` with one hidden layer of tanh units.
+
+    Parameters are one vector: for each unit what it adds to u, to v, its offset, and its weights, all in
+    units of the spread of the variables; then what u and v are without any unit.
+
+    Attributes
+    ----------
+    slot : Slot
+    n_units : int
+    centres, scales : ndarray, shape (n_variables,)
+        Mean and standard deviation of the variables.
+    """
+
+    slot: Slot
+    n_units: int
+    centres: FloatArray
+    scales: FloatArray
+
+    @classmethod
+    def of(cls, task: Task, problems: Any, n_units: int, seed: np.random.SeedSequence) -> NetworkUpdate:
+        """Return the network of a task, with scales of what synapses visit under its known rule."""
+        known = get_known_rule(task.reference).rule
+        (speeds,) = tuned_speeds(task, [known], problems)
+        slot = task.slots[0]
+        states = task.visit(at_speeds(known, speeds), problems, N_STATES, seed)[slot.name].values
+        return cls(slot, n_units, states.mean(axis=0), states.std(axis=0))
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of constants."""
+        return self.n_units * (3 + len(self.slot.variables)) + 2
+
+    @cached_property
+    def constants_by_parameters(self) -> FloatArray:
+        """Constants of the rule are this matrix times the parameters."""
+        n, width = len(self.scales), 3 + len(self.scales)
+        matrix = np.eye(self.n_parameters)
+        size = float(np.hypot(self.centres[0], self.scales[0]))
+        for start in range(0, self.n_units * width, width):
+            weights = np.arange(start + 3, start + 3 + n)
+            matrix[start + 1, start + 1] = size
+            matrix[weights, weights] = 1 / self.scales
+            matrix[start + 2, weights] = -self.centres / self.scales
+        matrix[-1, -1] = size
+        return matrix
+
+    @cached_property
+    def _form(self) -> Rule:
+        one, variables = const(1.0), [var(name) for name in self.slot.variables]
+        factor = variables[0]
+
+        def line(slope: Node, offset: Node) -> Node:
+            return Node("add", (Node("mul", (slope, factor)), offset))
+
+        total: Node | None = None
+        for _ in range(self.n_units):
+            inner = one
+            for variable in variables:
+                inner = Node("add", (inner, Node("mul", (one, variable))))
+            unit = Node("mul", (line(one, one), Node("tanh", (inner,))))
+            total = unit if total is None else Node("add", (total, unit))
+        rest = line(one, one)
+        return Rule({self.slot.name: rest if total is None else Node("add", (total, rest))})
+
+    def rule(self, parameters: FloatArray) -> Rule:
+        """Return the network as a rule that the task's simulator runs."""
+        return self._form.with_constants(self.constants_by_parameters @ parameters)
+
+    def start(self, rng: np.random.Generator) -> FloatArray:
+        """Draw parameters to begin with: outputs are small."""
+        table = rng.normal(0, 0.7, (self.n_units, 3 + len(self.scales)))
+        table[:, :2] = rng.normal(0, 0.1, (self.n_units, 2))
+        return np.concatenate([table.ravel(), np.zeros(2)])
+
+    def start_from(self, formula: Rule, rng: np.random.Generator) -> FloatArray:
+        """Return parameters that say a formula ``n*u(z)`` with a linear u, but for a bend of some percent.
+
+        A single unit says it, and the others, which are drawn, add nothing yet.
+
+        Raises
+        ------
+        ValueError
+            If the formula is another one.
+        """
+        names, n = self.slot.variables, len(self.scales)
+
+        def at(states: FloatArray) -> FloatArray:
+            return formula(self.slot.name, **dict(zip(names, states.T, strict=True)))
+
+        states = np.eye(n)
+        states[:, 0] = 1.0
+        offset = at(states)[0]
+        slopes = at(states) - offset
+        drawn = rng.normal(size=(32, n))
+        if not np.allclose(at(drawn), drawn[:, 0] * (drawn @ slopes + offset)):
+            raise ValueError(f"{formula} is not {names[0]} times a sum of the other variables.")
+        table = self.start(rng)[:-2].reshape(self.n_units, -1)
+        table[:, :2] = 0.0
+        table[0, 0] = 1 / NEARLY_LINEAR
+        table[0, 2] = NEARLY_LINEAR * (offset + slopes @ self.centres)
+        table[0, 3:] = NEARLY_LINEAR * slopes * self.scales
+        return np.concatenate([table.ravel(), np.zeros(2)])
+
+
+def evolved(
+    network: NetworkUpdate,
+    task: Task,
+    problems: Any,
+    tuning: Any,
+    start: FloatArray,
+    spread: float,
+    budget: Budget,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Return parameters that CMA-ES has found.
+
+    Every generation meets other problems, so that no luck with a few of them is inherited. The lowest loss
+    of a generation is luck as well: what is returned is the centre of one of the last generations, that with
+    the lowest loss on the tuning problems; or the start, where nothing was gained.
+    """
+    centres: list[FloatArray] = []
+
+    def values_of(points: list[FloatArray]) -> list[float]:
+        picks = np.sort(rng.choice(problems.n_problems, budget.batch, replace=False))
+        centres.append(np.mean(points, axis=0))
+        rules = [network.rule(point) for point in points]
+        losses = task.losses_of_rules(rules, task.subset(problems, picks)).mean(axis=1)
+        return [float(one) for one in losses]
+
+    evolve(values_of, start, spread, budget.population, budget.n_generations, rng)
+    n_late = max(1, len(centres) // 4)
+    late = centres[-n_late :: max(1, n_late // 8)]
+    return best_of(network, task, [start, *late, centres[-1]], tuning)
+
+
+def followed(
+    network: NetworkUpdate,
+    task: Task,
+    problems: Any,
+    start: FloatArray,
+    budget: Budget,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Return parameters after Adam along the exact gradient; problems that blow up have no say in it."""
+
+    def gradient_at(point: FloatArray) -> FloatArray:
+        picks = np.sort(rng.choice(problems.n_problems, budget.batch, replace=False))
+        found = task.gradient(network.rule(point), task.subset(problems, picks))
+        return clipped_mean(found.gradients @ network.constants_by_parameters, ~found.blown)
+
+    return descended(gradient_at, start, budget.n_steps)
+
+
+def best_of(network: NetworkUpdate, task: Task, points: Sequence[FloatArray], tuning: Any) -> FloatArray:
+    """Return the parameters with the lowest mean loss on the tuning problems."""
+    losses = task.losses_of_rules([network.rule(point) for point in points], tuning).mean(axis=1)
+    return points[int(np.argmin(losses))]
+
+
+def compared(
+    name: str, seed: int, n_starts: int, budget: Budget | None = None, settings: Any = None, n_units: int = 4
+) -> dict[str, Any]:
+    """Learn the network update of a task, and measure it, the formula and known rules on the same problems.
+
+    Parameters
+    ----------
+    name : {"reward", "error"}
+    seed, n_starts : int
+    budget : Budget, optional
+        That of :data:`BUDGETS` by default.
+    settings : dataclass, optional
+        Of the problems; those of the pipeline by default.
+    n_units : int
+    """
+    task, budget = get_task(name), budget or BUDGETS[name]
+    settings = settings or load_toml(Path(f"pipelines/{name}.toml")).problems
+    train_seed, tuning_seed, test_seed, state_seed, start_seed = np.random.SeedSequence(seed).spawn(5)
+    train = task.draw(settings, budget.n_train, train_seed)
+    tuning = task.draw(settings, budget.n_tuning, tuning_seed)
+    test = task.draw(settings, budget.n_test, test_seed)
+    slot = task.slots[0].name
+    formula, still = Rule.parse({slot: FOUND[name]}), Rule.parse({slot: "0"})
+    losses = {FORMULA: task.losses(formula, test), NONE: task.losses(still, test)}
+    losses |= known_losses(task, tuning, test)
+    network = NetworkUpdate.of(task, tuning, n_units, state_seed)
+    *children, last = start_seed.spawn(n_starts + 1)
+    learned: dict[str, list[FloatArray]] = {}
+
+    def learn(kind: str, start: FloatArray, spread: float, rng: np.random.Generator) -> None:
+        point = evolved(network, task, train, tuning, start, spread, budget, rng)
+        learned.setdefault(kind, []).append(point)
+        if task.has_gradient and budget.n_steps:
+            point = followed(network, task, train, point, budget, rng)
+            learned.setdefault(f"{kind}, then gradients", []).append(point)
+
+    for child in children:
+        rng = np.random.default_rng(child)
+        learn("learned update", network.start(rng), 0.3, rng)
+    rng = np.random.default_rng(last)
+    learn("learned update, from the formula", network.start_from(formula, rng), 0.05, rng)
+    starts = {}
+    for kind, points in learned.items():
+        starts[kind] = [float(task.losses(network.rule(one), tuning).mean()) for one in points]
+        losses[kind] = task.losses(network.rule(points[int(np.argmin(starts[kind]))]), test)
+    return {
+        "pipeline": name,
+        "formula": FOUND[name],
+        "n_test": budget.n_test,
+        "n_starts": n_starts,
+        "n_constants": network.n_parameters,
+        "tuning_losses_of_starts": starts,
+        "rows": rows_of(losses),
+    }
