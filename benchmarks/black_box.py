@@ -334,8 +334,11 @@ def main() -> None:
     parts = []
     names = arguments.pipelines.split(",") if arguments.task == "bandit" else [arguments.task]
     for name in names:
-        compare = compared if arguments.task == "bandit" else network_update.compared
-        parts.append(compare(name, arguments.seed, arguments.starts))
+        asked = name, arguments.seed, arguments.starts
+        if arguments.task == "bandit":
+            parts.append(compared(*asked))
+        else:
+            parts.append(network_update.compared(*asked, arguments.workers))
         print_rows(f"{name}: {parts[-1]['formula']}", parts[-1]["rows"])
     write_parts(arguments.output, parts, SCHEMA)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,14 @@ def descended(
         scale = np.sqrt(second / (1 - BETA2 ** (t + 1))) + EPSILON
         point = point - rate * first / (1 - BETA1 ** (t + 1)) / scale
     return point
+
+
+def side_by_side(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_workers: int) -> list[Any]:
+    """Return what a function gives for each tuple of arguments, in so many processes."""
+    if n_workers < 2:
+        return [function(*job) for job in jobs]
+    with ProcessPoolExecutor(min(n_workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+        return [one.result() for one in [pool.submit(function, *job) for job in jobs]]
 
 
 def known_losses(task: Task, tuning: Any, test: Any) -> dict[str, FloatArray]:
@@ -136,4 +146,5 @@ def arguments_for(description: str, output: str, n_starts: int) -> argparse.Argu
     parser.add_argument("--output", type=Path, default=Path(output))
     parser.add_argument("--starts", type=int, default=n_starts, help="independent starts of each network")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes in which starts run side by side")
     return parser

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learners import FORMULA, descended, known_losses, rows_of
+from benchmarks.learners import FORMULA, descended, known_losses, rows_of, side_by_side
 from discover.expression import Node, const, var
 from discover.fit.cmaes import evolve
 from discover.fit.objective import clipped_mean
@@ -59,6 +59,8 @@ class Budget:
         Of CMA-ES.
     batch : int
         Problems of a generation, and of a step along the gradient.
+    first_batch : int
+        Problems of each generation in the first half of them, in which rules differ more.
     n_steps : int
         Of Adam, where the task has gradients.
     n_train, n_tuning, n_test : int
@@ -68,6 +70,7 @@ class Budget:
     n_generations: int
     population: int = 16
     batch: int = 16
+    first_batch: int = 16
     n_steps: int = 0
     n_train: int = 512
     n_tuning: int = 128
@@ -75,8 +78,8 @@ class Budget:
 
 
 BUDGETS = {
-    "reward": Budget(n_generations=150),
-    "error": Budget(n_generations=300, n_steps=400),
+    "reward": Budget(n_generations=150, first_batch=8),
+    "error": Budget(n_generations=300, batch=32, first_batch=32, n_steps=400),
 }
 
 
@@ -205,7 +208,9 @@ def evolved(
     centres: list[FloatArray] = []
 
     def values_of(points: list[FloatArray]) -> list[float]:
-        picks = np.sort(rng.choice(problems.n_problems, budget.batch, replace=False))
+        is_early = len(centres) < budget.n_generations / 2
+        n_picks = budget.first_batch if is_early else budget.batch
+        picks = np.sort(rng.choice(problems.n_problems, n_picks, replace=False))
         centres.append(np.mean(points, axis=0))
         rules = [network.rule(point) for point in points]
         losses = task.losses_of_rules(rules, task.subset(problems, picks)).mean(axis=1)
@@ -241,8 +246,89 @@ def best_of(network: NetworkUpdate, task: Task, points: Sequence[FloatArray], tu
     return points[int(np.argmin(losses))]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A task with its problems and budget, which every process draws anew.
+
+    Attributes
+    ----------
+    name : {"reward", "error"}
+    seed : int
+    budget : Budget
+    settings : dataclass
+        Of the problems.
+    n_units : int
+    """
+
+    name: str
+    seed: int
+    budget: Budget
+    settings: Any
+    n_units: int
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return get_task(self.name)
+
+    @property
+    def formula(self) -> Rule:
+        """What the pipeline found."""
+        return Rule.parse({self.name: FOUND[self.name]})
+
+    @cached_property
+    def seeds(self) -> list[np.random.SeedSequence]:
+        """Of problems to learn on, to tune on and to judge on; of states, and of starts."""
+        return np.random.SeedSequence(self.seed).spawn(5)
+
+    @cached_property
+    def train(self) -> Any:
+        """Problems to learn on."""
+        return self.task.draw(self.settings, self.budget.n_train, self.seeds[0])
+
+    @cached_property
+    def tuning(self) -> Any:
+        """Problems to choose on."""
+        return self.task.draw(self.settings, self.budget.n_tuning, self.seeds[1])
+
+    @cached_property
+    def test(self) -> Any:
+        """Problems to judge on."""
+        return self.task.draw(self.settings, self.budget.n_test, self.seeds[2])
+
+    @cached_property
+    def network(self) -> NetworkUpdate:
+        """The network, with scales that suit the task."""
+        return NetworkUpdate.of(self.task, self.tuning, self.n_units, self.seeds[3])
+
+
+LEARNED, FROM_FORMULA, ALONG_GRADIENTS = "learned update", ", from the formula", ", then gradients"
+
+
+def learned(
+    comparison: Comparison, child: np.random.SeedSequence, has_formula: bool
+) -> dict[str, FloatArray]:
+    """Return the parameters that one start ends with, by the name of the learner."""
+    task, network, budget = comparison.task, comparison.network, comparison.budget
+    rng = np.random.default_rng(child)
+    start = network.start_from(comparison.formula, rng) if has_formula else network.start(rng)
+    name, spread = (LEARNED + FROM_FORMULA, 0.05) if has_formula else (LEARNED, 0.3)
+    point = evolved(network, task, comparison.train, comparison.tuning, start, spread, budget, rng)
+    points = {name: point}
+    if task.has_gradient and budget.n_steps:
+        points[name + ALONG_GRADIENTS] = followed(network, task, comparison.train, point, budget, rng)
+    return points
+
+
 def compared(
-    name: str, seed: int, n_starts: int, budget: Budget | None = None, settings: Any = None, n_units: int = 4
+    name: str,
+    seed: int,
+    n_starts: int,
+    n_workers: int = 1,
+    *,
+    budget: Budget | None = None,
+    settings: Any = None,
+    n_units: int = 4,
 ) -> dict[str, Any]:
     """Learn the network update of a task, and measure it, the formula and known rules on the same problems.
 
@@ -250,46 +336,34 @@ def compared(
     ----------
     name : {"reward", "error"}
     seed, n_starts : int
+    n_workers : int
+        Processes in which starts run side by side.
     budget : Budget, optional
         That of :data:`BUDGETS` by default.
     settings : dataclass, optional
         Of the problems; those of the pipeline by default.
     n_units : int
     """
-    task, budget = get_task(name), budget or BUDGETS[name]
     settings = settings or load_toml(Path(f"pipelines/{name}.toml")).problems
-    train_seed, tuning_seed, test_seed, state_seed, start_seed = np.random.SeedSequence(seed).spawn(5)
-    train = task.draw(settings, budget.n_train, train_seed)
-    tuning = task.draw(settings, budget.n_tuning, tuning_seed)
-    test = task.draw(settings, budget.n_test, test_seed)
-    slot = task.slots[0].name
-    formula, still = Rule.parse({slot: FOUND[name]}), Rule.parse({slot: "0"})
-    losses = {FORMULA: task.losses(formula, test), NONE: task.losses(still, test)}
-    losses |= known_losses(task, tuning, test)
-    network = NetworkUpdate.of(task, tuning, n_units, state_seed)
-    *children, last = start_seed.spawn(n_starts + 1)
-    learned: dict[str, list[FloatArray]] = {}
-
-    def learn(kind: str, start: FloatArray, spread: float, rng: np.random.Generator) -> None:
-        point = evolved(network, task, train, tuning, start, spread, budget, rng)
-        learned.setdefault(kind, []).append(point)
-        if task.has_gradient and budget.n_steps:
-            point = followed(network, task, train, point, budget, rng)
-            learned.setdefault(f"{kind}, then gradients", []).append(point)
-
-    for child in children:
-        rng = np.random.default_rng(child)
-        learn("learned update", network.start(rng), 0.3, rng)
-    rng = np.random.default_rng(last)
-    learn("learned update, from the formula", network.start_from(formula, rng), 0.05, rng)
+    comparison = Comparison(name, seed, budget or BUDGETS[name], settings, n_units)
+    children = comparison.seeds[4].spawn(n_starts + 1)
+    jobs = [(comparison, child, number == n_starts) for number, child in enumerate(children)]
+    found = side_by_side(learned, jobs, n_workers)
+    task, network, tuning, test = comparison.task, comparison.network, comparison.tuning, comparison.test
+    losses = {
+        FORMULA: task.losses(comparison.formula, test),
+        NONE: task.losses(Rule.parse({name: "0"}), test),
+        **known_losses(task, tuning, test),
+    }
     starts = {}
-    for kind, points in learned.items():
+    for kind in dict.fromkeys(kind for one in found for kind in one):
+        points = [one[kind] for one in found if kind in one]
         starts[kind] = [float(task.losses(network.rule(one), tuning).mean()) for one in points]
         losses[kind] = task.losses(network.rule(points[int(np.argmin(starts[kind]))]), test)
     return {
         "pipeline": name,
         "formula": FOUND[name],
-        "n_test": budget.n_test,
+        "n_test": comparison.budget.n_test,
         "n_starts": n_starts,
         "n_constants": network.n_parameters,
         "tuning_losses_of_starts": starts,

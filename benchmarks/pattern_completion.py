@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learners import arguments_for, descended, print_rows, rows_of, write_parts
+from benchmarks.learners import arguments_for, descended, print_rows, rows_of, side_by_side, write_parts
 
 FloatArray = NDArray[np.float64]
 Plasticity = Literal["none", "hebb", "oja"]
@@ -44,7 +44,7 @@ BATCH = 32
 CHUNK = 8
 """Episodes that are run side by side: their traces stay in the cache."""
 
-N_STEPS, N_STEPS_SHARED = 600, 150
+N_STEPS, N_STEPS_SHARED = 300, 60
 N_TUNING, N_TEST = 512, 2048
 
 
@@ -277,6 +277,14 @@ def learned(
     )
 
 
+def learned_anew(
+    network: Network, settings: Settings, n_steps: int, child: np.random.SeedSequence
+) -> FloatArray:
+    """Return parameters that were learnt from small random ones."""
+    rng = np.random.default_rng(child)
+    return learned(network, settings, network.start(rng), n_steps, rng)
+
+
 def networks(n_neurons: int) -> dict[str, Network]:
     """Return the learners that are compared, by name."""
     return {
@@ -299,13 +307,25 @@ def compared(
     n_steps: int = N_STEPS,
     n_steps_shared: int = N_STEPS_SHARED,
     n_test: int = N_TEST,
+    n_workers: int = 1,
 ) -> dict[str, Any]:
     """Learn all networks, and measure them on the same fresh episodes.
 
     The formula is the shared rule that has the lower loss on the tuning episodes. Networks with an alpha for
     each synapse are learnt once more from it.
+
+    Parameters
+    ----------
+    settings : Settings
+    seed, n_starts : int
+    n_steps, n_steps_shared : int
+        Steps of Adam of networks with constants of each synapse, and of shared rules.
+    n_test : int
+        Episodes on which all are judged.
+    n_workers : int
+        Processes in which starts run side by side.
     """
-    tuning_seed, test_seed, start_seed = np.random.SeedSequence(seed).spawn(3)
+    tuning_seed, test_seed, start_seed, last = np.random.SeedSequence(seed).spawn(4)
     tuning = drawn_episodes(settings, min(N_TUNING, n_test), np.random.default_rng(tuning_seed))
     test = drawn_episodes(settings, n_test, np.random.default_rng(test_seed))
     losses, errors, starts, points = {}, {}, {}, {}
@@ -316,16 +336,20 @@ def compared(
         losses[name] = network.losses(points[name], test)
         errors[name] = network.bit_errors(points[name], test)
 
-    for name, network in networks(settings.n_neurons).items():
-        n_own = n_steps if network.has_fixed else n_steps_shared
-        rngs = [np.random.default_rng(child) for child in start_seed.spawn(n_starts)]
-        settle(name, network, [learned(network, settings, network.start(rng), n_own, rng) for rng in rngs])
+    learners = networks(settings.n_neurons)
+    jobs = [
+        (network, settings, n_steps if network.has_fixed else n_steps_shared, child)
+        for network in learners.values()
+        for child in start_seed.spawn(n_starts)
+    ]
+    found = side_by_side(learned_anew, jobs, n_workers)
+    for number, (name, network) in enumerate(learners.items()):
+        settle(name, network, found[number * n_starts : (number + 1) * n_starts])
     shared = ("Hebb with decay, shared", "Oja, shared")
     formula = min(shared, key=lambda name: min(starts[name]))
     name = "Hebb, per synapse" if formula == shared[0] else "Oja, per synapse"
-    network, rng = networks(settings.n_neurons)[name], np.random.default_rng(start_seed.spawn(1)[0])
-    from_rule = learned(network, settings, network.start_from(points[formula]), n_steps, rng)
-    settle(name + FROM_RULE, network, [from_rule])
+    start, rng = learners[name].start_from(points[formula]), np.random.default_rng(last)
+    settle(name + FROM_RULE, learners[name], [learned(learners[name], settings, start, n_steps, rng)])
     rows = rows_of(losses, formula)
     for row in rows:
         row["bit_error"] = float(errors[row["learner"]].mean())
@@ -355,8 +379,8 @@ def main() -> None:
     parts = []
     for reach in arguments.reaches:
         settings = Settings(n_neurons=arguments.neurons, n_patterns=arguments.patterns, reach=reach)
-        steps = arguments.steps, arguments.shared_steps
-        parts.append(compared(settings, arguments.seed, arguments.starts, *steps, arguments.episodes))
+        efforts = arguments.steps, arguments.shared_steps, arguments.episodes, arguments.workers
+        parts.append(compared(settings, arguments.seed, arguments.starts, *efforts))
         found = parts[-1]
         print_rows(f"reach {reach:g}: {found['formula']}, {found['alpha_and_eta']}", found["rows"])
         for row in found["rows"]:

@@ -27,7 +27,9 @@ SMALL = {
     ),
     "error": ErrorSettings(duration_s=2.0, sample_ms=5.0, learning_rate=2.7),
 }
-TINY = Budget(n_generations=3, population=4, batch=4, n_steps=3, n_train=8, n_tuning=6, n_test=6)
+TINY = Budget(
+    n_generations=3, population=4, batch=4, first_batch=2, n_steps=3, n_train=8, n_tuning=6, n_test=6
+)
 
 
 def task_and_problems(name: str, n_problems: int = 6, seed: int = 0) -> tuple[Task, object]:
@@ -109,7 +111,7 @@ def test_learning_makes_a_network_better() -> None:
 
 @pytest.mark.parametrize("name", ["reward", "error"])
 def test_all_learners_are_compared(name: str) -> None:
-    found = compared(name, 0, 1, TINY, SMALL[name], n_units=2)
+    found = compared(name, 0, 1, budget=TINY, settings=SMALL[name], n_units=2)
     rows = {row["learner"]: row for row in found["rows"]}
     assert {"formula", network_update.NONE, "learned update", *get_task(name).known_rules} <= set(rows)
     assert rows["formula"]["formula_share"] == 1
