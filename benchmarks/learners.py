@@ -50,12 +50,19 @@ def descended(
     return point
 
 
-def side_by_side(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_workers: int) -> list[Any]:
-    """Return what a function gives for each tuple of arguments, in so many processes."""
+def side_by_side(jobs: Sequence[tuple[Any, ...]], n_workers: int) -> list[Any]:
+    """Return what the function of each job gives for its arguments, in so many processes.
+
+    Parameters
+    ----------
+    jobs : sequence of tuple
+        Each a function and its arguments.
+    n_workers : int
+    """
     if n_workers < 2:
-        return [function(*job) for job in jobs]
+        return [function(*arguments) for function, *arguments in jobs]
     with ProcessPoolExecutor(min(n_workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-        return [one.result() for one in [pool.submit(function, *job) for job in jobs]]
+        return [one.result() for one in [pool.submit(*job) for job in jobs]]
 
 
 def known_losses(task: Task, tuning: Any, test: Any) -> dict[str, FloatArray]:
@@ -66,7 +73,7 @@ def known_losses(task: Task, tuning: Any, test: Any) -> dict[str, FloatArray]:
     return {name: one["loss"] for name, one in zip(known, measured, strict=True)}
 
 
-def share_of_gain(of: FloatArray, by: FloatArray, seed: int = 0) -> tuple[float, float, float]:
+def share_of_gain(of: FloatArray, by: FloatArray, seed: int = 0) -> tuple[float, float, float] | None:
     """Gain of one learner as a share of that of another, with a 95 % interval.
 
     The gain is 1 less the mean loss. Both learners met the same problems, which are resampled for both.
@@ -80,16 +87,21 @@ def share_of_gain(of: FloatArray, by: FloatArray, seed: int = 0) -> tuple[float,
     Returns
     -------
     share, low, high : float
+        None where the other learner was not shown to gain anything.
 
     Examples
     --------
-    >>> [round(one, 3) for one in share_of_gain(np.array([0.2, 0.4, 0.3]), np.array([0.2, 0.4, 0.3]))]
-    [1.0, 1.0, 1.0]
+    >>> share_of_gain(np.array([0.2, 0.4]), np.array([0.2, 0.4]))
+    (1.0, 1.0, 1.0)
+    >>> share_of_gain(np.array([0.2, 0.4]), np.array([0.8, 1.3]))
     """
     rng, n = np.random.default_rng(seed), len(of)
     picks = rng.integers(n, size=(N_RESAMPLES, n))
-    shares = (1 - of[picks].mean(axis=1)) / (1 - by[picks].mean(axis=1))
-    low, high = np.quantile(shares, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    gains = 1 - by[picks].mean(axis=1)
+    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    if np.quantile(gains, tails[0]) <= 0 or by.mean() >= 1:
+        return None
+    low, high = np.quantile((1 - of[picks].mean(axis=1)) / np.maximum(gains, 1e-12), tails)
     return float((1 - of.mean()) / (1 - by.mean())), float(low), float(high)
 
 
@@ -106,7 +118,6 @@ def rows_of(losses: Mapping[str, FloatArray], formula: str = FORMULA) -> list[di
     rows = []
     for name, one in losses.items():
         own, more = interval(one), paired(one, losses[formula])
-        share, low, high = share_of_gain(losses[formula], one)
         rows.append(
             {
                 "learner": name,
@@ -114,8 +125,7 @@ def rows_of(losses: Mapping[str, FloatArray], formula: str = FORMULA) -> list[di
                 "half_width": 1.96 * float(one.std(ddof=1)) / np.sqrt(len(one)),
                 "interval": [own.low, own.high],
                 "more_than_formula": [more.mean, more.low, more.high],
-                "formula_share": share,
-                "share_interval": [low, high],
+                "formula_share": share_of_gain(losses[formula], one),
             }
         )
     return rows
@@ -128,9 +138,9 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         loss = f"{row['loss']:.4f} +- {row['half_width']:.4f}"
         mean, low, high = row["more_than_formula"]
         more = f"more than the formula {mean:+.4f} ({low:+.4f} to {high:+.4f})"
-        low, high = row["share_interval"]
-        share = f"share of the formula {row['formula_share']:.3f} ({low:.3f} to {high:.3f})"
-        print(f"  {row['learner']:48s} {loss}  {more}  {share}", flush=True)
+        share = row["formula_share"]
+        share = "-" if share is None else f"{share[0]:.3f} ({share[1]:.3f} to {share[2]:.3f})"
+        print(f"  {row['learner']:48s} {loss}  {more}  share of the formula {share}", flush=True)
 
 
 def write_parts(path: Path, parts: Sequence[Mapping[str, Any]], schema: str) -> None:

@@ -78,7 +78,7 @@ class Budget:
 
 
 BUDGETS = {
-    "reward": Budget(n_generations=150, first_batch=8),
+    "reward": Budget(n_generations=100, first_batch=8, n_tuning=96, n_test=512),
     "error": Budget(n_generations=300, batch=32, first_batch=32, n_steps=400),
 }
 
@@ -305,10 +305,16 @@ class Comparison:
 LEARNED, FROM_FORMULA, ALONG_GRADIENTS = "learned update", ", from the formula", ", then gradients"
 
 
-def learned(
-    comparison: Comparison, child: np.random.SeedSequence, has_formula: bool
-) -> dict[str, FloatArray]:
-    """Return the parameters that one start ends with, by the name of the learner."""
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one start: its mean loss on the tuning problems, and the losses on the test problems."""
+
+    tuning: float
+    test: FloatArray
+
+
+def learned(comparison: Comparison, child: np.random.SeedSequence, has_formula: bool) -> dict[str, Outcome]:
+    """Return what one start ends with, by the name of the learner."""
     task, network, budget = comparison.task, comparison.network, comparison.budget
     rng = np.random.default_rng(child)
     start = network.start_from(comparison.formula, rng) if has_formula else network.start(rng)
@@ -317,7 +323,21 @@ def learned(
     points = {name: point}
     if task.has_gradient and budget.n_steps:
         points[name + ALONG_GRADIENTS] = followed(network, task, comparison.train, point, budget, rng)
-    return points
+    found = {}
+    for kind, one in points.items():
+        tuning = float(task.losses(network.rule(one), comparison.tuning).mean())
+        found[kind] = Outcome(tuning, task.losses(network.rule(one), comparison.test))
+    return found
+
+
+def readable(comparison: Comparison) -> dict[str, FloatArray]:
+    """Return the losses of the formula, of no rule, and of known rules at the speeds that suit them best."""
+    task, test = comparison.task, comparison.test
+    losses = {
+        FORMULA: task.losses(comparison.formula, test),
+        NONE: task.losses(Rule.parse({comparison.name: "0"}), test),
+    }
+    return losses | known_losses(task, comparison.tuning, test)
 
 
 def compared(
@@ -347,25 +367,20 @@ def compared(
     settings = settings or load_toml(Path(f"pipelines/{name}.toml")).problems
     comparison = Comparison(name, seed, budget or BUDGETS[name], settings, n_units)
     children = comparison.seeds[4].spawn(n_starts + 1)
-    jobs = [(comparison, child, number == n_starts) for number, child in enumerate(children)]
-    found = side_by_side(learned, jobs, n_workers)
-    task, network, tuning, test = comparison.task, comparison.network, comparison.tuning, comparison.test
-    losses = {
-        FORMULA: task.losses(comparison.formula, test),
-        NONE: task.losses(Rule.parse({name: "0"}), test),
-        **known_losses(task, tuning, test),
-    }
+    jobs: list[tuple[Any, ...]] = [(readable, comparison)]
+    jobs += [(learned, comparison, child, number == n_starts) for number, child in enumerate(children)]
+    losses, *found = side_by_side(jobs, n_workers)
     starts = {}
     for kind in dict.fromkeys(kind for one in found for kind in one):
-        points = [one[kind] for one in found if kind in one]
-        starts[kind] = [float(task.losses(network.rule(one), tuning).mean()) for one in points]
-        losses[kind] = task.losses(network.rule(points[int(np.argmin(starts[kind]))]), test)
+        outcomes = [one[kind] for one in found if kind in one]
+        starts[kind] = [one.tuning for one in outcomes]
+        losses[kind] = outcomes[int(np.argmin(starts[kind]))].test
     return {
         "pipeline": name,
         "formula": FOUND[name],
         "n_test": comparison.budget.n_test,
         "n_starts": n_starts,
-        "n_constants": network.n_parameters,
+        "n_constants": n_units * (3 + len(comparison.task.slots[0].variables)) + 2,
         "tuning_losses_of_starts": starts,
         "rows": rows_of(losses),
     }

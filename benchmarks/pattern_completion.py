@@ -338,11 +338,11 @@ def compared(
 
     learners = networks(settings.n_neurons)
     jobs = [
-        (network, settings, n_steps if network.has_fixed else n_steps_shared, child)
+        (learned_anew, network, settings, n_steps if network.has_fixed else n_steps_shared, child)
         for network in learners.values()
         for child in start_seed.spawn(n_starts)
     ]
-    found = side_by_side(learned_anew, jobs, n_workers)
+    found = side_by_side(jobs, n_workers)
     for number, (name, network) in enumerate(learners.items()):
         settle(name, network, found[number * n_starts : (number + 1) * n_starts])
     shared = ("Hebb with decay, shared", "Oja, shared")

@@ -122,7 +122,7 @@ def test_all_learners_are_compared() -> None:
     rows = {row["learner"]: row for row in found["rows"]}
     assert set(networks(6)) < set(rows)
     assert len(rows) == len(networks(6)) + 1
-    assert rows[found["formula"]]["formula_share"] == 1
+    assert rows[found["formula"]]["more_than_formula"] == [0, 0, 0]
     assert all(0 <= row["bit_error"] <= 1 for row in rows.values())
 
 
