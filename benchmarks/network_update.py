@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learners import FORMULA, descended, known_losses, rows_of, side_by_side
+from benchmarks.learners import FORMULA, STEP_SIZE, descended, known_losses, rows_of, side_by_side
 from discover.expression import Node, const, var
 from discover.fit.cmaes import evolve
 from discover.fit.objective import clipped_mean
@@ -47,6 +47,12 @@ NONE = "weights that stay as they begin"
 N_STATES = 4_000
 NEARLY_LINEAR = 0.1
 """Slope of the unit that says a linear formula: its tanh bends little there."""
+
+CAREFUL = 0.1
+"""Step from a formula, relative to that from elsewhere: it says much with small weights."""
+
+N_SEEN = 20
+"""Points on the way along the gradient that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -226,18 +232,27 @@ def followed(
     network: NetworkUpdate,
     task: Task,
     problems: Any,
+    tuning: Any,
     start: FloatArray,
+    step_size: float,
     budget: Budget,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Return parameters after Adam along the exact gradient; problems that blow up have no say in it."""
+    """Return parameters after Adam along the exact gradient; problems that blow up have no say in it.
+
+    A step may go beyond where rules blow up. So what is returned is the point on the way, or the start, with
+    the lowest loss on the tuning problems.
+    """
+    seen: list[FloatArray] = []
 
     def gradient_at(point: FloatArray) -> FloatArray:
+        seen.append(point)
         picks = np.sort(rng.choice(problems.n_problems, budget.batch, replace=False))
         found = task.gradient(network.rule(point), task.subset(problems, picks))
         return clipped_mean(found.gradients @ network.constants_by_parameters, ~found.blown)
 
-    return descended(gradient_at, start, budget.n_steps)
+    last = descended(gradient_at, start, budget.n_steps, step_size)
+    return best_of(network, task, [*seen[:: max(1, budget.n_steps // N_SEEN)], last], tuning)
 
 
 def best_of(network: NetworkUpdate, task: Task, points: Sequence[FloatArray], tuning: Any) -> FloatArray:
@@ -322,7 +337,10 @@ def learned(comparison: Comparison, child: np.random.SeedSequence, has_formula: 
     point = evolved(network, task, comparison.train, comparison.tuning, start, spread, budget, rng)
     points = {name: point}
     if task.has_gradient and budget.n_steps:
-        points[name + ALONG_GRADIENTS] = followed(network, task, comparison.train, point, budget, rng)
+        step_size = CAREFUL * STEP_SIZE if has_formula else STEP_SIZE
+        points[name + ALONG_GRADIENTS] = followed(
+            network, task, comparison.train, comparison.tuning, point, step_size, budget, rng
+        )
     found = {}
     for kind, one in points.items():
         tuning = float(task.losses(network.rule(one), comparison.tuning).mean())
