@@ -27,11 +27,11 @@ FORMULA = "formula"
 
 
 def descended(
-    gradient_at: Gradient, start: FloatArray, n_steps: int, step_size: float = STEP_SIZE
+    gradient_at: Gradient, start: FloatArray, n_steps: int, step_size: float | FloatArray = STEP_SIZE
 ) -> FloatArray:
     """Return the point after Adam with a step that falls to zero by a cosine.
 
-    Gradients that are longer than one are shortened to it.
+    Gradients that are longer than one are shortened to it. Parameters may have step sizes of their own.
 
     References
     ----------

@@ -28,7 +28,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learners import arguments_for, descended, print_rows, rows_of, side_by_side, write_parts
+from benchmarks.learners import (
+    STEP_SIZE,
+    arguments_for,
+    descended,
+    print_rows,
+    rows_of,
+    side_by_side,
+    write_parts,
+)
 
 FloatArray = NDArray[np.float64]
 Plasticity = Literal["none", "hebb", "oja"]
@@ -44,8 +52,12 @@ BATCH = 32
 CHUNK = 8
 """Episodes that are run side by side: their traces stay in the cache."""
 
-N_STEPS, N_STEPS_SHARED = 300, 60
-N_TUNING, N_TEST = 512, 2048
+N_STEPS, N_STEPS_SHARED = 400, 60
+SYNAPSE_STEP, CAREFUL_STEP = 0.005, 0.001
+"""Steps of Adam for constants of single synapses, from small ones and from a shared rule. Steps as large as
+those for shared constants make thousands of them worse together."""
+
+N_TUNING, N_TEST = 512, 1024
 
 
 @dataclass(frozen=True)
@@ -156,6 +168,12 @@ class Network:
         """Number of constants that are learnt."""
         n_alpha = 1 if self.is_shared else self.n_neurons**2
         return self.has_fixed * self.n_neurons**2 + (0 if self.plasticity == "none" else n_alpha + 1)
+
+    @property
+    def is_of_synapse(self) -> NDArray[np.bool_]:
+        """Which parameters belong to single synapses."""
+        n_shared = 0 if self.plasticity == "none" else 1 + self.is_shared
+        return np.arange(self.n_parameters) < self.n_parameters - n_shared
 
     def start(self, rng: np.random.Generator) -> FloatArray:
         """Draw parameters to begin with; those of synapses are small."""
@@ -269,20 +287,56 @@ class Network:
 
 
 def learned(
-    network: Network, settings: Settings, start: FloatArray, n_steps: int, rng: np.random.Generator
+    network: Network,
+    settings: Settings,
+    start: FloatArray,
+    n_steps: int,
+    rng: np.random.Generator,
+    synapse_step: float = SYNAPSE_STEP,
 ) -> FloatArray:
     """Return parameters after Adam, each step with fresh episodes."""
     return descended(
-        lambda point: network.gradient(point, drawn_episodes(settings, BATCH, rng)), start, n_steps
+        lambda point: network.gradient(point, drawn_episodes(settings, BATCH, rng)),
+        start,
+        n_steps,
+        np.where(network.is_of_synapse, synapse_step, STEP_SIZE),
     )
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A learner: its mean loss on the tuning episodes, its losses and bit errors on the test episodes."""
+
+    point: FloatArray
+    tuning: float
+    losses: FloatArray
+    bit_errors: FloatArray
+
+
+def judged(network: Network, point: FloatArray, settings: Settings, seed: int, n_test: int) -> Judged:
+    """Measure a learner on episodes that depend on the seed alone."""
+    seeds = np.random.SeedSequence(seed).spawn(2)
+    sizes = min(N_TUNING, n_test), n_test
+    tuning, test = (
+        drawn_episodes(settings, size, np.random.default_rng(one))
+        for size, one in zip(sizes, seeds, strict=True)
+    )
+    loss = float(network.losses(point, tuning).mean())
+    return Judged(point, loss, network.losses(point, test), network.bit_errors(point, test))
+
+
 def learned_anew(
-    network: Network, settings: Settings, n_steps: int, child: np.random.SeedSequence
-) -> FloatArray:
-    """Return parameters that were learnt from small random ones."""
+    network: Network,
+    settings: Settings,
+    n_steps: int,
+    child: np.random.SeedSequence,
+    seed: int,
+    n_test: int,
+) -> Judged:
+    """Return what was learnt from small random constants."""
     rng = np.random.default_rng(child)
-    return learned(network, settings, network.start(rng), n_steps, rng)
+    point = learned(network, settings, network.start(rng), n_steps, rng)
+    return judged(network, point, settings, seed, n_test)
 
 
 def networks(n_neurons: int) -> dict[str, Network]:
@@ -311,8 +365,8 @@ def compared(
 ) -> dict[str, Any]:
     """Learn all networks, and measure them on the same fresh episodes.
 
-    The formula is the shared rule that has the lower loss on the tuning episodes. Networks with an alpha for
-    each synapse are learnt once more from it.
+    The formula is the shared rule that has the lower loss on the tuning episodes. Its network with an alpha
+    for each synapse is learnt once more from it, and stays the shared rule where it gets no better.
 
     Parameters
     ----------
@@ -325,35 +379,44 @@ def compared(
     n_workers : int
         Processes in which starts run side by side.
     """
-    tuning_seed, test_seed, start_seed, last = np.random.SeedSequence(seed).spawn(4)
-    tuning = drawn_episodes(settings, min(N_TUNING, n_test), np.random.default_rng(tuning_seed))
-    test = drawn_episodes(settings, n_test, np.random.default_rng(test_seed))
-    losses, errors, starts, points = {}, {}, {}, {}
+    start_seed, last = np.random.SeedSequence([seed, 1]).spawn(2)
+    best: dict[str, Judged] = {}
+    starts: dict[str, list[float]] = {}
 
-    def settle(name: str, network: Network, found: Sequence[FloatArray]) -> None:
-        starts[name] = [float(network.losses(one, tuning).mean()) for one in found]
-        points[name] = found[int(np.argmin(starts[name]))]
-        losses[name] = network.losses(points[name], test)
-        errors[name] = network.bit_errors(points[name], test)
+    def settle(name: str, found: Sequence[Judged]) -> None:
+        starts[name] = [one.tuning for one in found]
+        best[name] = min(found, key=lambda one: one.tuning)
 
     learners = networks(settings.n_neurons)
     jobs = [
-        (learned_anew, network, settings, n_steps if network.has_fixed else n_steps_shared, child)
+        (
+            learned_anew,
+            network,
+            settings,
+            n_steps if network.has_fixed else n_steps_shared,
+            child,
+            seed,
+            n_test,
+        )
         for network in learners.values()
         for child in start_seed.spawn(n_starts)
     ]
     found = side_by_side(jobs, n_workers)
-    for number, (name, network) in enumerate(learners.items()):
-        settle(name, network, found[number * n_starts : (number + 1) * n_starts])
+    for number, name in enumerate(learners):
+        settle(name, found[number * n_starts : (number + 1) * n_starts])
     shared = ("Hebb with decay, shared", "Oja, shared")
-    formula = min(shared, key=lambda name: min(starts[name]))
+    formula = min(shared, key=lambda name: best[name].tuning)
     name = "Hebb, per synapse" if formula == shared[0] else "Oja, per synapse"
-    start, rng = learners[name].start_from(points[formula]), np.random.default_rng(last)
-    settle(name + FROM_RULE, learners[name], [learned(learners[name], settings, start, n_steps, rng)])
+    network, rng = learners[name], np.random.default_rng(last)
+    start = network.start_from(best[formula].point)
+    end = learned(network, settings, start, n_steps, rng, CAREFUL_STEP)
+    settle(name + FROM_RULE, [judged(network, one, settings, seed, n_test) for one in (start, end)])
+    losses = {name: one.losses for name, one in best.items()}
     rows = rows_of(losses, formula)
     for row in rows:
-        row["bit_error"] = float(errors[row["learner"]].mean())
-    constants = {name: [float(points[name][0]), float(1 / (1 + np.exp(-points[name][1])))] for name in shared}
+        row["bit_error"] = float(best[row["learner"]].bit_errors.mean())
+    points = {name: best[name].point for name in shared}
+    constants = {name: [float(one[0]), float(1 / (1 + np.exp(-one[1])))] for name, one in points.items()}
     return {
         "settings": vars(settings),
         "formula": formula,
