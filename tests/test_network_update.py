@@ -92,9 +92,9 @@ def test_gradients_of_parameters_are_those_of_central_differences() -> None:
     found = task.gradient(network.rule(point), problems).gradients @ network.constants_by_parameters
     for n in range(network.n_parameters):
         step = np.zeros_like(point)
-        step[n] = 1e-5
+        step[n] = 1e-6
         ends = [task.losses(network.rule(point + sign * step), problems) for sign in (1, -1)]
-        np.testing.assert_allclose(found[:, n], (ends[0] - ends[1]) / 2e-5, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found[:, n], (ends[0] - ends[1]) / 2e-6, rtol=1e-4, atol=1e-5)
 
 
 def test_learning_makes_a_network_better() -> None:
