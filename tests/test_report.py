@@ -22,7 +22,7 @@ import discover.tasks
 from discover.errors import ArtefactError
 from discover.intervals import ENOUGH
 from discover.report import write_report
-from discover.report.figures import FIGURES, path_figure
+from discover.report.figures import FIGURES, front_figure, path_figure
 from discover.report.portrait import PORTRAIT, portrait_figure, window_of
 from discover.report.reading import read_run
 from discover.rule import Rule
@@ -119,6 +119,18 @@ def test_beaten_candidates_do_not_stretch_the_axes(tmp_path: Path) -> None:
     assert after.n_outside == before.n_outside + 1
     on_front = [one["complexity"] for one in content["front"]["candidates"] if one["on_front"]]
     assert max(on_front) < after.right < 470
+
+
+def test_a_front_without_a_loss_has_no_ticks_below_zero(tmp_path: Path) -> None:
+    content = artefacts()
+    for one in content["front"]["candidates"]:
+        one.update(train_loss=0.0, heldout_loss=0.0, heldout_error=0.0, allowance=0.0, test=None)
+    front = read_run(write_run(tmp_path, content)).front
+    figure = front_figure(front)
+    (axes,) = figure.axes
+    assert axes.get_ylim()[0] < 0  # room for the mark of the chosen rule
+    assert len(axes.get_yticks()) > 0
+    assert min(axes.get_yticks()) == 0
 
 
 def test_rules_learn_at_the_multiples_that_suit_them(smoke_runs: SmokeRuns) -> None:
