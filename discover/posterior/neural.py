@@ -186,15 +186,19 @@ class NeuralPosterior:
         """Draw points in standard coordinates, shape (n, n_parameters), given measures (n_measures,)."""
         own = child(self.seed, number)
         of_member = np.random.default_rng(own).integers(len(self.members), size=n)
-        points: FloatArray | None = None
+        counts = np.bincount(of_member, minlength=len(self.members)).tolist()
         with _at_work(own) as torch, torch.no_grad():
-            for member, density in enumerate(self.members):
-                rows = np.flatnonzero(of_member == member)
-                if len(rows):
-                    drawn = density.sample((len(rows),), condition=_tensor(torch, x[None]))[:, 0].numpy()
-                    points = np.empty((n, drawn.shape[1])) if points is None else points
-                    points[rows] = drawn
-        return np.empty((0, 0)) if points is None else points
+            condition = _tensor(torch, x[None])
+            drawn = np.concatenate(
+                [
+                    density.sample((count,), condition=condition)[:, 0].numpy()
+                    for density, count in zip(self.members, counts, strict=True)
+                    if count
+                ]
+            )
+        points = np.empty(drawn.shape)
+        points[np.argsort(of_member, kind="stable")] = drawn
+        return points
 
     def log_density(self, points: FloatArray, x: FloatArray) -> FloatArray:
         """Return the log density of points, shape (n,)."""
