@@ -23,6 +23,7 @@ from discover.errors import ArtefactError
 from discover.intervals import ENOUGH
 from discover.report import write_report
 from discover.report.figures import FIGURES, front_figure, path_figure
+from discover.report.front_plot import front_plot
 from discover.report.portrait import PORTRAIT, portrait_figure, window_of
 from discover.report.reading import read_run
 from discover.rule import Rule
@@ -131,6 +132,7 @@ def test_a_front_without_a_loss_has_no_ticks_below_zero(tmp_path: Path) -> None:
     assert axes.get_ylim()[0] < 0  # room for the mark of the chosen rule
     assert len(axes.get_yticks()) > 0
     assert min(axes.get_yticks()) == 0
+    assert front_plot(front)["layout"]["yaxis"]["tickvals"] == axes.get_yticks().tolist()
 
 
 def test_rules_learn_at_the_multiples_that_suit_them(smoke_runs: SmokeRuns) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from discover.pareto import ParetoFront
 
@@ -48,6 +48,8 @@ class FrontView:
         End of the axis of complexity, which begins at 0.
     n_outside : int
         Beaten candidates that lie outside.
+    ticks : tuple of float
+        Losses that are labelled on a linear axis. There are none below zero where no loss lies there.
     """
 
     logarithmic: bool
@@ -55,6 +57,7 @@ class FrontView:
     high: float
     right: float
     n_outside: int
+    ticks: tuple[float, ...]
 
 
 def staircase(front: ParetoFront) -> tuple[list[float], list[float]]:
@@ -86,5 +89,9 @@ def front_view(front: ParetoFront) -> FrontView:
         highs = [math.log10(high) for high in highs]
     low, high = min(lows), max(highs)
     span = (high - low) or abs(high) or 1.0
+    bottom, top_end = low - 0.28 * span, high + 0.06 * span
+    least = 0.0 if low >= 0.0 else bottom
+    ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(bottom, top_end)
+    ticks = tuple(float(tick) for tick in ticks if max(bottom, least) <= tick <= top_end)
     n_outside = sum(one.complexity > right or one.loss > top for one in beaten)
-    return FrontView(logarithmic, low - 0.28 * span, high + 0.06 * span, right, n_outside)
+    return FrontView(logarithmic, bottom, top_end, right, n_outside, ticks)

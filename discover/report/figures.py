@@ -135,9 +135,10 @@ def draw_front(front: ParetoFront, axes: Axes) -> None:
     note.set_in_layout(False)  # or a long rule would squeeze the axes
     if view.logarithmic:
         set_log_axis(axes)
-    axes.set_ylim((10**view.low, 10**view.high) if view.logarithmic else (view.low, view.high))
-    if not view.logarithmic and all(one.low >= 0 for one in front.candidates):
-        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= view.high])
+        axes.set_ylim(10**view.low, 10**view.high)
+    else:
+        axes.set_yticks(view.ticks)
+        axes.set_ylim(view.low, view.high)
     axes.set_xlim(0, view.right)
     axes.set(xlabel="complexity (what the formula costs to say)", ylabel=front.loss_name)
 

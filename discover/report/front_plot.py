@@ -131,7 +131,11 @@ def _layout(front: ParetoFront) -> dict[str, Any]:
             "type": "log" if view.logarithmic else "linear",
             "range": [view.low, view.high],
             # Labels at 1, 2 and 5 of each decade, or at decades alone where they would be too many.
-            **({"dtick": 1 if view.high - view.low > 2.5 else "D2"} if view.logarithmic else {}),
+            **(
+                {"dtick": 1 if view.high - view.low > 2.5 else "D2"}
+                if view.logarithmic
+                else {"tickvals": list(view.ticks)}
+            ),
             "automargin": True,
         },
         "annotations": [
